@@ -1,0 +1,69 @@
+"""Takes a trained model through distillation, pruning, INT8 quantization and ONNX export.
+
+    import compress
+    report = compress.run("recipe.yaml")
+
+or, without a file:
+
+    from compress import Distill, Export, Pipeline, Prune, Quantize
+    pipeline = Pipeline([Distill(student={"layers": 3}), Prune(target={"macs": 0.5}), Quantize(), Export()])
+    report = pipeline.run(name="mine", model=..., task=..., data=...)
+
+Names are imported when they are first used, so that `import compress` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact, Format
+    from compress.core.context import Context
+    from compress.core.stage import Options, Stage
+    from compress.runner.pipeline import Pipeline, run
+    from compress.stages.distill import Distill
+    from compress.stages.export import Export
+    from compress.stages.prune import Prune
+    from compress.stages.quantize import Quantize
+    from compress.stages.train import Train
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "Artifact": "compress.core.artifact",
+    "Context": "compress.core.context",
+    "Distill": "compress.stages.distill",
+    "Export": "compress.stages.export",
+    "Format": "compress.core.artifact",
+    "Options": "compress.core.stage",
+    "Pipeline": "compress.runner.pipeline",
+    "Prune": "compress.stages.prune",
+    "Quantize": "compress.stages.quantize",
+    "Stage": "compress.core.stage",
+    "Train": "compress.stages.train",
+    "run": "compress.runner.pipeline",
+}
+
+__all__ = [
+    "Artifact",
+    "Context",
+    "Distill",
+    "Export",
+    "Format",
+    "Options",
+    "Pipeline",
+    "Prune",
+    "Quantize",
+    "Stage",
+    "Train",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'compress' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,120 @@
+"""What travels from stage to stage: a model in one of a few formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Format(StrEnum):
+    """How an artifact's model is held."""
+
+    TORCH = "torch"
+    TORCH_INT8 = "torch-int8"
+    ONNX = "onnx"
+    ONNX_INT8 = "onnx-int8"
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the model is an ONNX file."""
+        return self in (Format.ONNX, Format.ONNX_INT8)
+
+
+class ModelSource(Protocol):
+    """How an untrained module of this architecture is made again, without pickle."""
+
+    def build(self) -> nn.Module:
+        """A new module on the CPU, in eval mode, whose weights mean nothing yet."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON from which `compress.models.source.source_from_dict` makes it again."""
+        ...
+
+
+class Preprocessor(Protocol):
+    """Turns raw samples into model inputs; a tokenizer or an image processor, and its settings."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that decides the inputs."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the files that a deployment needs (tokenizer or processor, plain JSON constants)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model, and what is needed to use it.
+
+    Attributes
+    ----------
+    format : how the model is held.
+    module : the torch module, in eval mode on the CPU; None for the ONNX formats.
+    source : rebuilds the module's skeleton; None for the ONNX formats.
+    onnx : the ONNX file; None for the torch formats.
+    preprocessor : makes inputs from raw samples.
+    labels : class names in the order of the logits.
+    bundle : the folder of deployable files, once `export` has written it (it holds `onnx`).
+    notes : what the stage that made this artifact chose, skipped or refused, and why.
+    """
+
+    format: Format
+    module: nn.Module | None = None
+    source: ModelSource | None = None
+    onnx: Path | None = None
+    preprocessor: Preprocessor | None = None
+    labels: tuple[str, ...] = ()
+    bundle: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_module(
+        self, module: nn.Module, *, source: ModelSource | None = None, notes: tuple[str, ...] = ()
+    ) -> Artifact:
+        """The same artifact with another torch module (and its source, where that changed)."""
+        return replace(
+            self,
+            format=Format.TORCH,
+            module=module,
+            source=source or self.source,
+            onnx=None,
+            notes=notes,
+        )
+
+    def with_onnx(
+        self,
+        onnx: Path,
+        *,
+        format: Format,  # noqa: A002 (the field's own name)
+        bundle: Path | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Artifact:
+        """The same artifact as an ONNX file."""
+        return replace(
+            self, format=format, module=None, source=None, onnx=onnx, bundle=bundle, notes=notes
+        )
+
+    def require_module(self) -> nn.Module:
+        """The torch module; raises TypeError where there is none (the runner has checked formats)."""
+        if self.module is None:
+            raise TypeError(f"a torch module is needed. Got an artifact in format '{self.format}'.")
+        return self.module
+
+    def require_onnx(self) -> Path:
+        """The ONNX file; raises TypeError where there is none (the runner has checked formats)."""
+        if self.onnx is None:
+            raise TypeError(f"an ONNX file is needed. Got an artifact in format '{self.format}'.")
+        return self.onnx
+
+    def require_preprocessor(self) -> Preprocessor:
+        """The preprocessor; raises TypeError where there is none."""
+        if self.preprocessor is None:
+            raise TypeError("a preprocessor is needed. Got an artifact that has none.")
+        return self.preprocessor

@@ -1,0 +1,39 @@
+"""Files that are whole or not there: written aside, then renamed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, never sees half of it.
+
+    Parameters
+    ----------
+    path : where it will be; an older file there is replaced. Its folder must exist.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(_mode(path))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text; line ends are written as they stand."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def _mode(path: Path) -> int:
+    """Permissions for the new file: the old one's, or what `open` would give."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

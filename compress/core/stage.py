@@ -1,0 +1,52 @@
+"""The contract of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact, Format
+    from compress.core.context import Context
+
+
+class Options(BaseModel):
+    """A frozen group of recipe keys: unknown ones are refused, defaults are checked too."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
+
+
+class Stage(Options):
+    """One step of a pipeline: a frozen value whose fields are its recipe keys.
+
+    Subclasses declare the class variables and `apply`, and are named in the entry-point group
+    `compress.stages`. `compress.testing.check_stage` shows whether one keeps the contract.
+
+    Attributes
+    ----------
+    accepts : the formats it takes, each with the format it then produces.
+    tasks : the tasks it can work for; None where that doesn't matter.
+    makes_reference : whether its result becomes the reference (only `train` does).
+    """
+
+    accepts: ClassVar[Mapping[Format, Format]]
+    tasks: ClassVar[frozenset[str] | None] = None
+    makes_reference: ClassVar[bool] = False
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """A new artifact; the one given is left as it was.
+
+        Raises
+        ------
+        StageError : where the work can't be done.
+        """
+        raise TypeError(f"{type(self).__name__} doesn't define 'apply'.")
+
+    def summarize(self) -> str:
+        """A few words on what it will do, for the recipe check."""
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return ", ".join(f"{key}: {value}" for key, value in given.items()) or "defaults"

@@ -1,0 +1,108 @@
+"""A source that is a Python function of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from compress.core.context import Split
+from compress.data.fingerprint import digest
+from compress.data.rows import Rows, SequenceRows, input_columns
+from compress.data.source import Source
+from compress.data.spec import DataSpec
+from compress.errors import DataError, expected, unknown
+from compress.tasks.task import Modality
+
+
+def open_python(target: str, spec: DataSpec, modality: Modality) -> Source:
+    """Call "package.module:function" with the spec's arguments.
+
+    The fingerprint covers every sample, since nothing else says whether the function's data changed:
+    each is read once.
+
+    Raises
+    ------
+    DataError : the function can't be imported, or doesn't return a mapping of split names to
+        sequences. What the function itself raises passes through.
+    """
+    returned = _function(target)(**spec.arguments)
+    if not isinstance(returned, Mapping) or not all(
+        isinstance(samples, Sequence) or hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+        for samples in returned.values()
+    ):
+        raise DataError(
+            f"{target} must return a mapping of split names to sequences of samples. "
+            f"Got {type(returned).__name__}."
+        )
+    names = choose_splits([str(name) for name in returned], spec.splits)
+    columns = input_columns(spec.columns, modality)
+    splits: dict[str, Rows] = {
+        ours: SequenceRows(ours, returned[theirs], columns, spec.columns.label)
+        for ours, theirs in names.items()
+    }
+    content = {ours: _digest_samples(rows) for ours, rows in splits.items()}
+    return Source(splits, digest(content), unused_note(returned, names))
+
+
+def choose_splits(
+    available: Sequence[str], wanted: Mapping[Split, str] | None
+) -> dict[str, str]:
+    """Our split names to theirs.
+
+    Raises
+    ------
+    DataError : a split that `wanted` names isn't available.
+    """
+    if wanted is None:
+        return {
+            name: name
+            for name in ("train", "validation", "test", "calibration")
+            if name in available
+        }
+    for ours, theirs in wanted.items():
+        if theirs not in available:
+            raise DataError(f"splits.{ours}: {unknown('split', theirs, available)}")
+    return {str(ours): theirs for ours, theirs in wanted.items()}
+
+
+def unused_note(available: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """A note on splits that the data has and nothing uses."""
+    unused = [str(name) for name in available if name not in names.values()]
+    return (f"splits of the data that are not used: {', '.join(unused)}.",) if unused else ()
+
+
+def _function(target: str) -> Callable[..., Any]:
+    module_name, _, name = target.partition(":")
+    here = str(Path.cwd())
+    # The installed command doesn't look for modules in the current folder, `python -m` does.
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise DataError(f"{module_name!r} can't be imported: {error}") from error
+    finally:
+        sys.path.remove(here)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise DataError(expected(target, "a function", function))
+    return cast(Callable[..., Any], function)
+
+
+def _digest_samples(rows: SequenceRows) -> str:
+    running = hashlib.sha256()
+    for row in range(len(rows)):
+        for values in rows.fetch(np.array([row])).values():
+            value = values[0]
+            array = np.asarray(value)
+            is_image = array.dtype.kind not in "UO"
+            running.update(f"{array.shape}{array.dtype}".encode() if is_image else b"text")
+            running.update(array.tobytes() if is_image else repr(value).encode())
+    for labels in rows.labels():
+        running.update(repr([str(label) for label in labels]).encode())
+    return running.hexdigest()

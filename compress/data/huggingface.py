@@ -1,0 +1,190 @@
+"""Sources that the `datasets` library reads: the hub, local files, folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.data.calls import choose_splits, unused_note
+from compress.data.check import looks_like_path
+from compress.data.fingerprint import digest, digest_files, digest_folder
+from compress.data.quiet import quiet
+from compress.data.rows import LABEL_CHUNK, Indices, Rows, Values, input_columns
+from compress.data.source import Source
+from compress.data.spec import FILE_FORMATS, DataSpec
+from compress.errors import DataError, unknown
+from compress.tasks.task import Modality
+
+_LOCAL = (
+    "name a local folder instead ('huggingface: ./folder'), or local files "
+    "('huggingface: parquet' and 'files: {train: train.parquet, …}')."
+)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A split of `datasets`: memory-mapped, decoded only where fetched."""
+
+    split: str
+    inputs: Any
+    targets: Any
+    columns: dict[str, str]
+    label_names: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        """See `Rows`."""
+        return len(self.targets)
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        """See `Rows`.
+
+        Raises
+        ------
+        DataError : an image can't be decoded.
+        """
+        try:
+            found = self.inputs[indices.tolist()]
+        except OSError as error:  # a missing file, or bytes that Pillow doesn't know
+            raise DataError(f"an image of split '{self.split}' can't be read: {error}") from error
+        return {ours: found[theirs] for ours, theirs in self.columns.items()}
+
+    def labels(self) -> Iterator[Values]:
+        """See `Rows`."""
+        import pyarrow as pa
+
+        for start in range(0, len(self), LABEL_CHUNK):
+            column = self.targets[start : start + LABEL_CHUNK].column(0)
+            whole = pa.types.is_integer(column.type) and not column.null_count
+            yield column.to_numpy() if whole else column.to_pylist()
+
+
+def open_huggingface(name: str, spec: DataSpec, modality: Modality) -> Source:
+    """Read what `huggingface` names.
+
+    Raises
+    ------
+    DataError : files are missing or broken, the hub can't be reached, a column is missing.
+    """
+    with quiet():
+        if name in FILE_FORMATS:
+            tables, content = _from_files(name, spec)
+            notes: tuple[str, ...] = ()
+        else:
+            available, content = _from_folder_or_hub(name, spec)
+            names = choose_splits(list(available), spec.splits)
+            tables = {ours: available[theirs] for ours, theirs in names.items()}
+            notes = unused_note(available, names)
+            if not tables:
+                raise DataError(
+                    f"{name!r} has none of our splits. Found: {', '.join(sorted(available))}. "
+                    "Say which is which with 'splits', such as {train: training}."
+                )
+        splits = {
+            split: _table_rows(split, table, spec, modality) for split, table in tables.items()
+        }
+    return Source(splits, content, notes)
+
+
+def _from_files(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
+    tables: dict[str, Any] = {}
+    content: dict[str, str] = {}
+    for split in spec.files or {}:
+        paths = spec.paths(split)
+        for path in paths:
+            if not path.is_file():
+                raise DataError(f"split '{split}': there is no file '{path}'.")
+        # Each split alone: a column that one of them lacks is then named as missing there.
+        # An empty cell of a CSV is an empty text, and a label may be called "NA".
+        options = {"keep_default_na": False} if name == "csv" else {}
+        content[split] = digest_files(paths)
+        loaded = _load(name, data_files={split: [str(path) for path in paths]}, **options)
+        tables[split] = loaded[split]
+    return tables, digest(content)
+
+
+def _from_folder_or_hub(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
+    if name == "imagefolder":
+        folder = spec.folder
+        if folder is None or not folder.is_dir():
+            raise DataError(f"there is no folder '{folder}'.")
+        return _load(name, data_dir=str(folder)), digest_folder(folder)
+    path = Path(name)
+    if path.is_dir():
+        return _load_local(path, spec), digest_folder(path)
+    if looks_like_path(name):
+        raise DataError(f"there is no folder {name!r}.")
+    loaded = _load(name, spec.config, revision=spec.revision)
+    # The hub's content is told by the Arrow files that it became.
+    files = {
+        split: digest_files(Path(file["filename"]) for file in table.cache_files)
+        for split, table in loaded.items()
+    }
+    return loaded, digest(files)
+
+
+def _load_local(folder: Path, spec: DataSpec) -> dict[str, Any]:
+    import datasets
+
+    if (folder / "dataset_dict.json").is_file():  # written by DatasetDict.save_to_disk
+        return dict(datasets.load_from_disk(str(folder)))
+    if (folder / "state.json").is_file():  # written by Dataset.save_to_disk
+        return {"train": datasets.load_from_disk(str(folder))}
+    return _load(str(folder), spec.config)
+
+
+def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any]:
+    """All splits; every failure as one sentence."""
+    import datasets
+
+    try:
+        return dict(datasets.load_dataset(name, config, **options))
+    except datasets.exceptions.DatasetGenerationError as error:
+        cause = error.__cause__ or error
+        files = options.get("data_files") or options.get("data_dir") or name
+        raise DataError(f"{files} can't be read as {name}: {_first_line(cause)}") from error
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if "data_files" in options or "data_dir" in options or Path(name).is_dir():
+            raise DataError(f"{options or name} can't be read: {_first_line(error)}") from error
+        raise DataError(
+            f"the data set {name!r} can't be loaded from the hub ({_first_line(error)}). "
+            f"Without a connection, {_LOCAL}"
+        ) from error
+
+
+def _table_rows(split: str, table: Any, spec: DataSpec, modality: Modality) -> Rows:
+    import datasets
+
+    columns = input_columns(spec.columns, modality)
+    label = spec.columns.label
+    for column in (*columns.values(), label):
+        if column not in table.column_names:
+            raise DataError(
+                f"split '{split}': {unknown('column', column, table.column_names)} "
+                "Say which column is which with 'columns'."
+            )
+    inputs = table.select_columns(list(columns.values()))
+    if modality == "image":
+        inputs = _as_images(inputs, columns["image"], split)
+    feature = table.features[label]
+    names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+    targets = table.select_columns([label]).with_format("arrow")
+    return TableRows(split, inputs, targets, columns, names)
+
+
+def _as_images(table: Any, column: str, split: str) -> Any:
+    import datasets
+
+    if isinstance(table.features[column], datasets.Image):
+        return table
+    try:
+        return table.cast_column(column, datasets.Image())  # paths of files, or bytes
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"split '{split}': column '{column}' holds {table.features[column]}, not images."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,114 @@
+"""Rows of one split before preprocessing, fetched a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from compress.data.spec import Columns
+    from compress.tasks.task import Modality
+
+Indices = npt.NDArray[np.int64]
+Values = Sequence[Any] | npt.NDArray[Any]
+LABEL_CHUNK = 4096
+
+
+class Rows(Protocol):
+    """One split. Columns go by our names: "image" or "text" (and "text_pair"), and "label"."""
+
+    split: str
+    label_names: tuple[str, ...] | None
+    """Names that the data itself gives its integer labels."""
+
+    def __len__(self) -> int:
+        """Rows in the split."""
+        ...
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        """The inputs of some rows, by column."""
+        ...
+
+    def labels(self) -> Iterator[Values]:
+        """All labels, in order, chunk by chunk."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """Images (N, H, W) or (N, H, W, C) uint8 in memory, with integer labels (N,)."""
+
+    split: str
+    images: npt.NDArray[np.uint8]
+    targets: npt.NDArray[Any]
+    label_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """See `Rows`."""
+        return len(self.images)
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        """See `Rows`."""
+        return {"image": self.images[indices]}
+
+    def labels(self) -> Iterator[Values]:
+        """See `Rows`."""
+        yield self.targets
+
+
+@dataclass(frozen=True)
+class SequenceRows:
+    """A sequence of mappings, as a Python source returns it."""
+
+    split: str
+    samples: Sequence[Mapping[str, Any]]
+    columns: dict[str, str]
+    label_column: str
+    label_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """See `Rows`."""
+        return len(self.samples)
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        """See `Rows`."""
+        found = [self.samples[int(index)] for index in indices]
+        return {
+            ours: [
+                self._value(sample, theirs, row)
+                for sample, row in zip(found, indices.tolist(), strict=True)
+            ]
+            for ours, theirs in self.columns.items()
+        }
+
+    def labels(self) -> Iterator[Values]:
+        """See `Rows`."""
+        for start in range(0, len(self), LABEL_CHUNK):
+            rows = range(start, min(start + LABEL_CHUNK, len(self)))
+            yield [self._value(self.samples[row], self.label_column, row) for row in rows]
+
+    def _value(self, sample: Mapping[str, Any], key: str, row: int) -> Any:
+        if not isinstance(sample, Mapping):
+            raise DataError(
+                f"samples must be mappings. Got {type(sample).__name__} in row {row} "
+                f"of split '{self.split}'."
+            )
+        if key not in sample:
+            known = unknown("column", key, [str(name) for name in sample])
+            raise DataError(f"row {row} of split '{self.split}': {known}")
+        return sample[key]
+
+
+def input_columns(columns: Columns, modality: Modality) -> dict[str, str]:
+    """Our names of the inputs' columns to theirs."""
+    if modality == "image":
+        return {"image": columns.image}
+    pair = {} if columns.text_pair is None else {"text_pair": columns.text_pair}
+    return {"text": columns.text, **pair}
+

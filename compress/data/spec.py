@@ -1,0 +1,151 @@
+"""The recipe's `data` keys. Imports nothing heavy: a recipe check reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.context import Split
+from compress.core.stage import Options
+from compress.data.check import problems_of
+
+SOURCES = ("huggingface", "idx", "sklearn", "python")
+FILE_FORMATS = ("parquet", "csv", "json", "arrow")
+"""Values of `huggingface` that read `files`; "imagefolder" reads `folder`."""
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0.0, le=0.4)]
+
+
+class Columns(Options):
+    """Names of the data's columns (of a Python source: keys of its samples)."""
+
+    text: str = "text"
+    """Column of the text."""
+    text_pair: str | None = None
+    """Column of a second text, for tasks on pairs."""
+    image: str = "image"
+    """Column of the image."""
+    label: str = "label"
+    """Column of the label: a name, or a number from 0."""
+
+
+class ImageSpec(Options):
+    """Preprocessing of images: resize, scale to [0, 1], then (x - mean) / std, per channel."""
+
+    size: tuple[Positive, Positive] | None = None
+    """Height and width in pixels to resize to; null: images stay as large as they are."""
+    channels: Literal[1, 3] | None = None
+    """1: grey, 3: RGB; null: as many as `mean` has, or as the images have."""
+    mean: list[float] | None = None
+    """Mean of each channel, of values in [0, 1]; null: 0."""
+    std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    """Standard deviation of each channel, of values in [0, 1]; null: 1."""
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, 3):
+                raise ValueError(f"'{name}' must be 1 or 3 numbers. Got {len(values)}.")
+        lengths = {len(values) for values in (self.mean, self.std) if values is not None}
+        if self.channels is not None:
+            lengths.add(self.channels)
+        if len(lengths) > 1:
+            raise ValueError("'mean', 'std' and 'channels' must be of one number of channels.")
+        return self
+
+
+class DataSpec(Options):
+    """Where samples come from: exactly one of `huggingface`, `idx`, `sklearn` and `python`."""
+
+    huggingface: Annotated[str, Field(min_length=1)] | None = None
+    """A data set of the Hugging Face hub or a local folder of one; or a format: parquet, csv, json
+    or arrow (then name `files`), or imagefolder (then name `folder`)."""
+    idx: Path | None = None
+    """A folder of IDX files, as MNIST has them: train-images-idx3-ubyte and so on, gzipped or not."""
+    sklearn: Literal["digits"] | None = None
+    """A small data set inside scikit-learn: 1,797 handwritten digits of 8x8 pixels."""
+    python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    """"package.module:function". The function returns a mapping of split names to sequences of
+    mappings, such as {"train": [{"image": …, "label": 3}, …]}; images as PIL or uint8 arrays."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the `python` function."""
+    files: dict[Split, Path | list[Path]] | None = None
+    """File or files of each split, relative to the current folder."""
+    folder: Path | None = None
+    """Folder of `imagefolder`: one folder per class, or one per split and in it one per class."""
+    config: str | None = None
+    """Configuration of a hub data set that has several."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub data set."""
+    splits: dict[Split, str] | None = None
+    """What the source calls our splits, such as {validation: dev}; null: they have our names. For
+    `idx` it is how the files' names begin; null: train, and t10k for test."""
+    columns: Columns = Columns()
+    """Names of the columns."""
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    """Tokens kept of a text; null: as many as the tokenizer allows, at most 512."""
+    tokenizer: str | None = None
+    """Folder or hub id of the tokenizer; null: the model's own."""
+    image: ImageSpec | None = None
+    """Preprocessing of images; null: the model's own image processor, or, for a model without one,
+    scaling to [0, 1]."""
+    limit: dict[Split, Positive] = Field(default_factory=dict)
+    """Only the first samples of a split, such as {train: 5000}."""
+    validation_fraction: Fraction = 0.1
+    """Share of train that becomes validation where the data has none."""
+    test_fraction: Fraction = 0.1
+    """Share of train that becomes test where the data has none."""
+    calibration_samples: Positive = 512
+    """Samples of train that also serve for calibration where the data has no split for it."""
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of {', '.join(SOURCES)} must be named. "
+                f"Got {' and '.join(given) or 'none'}."
+            )
+        for problem in _misfits(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether `huggingface` is a data set's id or folder rather than a file format."""
+        return self.huggingface is not None and self.huggingface not in (
+            *FILE_FORMATS,
+            "imagefolder",
+        )
+
+    def paths(self, split: Split) -> list[Path]:
+        """The `files` of a split."""
+        named = (self.files or {}).get(split, [])
+        return named if isinstance(named, list) else [named]
+
+    def check(self) -> list[tuple[str, str]]:
+        """What can be seen to be wrong without reading data: (dotted key, problem) pairs."""
+        return problems_of(self)
+
+
+def _misfits(spec: DataSpec) -> list[str]:
+    """Keys that their source would silently ignore, or lacks."""
+    wants_files = spec.huggingface in FILE_FORMATS
+    wants_folder = spec.huggingface == "imagefolder"
+    rules = (
+        ("files", spec.files is not None, wants_files, f"'huggingface' {', '.join(FILE_FORMATS)}"),
+        ("folder", spec.folder is not None, wants_folder, "'huggingface: imagefolder'"),
+        ("config", spec.config is not None, spec.from_hub, "a hub data set"),
+        ("revision", spec.revision is not None, spec.from_hub, "a hub data set"),
+        ("arguments", bool(spec.arguments), spec.python is not None, "'python'"),
+        ("splits", spec.splits is not None, not wants_files, "data without 'files'"),
+    )
+    problems = [f"'{key}' is only for {use}." for key, given, fits, use in rules if given > fits]
+    if wants_files and "train" not in (spec.files or {}):
+        problems.append(f"'huggingface: {spec.huggingface}' needs 'files' with a 'train' entry.")
+    if wants_folder and spec.folder is None:
+        problems.append("'huggingface: imagefolder' needs 'folder'.")
+    return problems

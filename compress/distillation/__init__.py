@@ -1,0 +1,1 @@
+"""Students, and the losses by which they learn from a teacher."""

@@ -1,0 +1,146 @@
+"""Students of another shape than their teacher's, whose weights are drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from compress.core.artifact import ModelSource
+from compress.distillation.students import Student
+from compress.errors import StageError, unknown
+from compress.models.source import PythonSource, TransformersSource
+
+_COUNT = "num_hidden_layers"
+_PER_LAYER = "layer_types"
+
+
+def from_changes(
+    changes: Mapping[str, Any], source: ModelSource | None, *, labels: tuple[str, ...], seed: int
+) -> Student:
+    """An untrained model of the teacher's class, with changes to the teacher's config.
+
+    Parameters
+    ----------
+    changes : config keys, each of which the teacher's config must know.
+    source : the teacher's.
+    labels : class names in the order of the logits; none: the teacher config's own.
+    seed : of its weights.
+
+    Raises
+    ------
+    StageError : the teacher isn't a transformers model, a key is unknown, or the changes don't fit.
+    """
+    if not isinstance(source, TransformersSource):
+        raise StageError(
+            "a student by changes to the teacher's config needs a transformers teacher. "
+            "Give a config folder or id, or 'python'."
+        )
+    names: dict[str, str] = getattr(source.load_config(), "attribute_map", {})
+    given = {names.get(key, key): value for key, value in changes.items()}
+    for key in given:
+        if key not in source.config:
+            raise StageError(unknown("key of the teacher's config", key, source.config))
+    config = source.config | given
+    if names.get(_COUNT, _COUNT) in given and _PER_LAYER not in given:
+        config.pop(_PER_LAYER, None)  # One entry a layer: transformers fills it in anew.
+    config |= _label_keys(labels)
+    with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
+        module = TransformersSource(source.class_name, config).build()
+    note = f"student: untrained {source.class_name} with {dict(changes)}"
+    return Student(module, TransformersSource.of(module), (note,))
+
+
+def from_config(
+    name: str,
+    source: ModelSource | None,
+    *,
+    auto_class: str,
+    labels: tuple[str, ...],
+    seed: int,
+) -> Student:
+    """An untrained transformers model from a folder's or hub id's config.
+
+    Parameters
+    ----------
+    name : a folder with config.json, or a hub id; weights there aren't read.
+    source : the teacher's; its vocabulary must not be larger.
+    auto_class : of `transformers`, such as "AutoModelForImageClassification".
+    labels : class names in the order of the logits; none: the teacher config's own.
+    seed : of its weights.
+
+    Raises
+    ------
+    StageError : there is no such config, no labels are known, or the vocabulary is too small.
+    """
+    import transformers
+
+    given = labels or _labels_of(source)
+    if not given:
+        raise StageError(f"a student by 'transformers: {name}' needs class names. Got no labels.")
+    with _sentence(f"a student by 'transformers: {name}'"):
+        config = transformers.AutoConfig.from_pretrained(name)
+    for key, value in (_label_keys(given) | {"dtype": torch.float32}).items():
+        setattr(config, key, value)
+    needed = source.config.get("vocab_size") if isinstance(source, TransformersSource) else None
+    if needed and getattr(config, "vocab_size", needed) < needed:
+        raise StageError(
+            f"'vocab_size' of the student must be at least the teacher's {needed}: both read the "
+            f"same tokens. Got {config.vocab_size}."
+        )
+    with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
+        module = getattr(transformers, auto_class).from_config(config).float().eval()
+    note = f"student: untrained {type(module).__name__} with the config of {name}"
+    return Student(module, TransformersSource.of(module), (note,))
+
+
+def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> Student:
+    """An untrained plain module.
+
+    Parameters
+    ----------
+    factory : "package.module:function".
+    arguments : its keyword arguments.
+    seed : of its weights.
+
+    Raises
+    ------
+    ModelError : see `compress.models.source.PythonSource.build`.
+    """
+    source = PythonSource(factory, dict(arguments))
+    with _seeded(seed):
+        module = source.build()
+    return Student(module, source, (f"student: untrained, from {factory}",))
+
+
+def _label_keys(labels: tuple[str, ...]) -> dict[str, Any]:
+    if not labels:
+        return {}
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def _labels_of(source: ModelSource | None) -> tuple[str, ...]:
+    if not isinstance(source, TransformersSource):
+        return ()
+    return tuple(str(label) for label in source.load_config().id2label.values())
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _sentence(student: str) -> Iterator[None]:
+    """Transformers refuses configs by several exceptions; a user gets one."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise StageError(f"{student} can't be built: {error}") from error

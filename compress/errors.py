@@ -1,0 +1,84 @@
+"""Everything that `compress` raises on purpose.
+
+CompressError                 exit code 3: the run failed
+├── RecipeError               exit code 2: the recipe is wrong; holds every problem found, each with file:line
+├── InputError                exit code 2: what the recipe names is wrong
+│   ├── ModelError            a model that can't be loaded, or not for this task
+│   └── DataError             data that can't be read, is empty, or doesn't fit the model
+└── StageError                exit code 3: a stage could not do its work
+    ├── TargetError           a target that the model can't meet
+    └── ParityError           an ONNX file that doesn't answer as its torch module does
+
+A message says what is wrong, what is allowed, and what was given: see `expected` and `unknown`.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class CompressError(Exception):
+    """Root of the tree. `exit_code` is what the command ends with."""
+
+    exit_code: int = 3
+
+
+class RecipeError(CompressError):
+    """A recipe with one or more problems.
+
+    Parameters
+    ----------
+    problems : one line each, in the order of the recipe's lines.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class InputError(CompressError):
+    """What the recipe names (a model, data, an output folder) can't be used."""
+
+    exit_code = 2
+
+
+class ModelError(InputError):
+    """A model that can't be loaded, or can't do the task."""
+
+
+class DataError(InputError):
+    """Data that can't be read, is empty, or doesn't fit the model."""
+
+
+class StageError(CompressError):
+    """A stage could not do its work."""
+
+
+class TargetError(StageError):
+    """A compression target that this model can't meet; the message says the best that it can."""
+
+
+class ParityError(StageError):
+    """The ONNX file's answers differ from its torch module's by more than the tolerance."""
+
+
+def expected(name: str, allowed: str, got: object) -> str:
+    """The sentence that every bad value gets: what, what is allowed, what was given.
+
+    >>> expected("ratio", "a float in [0, 1)", 1.5)
+    "'ratio' must be a float in [0, 1). Got 1.5."
+    """
+    return f"{name!r} must be {allowed}. Got {got!r}."
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence that every unknown name gets: the known ones, and the nearest.
+
+    >>> unknown("stage", "prun", ["distill", "prune"])
+    "unknown stage 'prun'. Known: distill, prune. Did you mean 'prune'?"
+    """
+    names = sorted(known)
+    sentence = f"unknown {kind} {name!r}. Known: {', '.join(names) or 'none'}."
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return f"{sentence} Did you mean {nearest[0]!r}?" if nearest else sentence

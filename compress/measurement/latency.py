@@ -1,0 +1,163 @@
+"""Times several models against one another, fairly on a shared and noisy machine."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from compress.core.progress import Advance, Progress, Silent
+from compress.errors import StageError, unknown
+from compress.measurement.affinity import pinned
+from compress.measurement.intervals import Interval, ratio_of_medians
+from compress.measurement.session import feed, runtime_errors, session
+from compress.measurement.spec import MeasureSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from numpy.typing import NDArray
+
+MOST_ROUNDS = 1000
+NANOSECONDS_PER_MS = 1e6
+
+
+class Latency(NamedTuple):
+    """Milliseconds of one call: the median, and what 95 % of the calls stay under."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+class Speedup(NamedTuple):
+    """How many times faster, and the 95 % interval of that."""
+
+    value: float
+    ci95: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Latencies:
+    """All timed calls of several models.
+
+    Attributes
+    ----------
+    runs_ms : by batch size and model, milliseconds (R,) of each round; index r is the same
+        round for every model.
+    seed : of the bootstrap.
+    notes : what couldn't be kept equal.
+    """
+
+    runs_ms: Mapping[int, Mapping[str, NDArray[np.float64]]]
+    seed: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def latency(self, batch_size: int, model: str) -> Latency:
+        """Median and 95th percentile over all rounds."""
+        p50, p95 = np.quantile(self.runs_ms[batch_size][model], [0.5, 0.95])
+        return Latency(float(p50), float(p95))
+
+    def speedup(self, batch_size: int, model: str, *, over: str) -> Speedup:
+        """Median latency of `over` ÷ median latency of `model`, bootstrapped over paired rounds."""
+        slow, fast = self.runs_ms[batch_size][over], self.runs_ms[batch_size][model]
+        value = float(np.median(slow) / np.median(fast))
+        return Speedup(value, ratio_of_medians(slow, fast, seed=self.seed))
+
+
+def measure_latency(
+    models: Mapping[str, Path],
+    inputs: Mapping[int, Mapping[str, np.ndarray]],
+    *,
+    spec: MeasureSpec,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> Latencies:
+    """Time all models side by side, for each of the spec's batch sizes.
+
+    The process is pinned to as many CPUs as it has threads. A round runs every model once, in an
+    order drawn anew, so that what disturbs the machine disturbs all alike. After `spec.warmup`
+    rounds that don't count come `spec.rounds`, then more until `spec.seconds` have gone by
+    or 1000 are done: small batches get many rounds, large ones few. Garbage collection is off.
+    All sessions are open at once, so the models must fit into memory together.
+
+    Parameters
+    ----------
+    models : ONNX files by the name that results get.
+    inputs : by batch size, arrays (N, …) by input name; a superset of what each model takes.
+    seed : of the orders and the bootstrap.
+
+    Raises
+    ------
+    DataError : a model's input is missing.
+    StageError : a file can't be loaded or run, or there are no inputs for a batch size.
+    """
+    missing = [str(size) for size in spec.batch_sizes if size not in inputs]
+    if missing:
+        raise StageError(unknown("batch size of latency inputs", missing[0], map(str, inputs)))
+    runs: dict[int, dict[str, NDArray[np.float64]]] = {}
+    with pinned(spec.threads) as notes:
+        sessions = {name: session(path, threads=spec.threads) for name, path in models.items()}
+        for size in spec.batch_sizes:
+            feeds = {name: feed(each, inputs[size]) for name, each in sessions.items()}
+            description = f"timing batch size {size}"
+            with (progress or Silent()).track(description, spec.rounds) as advance, no_collection():
+                times = _rounds(sessions, feeds, spec=spec, seed=seed, advance=advance)
+            runs[size] = dict(zip(sessions, times.T / NANOSECONDS_PER_MS, strict=True))
+    return Latencies(runs, seed=seed, notes=notes)
+
+
+def _rounds(
+    sessions: Mapping[str, onnxruntime.InferenceSession],
+    feeds: Mapping[str, dict[str, np.ndarray]],
+    *,
+    spec: MeasureSpec,
+    seed: int,
+    advance: Advance,
+) -> NDArray[np.int64]:
+    """Nanoseconds (R, models)."""
+    generator = np.random.default_rng(seed)
+    calls = [(name, sessions[name], feeds[name]) for name in sessions]
+    rows: list[NDArray[np.int64]] = []
+    for _ in range(spec.warmup):
+        _round(calls, generator.permutation(len(calls)))
+    end = time.monotonic() + spec.seconds
+    while len(rows) < spec.rounds or (len(rows) < MOST_ROUNDS and time.monotonic() < end):
+        rows.append(_round(calls, generator.permutation(len(calls))))
+        if len(rows) <= spec.rounds:
+            advance()
+    return np.stack(rows)
+
+
+def _round(
+    calls: list[tuple[str, onnxruntime.InferenceSession, dict[str, np.ndarray]]],
+    order: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Nanoseconds (models,) of one call of each, in the order given."""
+    row = np.zeros(len(calls), dtype=np.int64)
+    for index in order:
+        name, runtime, inputs = calls[index]
+        try:
+            start = time.perf_counter_ns()
+            runtime.run(None, inputs)
+            row[index] = time.perf_counter_ns() - start
+        except runtime_errors() as error:
+            raise StageError(f"ONNX Runtime failed while timing {name!r}: {error}") from error
+    return row
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Garbage collected now, and not again inside."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

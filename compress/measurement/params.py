@@ -1,0 +1,105 @@
+"""Counts a model's parameters in its ONNX graph, INT8 graphs included."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.measurement.graph import Constant, constants, graphs, load_graph, nodes
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+# Inputs that hold scales, zero points or shapes, by operator.
+NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "MatMulInteger": (2, 3),
+    "ConvInteger": (2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QGemm": (1, 2, 4, 5, 7, 8),
+    "QLinearAdd": (1, 2, 4, 5, 6, 7),
+    "QLinearMul": (1, 2, 4, 5, 6, 7),
+    "QLinearSigmoid": (1, 2, 3, 4),
+    "QLinearLeakyRelu": (1, 2, 3, 4),
+    "QLinearSoftmax": (1, 2, 3, 4),
+    "QLinearAveragePool": (1, 2, 3, 4),
+    "QLinearGlobalAveragePool": (1, 2, 3, 4),
+    "Resize": (1, 2),
+    "Upsample": (1,),
+}
+# Inputs whose int32 constants are biases.
+BIASES: dict[str, int] = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
+QUANTIZED_SUFFIX = "_quantized"  # that ONNX Runtime's quantizer gives the INT8 form of a weight
+
+
+def count_params(onnx: Path) -> int:
+    """Elements of a model's weights: the same number for a float graph and its INT8 form.
+
+    Counted are the constants that some node uses and that have more than one element: floats,
+    8-bit (and 4-, 16-bit) quantized weights, and int32 biases; each once, however often it is used,
+    and once where a graph keeps a weight both as float and as INT8. Scales, zero points and
+    shapes are not. ONNX doesn't mark what was trained, so a float table that the model merely
+    computes with counts too.
+
+    Raises
+    ------
+    StageError : the file can't be read.
+    """
+    graph = load_graph(onnx).graph
+    weights = {name: prod(c.shape) for name, c in _weights(graph)}
+    return sum(
+        count
+        for name, count in weights.items()
+        if weights.get(name.removesuffix(QUANTIZED_SUFFIX)) != count
+        or not name.endswith(QUANTIZED_SUFFIX)
+    )
+
+
+def _weights(graph: GraphProto) -> Iterator[tuple[str, Constant]]:
+    from onnx import TensorProto as T
+
+    floats = {T.FLOAT, T.FLOAT16, T.BFLOAT16, T.DOUBLE}
+    quantized = {T.INT8, T.UINT8, T.INT4, T.UINT4, T.INT16, T.UINT16}
+    quantized |= {T.FLOAT8E4M3FN, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2, T.FLOAT8E5M2FNUZ}
+    uses = _uses(graph)
+    for name, constant in constants(graph).items():
+        if prod(constant.shape) <= 1:
+            continue
+        kinds = uses[name]
+        if (constant.type in floats | quantized and "weight" in kinds) or (
+            constant.type == T.INT32 and "bias" in kinds
+        ):
+            yield name, constant
+
+
+def _uses(graph: GraphProto) -> defaultdict[str, set[str]]:
+    """What each tensor is to the nodes that take it: "weight", "bias", both, or none."""
+    uses: defaultdict[str, set[str]] = defaultdict(set)
+    dynamic_scales = {
+        node.output[1] for node in nodes(graph) if node.op_type == "DynamicQuantizeLinear"
+    }
+    for node in nodes(graph):
+        # quantize_dynamic multiplies the input's scale by the weight's (a vector, per channel).
+        if node.op_type == "Mul" and dynamic_scales.intersection(node.input):
+            continue
+        for index, name in enumerate(node.input):
+            if index in _not_weights(node):
+                continue
+            uses[name].add("weight")
+            if BIASES.get(node.op_type) == index:
+                uses[name].add("bias")
+    for each in graphs(graph):
+        for value in each.output:
+            uses[value.name].add("weight")
+    return uses
+
+
+def _not_weights(node: NodeProto) -> tuple[int, ...]:
+    if node.op_type == "QLinearConcat":  # scale, zero point, then (input, scale, zero point) each
+        return tuple(i for i in range(len(node.input)) if i < 2 or i % 3 != 2)
+    return NOT_WEIGHTS.get(node.op_type, ())

@@ -1,0 +1,40 @@
+"""Bytes of a model on disk."""
+
+from pathlib import Path
+
+from compress.errors import StageError
+from compress.measurement.graph import load_graph, tensors
+
+
+def size_bytes(onnx: Path) -> int:
+    """Bytes of an ONNX file and of every external-data file that it refers to.
+
+    Raises
+    ------
+    StageError : the file can't be read, or refers to a file that isn't there.
+    """
+    total = 0
+    for file in [onnx, *external_files(onnx)]:
+        if not file.is_file():
+            raise StageError(f"{onnx} keeps weights in {file}, which doesn't exist.")
+        total += file.stat().st_size
+    return total
+
+
+def external_files(onnx: Path) -> list[Path]:
+    """The external-data files of an ONNX file, each once, sorted.
+
+    Raises
+    ------
+    StageError : the file can't be read.
+    """
+    from onnx import TensorProto
+
+    locations = {
+        entry.value
+        for tensor in tensors(load_graph(onnx).graph)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return [onnx.parent / location for location in sorted(locations)]

@@ -1,0 +1,34 @@
+"""What of a model is measured, and how long."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.stage import Options
+from compress.errors import expected
+
+
+class MeasureSpec(Options):
+    """How every row of the report is measured: quality on the test split, latency by batch size."""
+
+    metric: str | None = None
+    """Quality metric, such as accuracy or f1_macro; null takes the task's first."""
+    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 32), min_length=1)
+    """Batch sizes whose latency is measured, each once."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """Threads of ONNX Runtime within an operator; the process is pinned to as many CPUs."""
+    rounds: int = Field(default=20, ge=5, le=1000)
+    """Least rounds of a batch size, each running every model once; more follow within `seconds`."""
+    warmup: int = Field(default=3, ge=1, le=100)
+    """Rounds run before, and not counted."""
+    seconds: float = Field(default=15.0, gt=0, le=3600)
+    """Time of a batch size after which no round beyond `rounds` begins."""
+    samples: int | None = Field(default=None, ge=1)
+    """Only the test split's first samples decide quality; null takes all."""
+
+    @model_validator(mode="after")
+    def _each_batch_size_once(self) -> Self:
+        if len(set(self.batch_sizes)) != len(self.batch_sizes):
+            allowed = "a list of different whole numbers of at least 1"
+            raise ValueError(expected("batch_sizes", allowed, list(self.batch_sizes)))
+        return self

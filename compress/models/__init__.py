@@ -1,0 +1,1 @@
+"""Loading models, and rebuilding changed ones without pickle."""

@@ -1,0 +1,146 @@
+"""Loads the model that a run begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.artifact import ModelSource
+from compress.errors import ModelError
+from compress.models.source import PythonSource
+from compress.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compress.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what came with it.
+
+    Attributes
+    ----------
+    module : in fp32 and eval mode on the CPU.
+    source : rebuilds its skeleton.
+    labels : class names in the order of the logits; empty where the model has none.
+    folder : the folder or hub id that holds its tokenizer or image processor; None: it has none.
+    notes : what was initialised, converted or left out, and why.
+    """
+
+    module: nn.Module
+    source: ModelSource
+    labels: tuple[str, ...]
+    folder: str | None
+    notes: tuple[str, ...]
+
+
+def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
+    """Load a model for a task.
+
+    Parameters
+    ----------
+    seed : of weights that the model doesn't bring along; torch's global generator stays as it was.
+
+    Raises
+    ------
+    ModelError : it can't be found, isn't for this task, or its weights don't fit its structure.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if spec.transformers is not None:
+            from compress.models.pretrained import load_pretrained
+
+            return load_pretrained(spec, spec.transformers, task=task, seed=seed)
+        return _load_python(spec, seed=seed)
+
+
+def _load_python(spec: ModelSpec, *, seed: int) -> LoadedModel:
+    if spec.python is None:
+        raise ModelError("'model' names neither 'transformers' nor 'python'.")
+    source = PythonSource(spec.python, dict(spec.arguments))
+    module = source.build()
+    if spec.weights is None:
+        note = f"{spec.python} has no 'weights': its weights are random (seed {seed})."
+        return LoadedModel(module, source, (), None, (note,))
+    notes = load_weights(module, read_weights(spec.weights), name=str(spec.weights))
+    return LoadedModel(module, source, (), None, notes)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a state dict that torch.save wrote.
+
+    Raises
+    ------
+    ModelError : no such file, damaged, or it holds something besides tensors.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelError(f"there is no file of weights {str(path)!r}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{str(path)!r} holds more than tensors, and only tensors are loaded. Save "
+            f"model.state_dict() to a .safetensors file. ({str(error).splitlines()[0]})"
+        ) from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
+        raise ModelError(f"{str(path)!r} can't be read: {error}") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
+    ):
+        raise ModelError(f"{str(path)!r} must hold a state dict, parameter names to tensors.")
+    return values
+
+
+def load_weights(module: nn.Module, weights: dict[str, Tensor], *, name: str) -> tuple[str, ...]:
+    """Copy weights into a module whose keys and shapes must fit exactly; returns notes.
+
+    Raises
+    ------
+    ModelError : missing, unexpected or mismatched keys; it names them.
+    """
+    import torch
+
+    own = module.state_dict()
+    shared = [key for key, value in own.items() if isinstance(value, torch.Tensor)]
+    problems = []
+    for what, keys in (
+        ("missing in the file", [key for key in shared if key not in weights]),
+        ("not in the model", [key for key in weights if key not in own]),
+        (
+            "of another shape",
+            [
+                f"{key} {tuple(weights[key].shape)} for {tuple(own[key].shape)}"
+                for key in shared
+                if key in weights and weights[key].shape != own[key].shape
+            ],
+        ),
+    ):
+        if keys:
+            problems.append(f"{what}: {few(keys)}")
+    if problems:
+        raise ModelError(f"weights {name!r} don't fit the model; {'; '.join(problems)}.")
+    halves = {str(value.dtype).removeprefix("torch.") for value in weights.values()} & {
+        "float16",
+        "bfloat16",
+    }
+    module.load_state_dict(weights)
+    return tuple(f"weights stored as {half} run in float32." for half in sorted(halves))
+
+
+def few(keys: list[str], *, most: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + rest

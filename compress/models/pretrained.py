@@ -1,0 +1,180 @@
+"""Loads transformers checkpoints through the Auto classes, and judges what their files lack."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.errors import ModelError
+from compress.models.hub import only_cached
+from compress.models.load import LoadedModel, few
+from compress.models.quiet import quiet_transformers
+from compress.models.source import TransformersSource
+from compress.models.spec import ModelSpec, is_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from compress.tasks.task import Task
+
+CLASSIFICATION = ("image-classification", "text-classification", "token-classification")
+
+
+def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> LoadedModel:
+    """Load a transformers folder or hub id through the task's Auto class.
+
+    Parameters
+    ----------
+    name : the spec's `transformers`.
+    seed : only named in the notes; torch's generator has been seeded.
+
+    Raises
+    ------
+    ModelError : see `compress.models.load.load_model`.
+    """
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    location, options = _locate(spec, name)
+    with quiet_transformers() as warnings:
+        config, stored = _config(location, spec.arguments, options)
+        auto_class = getattr(transformers, task.auto_class)
+        try:
+            module, info = auto_class.from_pretrained(
+                location,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # judged below, with the names of the keys
+                **options,
+            )
+        except (
+            *(OSError, ValueError, RuntimeError, ImportError, KeyError),
+            *(SafetensorError, pickle.UnpicklingError),
+        ) as error:
+            raise ModelError(
+                f"model {name!r} can't be loaded for {task.name}: {_short(error)}"
+            ) from error
+    notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
+    if stored is not None and stored not in ("float32", "None"):
+        notes = (f"weights stored as {stored} run in float32.", *notes)
+    module = module.float().eval()
+    return LoadedModel(
+        module,
+        TransformersSource.of(module),
+        labels_of(config) if task.name in CLASSIFICATION else (),
+        location,
+        (*notes, *warnings),
+    )
+
+
+def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Class names of a config, in the order of the logits."""
+    names: dict[int, str] = {int(index): str(label) for index, label in config.id2label.items()}
+    return tuple(names[index] for index in sorted(names))
+
+
+def judge_keys(
+    module: PreTrainedModel, info: dict[str, Any], *, name: str, overridden: bool, seed: int
+) -> tuple[str, ...]:
+    """What transformers reported on loading, as notes; what makes the model wrong is raised.
+
+    A head or pooler that the files lack is newly initialised, and noted: training may follow.
+    Weights of another head are left out, and noted. Anything else means that files and config
+    don't belong together.
+
+    Parameters
+    ----------
+    overridden : whether the recipe changed the config, so that a head of another size is meant.
+
+    Raises
+    ------
+    ModelError : body weights are missing, unknown to the model, or of another shape.
+    """
+    missing = sorted(info["missing_keys"])
+    unexpected = sorted(info["unexpected_keys"])
+    mismatched = sorted(info["mismatched_keys"])
+    new = [key for key in missing if _replaceable(module, key)]
+    if overridden:
+        new += [key for key, *_ in mismatched if _replaceable(module, key)]
+    problems = []
+    lacking = [key for key in missing if key not in new]
+    stray = [key for key in unexpected if _in_body(module, key)]
+    misfits = [
+        f"{key} {tuple(found)} for {tuple(wanted)}"
+        for key, found, wanted in mismatched
+        if key not in new
+    ]
+    for what, keys in (
+        ("missing", lacking),
+        ("not in the model that config.json describes", stray),
+        ("of another shape than config.json says", misfits),
+    ):
+        if keys:
+            problems.append(f"{what}: {few(keys)}")
+    if problems:
+        raise ModelError(f"weights of {name!r} don't fit its config.json; {'; '.join(problems)}.")
+    notes = []
+    if new:
+        notes.append(f"newly initialised (seed {seed}), to be trained: {few(new)}.")
+    left_out = [key for key in unexpected if key not in stray]
+    if left_out:
+        notes.append(f"weights that this task doesn't use were left out: {few(left_out)}.")
+    return tuple(notes)
+
+
+def _has_body(module: PreTrainedModel) -> bool:
+    return hasattr(module, module.base_model_prefix)
+
+
+def _replaceable(module: PreTrainedModel, key: str) -> bool:
+    if "pooler" in key.split("."):
+        return True  # made for one pre-training task; checkpoints of other heads lack it
+    return _has_body(module) and key.split(".")[0] != str(module.base_model_prefix)
+
+
+def _in_body(module: PreTrainedModel, key: str) -> bool:
+    first, *rest = key.split(".")
+    if "pooler" in rest or first == "pooler":
+        return False
+    if _has_body(module):
+        return first == str(module.base_model_prefix)
+    return first in dict(module.named_children())
+
+
+def _locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
+    if is_folder(name):
+        problems = spec.check("")
+        if problems:
+            raise ModelError(problems[0][1])
+        return str(Path(name).expanduser()), {"local_files_only": True, "trust_remote_code": False}
+    cached = only_cached(name, revision=spec.revision)
+    options = {"local_files_only": cached, "trust_remote_code": False}
+    return name, options | ({"revision": spec.revision} if spec.revision else {})
+
+
+def _config(
+    location: str, arguments: dict[str, Any], options: dict[str, Any]
+) -> tuple[PreTrainedConfig, str | None]:
+    """The config with the recipe's overrides, and the dtype that it says the weights have."""
+    import transformers
+
+    try:
+        config, unused = transformers.AutoConfig.from_pretrained(
+            location, return_unused_kwargs=True, **options, **arguments
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"model {location!r} can't be loaded: {_short(error)}") from error
+    strange = sorted(set(unused) & set(arguments))
+    if strange:
+        raise ModelError(f"a {config.model_type} config has no {', '.join(map(repr, strange))}.")
+    stored = None if config.dtype is None else str(config.dtype).removeprefix("torch.")
+    return config, stored
+
+
+def _short(error: BaseException) -> str:
+    """The error's first sentence or so: transformers adds paragraphs of general advice."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

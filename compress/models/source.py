@@ -1,0 +1,136 @@
+"""How a module's skeleton is made again: plain values instead of pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from compress.core.artifact import ModelSource
+from compress.errors import InputError, ModelError, unknown
+from compress.models.importing import call_entry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class TransformersSource:
+    """A transformers class and its config.
+
+    Attributes
+    ----------
+    class_name : of a model class in `transformers`, such as "BertForSequenceClassification".
+    config : the config's `to_dict()`; `model_type` in it chooses the config class.
+    """
+
+    class_name: str
+    config: dict[str, Any] = field(hash=False)
+
+    @classmethod
+    def of(cls, module: PreTrainedModel) -> TransformersSource:
+        """The source of a transformers model (of its config; not of what was cut from it)."""
+        return cls(type(module).__name__, plain_config(module.config))
+
+    def build(self) -> nn.Module:
+        """A new model in fp32 on the CPU, in eval mode, initialised from torch's global seed.
+
+        Raises
+        ------
+        ModelError : transformers has no such class, or the config doesn't fit it.
+        """
+        import transformers
+
+        model_class = getattr(transformers, self.class_name, None)
+        if model_class is None:
+            raise ModelError(f"transformers {transformers.__version__} has no {self.class_name}.")
+        module: nn.Module = model_class(self.load_config())
+        return module.float().eval()
+
+    def load_config(self) -> PreTrainedConfig:
+        """The config as its transformers class.
+
+        Raises
+        ------
+        ModelError : `model_type` is missing, or transformers doesn't know it.
+        """
+        import transformers
+
+        kind = self.config.get("model_type")
+        known = transformers.CONFIG_MAPPING
+        if not isinstance(kind, str) or kind not in known:
+            raise ModelError(unknown("model_type", str(kind), known))
+        config: PreTrainedConfig = known[kind].from_dict(dict(self.config))
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; see `source_from_dict`."""
+        return {"kind": "transformers", "class_name": self.class_name, "config": self.config}
+
+
+@dataclass(frozen=True)
+class PythonSource:
+    """A function that makes the module.
+
+    Attributes
+    ----------
+    factory : "package.module:function"; the current directory is importable.
+    arguments : its keyword arguments, plain JSON values.
+    """
+
+    factory: str
+    arguments: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def build(self) -> nn.Module:
+        """A new module in fp32 on the CPU, in eval mode, initialised as its factory does.
+
+        Raises
+        ------
+        ModelError : the factory can't be found or called, or gives something else.
+        """
+        from torch import nn
+
+        try:
+            module = call_entry(self.factory, dict(self.arguments))
+        except InputError as error:
+            raise ModelError(str(error)) from error
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"{self.factory!r} must return a torch.nn.Module. Got {type(module).__name__}."
+            )
+        return module.float().cpu().eval()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; see `source_from_dict`."""
+        return {"kind": "python", "factory": self.factory, "arguments": self.arguments}
+
+
+def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
+    """The source whose `to_dict` gave these values.
+
+    Raises
+    ------
+    ModelError : unknown kind, or keys missing.
+    """
+    kinds: dict[str, type[TransformersSource | PythonSource]] = {
+        "transformers": TransformersSource,
+        "python": PythonSource,
+    }
+    rest = {key: value for key, value in values.items() if key != "kind"}
+    kind: type[TransformersSource | PythonSource] | None = kinds.get(str(values.get("kind")))
+    if kind is None:
+        raise ModelError(unknown("kind of model source", str(values.get("kind")), kinds))
+    try:
+        return kind(**rest)
+    except TypeError as error:
+        raise ModelError(
+            f"a model source of kind {values['kind']!r} is damaged: {error}"
+        ) from error
+
+
+def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
+    """A transformers config as plain JSON values, saying fp32: all work here is done in it."""
+    values: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return values | {"dtype": "float32"}

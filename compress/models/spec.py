@@ -1,0 +1,99 @@
+"""The recipe's `model`: which model a run begins with. No torch here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from compress.core.stage import Options
+from compress.models.importing import entry_problem
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+class ModelSpec(Options):
+    """Where the model comes from: exactly one of `transformers` and `python`.
+
+    Code that comes with a hub model is never run.
+    """
+
+    transformers: str | None = None
+    """A folder with config.json and weights, or a Hugging Face hub id."""
+    python: str | None = None
+    """A function "package.module:function" that returns a torch module. The current directory is
+    importable."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of `python`'s function; with `transformers`, settings of its config to
+    override, such as num_labels for a new head."""
+    weights: Path | None = None
+    """For `python`: a .safetensors file, or a state dict written by torch.save (loaded with
+    weights_only=True). Without it the weights are random."""
+    revision: str | None = None
+    """For a hub id: branch, tag or commit."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ModelSpec:
+        if (self.transformers is None) == (self.python is None):
+            raise ValueError("exactly one of 'transformers' and 'python' must be given.")
+        if self.transformers is not None and self.weights is not None:
+            raise ValueError("'weights' goes with 'python'; a transformers folder holds its own.")
+        if self.python is not None and self.revision is not None:
+            raise ValueError("'revision' goes with a hub id in 'transformers'.")
+        return self
+
+    def check(self, task_name: str) -> list[tuple[str, str]]:
+        """Cheap checks, without importing torch or transformers and without a network.
+
+        Parameters
+        ----------
+        task_name : of the recipe; generation has no say for a plain module.
+
+        Returns
+        -------
+        (key inside `model`, what is wrong with it), in the order of the fields.
+        """
+        if self.transformers is not None:
+            problem = _folder_problem(self.transformers)
+            return [("transformers", problem)] if problem else []
+        problems = []
+        entry = entry_problem(self.python or "")
+        if entry is not None:
+            problems.append(("python", entry))
+        if self.weights is not None and not self.weights.is_file():
+            problems.append(("weights", f"there is no file {str(self.weights)!r}."))
+        if task_name == "text-generation":
+            problems.append(("python", "task 'text-generation' needs a 'transformers' model."))
+        return problems
+
+
+def is_folder(name: str) -> bool:
+    """Whether a `transformers` entry means a folder rather than a hub id."""
+    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _folder_problem(name: str) -> str | None:
+    if not is_folder(name):
+        return None  # a hub id: only loading shows whether it is there
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return f"there is no folder {name!r}."
+    config = folder / "config.json"
+    if not config.is_file():
+        return f"folder {name!r} has no config.json."
+    try:
+        values = json.loads(config.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        return f"{str(config)!r} can't be read as JSON: {error}."
+    if not isinstance(values, dict):
+        return f"{str(config)!r} must hold a JSON object."
+    if not any((folder / file).is_file() for file in WEIGHT_FILES):
+        return f"folder {name!r} has no weights (none of {', '.join(WEIGHT_FILES)})."
+    return None

@@ -1,0 +1,1 @@
+"""Recipes: YAML files that name a model, its data, and the stages that compress it."""

@@ -1,0 +1,204 @@
+"""YAML read into plain values, with the line of every key.
+
+The nodes are built by hand rather than by a YAML constructor, so that every duplicate key and every
+tag is reported at once, each with its line, and so that nothing but plain values can come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Keys = tuple[str | int, ...]
+"""The way to a value: mapping keys and list positions, from the top."""
+
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
+_AS_TEXT = {f"{_TAG}timestamp"}
+
+
+class Place(NamedTuple):
+    """Where something stands: sorts by line; overrides come after the file."""
+
+    line: int
+    text: str
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, and where; sorts by place."""
+
+    place: Place
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.place.text} {self.sentence}"
+
+
+@dataclass
+class Document:
+    """Plain values, the place of each, and what was already wrong in reading them."""
+
+    source: str
+    data: Any = None
+    places: dict[Keys, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, keys: Keys) -> Place:
+        """Where a value stands; for one that isn't there, where the nearest one around it does."""
+        for length in range(len(keys), -1, -1):
+            if keys[:length] in self.places:
+                return self.places[keys[:length]]
+        return Place(0, self.source)
+
+    def report(self, keys: Keys, sentence: str) -> None:
+        """Add a problem at a value's place."""
+        self.problems.append(Problem(self.place(keys), sentence))
+
+
+def dotted(keys: Keys) -> str:
+    """How a message names a value.
+
+    >>> dotted(("measure", "batch_sizes", 0))
+    'measure.batch_sizes[0]'
+    """
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
+
+
+def parse(text: str, source: str) -> Document:
+    """Read one YAML document.
+
+    Parameters
+    ----------
+    source : the file's name, for the places.
+
+    Returns
+    -------
+    A document whose `problems` say what couldn't be read; its `data` is None where nothing could.
+    """
+    document = Document(source)
+    try:
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        said = " ".join(str(error.problem or error.context).split())
+        document.problems.append(
+            Problem(Place(line, f"{source}:{line}"), f"this isn't YAML: {said}.")
+        )
+        return document
+    except YAMLError as error:
+        said = " ".join(str(error).split())
+        document.problems.append(Problem(Place(1, f"{source}:1"), f"this isn't YAML: {said}."))
+        return document
+    if node is not None:
+        _Reader(document).read(node)
+    return document
+
+
+class _Reader:
+    """Turns nodes into plain values and notes their places in a document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.constructor = YAML(typ="safe", pure=True).constructor
+        self.open: list[Node] = []
+
+    def read(self, node: Node) -> None:
+        self.document.places[()] = self.place(node)
+        self.document.data = self.value(node, ())
+
+    def place(self, node: Node) -> Place:
+        line = node.start_mark.line + 1
+        return Place(line, f"{self.document.source}:{line}")
+
+    def refuse(self, node: Node, sentence: str) -> None:
+        self.document.problems.append(Problem(self.place(node), sentence))
+
+    def value(self, node: Node, keys: Keys) -> Any:
+        if any(node is outer for outer in self.open):
+            self.refuse(node, "an alias stands inside what it names.")
+            return None
+        self.open.append(node)
+        try:
+            if isinstance(node, MappingNode):
+                return self.mapping(node, keys)
+            if isinstance(node, SequenceNode):
+                return self.sequence(node, keys)
+            return self.scalar(node)
+        finally:
+            self.open.pop()
+
+    def scalar(self, node: ScalarNode) -> Any:
+        tag = str(node.tag)
+        if tag in _AS_TEXT:
+            return str(node.value)
+        if tag not in _PLAIN:
+            self.refuse(node, f"the tag {tag.replace(_TAG, '!!')!r} isn't allowed; only plain values are.")
+            return None
+        return self.constructor.construct_object(node)
+
+    def sequence(self, node: SequenceNode, keys: Keys) -> list[Any]:
+        items = []
+        for position, item in enumerate(node.value):
+            self.document.places[(*keys, position)] = self.place(item)
+            items.append(self.value(item, (*keys, position)))
+        return items
+
+    def mapping(self, node: MappingNode, keys: Keys) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: list[Node] = []
+        for key_node, value_node in node.value:
+            if isinstance(key_node, ScalarNode) and key_node.value == "<<" and not key_node.style:
+                merged.append(value_node)
+                continue
+            key = self.key(key_node)
+            if key is None:
+                continue
+            if key in own:
+                first = self.document.places[(*keys, key)].line
+                self.refuse(key_node, f"the key {key!r} stands twice; first in line {first}.")
+                continue
+            self.document.places[(*keys, key)] = self.place(key_node)
+            own[key] = self.value(value_node, (*keys, key))
+        for source in merged:
+            for given in self.merges(source):
+                self.merge(given, into=own, keys=keys)
+        return own
+
+    def key(self, node: Node) -> str | None:
+        value = self.scalar(node) if isinstance(node, ScalarNode) else None
+        if isinstance(value, str):
+            return value
+        self.refuse(node, f"a key must be a string; put {getattr(node, 'value', '')!s} in quotes.")
+        return None
+
+    def merges(self, node: Node) -> Iterator[MappingNode]:
+        for item in node.value if isinstance(node, SequenceNode) else [node]:
+            if isinstance(item, MappingNode):
+                yield item
+            else:
+                self.refuse(item, "'<<' takes a mapping, or a list of mappings.")
+
+    def merge(self, node: MappingNode, *, into: dict[str, Any], keys: Keys) -> None:
+        """Take over a merged mapping's keys that aren't there yet, with the lines where they stand.
+
+        What is wrong inside it was reported where it stands.
+        """
+        aside = _Reader(Document(self.document.source))
+        aside.open = self.open
+        for key, value in (aside.value(node, ()) or {}).items():
+            if key not in into:
+                into[key] = value
+                self.document.places |= {
+                    (*keys, *place): at
+                    for place, at in aside.document.places.items()
+                    if place[:1] == (key,)
+                }

@@ -1,0 +1,62 @@
+"""Whether stages can follow one another, known from their declared formats alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from compress.core.artifact import Format
+from compress.core.stage import Stage
+
+
+class Link(NamedTuple):
+    """A stage with the format that it is given and the one that it makes."""
+
+    given: Format
+    made: Format
+
+
+class Misfit(NamedTuple):
+    """The first stage that can't take what it would be given."""
+
+    index: int
+    sentence: str
+
+
+def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit | None]:
+    """Follow a torch model through the stages.
+
+    Parameters
+    ----------
+    stages : (registered name, class), in the order of work.
+
+    Returns
+    -------
+    The links up to the first misfit, and that one (None where all fit).
+    """
+    links: list[Link] = []
+    current = Format.TORCH
+    for index, (use, stage) in enumerate(stages):
+        if current not in stage.accepts:
+            taken = " or ".join(format_.value for format_ in stage.accepts)
+            maker = f"made by stages[{index - 1}] ({stages[index - 1][0]})"
+            sentence = (
+                f"'{use}' takes {taken} and would be given {current.value} "
+                f"{maker if index else '(the model itself)'}."
+            )
+            return links, Misfit(index, sentence + _advice(stages, index, links))
+        links.append(Link(current, stage.accepts[current]))
+        current = links[-1].made
+    return links, None
+
+
+def _advice(stages: Sequence[tuple[str, type[Stage]]], index: int, links: Sequence[Link]) -> str:
+    """Where the stage could stand instead, if anywhere."""
+    for earlier in _latest_first(index):
+        if links[earlier].given in stages[index][1].accepts:
+            return f" Put it before stages[{earlier}] ({stages[earlier][0]})."
+    return ""
+
+
+def _latest_first(index: int) -> Iterator[int]:
+    return iter(range(index - 1, -1, -1))

@@ -1,0 +1,135 @@
+"""What a recipe holds once it is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny
+from ruamel.yaml import YAML
+
+from compress.core.stage import Options, Stage
+from compress.data.spec import DataSpec
+from compress.measurement.spec import MeasureSpec
+from compress.models.spec import ModelSpec
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names that become folders."""
+
+
+class Gates(Options):
+    """What the final model must keep to; a run that doesn't ends with exit code 1."""
+
+    accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
+    """The most that quality may fall below the reference's, as an absolute difference."""
+    size_ratio: float | None = Field(default=None, gt=0)
+    """The least that original bytes / final bytes must be."""
+    speedup: float | None = Field(default=None, gt=0)
+    """The least that original latency / final latency must be, at the first batch size measured."""
+
+
+class Head(Options):
+    """A recipe's keys but its stages."""
+
+    version: Literal[1]
+    """Version of the recipe format."""
+    name: str = Field(pattern=NAME_PATTERN)
+    """Name of the run; results go to exports/<name>."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of all randomness."""
+    model: ModelSpec
+    """The model that the run begins with."""
+    task: str
+    """What the model is for, such as image-classification."""
+    data: DataSpec
+    """Where samples come from."""
+    measure: MeasureSpec = MeasureSpec()
+    """How every row of the report is measured."""
+    gates: Gates = Gates()
+    """What the final model must keep to."""
+
+
+class Step(Options):
+    """One stage in its place."""
+
+    use: str
+    """Registered name of the stage."""
+    name: str = Field(pattern=NAME_PATTERN)
+    """Name of its row and folder; unlike any other in the recipe."""
+    stage: SerializeAsAny[InstanceOf[Stage]]
+    """The stage itself."""
+
+
+class Recipe(Head):
+    """A checked recipe. Made by `compress.recipe.load`."""
+
+    stages: tuple[Step, ...] = Field(min_length=1)
+    """The stages, in the order of work."""
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None for one made in Python."""
+        return self._source
+
+    def build_stages(self) -> tuple[tuple[str, Stage], ...]:
+        """(name, stage) in the order of work."""
+        return tuple((step.name, step.stage) for step in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON of the recipe with every default filled in.
+
+        Nulls that are a field's default are left out: they would only say which of several
+        exclusive keys weren't used.
+        """
+        head = {name: getattr(self, name) for name in Head.model_fields}
+        plain = {name: _plain(value) for name, value in head.items()}
+        steps = [
+            {"use": step.use, "name": step.name, **_plain(step.stage)} for step in self.stages
+        ]
+        return {**plain, "stages": steps}
+
+    def to_yaml(self) -> str:
+        """`to_dict` as YAML: a recipe that loads as this one and has the same `hash`."""
+        yaml = YAML()
+        yaml.default_flow_style = False
+        yaml.width = 100
+        text = io.StringIO()
+        yaml.dump(self.to_dict(), text)
+        return text.getvalue()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of `to_dict`, in hex: the same for files that mean the same."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return (
+        _without_unset(value.model_dump(mode="json"), value)
+        if isinstance(value, BaseModel)
+        else value
+    )
+
+
+def _without_unset(dumped: Any, value: Any) -> Any:
+    """A dump without the nulls that are defaults, walked side by side with what was dumped."""
+    if isinstance(value, BaseModel) and isinstance(dumped, dict):
+        fields = type(value).model_fields
+        return {
+            name: _without_unset(item, getattr(value, name))
+            for name, item in dumped.items()
+            if item is not None or fields[name].default is not None
+        }
+    if isinstance(value, dict) and isinstance(dumped, dict):
+        return {
+            name: _without_unset(item, inner)
+            for (name, item), inner in zip(dumped.items(), value.values(), strict=True)
+        }
+    if isinstance(value, list | tuple) and isinstance(dumped, list):
+        return [_without_unset(item, inner) for item, inner in zip(dumped, value, strict=True)]
+    return dumped

@@ -1,0 +1,248 @@
+"""Everything that is wrong with plain values for a model, in the sentences that `compress` uses."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from compress.errors import expected, unknown
+from compress.recipe.document import Keys, dotted
+from compress.recipe.types import Shape, allowed, field_shape, item_shape, members, models_of
+
+_NAMED = re.compile(r"'([\w.\[\]]+)' ")
+_LONGEST = 80
+
+
+class Fault(NamedTuple):
+    """One thing wrong with a value: where in it, and the sentence."""
+
+    keys: Keys
+    sentence: str
+
+
+def faults(model: type[BaseModel], value: Mapping[str, Any]) -> list[Fault]:
+    """Everything wrong with plain values for a model; empty where it can be built from them.
+
+    Stricter than pydantic: a string isn't taken for a number, nor true or false; NaN and infinity
+    are refused.
+    """
+    found: dict[Keys, Fault] = {}
+    for fault in [*_mistyped(Shape(model), value, ()), *_refused(model, value)]:
+        found.setdefault((*fault.keys, fault.sentence), fault)
+    return list(found.values())
+
+
+def brief(value: object) -> object:
+    """The value, or something that prints as its beginning where it is long."""
+    return value if len(repr(value)) <= _LONGEST else _Brief(value)
+
+
+def bad_value(keys: Keys, shape: Shape | None, value: object) -> Fault:
+    """The standard sentence for a value that its field doesn't allow."""
+    words = "something else" if shape is None else allowed(shape)
+    return Fault(keys, expected(dotted(keys), words, brief(value)))
+
+
+def said_by_model(keys: Keys, message: str) -> Fault:
+    """A model's own message about one of its values, with the value's full name.
+
+    Parameters
+    ----------
+    keys : where the model, or the field that it speaks of, stands.
+    message : with or without the name in front.
+    """
+    match = _NAMED.match(message)
+    name = dotted(keys)
+    if match is None:
+        return Fault(keys, f"{name!r}: {message}" if keys else message)
+    rest = message[match.end() :]
+    if name == match[1] or name.endswith(f".{match[1]}"):
+        return Fault(keys, f"{name!r} {rest}")
+    inner = (*keys, *match[1].split("."))
+    return Fault(inner, f"{dotted(inner)!r} {rest}")
+
+
+class _Brief:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        text = repr(self.value)
+        return f"{text[: _LONGEST - 3]}..."
+
+
+def _refused(model: type[BaseModel], value: Mapping[str, Any]) -> Iterator[Fault]:
+    """What pydantic refuses."""
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details:
+            fault = _translate(detail, _Walk(model, value, details))
+            if fault is not None:
+                yield fault
+
+
+class _Walk:
+    """Follows the location of an error through types and values at once.
+
+    pydantic's locations name the alternatives of a union too; those aren't keys of the recipe.
+    """
+
+    def __init__(
+        self, model: type[BaseModel], value: object, details: Sequence[ErrorDetails]
+    ) -> None:
+        self.shape: Shape | None = Shape(model)
+        self.value = value
+        self.details = details
+        self.keys: Keys = ()
+        self.seen: tuple[str | int, ...] = ()
+
+    def alternative(self, tag: str | int) -> bool | None:
+        """Whether the tag names the model that a mapping was meant for; None: not that many models."""
+        models = models_of(self.shape) if self.shape and isinstance(self.value, Mapping) else []
+        if not models:
+            return None
+        self.seen = (*self.seen, tag)
+        chosen = models[0] if len(models) == 1 else min(models, key=self._blame)
+        self.shape = Shape(chosen)
+        return _is_tag(tag, chosen)
+
+    def _blame(self, model: type[BaseModel]) -> int:
+        """How many errors pydantic has for a model in this place."""
+        at = len(self.seen) - 1
+        return sum(
+            detail["loc"][:at] == self.seen[:at]
+            and len(detail["loc"]) > at
+            and _is_tag(detail["loc"][at], model)
+            for detail in self.details
+        )
+
+    def step(self, key: str | int) -> None:
+        """Go to an item."""
+        self.seen = (*self.seen, key)
+        self.keys = (*self.keys, key)
+        self.shape = _child(self.shape, key)
+        inside = isinstance(self.value, Mapping | list)
+        try:
+            self.value = self.value[key] if inside else None  # type: ignore[index]
+        except (KeyError, IndexError):
+            self.value = None
+
+
+def _is_tag(tag: str | int, model: type[BaseModel]) -> bool:
+    return isinstance(tag, str) and re.search(rf"\b{model.__name__}\b\]*$", tag) is not None
+
+
+def _child(shape: Shape | None, key: str | int) -> Shape | None:
+    for member in members(shape) if shape else []:
+        for model in models_of(member):
+            if isinstance(key, str) and key in model.model_fields:
+                return field_shape(model.model_fields[key])
+        found = item_shape(member, key)
+        if found is not None:
+            return found
+    return None
+
+
+def _translate(detail: ErrorDetails, walk: _Walk) -> Fault | None:
+    """One pydantic error as a fault; None where another one says it better."""
+    location = list(detail["loc"])
+    if location and location[-1] == "[key]":
+        return _bad_key(location, walk)
+    while location:
+        alternatives = [m for m in members(walk.shape) if m.annotation is not type(None)] if walk.shape else []
+        if len(alternatives) > 1:
+            meant = walk.alternative(location.pop(0))
+            if meant is None:
+                return bad_value(walk.keys, walk.shape, walk.value)
+            if not meant:
+                return None
+            continue
+        key = location[0]
+        if detail["type"] == "missing" and len(location) == 1:
+            if isinstance(key, int):
+                return bad_value(walk.keys, walk.shape, walk.value)
+            return _missing(walk, key)
+        if detail["type"] == "extra_forbidden" and len(location) == 1:
+            return _extra(walk, str(key))
+        walk.step(location.pop(0))
+    if detail["type"] in ("value_error", "assertion_error"):
+        return said_by_model(walk.keys, str(detail["ctx"]["error"]))
+    if walk.shape is None:
+        return Fault(walk.keys, f"{dotted(walk.keys)!r}: {detail['msg']}. Got {brief(walk.value)!r}.")
+    return bad_value(walk.keys, walk.shape, walk.value)
+
+
+def _missing(walk: _Walk, key: str) -> Fault:
+    shape = _child(walk.shape, key)
+    words = f" It must be {allowed(shape)}." if shape else ""
+    return Fault(walk.keys, f"{dotted((*walk.keys, key))!r} is missing.{words}")
+
+
+def _extra(walk: _Walk, key: str) -> Fault:
+    models = models_of(walk.shape) if walk.shape else []
+    return unknown_key((*walk.keys, key), [name for model in models for name in model.model_fields])
+
+
+def unknown_key(keys: Keys, known: Sequence[str]) -> Fault:
+    """A key that its mapping doesn't have."""
+    inside = f"in {dotted(keys[:-1])!r}: " if len(keys) > 1 else ""
+    return Fault(keys, inside + unknown("key", str(keys[-1]), known))
+
+
+def _bad_key(location: list[str | int], walk: _Walk) -> Fault:
+    """A key that isn't among those that a mapping's type names."""
+    *path, key, _ = location
+    for step in path:
+        walk.step(step)
+    for member in members(walk.shape) if walk.shape else []:
+        given = get_args(member.annotation)
+        if len(given) == 2 and get_origin(given[0]) is Literal:
+            return unknown_key((*walk.keys, key), get_args(given[0]))
+    return Fault((*walk.keys, key), f"{dotted(walk.keys)!r} doesn't take the key {key!r}.")
+
+
+def _mistyped(shape: Shape, value: object, keys: Keys) -> Iterator[Fault]:
+    """Scalars that pydantic would quietly turn into another type, and numbers that are none."""
+    if isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        if isinstance(value, Mapping) and len(models_of(shape)) > 1:
+            return
+        for key, item in items:
+            inner = _child(shape, key)
+            if inner is not None:
+                yield from _mistyped(inner, item, (*keys, key))
+        return
+    kinds = {kind for member in members(shape) for kind in _kinds(member.annotation)}
+    if object in kinds or value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    wrong = (
+        (isinstance(value, bool) and bool not in kinds and bool(kinds & {int, float}))
+        or (isinstance(value, str) and str not in kinds and bool(kinds & {int, float, bool}))
+        or (is_number and kinds == {bool})
+        or (isinstance(value, float) and not math.isfinite(value))
+    )
+    if wrong:
+        yield bad_value(keys, shape, value)
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The plain types that a type takes; `object` where anything goes."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if not isinstance(annotation, type) or get_origin(annotation) is not None:
+        return {object} if annotation is Any else set()
+    if issubclass(annotation, Enum):
+        return {type(item.value) for item in annotation}
+    if issubclass(annotation, PurePath | str):
+        return {str}
+    return {annotation} if annotation in (bool, int, float) else set()

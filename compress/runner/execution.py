@@ -1,0 +1,243 @@
+"""One run: stage after stage, from disk where it is finished, measured after each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from compress.core.context import Context
+from compress.core.files import write_text
+from compress.core.registry import stage_name
+from compress.errors import CompressError, StageError
+from compress.measurement.environment import environment
+from compress.measurement.memory import PeakMemory
+from compress.report.document import GateResult, Report, Row
+from compress.report.markdown import markdown
+from compress.runner.gates import judge
+from compress.runner.inputs import Inputs, seed_everything
+from compress.runner.keys import digest, first_key, next_key, weights_digest
+from compress.runner.ledger import Rival, Subject, measure_row
+from compress.runner.publish import publish
+from compress.runner.store import load_artifact, save_artifact
+from compress.runner.workdir import Slot, Workdir
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.progress import Progress
+    from compress.core.stage import Stage
+    from compress.recipe.schema import Recipe
+
+ORIGINAL = "original"
+Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is given besides its recipe."""
+
+    device: str
+    threads: int
+    progress: Progress
+
+
+@dataclass
+class _State:
+    """How far a run is: the latest artifact, and what the next is compared with."""
+
+    artifact: Artifact
+    key: str
+    reference: Artifact
+    reference_key: str
+    reference_index: int = 0
+    original: Rival | None = None
+    previous: Rival | None = None
+    rows: list[Row] = field(default_factory=list)
+
+
+class Execution:
+    """A run of one recipe in one folder, which the caller keeps locked.
+
+    Parameters
+    ----------
+    recipe : checked.
+    inputs : the loaded model and data.
+    workdir : open.
+    settings : device, threads and where progress is shown.
+    """
+
+    def __init__(
+        self, recipe: Recipe, inputs: Inputs, workdir: Workdir, settings: Settings
+    ) -> None:
+        self.recipe = recipe
+        self.inputs = inputs
+        self.workdir = workdir
+        self.settings = settings
+        original = inputs.original
+        key = first_key(
+            {
+                "source": original.source.to_dict() if original.source else None,
+                "weights": weights_digest(original.require_module()),
+                "labels": list(original.labels),
+                "preprocessor": original.require_preprocessor().fingerprint,
+                "data": inputs.data.fingerprint,
+                "task": recipe.task,
+                "seed": recipe.seed,
+                "device": settings.device,
+                "threads": settings.threads,
+            }
+        )
+        self._state = _State(artifact=original, key=key, reference=original, reference_key=key)
+
+    def go(self) -> Report:
+        """Run every stage; the report has status "passed" or "gate_failed".
+
+        Raises
+        ------
+        CompressError : a stage failed. report.json then holds the rows before it.
+        """
+        stages = self.recipe.build_stages()
+        self.workdir.trim(len(stages) + 1)
+        try:
+            self._step(Slot(0, ORIGINAL), None)
+            for index, (name, stage) in enumerate(stages, start=1):
+                self._step(Slot(index, name), stage)
+        except KeyboardInterrupt:
+            self._write("interrupted")
+            raise
+        except CompressError:
+            self._write("failed")
+            raise
+        return self._finish()
+
+    def _step(self, slot: Slot, stage: Stage | None) -> None:
+        state, say = self._state, self.settings.progress.say
+        key = state.key if stage is None else next_key(state.key, stage)
+        record = self.workdir.find(slot, key)
+        if record is None:
+            say(f"{slot.folder}")
+            record = self._compute(slot, stage, key)
+        else:
+            say(f"{slot.folder}: finished earlier, taken from disk")
+        folder = self.workdir.folder(slot)
+        artifact = load_artifact(
+            record, folder, previous=state.artifact, task=self.inputs.task, spec=self.recipe.data
+        )
+        becomes_reference = stage is None or stage.makes_reference
+        if becomes_reference:
+            state.reference, state.reference_key = artifact, key
+            state.reference_index, state.original = slot.index, None
+        previous_key, state.artifact, state.key = state.key, artifact, key
+        subject = Subject(
+            index=slot.index,
+            name=slot.name,
+            use=record["use"],
+            artifact=artifact,
+            onnx=folder / record["onnx"],
+            seconds=record["seconds"],
+            peak_memory_bytes=record["peak_memory_bytes"],
+        )
+        row = self._row(slot, subject, previous_key)
+        state.rows.append(row)
+        state.previous = Rival(onnx=subject.onnx, row=row)
+        if becomes_reference:
+            state.original = state.previous
+        self._write("running")
+
+    def _compute(self, slot: Slot, stage: Stage | None, key: str) -> dict[str, Any]:
+        given = self._state.artifact
+        context = self._context(self.workdir.begin(slot))
+        seed_everything(self.recipe.seed)
+        start = time.perf_counter()
+        with PeakMemory() as memory:
+            made = given if stage is None else stage.apply(given, context)
+        seconds = time.perf_counter() - start
+        if stage is not None and made.format != stage.accepts[given.format]:
+            raise StageError(
+                f"stage {slot.name!r} made {made.format}, "
+                f"but declares {stage.accepts[given.format]} for {given.format}."
+            )
+        record = {
+            "key": key,
+            "use": None if stage is None else stage_name(stage),
+            "seconds": 0.0 if stage is None else seconds,
+            "peak_memory_bytes": memory.bytes,
+            **save_artifact(made, context, previous=None if stage is None else given),
+        }
+        self.workdir.commit(slot, record)
+        return record
+
+    def _row(self, slot: Slot, subject: Subject, previous_key: str) -> Row:
+        state = self._state
+        key = digest(
+            {
+                "this": state.key,
+                "previous": previous_key,
+                "reference": state.reference_key,
+                "measure": self.recipe.measure.model_dump(mode="json"),
+            }
+        )
+        saved = self.workdir.find_row(slot, key)
+        if saved is not None:
+            return Row.model_validate(saved)
+        row = measure_row(
+            subject,
+            context=self._context(self.workdir.folder(slot)),
+            spec=self.recipe.measure,
+            original=state.original,
+            previous=state.previous,
+        )
+        self.workdir.save_row(slot, key, row.model_dump(mode="json"))
+        return row
+
+    def _context(self, directory: Path) -> Context:
+        return Context(
+            reference=replace(self._state.reference, notes=()),
+            task=self.inputs.task,
+            data=self.inputs.data,
+            directory=directory,
+            seed=self.recipe.seed,
+            device=self.settings.device,
+            threads=self.settings.threads,
+            progress=self.settings.progress,
+        )
+
+    def _finish(self) -> Report:
+        state = self._state
+        gates = judge(
+            self.recipe.gates, reference=state.rows[state.reference_index], final=state.rows[-1]
+        )
+        passed = all(gate.passed for gate in gates)
+        if state.artifact.bundle is not None:
+            publish(
+                state.artifact.bundle,
+                self.workdir.root,
+                self.recipe,
+                threads=self.settings.threads,
+            )
+        return self._write("passed" if passed else "gate_failed", gates)
+
+    def _write(self, status: Status, gates: list[GateResult] | None = None) -> Report:
+        state = self._state
+        notes = []
+        if state.reference_index:
+            name = state.rows[state.reference_index].name
+            notes.append(
+                f"'original' in deltas, speedups and gates is the model that '{name}' made; "
+                "the recipe began with an untrained one"
+            )
+        report = Report(
+            name=self.recipe.name,
+            status=status,
+            environment=environment(threads=self.settings.threads),
+            reference=state.reference_index,
+            stages=state.rows,
+            gates=gates or [],
+            notes=notes,
+            recipe_hash=self.recipe.hash,
+        )
+        root = self.workdir.root
+        write_text(root / "report.json", report.model_dump_json(indent=2, by_alias=True) + "\n")
+        write_text(root / "report.md", markdown(report))
+        return report

@@ -1,0 +1,34 @@
+"""What a result must keep to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.report.document import GateResult
+
+if TYPE_CHECKING:
+    from compress.recipe.schema import Gates
+    from compress.report.document import Row
+
+
+def judge(gates: Gates, *, reference: Row, final: Row) -> list[GateResult]:
+    """Hold the last row against the reference, for every gate that the recipe sets.
+
+    `accuracy_drop` is the most that quality may fall (absolute), `size_ratio` the least that the
+    reference's bytes over the final ones must be, `speedup` the least at the first batch size.
+    """
+    found = []
+    if gates.accuracy_drop is not None:
+        value = reference.quality.value - final.quality.value
+        found.append(_result("accuracy_drop", gates.accuracy_drop, value, value <= gates.accuracy_drop))
+    if gates.size_ratio is not None:
+        value = reference.size_bytes / final.size_bytes
+        found.append(_result("size_ratio", gates.size_ratio, value, value >= gates.size_ratio))
+    if gates.speedup is not None:
+        value = next(iter(final.speedup.values())).vs_original
+        found.append(_result("speedup", gates.speedup, value, value >= gates.speedup))
+    return found
+
+
+def _result(name: str, limit: float, value: float, passed: bool) -> GateResult:
+    return GateResult(name=name, limit=limit, value=value, passed=passed)

@@ -1,0 +1,114 @@
+"""What a run begins with: the model and the data, loaded and held against each other."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.core.artifact import Artifact, Format
+from compress.errors import InputError, ModelError, expected
+
+if TYPE_CHECKING:
+    from compress.core.context import Split
+    from compress.data.dataset import Dataset
+    from compress.recipe.schema import Recipe
+    from compress.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The original model, the data, and what loading them had to choose."""
+
+    original: Artifact
+    data: Dataset
+    task: Task
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's global generators."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def resolve_device(device: str) -> str:
+    """ "cpu" or "cuda", given one of them or "auto".
+
+    Raises
+    ------
+    InputError : another name, or a device that isn't there.
+    """
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(expected("device", "one of auto, cpu, cuda", device))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' was asked for, but torch sees no CUDA device.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_inputs(recipe: Recipe) -> Inputs:
+    """Load the recipe's model and data, and check that they fit each other.
+
+    Raises
+    ------
+    ModelError, DataError : either can't be loaded, or they don't fit.
+    """
+    from compress.data.dataset import load_data
+    from compress.data.preprocess import load_preprocessor
+    from compress.models.load import load_model
+    from compress.tasks.task import task as find_task
+
+    task = find_task(recipe.task)
+    seed_everything(recipe.seed)
+    loaded = load_model(recipe.model, task=task, seed=recipe.seed)
+    preprocessor = load_preprocessor(loaded.folder, task=task, spec=recipe.data)
+    data = load_data(recipe.data, task=task, labels=loaded.labels, seed=recipe.seed)
+    original = Artifact(
+        format=Format.TORCH,
+        module=loaded.module.eval(),
+        source=loaded.source,
+        preprocessor=preprocessor,
+        labels=loaded.labels or data.labels,
+        notes=(*loaded.notes, *data.notes),
+    )
+    _check_fit(original, data, task)
+    return Inputs(original=original, data=data, task=task)
+
+
+def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
+    """One batch of each split goes through the model before anything long begins."""
+    import torch
+
+    splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
+    module = original.require_module()
+    for split in splits:
+        loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
+        batch = next(iter(loader))
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        try:
+            with torch.no_grad():
+                logits = task.logits(module, inputs)
+        except (RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+            raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
+        if logits.ndim != 2 or logits.shape[1] != len(original.labels):
+            raise ModelError(
+                f"the model gives scores of shape {tuple(logits.shape)} for 2 samples, "
+                f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
+            )
+

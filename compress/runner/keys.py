@@ -1,0 +1,56 @@
+"""The key of a stage's result: a digest of all that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from compress.core.registry import stage_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.core.stage import Stage
+
+_LIBRARIES = (
+    "accelerate",
+    "compress",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "torch",
+    "torch-pruning",
+    "transformers",
+)
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of plain JSON, in hex."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of a module's parameters and buffers, by name, in hex."""
+    import torch
+
+    sha = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        sha.update(flat.view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def first_key(decisive: Mapping[str, Any]) -> str:
+    """The key of the original model: everything that is given to the first stage."""
+    return digest({**decisive, "libraries": {name: version(name) for name in _LIBRARIES}})
+
+
+def next_key(previous: str, stage: Stage) -> str:
+    """The key of a stage's result, given the key of what the stage was given."""
+    fields = stage.model_dump(mode="json")
+    return digest({"previous": previous, "use": stage_name(stage), "fields": fields})

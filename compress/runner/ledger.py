@@ -1,0 +1,165 @@
+"""Measures one row of the report, always from a stage's ONNX file in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.measurement.latency import measure_latency
+from compress.measurement.macs import count_macs
+from compress.measurement.params import count_params
+from compress.measurement.quality import measure_quality
+from compress.measurement.size import size_bytes
+from compress.report.document import Delta, Latency, Quality, Row, Speedup
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.measurement.spec import MeasureSpec
+
+_QUALITY_BATCH = 32
+_ORIGINAL, _PREVIOUS, _THIS = "original", "previous", "this"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One measured model: its ONNX file, and where it stands in the pipeline."""
+
+    index: int
+    name: str
+    use: str | None
+    artifact: Artifact
+    onnx: Path
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A model that was measured before, to compare with: its file and its row."""
+
+    onnx: Path
+    row: Row
+
+
+def measure_row(
+    subject: Subject,
+    *,
+    context: Context,
+    spec: MeasureSpec,
+    original: Rival | None,
+    previous: Rival | None,
+) -> Row:
+    """Measure a stage's model, side by side with the original and the previous stage's.
+
+    Parameters
+    ----------
+    original : the reference; None where the subject is the reference itself.
+    previous : the model that the stage was given; None for the first row.
+    """
+    inputs, notes = latency_inputs(subject.artifact, context, spec)
+    single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
+    macs, macs_notes = count_macs(subject.onnx, single)
+    loader = context.data.loader(
+        "test",
+        subject.artifact.require_preprocessor(),
+        batch_size=_QUALITY_BATCH,
+        limit=spec.samples,
+    )
+    quality = measure_quality(
+        subject.onnx,
+        loader=loader,
+        metric=spec.metric or context.task.metrics[0],
+        threads=context.threads,
+        progress=context.progress,
+    )
+    latency, speedup, latency_notes = _timed(
+        subject, inputs, context=context, spec=spec, original=original, previous=previous
+    )
+    params, size = count_params(subject.onnx), size_bytes(subject.onnx)
+    return Row(
+        index=subject.index,
+        name=subject.name,
+        use=subject.use,
+        params=params,
+        macs=macs,
+        size_bytes=size,
+        quality=Quality(
+            metric=quality.metric,
+            value=quality.value,
+            ci95=quality.ci95,
+            samples=quality.samples,
+        ),
+        latency_ms=latency,
+        speedup=speedup,
+        delta=Delta(params=0.0, size=0.0, quality=0.0)
+        if original is None
+        else Delta(
+            params=params / original.row.params - 1,
+            size=size / original.row.size_bytes - 1,
+            quality=quality.value - original.row.quality.value,
+        ),
+        seconds=subject.seconds,
+        peak_memory_bytes=subject.peak_memory_bytes,
+        notes=[*subject.artifact.notes, *notes, *macs_notes, *latency_notes],
+    )
+
+
+def latency_inputs(
+    artifact: Artifact, context: Context, spec: MeasureSpec
+) -> tuple[dict[int, dict[str, np.ndarray[Any, Any]]], list[str]]:
+    """Real test samples for each batch size, text padded to its full length; and notes."""
+    inputs: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
+    notes = []
+    for size in spec.batch_sizes:
+        loader = context.data.loader(
+            "test",
+            artifact.require_preprocessor(),
+            batch_size=size,
+            limit=size,
+            fixed_length=True,
+        )
+        batch = next(iter(loader))
+        arrays = {name: x.numpy() for name, x in batch.items() if name != "labels"}
+        got = len(next(iter(arrays.values())))
+        if got < size:
+            notes.append(f"latency at batch {size}: the {got} test samples were repeated")
+            arrays = {name: np.resize(x, (size, *x.shape[1:])) for name, x in arrays.items()}
+        inputs[size] = arrays
+    return inputs, notes
+
+
+def _timed(
+    subject: Subject,
+    inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
+    *,
+    context: Context,
+    spec: MeasureSpec,
+    original: Rival | None,
+    previous: Rival | None,
+) -> tuple[dict[str, Latency], dict[str, Speedup], tuple[str, ...]]:
+    """Latency and speedups by batch size, from rounds in which all the models run in turn."""
+    models = {_THIS: subject.onnx}
+    if original is not None:
+        models[_ORIGINAL] = original.onnx
+    if previous is not None:
+        same = original is not None and previous.onnx == original.onnx
+        models[_ORIGINAL if same else _PREVIOUS] = previous.onnx
+    times = measure_latency(models, inputs, spec=spec, progress=context.progress)
+    latency, speedup = {}, {}
+    for size in spec.batch_sizes:
+        own = times.latency(size, _THIS)
+        latency[str(size)] = Latency(p50=own.p50_ms, p95=own.p95_ms)
+        against = {name: times.speedup(size, _THIS, over=name) for name in models}
+        over_original = against.get(_ORIGINAL, against[_THIS])
+        over_previous = against.get(_PREVIOUS, over_original)
+        speedup[str(size)] = Speedup(
+            vs_original=over_original.value,
+            ci95=over_original.ci95,
+            vs_previous=over_previous.value,
+        )
+    return latency, speedup, times.notes

@@ -1,0 +1,163 @@
+"""Runs a recipe stage by stage, measures after each, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.progress import Progress, Silent
+from compress.core.stage import Options
+
+if TYPE_CHECKING:
+    from compress.core.stage import Stage
+    from compress.data.spec import DataSpec
+    from compress.measurement.spec import MeasureSpec
+    from compress.models.spec import ModelSpec
+    from compress.recipe.schema import Gates, Recipe
+    from compress.report.document import Report
+
+
+def run(
+    recipe: Recipe | str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    output: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Run a recipe whole, as the command does; finished stages of an earlier run are taken from disk.
+
+    Parameters
+    ----------
+    recipe : a recipe, or the path of one.
+    overrides : "a.b=value" changes to the recipe's keys; only with a path.
+    output : the run's folder; exports/<name> by default.
+    device : "auto", "cpu" or "cuda".
+    threads : torch threads; as many as the process may use by default.
+    fresh : forget what an earlier run left in the folder.
+    progress : where to show how far the work is; nowhere by default.
+
+    Returns
+    -------
+    The report, whose `status` is "passed" or "gate_failed". It also lies in the run's folder.
+
+    Raises
+    ------
+    RecipeError, InputError : before anything is written.
+    StageError : a stage failed; the rows before it stand in report.json.
+    """
+    import torch
+
+    from compress.recipe.load import load_recipe
+    from compress.runner.execution import Execution, Settings
+    from compress.runner.inputs import available_cpus, load_inputs, resolve_device
+    from compress.runner.workdir import Workdir
+
+    if isinstance(recipe, str | os.PathLike):
+        recipe = load_recipe(Path(recipe), overrides=overrides)
+    elif overrides:
+        raise TypeError("'overrides' go with the path of a recipe; change a Recipe value itself.")
+    device = resolve_device(device)
+    threads = threads or available_cpus()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        inputs = load_inputs(recipe)
+        workdir = Workdir(output or Path("exports") / recipe.name)
+        with workdir.open():
+            if fresh:
+                workdir.forget()
+            settings = Settings(device=device, threads=threads, progress=progress or Silent())
+            return Execution(recipe, inputs, workdir, settings).go()
+    finally:
+        torch.set_num_threads(before)
+
+
+
+
+class Pipeline:
+    """Stages in order, as a Python object; runs as the same recipe would.
+
+    Parameters
+    ----------
+    stages : the stages, in the order of work.
+    name : the run's; names its folder.
+    model, data, measure, gates : as in a recipe: a spec, or its keys.
+    task : such as "text-classification".
+    seed : of all randomness.
+
+    Raises
+    ------
+    RecipeError : every problem that the recipe check finds.
+
+    Examples
+    --------
+    >>> from compress import Export, Pipeline, Quantize
+    >>> pipeline = Pipeline(
+    ...     [Quantize(), Export()],
+    ...     name="mine",
+    ...     model={"python": "compress.models.resnet:resnet", "arguments": {"num_classes": 10}},
+    ...     task="image-classification",
+    ...     data={"sklearn": "digits"},
+    ... )
+    >>> report = pipeline.run()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        name: str,
+        model: ModelSpec | Mapping[str, Any],
+        task: str,
+        data: DataSpec | Mapping[str, Any],
+        measure: MeasureSpec | Mapping[str, Any] | None = None,
+        gates: Gates | Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        from compress.core.registry import stage_name
+        from compress.recipe.load import recipe_from_dict
+
+        self.recipe = recipe_from_dict(
+            {
+                "version": 1,
+                "name": name,
+                "seed": seed,
+                "model": _plain(model),
+                "task": task,
+                "data": _plain(data),
+                "measure": _plain(measure or {}),
+                "gates": _plain(gates or {}),
+                "stages": [{"use": stage_name(stage), **_plain(stage)} for stage in stages],
+            }
+        )
+
+    def run(
+        self,
+        *,
+        output: Path | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        fresh: bool = False,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Run it; parameters, result and errors are those of `run`."""
+        return run(
+            self.recipe,
+            output=output,
+            device=device,
+            threads=threads,
+            fresh=fresh,
+            progress=progress,
+        )
+
+
+def _plain(value: Options | Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that were given, as plain JSON: unset fields keep the recipe's own defaults."""
+    if isinstance(value, Options):
+        return value.model_dump(mode="json", exclude_unset=True)
+    return dict(value)

@@ -1,0 +1,90 @@
+"""Keeps an artifact in a stage's folder, and takes it from there again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.artifact import Artifact, Format
+from compress.errors import StageError
+
+if TYPE_CHECKING:
+    from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.tasks.task import Task
+
+ONNX_FILE = "model.onnx"
+_PREPROCESSOR = "preprocessor"
+
+
+def save_artifact(artifact: Artifact, context: Context, *, previous: Artifact | None) -> dict[str, Any]:
+    """Write an artifact to `context.directory`; returns the plain JSON that `load_artifact` needs.
+
+    A torch module is kept as checkpoint.safetensors + structure.json, and lowered to ONNX for its
+    row; the lowered file is held against the module on real data.
+
+    Raises
+    ------
+    ParityError : the lowered file answers differently.
+    StageError : the artifact's files lie outside the stage's folder.
+    """
+    from compress.exporting.lower import lower_artifact
+    from compress.models.checkpoint import save_checkpoint
+
+    directory = context.directory
+    notes: tuple[str, ...] = ()
+    if artifact.format.is_onnx:
+        onnx = artifact.require_onnx()
+    else:
+        if artifact.source is None:
+            raise StageError("a torch artifact needs a source, to be built again from its files.")
+        save_checkpoint(artifact.require_module(), artifact.source, directory)
+        onnx, notes = lower_artifact(artifact, context, directory / ONNX_FILE)
+    if not onnx.is_relative_to(directory):
+        raise StageError(f"the stage left {onnx.name} outside its folder.")
+    changed = previous is not None and (
+        artifact.require_preprocessor().fingerprint != previous.require_preprocessor().fingerprint
+    )
+    if changed:
+        artifact.require_preprocessor().save(directory / _PREPROCESSOR)
+    return {
+        "format": artifact.format.value,
+        "onnx": str(onnx.relative_to(directory)),
+        "bundle": _relative(artifact.bundle, directory),
+        "labels": list(artifact.labels),
+        "preprocessor": _PREPROCESSOR if changed else None,
+        "notes": [*artifact.notes, *notes],
+    }
+
+
+def load_artifact(
+    record: Mapping[str, Any], directory: Path, *, previous: Artifact, task: Task, spec: DataSpec
+) -> Artifact:
+    """The artifact that `save_artifact` wrote; what the record doesn't hold comes from `previous`."""
+    from compress.data.preprocess import load_preprocessor
+    from compress.models.checkpoint import load_checkpoint
+
+    format_ = Format(record["format"])
+    artifact = replace(
+        previous,
+        format=format_,
+        module=None,
+        source=None,
+        onnx=None,
+        bundle=None if record["bundle"] is None else directory / record["bundle"],
+        labels=tuple(record["labels"]),
+        notes=tuple(record["notes"]),
+    )
+    if record["preprocessor"] is not None:
+        folder = str(directory / record["preprocessor"])
+        artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=spec))
+    if format_.is_onnx:
+        return replace(artifact, onnx=directory / record["onnx"])
+    module, source = load_checkpoint(directory)
+    return replace(artifact, module=module.eval(), source=source)
+
+
+def _relative(path: Path | None, directory: Path) -> str | None:
+    return None if path is None else str(path.relative_to(directory))

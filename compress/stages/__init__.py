@@ -1,0 +1,1 @@
+"""Thin adapters: a stage's fields are its recipe keys, and `apply` calls one method's package."""

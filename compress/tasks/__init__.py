@@ -1,0 +1,1 @@
+"""What a model is for: the task's inputs, outputs and metrics."""

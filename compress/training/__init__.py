@@ -1,0 +1,1 @@
+"""One training loop, on `accelerate`, for training, distillation and recovery after pruning."""

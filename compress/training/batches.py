@@ -1,0 +1,66 @@
+"""Batches on their way from the loader to the module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.artifact import Preprocessor
+from compress.core.context import Batch, Data
+from compress.errors import StageError
+
+LABELS = "labels"
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def model_inputs(batch: Batch) -> dict[str, Tensor]:
+    """All of a batch but its labels."""
+    return {name: tensor for name, tensor in batch.items() if name != LABELS}
+
+
+def sample_count(batch: Batch) -> int:
+    """Samples in a batch, N."""
+    return len(batch[LABELS])
+
+
+def smallest_batch(module: nn.Module) -> int:
+    """2 where the module normalises over the batch (one sample has no variance), else 1."""
+    return 2 if any(isinstance(part, _BATCH_NORMS) for part in module.modules()) else 1
+
+
+def grouped(batches: Iterable[Batch], *, size: int) -> Iterator[list[Batch]]:
+    """Consecutive groups of `size` batches, of which the last may be smaller."""
+    remaining = iter(batches)
+    while group := list(islice(remaining, size)):
+        yield group
+
+
+def as_parts(loss: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A loss by parts, whose sum it is."""
+    return {"loss": loss} if isinstance(loss, Tensor) else loss
+
+
+def total_of(parts: Mapping[str, Tensor]) -> Tensor:
+    """The sum of a loss's parts, in fp32."""
+    values = [part.float() for part in parts.values()]
+    return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+
+def first_inputs(data: Data, preprocessor: Preprocessor | None, *, samples: int = 2) -> Batch:
+    """Inputs of the first validation samples, on the CPU; text padded to its full length.
+
+    Raises
+    ------
+    StageError : there is no preprocessor, or the split is empty.
+    """
+    if preprocessor is None:
+        raise StageError("training needs a preprocessor. The artifact has none.")
+    loader = data.loader(
+        "validation", preprocessor, batch_size=samples, limit=samples, fixed_length=True
+    )
+    for batch in loader:
+        return model_inputs(batch)
+    raise StageError("the validation split is empty.")

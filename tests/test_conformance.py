@@ -1,0 +1,119 @@
+"""Every stage that ships keeps the contract, and so does a third party's, once installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compress.core.artifact import Artifact, Format
+from compress.core.context import Context
+from compress.core.registry import stage_class
+from compress.core.stage import Stage
+from compress.testing import check_stage, digits_problem
+
+TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
+STAGES: dict[str, dict[str, Any]] = {
+    "train": {"training": TRAINING},
+    "distill": {
+        "student": {
+            "python": "compress.models.resnet:resnet",
+            "arguments": {"blocks": [1, 1], "width": 4, "in_channels": 1, "num_classes": 10},
+        },
+        "training": TRAINING,
+    },
+    "prune": {"target": {"macs": 0.5}, "recovery": {"training": TRAINING}},
+    "quantize": {"calibration": {"samples": 32}},
+    "export": {},
+}
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Context]:
+    return digits_problem(tmp_path_factory.mktemp("problem"))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_keeps_the_contract(
+    name: str, problem: tuple[Artifact, Context], tmp_path: Path
+) -> None:
+    artifact, context = problem
+    stage = stage_class(name).model_validate(STAGES[name])
+    check_stage(stage, directory=tmp_path, artifact=artifact, context=context)
+
+
+class Careless(Stage):
+    """Breaks the contract: it changes the module that it was given."""
+
+    accepts = {Format.TORCH: Format.TORCH}  # noqa: RUF012
+
+    factor: float = 2.0
+    """What weights are multiplied with."""
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        import torch
+
+        with torch.no_grad():
+            for parameter in artifact.require_module().parameters():
+                parameter.mul_(self.factor)
+        return artifact.with_module(artifact.require_module())
+
+
+def test_a_stage_that_changes_its_input_is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="changed the artifact"):
+        check_stage(Careless(), directory=tmp_path)
+
+
+RECIPE = """\
+version: 1
+name: rounded
+model:
+  python: compress.models.resnet:resnet
+  arguments: {blocks: [1], width: 4, in_channels: 1, num_classes: 10}
+task: image-classification
+data: {sklearn: digits, limit: {train: 200}}
+measure: {batch_sizes: [1], rounds: 5, warmup: 1, seconds: 0.01}
+stages:
+  - use: round_weights
+    bits: 6
+"""
+CHECK = """\
+from pathlib import Path
+from compress.core.registry import stage_class
+from compress.testing import check_stage
+check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
+print("kept")
+"""
+
+
+@pytest.mark.slow
+def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    source = tmp_path / "source"
+    subprocess.run(["cp", "-r", THIRD_PARTY, source], check=True)
+    subprocess.run(
+        [*pip, "--no-build-isolation", "--target", site, source], check=True, capture_output=True
+    )
+    (tmp_path / "rounded.yaml").write_text(RECIPE, encoding="utf-8")
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "round_weights" in python("-m", "compress", "stages")
+    assert "round_weights" in python("-m", "compress", "schema")
+    assert "round_weights" in python("-m", "compress", "check", "rounded.yaml")
+    table = python("-m", "compress", "rounded.yaml", "--threads", "1")
+    assert "round_weights" in table
+    assert "weights rounded to 6 bits" in table
+    assert python("-c", CHECK).strip() == "kept"
