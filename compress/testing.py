@@ -164,9 +164,10 @@ def _check_result(stage: Stage, given: Artifact, made: Artifact, folder: Path) -
 
 
 def _as_onnx(artifact: Artifact, context: Context) -> Artifact:
-    from compress.exporting.lower import lower_artifact
+    from compress.exporting.checked import lower_artifact
 
-    onnx, _ = lower_artifact(artifact, context, context.directory / "given.onnx")
+    onnx = context.directory / "given.onnx"
+    lower_artifact(artifact, context, onnx)
     return artifact.with_onnx(onnx, format=Format.ONNX)
 
 

@@ -69,6 +69,21 @@ class Task(Protocol):
         """Such as "image-classification"."""
         ...
 
+    @property
+    def modality(self) -> Literal["image", "text"]:
+        """What the inputs are."""
+        ...
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the ONNX file's outputs."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that its quality can be measured with; the first is the default."""
+        ...
+
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
         """Run a module on the inputs (without `labels`); returns its raw scores (N, C)."""
         ...

@@ -13,7 +13,7 @@ import numpy as np
 
 from compress.core.context import Split
 from compress.data.fingerprint import digest
-from compress.data.rows import Rows, SequenceRows, input_columns
+from compress.data.rows import SequenceRows, input_columns
 from compress.data.source import Source
 from compress.data.spec import DataSpec
 from compress.errors import DataError, expected, unknown
@@ -23,8 +23,8 @@ from compress.tasks.task import Modality
 def open_python(target: str, spec: DataSpec, modality: Modality) -> Source:
     """Call "package.module:function" with the spec's arguments.
 
-    The fingerprint covers every sample, since nothing else says whether the function's data changed:
-    each is read once.
+    The fingerprint covers every sample, since nothing else says whether the function's data
+    changed: each is read once.
 
     Raises
     ------
@@ -32,27 +32,22 @@ def open_python(target: str, spec: DataSpec, modality: Modality) -> Source:
         sequences. What the function itself raises passes through.
     """
     returned = _function(target)(**spec.arguments)
-    if not isinstance(returned, Mapping) or not all(
-        isinstance(samples, Sequence) or hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
-        for samples in returned.values()
-    ):
+    if not isinstance(returned, Mapping) or not all(map(_is_sequence, returned.values())):
         raise DataError(
             f"{target} must return a mapping of split names to sequences of samples. "
             f"Got {type(returned).__name__}."
         )
     names = choose_splits([str(name) for name in returned], spec.splits)
     columns = input_columns(spec.columns, modality)
-    splits: dict[str, Rows] = {
+    splits = {
         ours: SequenceRows(ours, returned[theirs], columns, spec.columns.label)
         for ours, theirs in names.items()
     }
     content = {ours: _digest_samples(rows) for ours, rows in splits.items()}
-    return Source(splits, digest(content), unused_note(returned, names))
+    return Source(dict(splits), digest(content), unused_note(returned, names))
 
 
-def choose_splits(
-    available: Sequence[str], wanted: Mapping[Split, str] | None
-) -> dict[str, str]:
+def choose_splits(available: Sequence[str], wanted: Mapping[Split, str] | None) -> dict[str, str]:
     """Our split names to theirs.
 
     Raises
@@ -92,6 +87,10 @@ def _function(target: str) -> Callable[..., Any]:
     if not callable(function):
         raise DataError(expected(target, "a function", function))
     return cast(Callable[..., Any], function)
+
+
+def _is_sequence(value: object) -> bool:
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
 def _digest_samples(rows: SequenceRows) -> str:

@@ -11,7 +11,7 @@ from compress.data.calls import choose_splits, unused_note
 from compress.data.check import looks_like_path
 from compress.data.fingerprint import digest, digest_files, digest_folder
 from compress.data.quiet import quiet
-from compress.data.rows import LABEL_CHUNK, Indices, Rows, Values, input_columns
+from compress.data.rows import LABEL_CHUNK, Indices, Rows, Values, input_columns, require_texts
 from compress.data.source import Source
 from compress.data.spec import FILE_FORMATS, DataSpec
 from compress.errors import DataError, unknown
@@ -21,6 +21,9 @@ _LOCAL = (
     "name a local folder instead ('huggingface: ./folder'), or local files "
     "('huggingface: parquet' and 'files: {train: train.parquet, …}')."
 )
+
+_IMAGE_TYPES = ("string", "large_string", "binary", "large_binary")
+"""Types of columns that may hold images: paths of files, or files' contents."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,21 @@ class TableRows:
 
         Raises
         ------
-        DataError : an image can't be decoded.
+        DataError : an image can't be decoded, a text is missing.
         """
         try:
             found = self.inputs[indices.tolist()]
         except OSError as error:  # a missing file, or bytes that Pillow doesn't know
             raise DataError(f"an image of split '{self.split}' can't be read: {error}") from error
-        return {ours: found[theirs] for ours, theirs in self.columns.items()}
+        fetched = {ours: found[theirs] for ours, theirs in self.columns.items()}
+        require_texts(fetched, indices, self.split)
+        return fetched
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
-        import pyarrow as pa
-
         for start in range(0, len(self), LABEL_CHUNK):
             column = self.targets[start : start + LABEL_CHUNK].column(0)
-            whole = pa.types.is_integer(column.type) and not column.null_count
+            whole = str(column.type).startswith(("int", "uint")) and not column.null_count
             yield column.to_numpy() if whole else column.to_pylist()
 
 
@@ -97,9 +100,11 @@ def _from_files(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
                 raise DataError(f"split '{split}': there is no file '{path}'.")
         # Each split alone: a column that one of them lacks is then named as missing there.
         # An empty cell of a CSV is an empty text, and a label may be called "NA".
-        options = {"keep_default_na": False} if name == "csv" else {}
+        options: dict[str, Any] = {"keep_default_na": False} if name == "csv" else {}
         content[split] = digest_files(paths)
-        loaded = _load(name, data_files={split: [str(path) for path in paths]}, **options)
+        # `datasets` knows cached tables by path and time; by this name, it knows the content too.
+        version = f"sha256-{content[split][:16]}"
+        loaded = _load(name, version, data_files={split: [str(path) for path in paths]}, **options)
         tables[split] = loaded[split]
     return tables, digest(content)
 
@@ -176,14 +181,13 @@ def _table_rows(split: str, table: Any, spec: DataSpec, modality: Modality) -> R
 def _as_images(table: Any, column: str, split: str) -> Any:
     import datasets
 
-    if isinstance(table.features[column], datasets.Image):
+    feature = table.features[column]
+    if isinstance(feature, datasets.Image):
         return table
-    try:
-        return table.cast_column(column, datasets.Image())  # paths of files, or bytes
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"split '{split}': column '{column}' holds {table.features[column]}, not images."
-        ) from error
+    is_encoded = isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+    if is_encoded or getattr(feature, "dtype", None) in _IMAGE_TYPES:
+        return table.cast_column(column, datasets.Image())
+    raise DataError(f"split '{split}': column '{column}' holds {feature}, not images.")
 
 
 def _first_line(error: BaseException) -> str:

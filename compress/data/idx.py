@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.context import Split
 from compress.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-PREFIXES: dict[str, str] = {"train": "train", "validation": "validation", "test": "t10k"}
+PREFIXES: dict[Split, str] = {"train": "train", "validation": "validation", "test": "t10k"}
 """How the files of our splits begin."""
 _UNSIGNED_BYTE = 0x08
 
@@ -39,14 +40,14 @@ class IdxFiles:
     missing: tuple[str, ...]
 
 
-def find_files(folder: Path, prefixes: Mapping[str, str] | None = None) -> IdxFiles:
+def find_files(folder: Path, prefixes: Mapping[Split, str] | None = None) -> IdxFiles:
     """Look for the images and labels of each split.
 
     Parameters
     ----------
     prefixes : split to how its files' names begin; None: `PREFIXES`, where only train must exist.
     """
-    required = set(prefixes) if prefixes is not None else {"train"}
+    required: set[str] = set(prefixes) if prefixes is not None else {"train"}
     splits: dict[str, tuple[Path, Path]] = {}
     missing: list[str] = []
     for split, prefix in (PREFIXES if prefixes is None else prefixes).items():

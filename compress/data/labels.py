@@ -16,6 +16,7 @@ from compress.errors import DataError
 Targets = npt.NDArray[np.int64]
 _GENERIC = re.compile(r"LABEL_\d+")
 _SHOWN = 40
+_BY_NUMBER = "labels: the model's are generic (LABEL_0 …), so the data's are taken by number."
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,11 @@ def encode_labels(splits: Sequence[Rows], labels: tuple[str, ...]) -> Encoded:
 
 
 def _encode_split(rows: Rows, labels: tuple[str, ...]) -> tuple[Targets, tuple[str, ...]]:
-    names, notes = rows.label_names, ()
-    if names is not None and names != labels and not set(names) & set(labels):
-        if all(_GENERIC.fullmatch(label) for label in labels):
-            names = None
-            notes = (
-                "labels: the model's are generic (LABEL_0 …), so the data's are taken by number.",
-            )
+    names = rows.label_names
+    notes: tuple[str, ...] = ()
+    generic = all(_GENERIC.fullmatch(label) for label in labels)
+    if names is not None and generic and names != labels:
+        names, notes = None, (_BY_NUMBER,)
     by_name = {label: index for index, label in enumerate(labels)}
     chunks: list[Targets] = []
     row = 0
@@ -138,7 +137,7 @@ def _found(splits: Sequence[Rows]) -> tuple[str, ...]:
         row = 0
         for values in rows.labels():
             if isinstance(values, np.ndarray) and values.dtype.kind in "ui":
-                largest = max(largest, int(values.max(initial=-1)))
+                largest = max(largest, int(values.max()) if values.size else -1)
             else:
                 plain = {_plain(value, at, rows.split) for at, value in enumerate(values, row)}
                 names |= {value for value in plain if isinstance(value, str)}

@@ -23,9 +23,15 @@ LABEL_CHUNK = 4096
 class Rows(Protocol):
     """One split. Columns go by our names: "image" or "text" (and "text_pair"), and "label"."""
 
-    split: str
-    label_names: tuple[str, ...] | None
-    """Names that the data itself gives its integer labels."""
+    @property
+    def split(self) -> str:
+        """Our name of the split, for messages."""
+        ...
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Names that the data itself gives its integer labels."""
+        ...
 
     def __len__(self) -> int:
         """Rows in the split."""
@@ -79,13 +85,15 @@ class SequenceRows:
     def fetch(self, indices: Indices) -> dict[str, Values]:
         """See `Rows`."""
         found = [self.samples[int(index)] for index in indices]
-        return {
+        fetched: dict[str, Values] = {
             ours: [
                 self._value(sample, theirs, row)
                 for sample, row in zip(found, indices.tolist(), strict=True)
             ]
             for ours, theirs in self.columns.items()
         }
+        require_texts(fetched, indices, self.split)
+        return fetched
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
@@ -112,3 +120,13 @@ def input_columns(columns: Columns, modality: Modality) -> dict[str, str]:
     pair = {} if columns.text_pair is None else {"text_pair": columns.text_pair}
     return {"text": columns.text, **pair}
 
+
+def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -> None:
+    """Raise DataError, naming the row, where a text column holds something else."""
+    for column in ("text", "text_pair"):
+        for row, value in zip(indices.tolist(), fetched.get(column, ()), strict=False):
+            if not isinstance(value, str):
+                given = "nothing" if value is None else repr(value)
+                raise DataError(
+                    f"row {row} of split '{split}': a text must be a string. Got {given}."
+                )

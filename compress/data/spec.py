@@ -64,7 +64,7 @@ class DataSpec(Options):
     """A data set of the Hugging Face hub or a local folder of one; or a format: parquet, csv, json
     or arrow (then name `files`), or imagefolder (then name `folder`)."""
     idx: Path | None = None
-    """A folder of IDX files, as MNIST has them: train-images-idx3-ubyte and so on, gzipped or not."""
+    """A folder of IDX files, named as MNIST's (train-images-idx3-ubyte …), gzipped or not."""
     sklearn: Literal["digits"] | None = None
     """A small data set inside scikit-learn: 1,797 handwritten digits of 8x8 pixels."""
     python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None

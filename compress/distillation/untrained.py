@@ -140,7 +140,9 @@ def _seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def _sentence(student: str) -> Iterator[None]:
     """Transformers refuses configs by several exceptions; a user gets one."""
+    from huggingface_hub.errors import StrictDataclassError
+
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise StageError(f"{student} can't be built: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, StrictDataclassError) as error:
+        raise StageError(f"{student} can't be built: {' '.join(str(error).split())}") from error

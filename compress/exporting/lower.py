@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ from compress.exporting.silence import silence
 
 if TYPE_CHECKING:
     import onnx
+    from transformers import PreTrainedModel
 
-    from compress.core.context import Batch
-    from compress.tasks.task import Task
+    from compress.core.context import Batch, Task
 
 BATCH, SEQUENCE = "batch", "sequence"
 
@@ -55,7 +56,8 @@ def lower(
     example : a real batch; its keys (without `labels`) become the inputs' names, in its order.
         Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
     path : the file to write; weights of 2 GB and more go to `<path>.data` beside it.
-    labels : class names in the order of the logits; kept in the file's metadata with the task.
+    labels : class names in the order of the logits; kept in the file's metadata with the task
+        and, of a transformers model, the config.
     opset : ONNX opset; None for the default of torch's exporter.
 
     Returns
@@ -72,7 +74,7 @@ def lower(
     _require_dynamic(model, inputs=inputs, task=task)
     strip_traces(model)
     name_weights(model, traced.module.state_dict())
-    add_metadata(model, {"task": task.name}, labels=labels)
+    add_metadata(model, {"task": task.name, **_config(module)}, labels=labels)
     save(model, path)
     check_file(path)
     return path
@@ -89,8 +91,18 @@ def _deployable(module: nn.Module) -> nn.Module:
         config = getattr(part, "config", None)
         if getattr(config, "_attn_implementation", "eager") not in (None, "eager"):
             with silence():
-                part.set_attn_implementation("eager")
+                cast("PreTrainedModel", part).set_attn_implementation("eager")
     return copied
+
+
+def _config(module: nn.Module) -> dict[str, str]:
+    """A transformers model's config as JSON, without the folder that it was loaded from."""
+    config: Any = getattr(module, "config", None)
+    if not hasattr(config, "to_json_string"):
+        return {}
+    values = json.loads(config.to_json_string(use_diff=False))
+    values.pop("_name_or_path", None)
+    return {"config": json.dumps(values | {"dtype": "float32"}, sort_keys=True)}
 
 
 def _widen(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,9 +150,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
-def _require_dynamic(
-    model: onnx.ModelProto, *, inputs: Mapping[str, Tensor], task: Task
-) -> None:
+def _require_dynamic(model: onnx.ModelProto, *, inputs: Mapping[str, Tensor], task: Task) -> None:
     given = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
     missing = sorted(set(inputs) - set(given))
     if missing:

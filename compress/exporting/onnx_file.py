@@ -140,3 +140,9 @@ def check_file(path: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise StageError(f"{path.name} isn't a valid ONNX model: {reason}") from error
+
+
+def opset_of(path: Path) -> int:
+    """The version of the standard operators that a file uses."""
+    model = onnx.load(str(path), load_external_data=False)
+    return next(int(entry.version) for entry in model.opset_import if not entry.domain)

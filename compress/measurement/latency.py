@@ -83,7 +83,8 @@ def measure_latency(
     order drawn anew, so that what disturbs the machine disturbs all alike. After `spec.warmup`
     rounds that don't count come `spec.rounds`, then more until `spec.seconds` have gone by
     or 1000 are done: small batches get many rounds, large ones few. Garbage collection is off.
-    All sessions are open at once, so the models must fit into memory together.
+    All sessions are open at once, so the models must fit into memory together. Two sessions of one
+    file can differ by about 1 % (where their weights lie in memory), whatever the rounds.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ PRODUCT_NAME = re.compile(r"MatMul|Gemm|Conv(?!ert)|Attention|LSTM|GRU|RNN|Einsu
 
 
 class Macs(NamedTuple):
-    """Multiply-accumulates of one sample, and what they leave out."""
+    """Multiply-accumulates of one sample, and notes on what they leave out."""
 
-    count: int
+    total: int
     notes: tuple[str, ...]
 
 

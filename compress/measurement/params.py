@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.measurement.graph import Constant, constants, graphs, load_graph, nodes
+from compress.measurement.graph import constants, graphs, load_graph, nodes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -34,33 +34,48 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
 }
 # Inputs whose int32 constants are biases.
 BIASES: dict[str, int] = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
-QUANTIZED_SUFFIX = "_quantized"  # that ONNX Runtime's quantizer gives the INT8 form of a weight
+# What ONNX Runtime's quantizer adds to a weight's name for the copies that it makes.
+COPY_SUFFIXES = ("_quantized", "_Transposed")
 
 
 def count_params(onnx: Path) -> int:
     """Elements of a model's weights: the same number for a float graph and its INT8 form.
 
     Counted are the constants that some node uses and that have more than one element: floats,
-    8-bit (and 4-, 16-bit) quantized weights, and int32 biases; each once, however often it is used,
-    and once where a graph keeps a weight both as float and as INT8. Scales, zero points and
-    shapes are not. ONNX doesn't mark what was trained, so a float table that the model merely
-    computes with counts too.
+    8-bit (and 4-, 16-bit) quantized weights, and int32 biases. Each counts once however often it is
+    used, and so do the copies that quantization makes of a weight that several nodes share (float
+    and INT8, transposed, biases at several scales). Scales, zero points and shapes don't count.
+    ONNX doesn't mark what was trained, so a float table that the model merely computes with counts
+    too; and the exporter keeps weights that are equal as one.
 
     Raises
     ------
     StageError : the file can't be read.
     """
-    graph = load_graph(onnx).graph
-    weights = {name: prod(c.shape) for name, c in _weights(graph)}
-    return sum(
-        count
-        for name, count in weights.items()
-        if weights.get(name.removesuffix(QUANTIZED_SUFFIX)) != count
-        or not name.endswith(QUANTIZED_SUFFIX)
-    )
+    found: set[tuple[str, int]] = set()
+    biases: set[tuple[str, int]] = set()
+    for name, is_bias, count in _weights(load_graph(onnx).graph):
+        for suffix in COPY_SUFFIXES:
+            name = name.removesuffix(suffix)
+        found.add((name, count))
+        if is_bias:
+            biases.add((name, count))
+    return sum(count for _, count in found - set(_numbered(found, biases)))
 
 
-def _weights(graph: GraphProto) -> Iterator[tuple[str, Constant]]:
+def _numbered(
+    found: set[tuple[str, int]], biases: set[tuple[str, int]]
+) -> Iterator[tuple[str, int]]:
+    """The copies `b0`, `b1`, … that a shared bias `b` gets, one for each further scale."""
+    for name, count in found:
+        index = 0
+        while (copy := (f"{name}{index}", count)) in biases:
+            yield copy
+            index += 1
+
+
+def _weights(graph: GraphProto) -> Iterator[tuple[str, bool, int]]:
+    """Name, whether it is an int32 bias, and elements of each weight."""
     from onnx import TensorProto as T
 
     floats = {T.FLOAT, T.FLOAT16, T.BFLOAT16, T.DOUBLE}
@@ -68,13 +83,11 @@ def _weights(graph: GraphProto) -> Iterator[tuple[str, Constant]]:
     quantized |= {T.FLOAT8E4M3FN, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2, T.FLOAT8E5M2FNUZ}
     uses = _uses(graph)
     for name, constant in constants(graph).items():
-        if prod(constant.shape) <= 1:
-            continue
-        kinds = uses[name]
-        if (constant.type in floats | quantized and "weight" in kinds) or (
-            constant.type == T.INT32 and "bias" in kinds
-        ):
-            yield name, constant
+        count = prod(constant.shape)
+        is_bias = constant.type == T.INT32 and "bias" in uses[name]
+        is_weight = constant.type in floats | quantized and "weight" in uses[name]
+        if count > 1 and (is_bias or is_weight):
+            yield name, is_bias, count
 
 
 def _uses(graph: GraphProto) -> defaultdict[str, set[str]]:

@@ -89,4 +89,4 @@ def _classes(
         )
     if not np.isfinite(logits).all():
         raise StageError(f"output {name!r} of {onnx} has scores that aren't finite numbers.")
-    return logits.argmax(axis=1).astype(np.int64)
+    return np.asarray(logits.argmax(axis=1), dtype=np.int64)

@@ -61,7 +61,9 @@ class TransformersSource:
         kind = self.config.get("model_type")
         known = transformers.CONFIG_MAPPING
         if not isinstance(kind, str) or kind not in known:
-            raise ModelError(unknown("model_type", str(kind), known))
+            raise ModelError(
+                f"transformers {transformers.__version__} knows no model_type {kind!r}."
+            )
         config: PreTrainedConfig = known[kind].from_dict(dict(self.config))
         return config
 

@@ -2,19 +2,230 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from compress.core.registry import stage_class
+from compress.core.registry import stage_class, stage_names
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.errors import RecipeError, expected, unknown
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
-from compress.recipe.document import Document, Keys, Problem, dotted
+from compress.recipe.document import Document, Keys, Problem
 from compress.recipe.order import chain
-from compress.recipe.overrides import caused_by_override
+from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Head, Recipe, Step
-from compress.recipe.sentences import Fault, brief, faults, said_by_model, unknown_key
-from compress.recipe.types import Shape, bad_choice, field_shape
+from compress.recipe.sentences import Fault, brief, faults, said_by_model
 from compress.tasks.task import TASKS, Task
+
+RESERVED = "original"
+"""Name of the row of the model that a run begins with."""
+
+_Section = TypeVar("_Section", bound=Options)
+
+
+def check(document: Document) -> Recipe:
+    """The recipe that a document holds.
+
+    Raises
+    ------
+    RecipeError : with every problem found, in the order of the lines.
+    """
+    recipe = _Check(document).recipe()
+    if document.problems or recipe is None:
+        found = sorted(dict.fromkeys(document.problems), key=lambda problem: problem.place.line)
+        raise RecipeError([str(problem) for problem in found])
+    return recipe
+
+
+class _Check:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.data: dict[str, Any] = {}
+        self.bad: set[str | int] = set()
+
+    def recipe(self) -> Recipe | None:
+        """The recipe, or None with the reasons among the document's problems."""
+        data = self.document.data
+        if not isinstance(data, dict):
+            if not self.document.problems:
+                self.report((), expected("recipe", "a mapping of keys to values", brief(data)))
+            return None
+        self.data = data
+        head = {key: value for key, value in data.items() if key != "stages"}
+        for fault in faults(Head, head, also=("stages",)):
+            self.fault(fault, ())
+            self.bad |= set(fault.keys[:1])
+        task = self.task()
+        self.metric(task)
+        self.inputs()
+        steps = self.stages(task)
+        if self.document.problems:
+            return None
+        checked = Head.model_validate(head)
+        return Recipe(**{name: getattr(checked, name) for name in Head.model_fields}, stages=steps)
+
+    def report(self, keys: Keys, sentence: str, *, causes: tuple[Keys, ...] = ()) -> None:
+        """Add a problem, at an override among its causes or else where `keys` stand."""
+        places = [self.document.place(cause) for cause in causes]
+        overridden = [place for place in places if is_override(place)]
+        place = max(overridden, default=self.document.place(keys))
+        self.document.problems.append(Problem(place, sentence))
+
+    def fault(self, fault: Fault, at: Keys, prefix: str = "") -> None:
+        """Add a fault of the value at a place."""
+        keys = (*at, *fault.keys)
+        place = caused_by_override(self.document, keys) if fault.whole else None
+        place = place or self.document.place(keys)
+        self.document.problems.append(Problem(place, prefix + fault.sentence))
+
+    def section(self, name: str, model: type[_Section]) -> _Section | None:
+        """A part of the recipe that is right by itself."""
+        if name in self.bad or name not in self.data:
+            return None
+        return model.model_validate(self.data[name])
+
+    def task(self) -> Task | None:
+        """The task, where it can be run."""
+        name = self.data.get("task")
+        if not isinstance(name, str):
+            return None
+        runnable = [task.name for task in TASKS.values() if task.metrics]
+        found = TASKS.get(name)
+        if found is None:
+            self.report(("task",), unknown("task", name, TASKS))
+        elif not found.metrics:
+            sentence = f"the task {name!r} isn't run whole yet: it has no metric."
+            self.report(("task",), f"{sentence} Those that are: {', '.join(sorted(runnable))}.")
+        return found if found and found.metrics else None
+
+    def metric(self, task: Task | None) -> None:
+        """Whether the metric is one of the task's."""
+        measure = self.section("measure", MeasureSpec)
+        if task and measure and measure.metric and measure.metric not in task.metrics:
+            sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
+            self.report(("measure", "metric"), sentence, causes=(("task",), ("measure", "metric")))
+
+    def inputs(self) -> None:
+        """What the model and the data say of themselves."""
+        name = self.data.get("task")
+        if model := self.section("model", ModelSpec):
+            for key, problem in model.check(name if isinstance(name, str) else ""):
+                self.said("model", key, problem)
+        if data := self.section("data", DataSpec):
+            for key, problem in data.check():
+                self.said("data", key, problem)
+
+    def said(self, section: str, key: str, problem: str) -> None:
+        keys = (section, *key.split("."))
+        self.fault(said_by_model(keys, problem), ())
+
+    def stages(self, task: Task | None) -> tuple[Step, ...]:
+        """The stages that are right by themselves; looks at how they go together too."""
+        items = self.data.get("stages")
+        if not isinstance(items, list) or not items:
+            allowed = "a list of one stage or more"
+            if "stages" in self.data:
+                self.report(("stages",), expected("stages", allowed, brief(items)))
+            else:
+                self.report((), f"'stages' is missing. It must be {allowed}.")
+            return ()
+        classes = [self.stage_class(index, item) for index, item in enumerate(items)]
+        steps = [
+            self.step(index, item, found)
+            for index, (item, found) in enumerate(zip(items, classes, strict=True))
+            if found is not None
+        ]
+        self.names(items)
+        self.order(items, classes)
+        self.fit(items, classes, task)
+        return tuple(step for step in steps if step is not None)
+
+    def stage_class(self, index: int, item: Any) -> type[Stage] | None:
+        """The class that an item of `stages` names."""
+        keys: Keys = ("stages", index)
+        if not isinstance(item, Mapping):
+            allowed = "a mapping with the key 'use'"
+            self.report(keys, expected(f"stages[{index}]", allowed, brief(item)))
+            return None
+        use = item.get("use")
+        if not isinstance(use, str):
+            allowed = f"one of {', '.join(stage_names())}"
+            sentence = (
+                expected("use", allowed, use)
+                if "use" in item
+                else f"'use' is missing. It must be {allowed}."
+            )
+            self.report((*keys, "use"), f"stages[{index}]: {sentence}")
+            return None
+        try:
+            return stage_class(use)
+        except RecipeError as error:
+            for problem in error.problems:
+                self.report((*keys, "use"), f"stages[{index}]: {problem}")
+            return None
+
+    def step(self, index: int, item: Mapping[str, Any], found: type[Stage]) -> Step | None:
+        """One stage; None where its fields are wrong."""
+        fields = {key: value for key, value in item.items() if key not in ("use", "name")}
+        wrong = faults(found, fields, also=("use", "name"))
+        name = item.get("name", item["use"])
+        named = faults(Step, {"use": item["use"], "name": name, "stage": found.model_construct()})
+        if name == RESERVED:
+            named.append(Fault(("name",), f"the name {RESERVED!r} is taken by the first row."))
+        prefix = f"stages[{index}] ({item['use']}): "
+        for fault in [*named, *wrong]:
+            self.fault(fault, ("stages", index), prefix)
+        if named or wrong:
+            return None
+        return Step(use=item["use"], name=name, stage=found.model_validate(fields))
+
+    def names(self, items: list[Any]) -> None:
+        """Each name stands once."""
+        first: dict[str, int] = {}
+        for index, item in enumerate(items):
+            name = item.get("name", item.get("use")) if isinstance(item, Mapping) else None
+            if not isinstance(name, str):
+                continue
+            if name in first:
+                self.report(
+                    ("stages", index),
+                    f"stages[{index}] ({item.get('use')}): the name {name!r} is that of "
+                    f"stages[{first[name]}] too. Give one of them another 'name'.",
+                    causes=tuple(
+                        ("stages", one, key)
+                        for one in (first[name], index)
+                        for key in ("name", "use")
+                    ),
+                )
+            first.setdefault(name, index)
+
+    def order(self, items: list[Any], classes: list[type[Stage] | None]) -> None:
+        """Each stage can take what the one before it makes; known up to the first unknown stage."""
+        known: list[tuple[str, type[Stage]]] = []
+        for item, found in zip(items, classes, strict=True):
+            if found is None:
+                break
+            known.append((item["use"], found))
+        _, misfit = chain(known)
+        if misfit is not None:
+            index = misfit.position
+            self.report(
+                ("stages", index),
+                f"stages[{index}] ({known[index][0]}): {misfit.sentence}",
+                causes=tuple(("stages", earlier, "use") for earlier in range(index + 1)),
+            )
+
+    def fit(self, items: list[Any], classes: list[type[Stage] | None], task: Task | None) -> None:
+        """Each stage can work for the task."""
+        for index, (item, found) in enumerate(zip(items, classes, strict=True)):
+            if task is None or found is None or found.tasks is None or task.name in found.tasks:
+                continue
+            use = item["use"]
+            does = ", ".join(sorted(found.tasks))
+            self.report(
+                ("stages", index),
+                f"stages[{index}] ({use}): {use!r} can't work for the task {task.name!r}. "
+                f"It can for: {does}.",
+                causes=(("task",), ("stages", index, "use")),
+            )

@@ -83,7 +83,7 @@ def parse(text: str, source: str) -> Document:
     -------
     A document whose `problems` say what couldn't be read; its `data` is None where nothing could.
     """
-    document = Document(source)
+    document = Document(source, places={(): Place(1, f"{source}:1")})
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -136,12 +136,14 @@ class _Reader:
         finally:
             self.open.pop()
 
-    def scalar(self, node: ScalarNode) -> Any:
+    def scalar(self, node: Node) -> Any:
         tag = str(node.tag)
         if tag in _AS_TEXT:
             return str(node.value)
         if tag not in _PLAIN:
-            self.refuse(node, f"the tag {tag.replace(_TAG, '!!')!r} isn't allowed; only plain values are.")
+            self.refuse(
+                node, f"the tag {tag.replace(_TAG, '!!')!r} isn't allowed; only plain values are."
+            )
             return None
         return self.constructor.construct_object(node)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from compress.core.artifact import Format
@@ -19,7 +19,7 @@ class Link(NamedTuple):
 class Misfit(NamedTuple):
     """The first stage that can't take what it would be given."""
 
-    index: int
+    position: int
     sentence: str
 
 
@@ -52,11 +52,7 @@ def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit
 
 def _advice(stages: Sequence[tuple[str, type[Stage]]], index: int, links: Sequence[Link]) -> str:
     """Where the stage could stand instead, if anywhere."""
-    for earlier in _latest_first(index):
+    for earlier in reversed(range(index)):
         if links[earlier].given in stages[index][1].accepts:
             return f" Put it before stages[{earlier}] ({stages[earlier][0]})."
     return ""
-
-
-def _latest_first(index: int) -> Iterator[int]:
-    return iter(range(index - 1, -1, -1))

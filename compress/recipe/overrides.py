@@ -26,12 +26,17 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
             document.problems.append(Problem(place, sentence))
 
 
+def is_override(place: Place) -> bool:
+    """Whether a place is an override rather than a line of the file."""
+    return place.line >= _AFTER_THE_FILE
+
+
 def caused_by_override(document: Document, keys: Keys) -> Place | None:
     """The last override of a value inside this one, or None."""
     inside = [
         place
         for at, place in document.places.items()
-        if at[: len(keys)] == keys and place.line >= _AFTER_THE_FILE
+        if at[: len(keys)] == keys and is_override(place)
     ]
     return max(inside, default=None)
 

@@ -87,9 +87,7 @@ class Recipe(Head):
         """
         head = {name: getattr(self, name) for name in Head.model_fields}
         plain = {name: _plain(value) for name, value in head.items()}
-        steps = [
-            {"use": step.use, "name": step.name, **_plain(step.stage)} for step in self.stages
-        ]
+        steps = [{"use": step.use, "name": step.name, **_plain(step.stage)} for step in self.stages]
         return {**plain, "stages": steps}
 
     def to_yaml(self) -> str:

@@ -21,20 +21,30 @@ _LONGEST = 80
 
 
 class Fault(NamedTuple):
-    """One thing wrong with a value: where in it, and the sentence."""
+    """One thing wrong with a value: where in it, and the sentence.
+
+    `whole`: it lies in how several keys go together, rather than in one.
+    """
 
     keys: Keys
     sentence: str
+    whole: bool = False
 
 
-def faults(model: type[BaseModel], value: Mapping[str, Any]) -> list[Fault]:
+def faults(
+    model: type[BaseModel], value: Mapping[str, Any], *, also: Sequence[str] = ()
+) -> list[Fault]:
     """Everything wrong with plain values for a model; empty where it can be built from them.
 
     Stricter than pydantic: a string isn't taken for a number, nor true or false; NaN and infinity
     are refused.
+
+    Parameters
+    ----------
+    also : further keys that go beside the model's, to be named among the known ones.
     """
     found: dict[Keys, Fault] = {}
-    for fault in [*_mistyped(Shape(model), value, ()), *_refused(model, value)]:
+    for fault in [*_mistyped(Shape(model), value, ()), *_refused(model, value, also)]:
         found.setdefault((*fault.keys, fault.sentence), fault)
     return list(found.values())
 
@@ -61,12 +71,12 @@ def said_by_model(keys: Keys, message: str) -> Fault:
     match = _NAMED.match(message)
     name = dotted(keys)
     if match is None:
-        return Fault(keys, f"{name!r}: {message}" if keys else message)
+        return Fault(keys, f"{name!r}: {message}" if keys else message, whole=True)
     rest = message[match.end() :]
     if name == match[1] or name.endswith(f".{match[1]}"):
-        return Fault(keys, f"{name!r} {rest}")
+        return Fault(keys, f"{name!r} {rest}", whole=True)
     inner = (*keys, *match[1].split("."))
-    return Fault(inner, f"{dotted(inner)!r} {rest}")
+    return Fault(inner, f"{dotted(inner)!r} {rest}", whole=True)
 
 
 class _Brief:
@@ -78,14 +88,16 @@ class _Brief:
         return f"{text[: _LONGEST - 3]}..."
 
 
-def _refused(model: type[BaseModel], value: Mapping[str, Any]) -> Iterator[Fault]:
+def _refused(
+    model: type[BaseModel], value: Mapping[str, Any], also: Sequence[str]
+) -> Iterator[Fault]:
     """What pydantic refuses."""
     try:
         model.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False)
         for detail in details:
-            fault = _translate(detail, _Walk(model, value, details))
+            fault = _translate(detail, _Walk(model, value, details), also)
             if fault is not None:
                 yield fault
 
@@ -106,7 +118,7 @@ class _Walk:
         self.seen: tuple[str | int, ...] = ()
 
     def alternative(self, tag: str | int) -> bool | None:
-        """Whether the tag names the model that a mapping was meant for; None: not that many models."""
+        """Whether the tag names the model that a mapping was meant for; None: there is no model."""
         models = models_of(self.shape) if self.shape and isinstance(self.value, Mapping) else []
         if not models:
             return None
@@ -115,15 +127,17 @@ class _Walk:
         self.shape = Shape(chosen)
         return _is_tag(tag, chosen)
 
-    def _blame(self, model: type[BaseModel]) -> int:
-        """How many errors pydantic has for a model in this place."""
+    def _blame(self, model: type[BaseModel]) -> tuple[int, int]:
+        """How badly a mapping fits a model: keys it doesn't have, then pydantic's errors for it."""
         at = len(self.seen) - 1
-        return sum(
+        foreign = set(self.value) - set(model.model_fields) if isinstance(self.value, Mapping) else ()
+        errors = sum(
             detail["loc"][:at] == self.seen[:at]
             and len(detail["loc"]) > at
             and _is_tag(detail["loc"][at], model)
             for detail in self.details
         )
+        return len(foreign), errors
 
     def step(self, key: str | int) -> None:
         """Go to an item."""
@@ -152,13 +166,15 @@ def _child(shape: Shape | None, key: str | int) -> Shape | None:
     return None
 
 
-def _translate(detail: ErrorDetails, walk: _Walk) -> Fault | None:
+def _translate(detail: ErrorDetails, walk: _Walk, also: Sequence[str]) -> Fault | None:
     """One pydantic error as a fault; None where another one says it better."""
     location = list(detail["loc"])
     if location and location[-1] == "[key]":
         return _bad_key(location, walk)
     while location:
-        alternatives = [m for m in members(walk.shape) if m.annotation is not type(None)] if walk.shape else []
+        alternatives = (
+            [m for m in members(walk.shape) if m.annotation is not type(None)] if walk.shape else []
+        )
         if len(alternatives) > 1:
             meant = walk.alternative(location.pop(0))
             if meant is None:
@@ -172,12 +188,14 @@ def _translate(detail: ErrorDetails, walk: _Walk) -> Fault | None:
                 return bad_value(walk.keys, walk.shape, walk.value)
             return _missing(walk, key)
         if detail["type"] == "extra_forbidden" and len(location) == 1:
-            return _extra(walk, str(key))
+            return _extra(walk, str(key), () if walk.keys else also)
         walk.step(location.pop(0))
     if detail["type"] in ("value_error", "assertion_error"):
         return said_by_model(walk.keys, str(detail["ctx"]["error"]))
     if walk.shape is None:
-        return Fault(walk.keys, f"{dotted(walk.keys)!r}: {detail['msg']}. Got {brief(walk.value)!r}.")
+        return Fault(
+            walk.keys, f"{dotted(walk.keys)!r}: {detail['msg']}. Got {brief(walk.value)!r}."
+        )
     return bad_value(walk.keys, walk.shape, walk.value)
 
 
@@ -187,9 +205,10 @@ def _missing(walk: _Walk, key: str) -> Fault:
     return Fault(walk.keys, f"{dotted((*walk.keys, key))!r} is missing.{words}")
 
 
-def _extra(walk: _Walk, key: str) -> Fault:
+def _extra(walk: _Walk, key: str, also: Sequence[str]) -> Fault:
     models = models_of(walk.shape) if walk.shape else []
-    return unknown_key((*walk.keys, key), [name for model in models for name in model.model_fields])
+    known = [name for model in models for name in model.model_fields]
+    return unknown_key((*walk.keys, key), [*known, *also])
 
 
 def unknown_key(keys: Keys, known: Sequence[str]) -> Fault:

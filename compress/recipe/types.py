@@ -34,7 +34,9 @@ def members(shape: Shape) -> list[Shape]:
         return members(Shape(annotation.__value__, metadata))
     if get_origin(annotation) is Annotated:
         inner, *given = get_args(annotation)
-        flat = [m for item in given for m in (item.metadata if isinstance(item, FieldInfo) else [item])]
+        flat = [
+            m for item in given for m in (item.metadata if isinstance(item, FieldInfo) else [item])
+        ]
         return members(Shape(inner, (*metadata, *flat)))
     if get_origin(annotation) in (typing.Union, types.UnionType):
         return [found for one in get_args(annotation) for found in members(Shape(one, metadata))]
@@ -158,12 +160,15 @@ def _container(member: Shape) -> str:
     if not isinstance(origin, type):
         return str(member.annotation)
     least, most = _limit(member.metadata, "min_length"), _limit(member.metadata, "max_length")
-    count = f"{_count(least, most)} item(s)" if least or most else ""
+    noun = "item" if (most or least) == 1 else "items"
+    count = f"{_count(least, most)} {noun}" if least or most else ""
     if issubclass(origin, Mapping):
         if not given or given[1] is Any:
             return f"a mapping{count}"
         keys = members(Shape(given[0]))[0].annotation
-        named = f" with keys among {', '.join(get_args(keys))}" if get_origin(keys) is Literal else ""
+        named = (
+            f" with keys among {', '.join(get_args(keys))}" if get_origin(keys) is Literal else ""
+        )
         return f"a mapping{named}{count}, each value {allowed(Shape(given[1]))}"
     if not given or given[0] is Any:
         return f"a list{count}"

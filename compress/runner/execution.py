@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Context
 from compress.core.files import write_text
@@ -13,7 +13,7 @@ from compress.core.registry import stage_name
 from compress.errors import CompressError, StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
-from compress.report.document import GateResult, Report, Row
+from compress.report.document import GateResult, Report, Row, Status, write_report
 from compress.report.markdown import markdown
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
 
 ORIGINAL = "original"
-Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,7 @@ class Execution:
         if becomes_reference:
             state.reference, state.reference_key = artifact, key
             state.reference_index, state.original = slot.index, None
+            state.rows = [row.model_copy(update={"delta": None}) for row in state.rows]
         previous_key, state.artifact, state.key = state.key, artifact, key
         subject = Subject(
             index=slot.index,
@@ -238,6 +238,6 @@ class Execution:
             recipe_hash=self.recipe.hash,
         )
         root = self.workdir.root
-        write_text(root / "report.json", report.model_dump_json(indent=2, by_alias=True) + "\n")
+        write_report(report, root)
         write_text(root / "report.md", markdown(report))
         return report

@@ -63,7 +63,7 @@ def measure_row(
     """
     inputs, notes = latency_inputs(subject.artifact, context, spec)
     single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
-    macs, macs_notes = count_macs(subject.onnx, single)
+    macs = count_macs(subject.onnx, single)
     loader = context.data.loader(
         "test",
         subject.artifact.require_preprocessor(),
@@ -86,7 +86,7 @@ def measure_row(
         name=subject.name,
         use=subject.use,
         params=params,
-        macs=macs,
+        macs=macs.total,
         size_bytes=size,
         quality=Quality(
             metric=quality.metric,
@@ -105,7 +105,7 @@ def measure_row(
         ),
         seconds=subject.seconds,
         peak_memory_bytes=subject.peak_memory_bytes,
-        notes=[*subject.artifact.notes, *notes, *macs_notes, *latency_notes],
+        notes=[*subject.artifact.notes, *notes, *macs.notes, *latency_notes],
     )
 
 
@@ -154,12 +154,12 @@ def _timed(
     for size in spec.batch_sizes:
         own = times.latency(size, _THIS)
         latency[str(size)] = Latency(p50=own.p50_ms, p95=own.p95_ms)
-        against = {name: times.speedup(size, _THIS, over=name) for name in models}
-        over_original = against.get(_ORIGINAL, against[_THIS])
-        over_previous = against.get(_PREVIOUS, over_original)
+        over = {name: times.speedup(size, _THIS, over=name) for name in models}
+        over_original = over.get(_ORIGINAL, over[_THIS])
+        over_previous = over.get(_PREVIOUS, over_original)
         speedup[str(size)] = Speedup(
             vs_original=over_original.value,
-            ci95=over_original.ci95,
-            vs_previous=over_previous.value,
+            ci95=None if original is None else over_original.ci95,
+            vs_previous=None if previous is None else over_previous.value,
         )
     return latency, speedup, times.notes

@@ -30,7 +30,7 @@ def save_artifact(artifact: Artifact, context: Context, *, previous: Artifact | 
     ParityError : the lowered file answers differently.
     StageError : the artifact's files lie outside the stage's folder.
     """
-    from compress.exporting.lower import lower_artifact
+    from compress.exporting.checked import lower_artifact
     from compress.models.checkpoint import save_checkpoint
 
     directory = context.directory
@@ -41,7 +41,9 @@ def save_artifact(artifact: Artifact, context: Context, *, previous: Artifact | 
         if artifact.source is None:
             raise StageError("a torch artifact needs a source, to be built again from its files.")
         save_checkpoint(artifact.require_module(), artifact.source, directory)
-        onnx, notes = lower_artifact(artifact, context, directory / ONNX_FILE)
+        onnx = directory / ONNX_FILE
+        parity = lower_artifact(artifact, context, onnx)
+        notes = (f"ONNX against torch: {parity}",)
     if not onnx.is_relative_to(directory):
         raise StageError(f"the stage left {onnx.name} outside its folder.")
     changed = previous is not None and (

@@ -118,7 +118,9 @@ class _Training:
         self.channels_last = is_convolutional(module)
         self.smallest_batch = smallest_batch(module)
         self.left_out = 0
-        self.optimizer = accelerator.prepare(make_optimizer(module, options))
+        optimizer = make_optimizer(module, options)
+        # Only gradient scaling (fp16) needs accelerate's wrapper, which slows each step a little.
+        self.optimizer = accelerator.prepare(optimizer) if accelerator.scaler else optimizer
         self.generator = torch.Generator().manual_seed(context.seed)
         size = options.batch_size
         self.train: Loader = context.data.loader(

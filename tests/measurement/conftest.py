@@ -34,7 +34,10 @@ class Cnn(nn.Module):
 @pytest.fixture(scope="session")
 def cnn() -> Cnn:
     torch.manual_seed(0)
-    return Cnn().eval()
+    module = Cnn().eval()
+    for parameter in module.parameters():  # so that its answers aren't all one class
+        nn.init.normal_(parameter, std=0.5)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,10 @@ def bert():
         max_position_embeddings=12,
         num_labels=3,
     )
-    return BertForSequenceClassification(config).eval()
+    module = BertForSequenceClassification(config).eval()
+    for parameter in module.parameters():  # the exporter merges weights that are equal (all zero)
+        nn.init.normal_(parameter, std=0.5)
+    return module
 
 
 @pytest.fixture(scope="session")

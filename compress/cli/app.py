@@ -1,0 +1,176 @@
+"""The subcommands and their options. Whatever a subcommand needs is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+DEBUG = "--debug"
+
+
+class Device(StrEnum):
+    """Where training happens."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Commands(TyperGroup):
+    """Takes a first word that is no subcommand for the recipe of `run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `run` in front of a recipe or of its options."""
+        own = {option for param in self.get_params(ctx) for option in param.opts}
+        if args and args[0] not in own and args[0] not in self.commands:
+            self._refuse_mistyped(ctx, args[0])
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def _refuse_mistyped(self, ctx: Any, word: str) -> None:
+        from compress.errors import unknown
+
+        if word.isalpha() and not Path(word).exists():
+            known = unknown("command", word, self.commands)
+            ctx.fail(f"{known} (There is no recipe file {word!r} either.)")
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the recipe, such as stages.prune.target.macs=0.4. May be repeated.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Folder of the results [default: exports/<name>]"),
+]
+Debug = Annotated[bool, typer.Option(DEBUG, help="Show tracebacks, and what libraries say.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"compress {version('compress')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def compress(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Compress a trained model as a recipe says, and measure it after every stage.
+
+    "compress recipe.yaml" is short for "compress run recipe.yaml".
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    output: Output = None,
+    device: Annotated[Device, typer.Option(help="Where training happens.")] = Device.AUTO,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of training [default: all CPUs]")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier run's stages.")] = False,
+    debug: Debug = False,
+    verbose: Annotated[
+        bool | None,
+        typer.Option(
+            "--verbose/--quiet", "-v/-q", help="Show what libraries say too; or only errors."
+        ),
+    ] = None,
+) -> None:
+    """Run a recipe whole; stages that an earlier run finished are taken from disk.
+
+    Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed.
+    """
+    from compress.cli.running import run_recipe
+    from compress.cli.silence import silence_libraries
+
+    if not (debug or verbose):
+        silence_libraries()
+    code = run_recipe(
+        recipe,
+        overrides=overrides or [],
+        output=output,
+        device=device.value,
+        threads=threads,
+        fresh=fresh,
+        quiet=verbose is False,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    recipe: RecipeFile, overrides: Overrides = None, output: Output = None, debug: Debug = False
+) -> None:
+    """Show what a recipe would do, or everything that is wrong with it."""
+    from compress.recipe.load import load_recipe
+    from compress.recipe.plan import describe
+
+    for line in describe(load_recipe(recipe, overrides=overrides or []), output=output):
+        typer.echo(line)
+
+
+@app.command()
+def stages(debug: Debug = False) -> None:
+    """List the installed stages and their fields."""
+    from compress.recipe.catalog import catalog
+
+    typer.echo("\n".join(catalog()))
+
+
+@app.command()
+def schema(
+    report: Annotated[
+        bool, typer.Option("--report", help="The schema of report.json instead.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from compress.recipe.json_schema import recipe_schema
+    from compress.report.document import report_schema
+
+    typer.echo(json.dumps(report_schema() if report else recipe_schema(), indent=2))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="exports/<name>, or a report.json.")
+    ],
+    debug: Debug = False,
+) -> None:
+    """Show runs side by side, stage by stage."""
+    from compress.cli.running import stdout_console
+    from compress.report.comparison import read_runs, show_comparison
+
+    show_comparison(read_runs(runs), stdout_console())

@@ -1,0 +1,24 @@
+"""Keeps libraries from talking over the command's own lines."""
+
+import logging
+import os
+import warnings
+
+_QUIET = {
+    "DATASETS_VERBOSITY": "error",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""Read by the libraries when they are imported, which a run does after this."""
+
+
+def silence_libraries() -> None:
+    """Hide warnings, log lines and progress bars of libraries; what the user has set stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)

@@ -1,0 +1,100 @@
+"""Batches of one split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.data.images import ImagePreprocessor
+from compress.data.rows import Indices
+from compress.data.splits import Samples
+from compress.data.texts import TextPreprocessor
+
+POOL = 50
+"""Batches of texts that are tokenised together and sorted by length before they are cut."""
+
+
+class BatchLoader:
+    """See `compress.core.context.Loader`.
+
+    Each epoch has its own order, which follows from `shuffle_seed` and `epoch` alone. Batches are
+    made while iterating, so memory doesn't grow with the split.
+
+    Attributes
+    ----------
+    epoch : of the next iteration; iterating counts it on.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        preprocessor: TextPreprocessor | ImagePreprocessor,
+        *,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+        fixed_length: bool = False,
+    ) -> None:
+        self.samples = samples
+        self.preprocessor = preprocessor
+        self.batch_size = batch_size
+        self.shuffle_seed = shuffle_seed
+        self.fixed_length = fixed_length
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.samples) // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """One epoch; samples short of a full batch come last."""
+        order = np.arange(len(self.samples), dtype=np.int64)
+        random = None
+        if self.shuffle_seed is not None:
+            random = np.random.default_rng((self.shuffle_seed, self.epoch))
+            random.shuffle(order)
+        self.epoch += 1
+        if isinstance(self.preprocessor, TextPreprocessor):
+            return self._texts(self.preprocessor, order, random)
+        return self._images(self.preprocessor, order)
+
+    def _images(
+        self, preprocessor: ImagePreprocessor, order: Indices
+    ) -> Iterator[dict[str, Tensor]]:
+        for start in range(0, len(order), self.batch_size):
+            positions = order[start : start + self.batch_size]
+            inputs = preprocessor(self.samples.fetch(positions)["image"])
+            yield {**inputs, "labels": self._labels(positions)}
+
+    def _texts(
+        self, preprocessor: TextPreprocessor, order: Indices, random: np.random.Generator | None
+    ) -> Iterator[dict[str, Tensor]]:
+        """Shuffled texts are bucketed: batches of like lengths hold less padding."""
+        pool = self.batch_size * (1 if random is None else POOL)
+        full = len(order) - len(order) % self.batch_size
+        starts = [*range(0, full, pool), *([full] if full < len(order) else [])]
+        for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
+            positions = order[start:stop]
+            fetched = self.samples.fetch(positions)
+            encodings = preprocessor.encode(fetched["text"], fetched.get("text_pair"))
+            lengths = np.array([len(encoding["input_ids"]) for encoding in encodings])
+            for chosen in self._buckets(lengths, random):
+                inputs = preprocessor.pad(
+                    [encodings[at] for at in chosen], fixed_length=self.fixed_length
+                )
+                yield {**inputs, "labels": self._labels(positions[chosen])}
+
+    def _buckets(self, lengths: Indices, random: np.random.Generator | None) -> list[Indices]:
+        if random is None:
+            return [np.arange(len(lengths))]
+        by_length = np.argsort(lengths, kind="stable")
+        buckets = [
+            by_length[start : start + self.batch_size]
+            for start in range(0, len(lengths), self.batch_size)
+        ]
+        return [buckets[at] for at in random.permutation(len(buckets))]
+
+    def _labels(self, positions: Indices) -> Tensor:
+        return torch.from_numpy(self.samples.targets[positions])

@@ -1,0 +1,111 @@
+"""Loads the preprocessor that belongs to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compress.data.check import looks_like_path
+from compress.data.images import ImagePreprocessor, Transform
+from compress.data.processor import reduce_processor
+from compress.data.quiet import quiet
+from compress.data.spec import DataSpec, ImageSpec
+from compress.data.texts import TextPreprocessor
+from compress.errors import DataError
+from compress.tasks.task import Task
+
+__all__ = ["ImagePreprocessor", "TextPreprocessor", "load_preprocessor", "transform_of"]
+
+Preprocessor = TextPreprocessor | ImagePreprocessor
+_VOCABULARIES = ("tokenizer.json", "tokenizer*.model", "vocab*", "*.spm", "spiece.model", "*.bpe*")
+
+
+def load_preprocessor(
+    model_folder_or_id: str | None, *, task: Task, spec: DataSpec
+) -> Preprocessor:
+    """The tokenizer or the image processor of a model.
+
+    Parameters
+    ----------
+    model_folder_or_id : a `transformers` model; None: a module of one's own.
+    spec : its `tokenizer` and `image`, where given, come before what the model's folder holds.
+
+    Raises
+    ------
+    DataError : there is none, or it can't be loaded.
+    """
+    if task.modality == "text":
+        return _text_preprocessor(spec.tokenizer or model_folder_or_id, spec)
+    if spec.image is not None or model_folder_or_id is None:
+        return ImagePreprocessor(transform_of(spec.image or ImageSpec()))
+    return reduce_processor(_load_processor(model_folder_or_id))
+
+
+def transform_of(spec: ImageSpec) -> Transform:
+    """The recipe's image preprocessing as constants."""
+    lengths = [len(values) for values in (spec.mean, spec.std) if values is not None]
+    return Transform(
+        size=spec.size,
+        channels=spec.channels or next(iter(lengths), None),
+        mean=None if spec.mean is None else tuple(spec.mean),
+        std=None if spec.std is None else tuple(spec.std),
+    )
+
+
+def _text_preprocessor(name: str | None, spec: DataSpec) -> TextPreprocessor:
+    if name is None:
+        raise DataError("texts need a tokenizer: name its folder or hub id with 'data.tokenizer'.")
+    return TextPreprocessor(_load_tokenizer(name), spec.max_length)
+
+
+def _load_tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    _require_folder(name)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unloadable("tokenizer", name, error) from error
+    # A folder with a config.json alone gives a tokenizer of special tokens only, without a word.
+    folder = Path(name)
+    if folder.is_dir() and tokenizer.is_fast and not _has_vocabulary(folder):
+        raise DataError(
+            f"'{folder}' holds no tokenizer (no tokenizer.json, vocab.txt or the like). Save it "
+            "there with the model, or name another folder or hub id with 'data.tokenizer'."
+        )
+    return tokenizer
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) is not None for pattern in _VOCABULARIES)
+
+
+def _load_processor(name: str) -> Any:
+    from transformers import AutoImageProcessor
+
+    _require_folder(name)
+    try:
+        with quiet():
+            # Pillow's pixels are what a deployment without torchvision can repeat.
+            return AutoImageProcessor.from_pretrained(name, backend="pil")
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unloadable("image processor", name, error) from error
+
+
+def _require_folder(name: str) -> None:
+    if looks_like_path(name) and not Path(name).is_dir():
+        raise DataError(f"there is no folder {name!r}.")
+
+
+def _unloadable(kind: str, name: str, error: Exception) -> DataError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    other = (
+        "Name one with 'data.tokenizer'"
+        if kind == "tokenizer"
+        else "Say how images become inputs with 'data.image'"
+    )
+    return DataError(
+        f"the {kind} of {name!r} can't be loaded ({reason}) "
+        f"{other}, or name a local folder that has one."
+    )

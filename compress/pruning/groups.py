@@ -1,0 +1,94 @@
+"""Which tensors' parts must go together when one channel, neuron or attention head goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["channels", "feed_forward", "heads"]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The parts of one tensor that belong to a group's units.
+
+    Attributes
+    ----------
+    module : path of the submodule that has the tensor.
+    tensor : name of a parameter or buffer there.
+    dim : along which units are cut.
+    index : (U, K) int64; row u holds the indices along `dim` that belong to unit u.
+    """
+
+    module: str
+    tensor: str
+    dim: int
+    index: Tensor
+
+    @property
+    def width(self) -> int:
+        """Indices a unit."""
+        return int(self.index.shape[1])
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A number that a submodule's forward reads: `per_unit` for each unit that is kept."""
+
+    module: str
+    name: str
+    per_unit: int
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Units that are alike, each of which can be cut without the others.
+
+    Attributes
+    ----------
+    name : path of the layer that makes the units.
+    kind : what a unit is.
+    units : how many there are.
+    slices : every tensor that has parts of them.
+    attributes : numbers to rewrite, besides those of torch's own layers.
+    """
+
+    name: str
+    kind: Kind
+    units: int
+    slices: tuple[Slice, ...]
+    attributes: tuple[Attribute, ...] = ()
+
+
+def block_index(units: int, width: int) -> Tensor:
+    """Index of units that are `width` neighbouring elements each: (units, width)."""
+    return torch.arange(units * width).reshape(units, width)
+
+
+def importance(module: nn.Module, group: Group) -> Tensor:
+    """L2 norm of all parameters of each unit, divided by the group's mean: (U,), mean 1.
+
+    The division makes layers comparable whose weights differ in scale or number. Li et al.,
+    "Pruning Filters for Efficient ConvNets", ICLR 2017, arXiv:1608.08710, rank within a layer by
+    such norms; Fang et al., "DepGraph", CVPR 2023, arXiv:2301.12900, take all that goes together.
+    """
+    squares = torch.zeros(group.units, dtype=torch.float64)
+    for part in group.slices:
+        tensor = getattr(module.get_submodule(part.module), part.tensor)
+        if not isinstance(tensor, nn.Parameter):
+            continue  # batch-norm's running statistics say nothing about importance
+        rest = [dim for dim in range(tensor.dim()) if dim != part.dim]
+        energy = tensor.detach().double().square()
+        energy = energy.sum(dim=rest) if rest else energy
+        squares += energy.cpu()[part.index].sum(dim=1)
+    norms = squares.sqrt()
+    return norms / norms.mean().clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def cut_units(order: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    """The first `counts[g]` units of each group's order."""
+    return [units[:count] for units, count in zip(order, counts, strict=True)]

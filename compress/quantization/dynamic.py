@@ -1,0 +1,55 @@
+"""Dynamic quantization: weights are stored in 8 bits, activations are quantized as they come."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from compress.quantization.instructions import Instructions
+from compress.quantization.silence import silence
+from compress.quantization.write import write
+
+if TYPE_CHECKING:
+    from compress.quantization.selection import Selection
+
+
+def quantize_dynamic(
+    source: Path,
+    *,
+    path: Path,
+    selection: Selection,
+    instructions: Instructions,
+    per_channel: bool = True,
+) -> Path:
+    """Write an INT8 model that needs no calibration; for matrix products and embeddings.
+
+    Parameters
+    ----------
+    source : the float model.
+    path : the file to write.
+    selection : what to quantize; see `selection.select`.
+    instructions : see `instructions.int8_instructions`.
+    per_channel : a scale for each output channel of a weight, rather than one for all.
+    """
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization import quantize_dynamic as quantize
+
+    # onnxruntime first turns each Gemm into a MatMul of this name, and an Add.
+    excluded = [*selection.excluded, *(f"{name}_MatMul" for name in selection.excluded)]
+    with silence(), tempfile.TemporaryDirectory() as folder:
+        quantized = Path(folder) / "quantized.onnx"
+        quantize(
+            onnx.load(str(source)),
+            quantized,
+            op_types_to_quantize=[kind for kind in selection.operators if kind != "Gemm"],
+            per_channel=per_channel,
+            reduce_range=instructions.reduce_range,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        model = onnx.load(str(quantized))
+    return write(model, path=path, source=source)

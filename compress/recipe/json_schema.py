@@ -1,0 +1,60 @@
+"""The JSON schema of recipes, for editors: keys complete, and mistakes are underlined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compress.core.registry import stage_class, stage_names
+from compress.core.stage import Stage
+from compress.recipe.schema import NAME_PATTERN, Head
+from compress.tasks.task import TASKS
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Draft 2020-12 schema with one branch per installed stage.
+
+    Raises
+    ------
+    RecipeError : a stage's package can't be imported.
+    """
+    head = Head.model_json_schema(ref_template="#/$defs/{model}")
+    definitions = head.pop("$defs", {})
+    branches = []
+    for use in stage_names():
+        branch, inner = _stage(use, stage_class(use))
+        definitions |= inner | {use: branch}
+        branches.append({"$ref": f"#/$defs/{use}"})
+    head["properties"]["task"]["enum"] = sorted(
+        task.name for task in TASKS.values() if task.metrics
+    )
+    head["properties"]["stages"] = {
+        "description": "The stages, in the order of work.",
+        "type": "array",
+        "minItems": 1,
+        "items": {"oneOf": branches},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **head,
+        "title": "A compress recipe",
+        "description": "A model, its data, and the stages that compress it.",
+        "required": [*head["required"], "stages"],
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _stage(use: str, stage: type[Stage]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A stage's branch, and the definitions that it refers to, under names of its own."""
+    schema = stage.model_json_schema(ref_template=f"#/$defs/{use}.{{model}}")
+    inner = {f"{use}.{name}": found for name, found in schema.pop("$defs", {}).items()}
+    beside = {
+        "use": {"const": use, "description": "Name of the stage."},
+        "name": {
+            "type": "string",
+            "pattern": NAME_PATTERN,
+            "description": "Name of its row and folder, where the stage's own isn't enough.",
+        },
+    }
+    schema["properties"] = beside | schema.get("properties", {})
+    schema["required"] = ["use", *schema.get("required", [])]
+    return schema, inner

@@ -1,0 +1,61 @@
+"""Reads recipes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.errors import RecipeError
+from compress.recipe.check import check
+from compress.recipe.document import Document, parse
+from compress.recipe.overrides import apply_overrides
+from compress.recipe.schema import Recipe
+
+
+def load_recipe(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe; nothing is computed, and no heavy library imported.
+
+    Parameters
+    ----------
+    path : the YAML file. Paths inside it are relative to the current folder.
+    overrides : changes in the form "a.b=value", applied in order; see `apply_overrides`.
+
+    Raises
+    ------
+    RecipeError : every problem that was found, one line each, in the order of the file's lines;
+        problems of an override come last.
+    """
+    text = _read(Path(path), str(path))
+    document = parse(text, str(path))
+    apply_overrides(document, overrides)
+    recipe = check(document)
+    recipe._source = Path(path)
+    return recipe
+
+
+def recipe_from_dict(given: Mapping[str, Any], *, overrides: Sequence[str] = ()) -> Recipe:
+    """Check a recipe that was made in Python.
+
+    Parameters
+    ----------
+    given : what YAML would hold: mappings, lists, strings, numbers, true, false and null.
+
+    Raises
+    ------
+    RecipeError : as `load_recipe`; each problem begins with "recipe:" where a file's has its line.
+    """
+    document = Document("recipe:", data=dict(given))
+    apply_overrides(document, overrides)
+    return check(document)
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError([f"{name}: this isn't UTF-8 text: {error}."]) from error
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise RecipeError([f"{name}: this file can't be read: {said}."]) from error

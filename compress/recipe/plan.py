@@ -1,0 +1,106 @@
+"""What a recipe would do, in lines: the answer of `compress check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.core.stage import Options
+from compress.recipe.order import chain
+from compress.recipe.schema import Recipe
+from compress.tasks.task import TASKS
+
+
+def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
+    """The plan of a recipe, line by line.
+
+    Parameters
+    ----------
+    output : where results will go; exports/<name> where it is None.
+    """
+    task = TASKS[recipe.task]
+    measure = recipe.measure
+    metric = measure.metric or task.metrics[0]
+    batches = ", ".join(str(size) for size in measure.batch_sizes)
+    threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
+    head = {
+        "model": _source(recipe.model, ("transformers", "python")),
+        "task": recipe.task,
+        "data": _data(recipe),
+        "measure": f"{metric}; latency at batch {batches}, {threads}",
+        "gates": _gates(recipe),
+        "seed": str(recipe.seed),
+        "results": str(output or Path("exports") / recipe.name),
+    }
+    lines = [recipe.name, *(f"  {key:<8} {value}" for key, value in head.items())]
+    lines += ["stages", *_stages(recipe)]
+    if not any(step.use == "export" for step in recipe.stages):
+        lines.append(
+            "note: there is no 'export' stage: every stage's model.onnx is kept, "
+            "but no bundle is made."
+        )
+    return lines
+
+
+def _source(spec: Options, kinds: tuple[str, ...]) -> str:
+    named = next((kind for kind in kinds if getattr(spec, kind) is not None), kinds[0])
+    extras = {
+        key: value
+        for key, value in spec.model_dump(mode="json", exclude_defaults=True).items()
+        if key in ("weights", "revision", "config", "folder")
+    }
+    more = "".join(f", {key} {value}" for key, value in extras.items())
+    return f"{named} {getattr(spec, named)}{more}"
+
+
+def _data(recipe: Recipe) -> str:
+    spec = recipe.data
+    source = _source(spec, ("huggingface", "idx", "sklearn", "python"))
+    splits = [f"{split} {_paths(paths)}" for split, paths in (spec.files or {}).items()]
+    carved = [
+        f"{split} carved from train ({fraction:g})"
+        for split, fraction in (
+            ("validation", spec.validation_fraction),
+            ("test", spec.test_fraction),
+        )
+        if spec.files and split not in spec.files
+    ]
+    limits = [f"{split} limited to {limit}" for split, limit in spec.limit.items()]
+    return "; ".join([source, *splits, *carved, *limits])
+
+
+def _paths(paths: Path | list[Path]) -> str:
+    found = paths if isinstance(paths, list) else [paths]
+    return str(found[0]) if len(found) == 1 else f"{len(found)} files"
+
+
+def _gates(recipe: Recipe) -> str:
+    gates = recipe.gates
+    said = []
+    if gates.accuracy_drop is not None:
+        said.append(f"accuracy drop <= {gates.accuracy_drop:g}")
+    if gates.size_ratio is not None:
+        said.append(f"size ratio >= {gates.size_ratio:g}")
+    if gates.speedup is not None:
+        first = recipe.measure.batch_sizes[0]
+        said.append(f"speedup >= {gates.speedup:g} at batch {first}")
+    return ", ".join(said) or "none"
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    links, _ = chain([(step.use, type(step.stage)) for step in recipe.stages])
+    rows = [
+        (
+            str(index),
+            step.name,
+            "" if step.use == step.name else step.use,
+            f"{link.given.value} -> {link.made.value}",
+            step.stage.summarize(),
+        )
+        for index, (step, link) in enumerate(zip(recipe.stages, links, strict=True), start=1)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        "  "
+        + "  ".join([f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False) if w] + [row[4]])
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""The ledger of a run: its public JSON format, and how it is shown."""

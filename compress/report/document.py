@@ -1,0 +1,189 @@
+"""report.json: what a run measured, as a public and versioned format."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compress.core.files import write_text
+from compress.errors import InputError
+
+FILE_NAME = "report.json"
+
+Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class Quality(_Part):
+    """How good a model's answers are on the test split."""
+
+    metric: str
+    """Such as accuracy, in [0, 1]."""
+    value: float
+    """The metric's value."""
+    ci95: tuple[float, float]
+    """95 % confidence interval over samples."""
+    samples: int
+    """Samples that it was measured on."""
+
+
+class Latency(_Part):
+    """Time of one call of the model, in milliseconds."""
+
+    p50: float
+    """Median."""
+    p95: float
+    """95th percentile."""
+
+
+class Speedup(_Part):
+    """Ratios of latencies, measured side by side."""
+
+    vs_original: float
+    """The reference row's latency / this one's."""
+    ci95: tuple[float, float] | None = None
+    """95 % confidence interval of `vs_original`; null for the reference itself."""
+    vs_previous: float | None = None
+    """The previous row's latency / this one's; null for the first row."""
+
+
+class Delta(_Part):
+    """Differences from the reference row."""
+
+    params: float
+    """Relative: -0.5 is half of the parameters."""
+    size: float
+    """Relative: -0.75 is a quarter of the bytes."""
+    quality: float
+    """Absolute: -0.01 is one point of accuracy lost."""
+
+
+class Row(_Part):
+    """One model of the run, measured from its ONNX file in ONNX Runtime."""
+
+    index: int
+    """Position; 0 is the model that the run began with."""
+    name: str
+    """Name of the stage that made it; "original" for the first."""
+    use: str | None = None
+    """Registered name of that stage; null for the first."""
+    params: int
+    """Parameters."""
+    macs: int
+    """Multiply-accumulate operations for one sample."""
+    size_bytes: int
+    """The ONNX on disk, external data included."""
+    quality: Quality
+    """On the test split."""
+    latency_ms: dict[str, Latency] = Field(default_factory=dict)
+    """By batch size."""
+    speedup: dict[str, Speedup] = Field(default_factory=dict)
+    """By batch size."""
+    delta: Delta | None = None
+    """From the reference; null for rows before it."""
+    seconds: float | None = None
+    """Time that the stage took."""
+    peak_memory_bytes: int | None = None
+    """Most memory that the process held while the stage worked."""
+    notes: list[str] = Field(default_factory=list)
+    """What was chosen, skipped or refused, and why."""
+
+
+class GateResult(_Part):
+    """Whether the final model keeps to one gate of the recipe."""
+
+    name: str
+    """Such as accuracy_drop."""
+    limit: float
+    """What the recipe sets."""
+    value: float
+    """What was measured."""
+    passed: bool
+    """Whether the value keeps to the limit."""
+
+
+class Report(_Part):
+    """The ledger of a run: one row for every stage, and whether the gates hold."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Version of this format."""
+    name: str
+    """Name of the recipe."""
+    status: Status
+    """How the run ended, or that it hasn't yet."""
+    version: str = Field(default_factory=lambda: version("compress"))
+    """Version of compress."""
+    recipe_hash: str = ""
+    """SHA-256 of the resolved recipe, in hex."""
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """CPU, its flags, threads and versions of libraries."""
+    reference: int = 0
+    """Index of the row that deltas and speedups are against."""
+    stages: list[Row] = Field(default_factory=list)
+    """One row a stage, in the order of work."""
+    gates: list[GateResult] = Field(default_factory=list)
+    """Empty before the end of the run."""
+    notes: list[str] = Field(default_factory=list)
+    """What concerns the run as a whole."""
+
+    def to_json(self) -> str:
+        """The text of report.json."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def write_report(report: Report, directory: Path) -> Path:
+    """Write report.json into a folder, whole or not at all; returns its path."""
+    path = directory / FILE_NAME
+    write_text(path, report.to_json())
+    return path
+
+
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """Read a report.
+
+    Parameters
+    ----------
+    path : a report.json, or the folder of a run.
+
+    Raises
+    ------
+    InputError : there is none, or it isn't in this format.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / FILE_NAME
+    try:
+        return Report.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no report at {file}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} can't be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(key) for key in first["loc"]) or "the file"
+        raise InputError(
+            f"{file} isn't a report of this version: {where}: {first['msg']}."
+        ) from error
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of report.json, as shipped in report.schema.json."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Report.model_json_schema(by_alias=True, mode="serialization"),
+    }
+
+
+def report_schema_text() -> str:
+    """The text of report.schema.json."""
+    return json.dumps(report_schema(), indent=2) + "\n"

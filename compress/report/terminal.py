@@ -1,0 +1,128 @@
+"""The ledger as a table for a terminal of 100 columns; plain text where there is none."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compress.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compress.report.document import Report, Row
+
+WIDTH = 100
+_BESIDE, _ALONE = 2, 4
+_LONGEST_NAME = 16
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report.
+
+    Parameters
+    ----------
+    console : where to; colours and the width are its own.
+    """
+    console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
+    batches = words.batch_sizes(report)
+    if report.stages:
+        console.print(_ledger(report, batches[:_BESIDE]))
+    for start in range(_BESIDE, len(batches), _ALONE):
+        console.print(_latencies(report, batches[start : start + _ALONE]))
+    for gate in report.gates:
+        name, value, limit = words.gate(gate)
+        line = Text("  ")
+        line.append("passed" if gate.passed else "FAILED", "green" if gate.passed else "bold red")
+        line.append(f"  {name} {value} ({limit})")
+        console.print(line)
+    if report.gates:
+        console.print()
+    for note in words.notes(report):
+        _note(console, note)
+    if machine := words.environment_line(report):
+        console.print(Text(f"Measured on {machine}."))
+
+
+def render(report: Report, *, width: int = WIDTH) -> str:
+    """What `show` prints, as plain text."""
+    console = plain_console(io.StringIO(), width=width)
+    show(report, console)
+    file = console.file
+    text = file.getvalue() if isinstance(file, io.StringIO) else ""
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def plain_console(file: io.StringIO, *, width: int = WIDTH) -> Console:
+    """A console without colours that writes into memory."""
+    return Console(
+        file=file, width=width, no_color=True, force_terminal=False, legacy_windows=False
+    )
+
+
+def stage_table() -> Table:
+    """An empty table whose rows are stages; its first column is there."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table.add_column("stage", no_wrap=True, max_width=_LONGEST_NAME)
+    return table
+
+
+def _ledger(report: Report, batches: Sequence[str]) -> Table:
+    table = stage_table()
+    for title in ("params", "MACs", "size"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(f"{words.metric(report)}\ndifference", no_wrap=True)
+    _latency_columns(table, batches)
+    table.add_column("time", justify="right", no_wrap=True)
+    for row in report.stages:
+        compared = row.delta if row.index != report.reference else None
+        table.add_row(
+            row.name,
+            _two(words.count(row.params), words.percent(compared.params) if compared else ""),
+            words.count(row.macs),
+            _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
+            _two(words.quality(row.quality), words.difference(compared.quality) if compared else ""),
+            *_latency_cells(report, row, batches),
+            words.duration(row.seconds),
+        )
+    return table
+
+
+def _latencies(report: Report, batches: Sequence[str]) -> Table:
+    table = stage_table()
+    _latency_columns(table, batches)
+    for row in report.stages:
+        table.add_row(row.name, *_latency_cells(report, row, batches))
+    return table
+
+
+def _latency_columns(table: Table, batches: Sequence[str]) -> None:
+    for batch in batches:
+        table.add_column(f"batch {batch}\nspeedup", no_wrap=True)
+
+
+def _latency_cells(report: Report, row: Row, batches: Sequence[str]) -> list[Text]:
+    cells = []
+    for batch in batches:
+        ratio = words.speedup(row.speedup.get(batch)) if row.index != report.reference else ""
+        cells.append(_two(words.milliseconds(row.latency_ms.get(batch)), ratio))
+    return cells
+
+
+def _two(first: str, second: str) -> Text:
+    text = Text(first)
+    if second:
+        text.append(f"\n{second}", "cyan")
+    return text
+
+
+def _note(console: Console, text: str) -> None:
+    """A paragraph that hangs under its bullet."""
+    table = Table.grid()
+    table.add_row("- ", Text(text))
+    console.print(table)

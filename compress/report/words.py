@@ -1,0 +1,132 @@
+"""Numbers as a reader wants them: three digits that matter, and a unit."""
+
+from __future__ import annotations
+
+from compress.report.document import GateResult, Latency, Quality, Report, Speedup
+
+NONE = "-"
+"""Stands where nothing was measured."""
+
+
+def count(number: int | None) -> str:
+    """Such as "22.7 M"."""
+    if number is None:
+        return NONE
+    return _scaled(number, ("", " K", " M", " G", " T"))
+
+
+def size(number: int | None) -> str:
+    """Bytes, such as "91.0 MB" (decimal)."""
+    if number is None:
+        return NONE
+    return _scaled(number, (" B", " KB", " MB", " GB", " TB"))
+
+
+def _scaled(number: int, units: tuple[str, ...]) -> str:
+    value, unit = float(number), 0
+    while abs(value) >= 999.5 and unit < len(units) - 1:
+        value, unit = value / 1000, unit + 1
+    digits = 0 if unit == 0 or abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:.{digits}f}{units[unit]}"
+
+
+def milliseconds(latency: Latency | None) -> str:
+    """The median, such as "18.2 ms"."""
+    if latency is None:
+        return NONE
+    value = latency.p50
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2 if value >= 0.9995 else 3
+    return f"{value:.{digits}f} ms"
+
+
+def times(ratio: float | None) -> str:
+    """Such as "7.12x"."""
+    return NONE if ratio is None else f"{_ratio(ratio)}x"
+
+
+def speedup(found: Speedup | None) -> str:
+    """With its interval, such as "7.12x 7.05-7.19"."""
+    if found is None:
+        return NONE
+    interval = "" if found.ci95 is None else f" {_ratio(found.ci95[0])}-{_ratio(found.ci95[1])}"
+    return times(found.vs_original) + interval
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+
+
+def quality(found: Quality) -> str:
+    """With half the width of its interval, such as "0.8615 ±0.0107"."""
+    low, high = found.ci95
+    return f"{found.value:.4f} ±{(high - low) / 2:.4f}"
+
+
+def difference(value: float | None) -> str:
+    """An absolute difference with its sign, such as "-0.0035"."""
+    return NONE if value is None else f"{value:+.4f}"
+
+
+def percent(value: float | None) -> str:
+    """A relative difference, such as "-74.6%"."""
+    return NONE if value is None else f"{value * 100:+.1f}%"
+
+
+def duration(seconds: float | None) -> str:
+    """Such as "4.2 s", "2 m 05 s" or "3 h 10 m"."""
+    if seconds is None:
+        return NONE
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+
+
+def batch_sizes(report: Report) -> list[str]:
+    """Batch sizes that any row has a latency for, in the order of measuring."""
+    return list(dict.fromkeys(batch for row in report.stages for batch in row.latency_ms))
+
+
+def gate(result: GateResult) -> tuple[str, str, str]:
+    """Its name, its value and its limit, in words."""
+    if result.name == "accuracy_drop":
+        return "accuracy drop", f"{result.value:.4f}", f"at most {result.limit:g}"
+    name = result.name.replace("_", " ")
+    return name, times(result.value), f"at least {result.limit:g}x"
+
+
+def metric(report: Report) -> str:
+    """The name of the quality metric."""
+    return report.stages[0].quality.metric if report.stages else "quality"
+
+
+STATUS = {
+    "running": "still running",
+    "passed": "passed",
+    "gate_failed": "a gate failed",
+    "failed": "failed: the rows are those before the failure",
+    "interrupted": "interrupted: running again resumes",
+}
+"""What each status means."""
+
+
+def environment_line(report: Report) -> str:
+    """The machine in one line; empty where the report doesn't say."""
+    given = report.environment
+    parts = [str(given[key]) for key in ("cpu",) if given.get(key)]
+    if given.get("flags"):
+        parts.append(" ".join(str(flag) for flag in given["flags"]))
+    if given.get("threads"):
+        threads = given["threads"]
+        parts.append("1 thread" if threads == 1 else f"{threads} threads")
+    versions = given.get("versions") or {}
+    parts += [f"{name} {versions[name]}" for name in ("onnxruntime", "torch") if name in versions]
+    return ", ".join(parts)
+
+
+def notes(report: Report) -> list[str]:
+    """Every note, those of a row with its name in front."""
+    of_rows = [f"{row.name}: {note}" for row in report.stages for note in row.notes]
+    return [*report.notes, *of_rows]

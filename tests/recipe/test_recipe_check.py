@@ -1,0 +1,160 @@
+from compress.core.registry import stage_names
+
+KNOWN = ", ".join(stage_names())
+
+FIVE_MISTAKES = """\
+version: 1
+name: digits
+sed: 3
+model: {python: "compress.models.resnet:resnet"}
+task: image-classification
+data:
+  sklearn: digits
+  limit: {trian: 100}
+gates: {accuracy_drop: 1.5}
+stages:
+  - use: train
+    training: {epochs: "2"}
+  - use: prune
+    target:
+      macs: 1.5
+  - use: export
+"""
+
+
+def test_five_mistakes_are_five_lines_in_the_order_of_the_file(problems):
+    assert problems(FIVE_MISTAKES) == [
+        "r.yaml:3 unknown key 'sed'. Known: data, gates, measure, model, name, seed, stages, task, "
+        "version. Did you mean 'seed'?",
+        "r.yaml:8 in 'data.limit': unknown key 'trian'. Known: calibration, test, train, "
+        "validation. Did you mean 'train'?",
+        "r.yaml:9 'gates.accuracy_drop' must be a float in [0, 1) or null. Got 1.5.",
+        "r.yaml:12 stages[0] (train): 'training.epochs' must be an int >= 1. Got '2'.",
+        "r.yaml:15 stages[1] (prune): 'target.macs' must be a float in (0, 1) or null. Got 1.5.",
+    ]
+
+
+def test_a_right_recipe_has_no_problem(problems):
+    assert problems() == []
+
+
+def test_prune_after_quantize_is_refused_with_the_reason(problems):
+    text = "version: 1\nname: a\nmodel: {python: 'compress.models.resnet:resnet'}\n"
+    text += "task: image-classification\ndata: {sklearn: digits}\nstages:\n"
+    text += "  - use: quantize\n  - use: prune\n    target: {macs: 0.5}\n"
+    assert problems(text) == [
+        "r.yaml:8 stages[1] (prune): 'prune' takes torch and would be given onnx-int8 made by "
+        "stages[0] (quantize). Put it before stages[0] (quantize)."
+    ]
+
+
+def test_an_order_that_an_override_makes_impossible_is_located_there(problems):
+    [found] = problems(overrides=("stages.0={use: quantize, name: q}",))
+    assert found.startswith("--set stages.0={use: quantize, name: q} stages[1] (prune): 'prune'")
+
+
+def test_both_orders_of_quantize_and_export_are_right(problems):
+    swap = ("  - use: quantize\n  - use: export\n", "  - use: export\n  - use: quantize\n")
+    assert problems(replace=swap) == []
+
+
+def test_an_unknown_stage_names_the_nearest(problems):
+    assert problems(replace=("use: quantize", "use: quantise")) == [
+        f"r.yaml:11 stages[2]: unknown stage 'quantise'. Known: {KNOWN}. Did you mean 'quantize'?"
+    ]
+
+
+def test_a_stage_without_use_is_told_which_there_are(problems):
+    assert problems(replace=("- use: quantize", "- name: q")) == [
+        f"r.yaml:11 stages[2]: 'use' is missing. It must be one of {KNOWN}."
+    ]
+
+
+def test_a_stage_that_is_no_mapping(problems):
+    assert problems(replace=("- use: quantize", "- quantize")) == [
+        "r.yaml:11 'stages[2]' must be a mapping with the key 'use'. Got 'quantize'."
+    ]
+
+
+def test_the_same_stage_twice_needs_a_name(problems):
+    twice = ("  - use: quantize\n", "  - use: prune\n    target: {params: 0.5}\n  - use: quantize\n")
+    assert problems(replace=twice) == [
+        "r.yaml:11 stages[2] (prune): the name 'prune' is that of stages[1] too. "
+        "Give one of them another 'name'."
+    ]
+    named = (twice[0], twice[1].replace("use: prune", "use: prune\n    name: again"))
+    assert problems(replace=named) == []
+
+
+def test_the_first_rows_name_is_taken(problems):
+    assert problems(replace=("- use: export", "- use: export\n    name: original")) == [
+        "r.yaml:13 stages[3] (export): the name 'original' is taken by the first row."
+    ]
+
+
+def test_a_missing_key_is_named_at_the_mapping_around_it(problems):
+    assert problems(replace=("    target: {macs: 0.5}\n", "")) == [
+        "r.yaml:9 stages[1] (prune): 'target' is missing. "
+        "It must be a mapping with the keys macs, params."
+    ]
+    assert problems(replace=("task: image-classification\n", "")) == [
+        "r.yaml:1 'task' is missing. It must be a string."
+    ]
+
+
+def test_no_stages(problems):
+    text = "version: 1\nname: a\nmodel: {python: 'compress.models.resnet:resnet'}\n"
+    text += "task: image-classification\ndata: {sklearn: digits}\n"
+    assert problems(f"{text}stages: []\n") == [
+        "r.yaml:6 'stages' must be a list of one stage or more. Got []."
+    ]
+    assert problems(text) == ["r.yaml:1 'stages' is missing. It must be a list of one stage or more."]
+
+
+def test_an_unknown_task_and_one_that_is_not_run_whole(problems):
+    [unknown] = problems(replace=("image-classification", "image-clasification"))
+    assert unknown.startswith("r.yaml:4 unknown task 'image-clasification'. Known: ")
+    assert unknown.endswith("Did you mean 'image-classification'?")
+    found = problems(replace=("image-classification", "feature-extraction"))
+    assert found[0] == (
+        "r.yaml:4 the task 'feature-extraction' isn't run whole yet: it has no metric. "
+        "Those that are: image-classification, text-classification."
+    )
+
+
+def test_a_metric_of_another_task(problems):
+    measured = ("stages:", "measure:\n  metric: acuracy\nstages:")
+    assert problems(replace=measured) == [
+        "r.yaml:7 unknown metric for image-classification 'acuracy'. Known: accuracy, f1_macro. "
+        "Did you mean 'accuracy'?"
+    ]
+
+
+def test_a_stage_that_cannot_work_for_the_task(problems, monkeypatch):
+    from compress.stages.prune import Prune
+
+    monkeypatch.setattr(Prune, "tasks", frozenset({"text-classification"}))
+    assert problems() == [
+        "r.yaml:9 stages[1] (prune): 'prune' can't work for the task 'image-classification'. "
+        "It can for: text-classification."
+    ]
+
+
+def test_missing_files_are_found_with_their_lines(problems):
+    files = "data:\n  huggingface: csv\n  files:\n    train: a.csv\n"
+    assert problems(replace=("data: {sklearn: digits}\n", files)) == [
+        "r.yaml:8 'data.files.train': there is no file 'a.csv'."
+    ]
+    model = ('model: {python: "compress.models.resnet:resnet"}', "model:\n  transformers: ./no")
+    assert problems(replace=model) == ["r.yaml:4 'model.transformers': there is no folder './no'."]
+
+
+def test_a_problem_of_several_keys_names_the_mapping(problems):
+    assert problems(replace=("macs: 0.5", "macs: 0.5, params: 0.5")) == [
+        "r.yaml:10 stages[1] (prune): 'target': exactly one of 'macs' and 'params' must be given."
+    ]
+
+
+def test_a_recipe_that_is_no_mapping(problems):
+    assert problems("- a\n") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got ['a']."]
+    assert problems("") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got None."]
