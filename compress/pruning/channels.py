@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from compress.errors import StageError
+from compress.models.load import few
 from compress.pruning.groups import Group, Slice
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Places = tuple[tuple[str, int], ...]
 def channel_groups(
     module: nn.Module, *, task: Task, inputs: Batch
 ) -> tuple[list[Group], tuple[str, ...]]:
-    """Groups of channels that can be cut; and for each that is left alone, a line with the reason.
+    """Groups of channels that can be cut; and a line for each reason to leave others alone.
 
     Left alone are the layers that make the model's output, and channels which a layer mixes in a
     way that cutting would change (layer or group normalisation, grouped convolution, free
@@ -59,8 +60,12 @@ def channel_groups(
             groups.append(Group(path, "channels", units, tuple(slices)))
             made |= members.makers(found)
         else:
-            alone[path] = f"{path} was left alone: {reason}."
-    return groups, tuple(line for path, line in alone.items() if path not in made)
+            alone[path] = reason
+    left = {path: reason for path, reason in alone.items() if path not in made}
+    return groups, tuple(
+        f"left alone, as {reason}: {few([path for path in left if left[path] == reason])}."
+        for reason in dict.fromkeys(left.values())
+    )
 
 
 def _trace(traced: nn.Module, *, task: Task, inputs: Batch) -> Any:
@@ -128,18 +133,18 @@ class _Members:
     def _slices_of(self, item: Any, *, units: int) -> tuple[list[Slice], str | None]:
         node = item.dep.target
         if self._is_output(item) and not node.outputs:
-            return [], "it makes the model's output"
+            return [], "they make the model's output"
         if isinstance(node.module, nn.Parameter):
-            return [], "a parameter outside of any layer has its channels"
+            return [], "a parameter outside of any layer has their channels"
         path = self._paths.get(node.module)
         if path is None:
             return [], None  # an operation without parameters, such as an addition
         places = _places(node.module, out=self._is_output(item))
         if places is None:
-            return [], f"{type(node.module).__name__} {path!r} mixes its channels"
+            return [], f"{type(node.module).__name__} mixes their channels"
         index = _index(item.idxs, item.root_idxs, units=units)
         if index is None:
-            return [], f"{path!r} has only some of its channels"
+            return [], "a layer after them has only some of their channels"
         return [Slice(path, tensor, dim, index) for tensor, dim in places], None
 
 

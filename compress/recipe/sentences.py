@@ -130,7 +130,9 @@ class _Walk:
     def _blame(self, model: type[BaseModel]) -> tuple[int, int]:
         """How badly a mapping fits a model: keys it doesn't have, then pydantic's errors for it."""
         at = len(self.seen) - 1
-        foreign = set(self.value) - set(model.model_fields) if isinstance(self.value, Mapping) else ()
+        foreign = (
+            set(self.value) - set(model.model_fields) if isinstance(self.value, Mapping) else ()
+        )
         errors = sum(
             detail["loc"][:at] == self.seen[:at]
             and len(detail["loc"]) > at

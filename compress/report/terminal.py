@@ -86,7 +86,9 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
             _two(words.count(row.params), words.percent(compared.params) if compared else ""),
             words.count(row.macs),
             _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
-            _two(words.quality(row.quality), words.difference(compared.quality) if compared else ""),
+            _two(
+                words.quality(row.quality), words.difference(compared.quality) if compared else ""
+            ),
             *_latency_cells(report, row, batches),
             words.duration(row.seconds),
         )

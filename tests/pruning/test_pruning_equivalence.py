@@ -162,7 +162,7 @@ def test_branching_networks():
     inputs = {"pixel_values": torch.rand(2, 1, 8, 8)}
     groups, alone = channel_groups(module, task=IMAGE, inputs=inputs)
     assert {group.name for group in groups} == {"left", "right", "up", "wide"}
-    assert alone == ("out was left alone: it makes the model's output.",)
+    assert alone == ("left alone, as they make the model's output: out.",)
     units = [torch.tensor([0, 3]), torch.tensor([7]), torch.tensor([2, 4]), torch.tensor([5])]
     smaller = cut(module, groups, units)
     with torch.no_grad():

@@ -77,7 +77,10 @@ def test_a_stage_that_is_no_mapping(problems):
 
 
 def test_the_same_stage_twice_needs_a_name(problems):
-    twice = ("  - use: quantize\n", "  - use: prune\n    target: {params: 0.5}\n  - use: quantize\n")
+    twice = (
+        "  - use: quantize\n",
+        "  - use: prune\n    target: {params: 0.5}\n  - use: quantize\n",
+    )
     assert problems(replace=twice) == [
         "r.yaml:11 stages[2] (prune): the name 'prune' is that of stages[1] too. "
         "Give one of them another 'name'."
@@ -108,7 +111,9 @@ def test_no_stages(problems):
     assert problems(f"{text}stages: []\n") == [
         "r.yaml:6 'stages' must be a list of one stage or more. Got []."
     ]
-    assert problems(text) == ["r.yaml:1 'stages' is missing. It must be a list of one stage or more."]
+    assert problems(text) == [
+        "r.yaml:1 'stages' is missing. It must be a list of one stage or more."
+    ]
 
 
 def test_an_unknown_task_and_one_that_is_not_run_whole(problems):
@@ -156,5 +161,7 @@ def test_a_problem_of_several_keys_names_the_mapping(problems):
 
 
 def test_a_recipe_that_is_no_mapping(problems):
-    assert problems("- a\n") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got ['a']."]
+    assert problems("- a\n") == [
+        "r.yaml:1 'recipe' must be a mapping of keys to values. Got ['a']."
+    ]
     assert problems("") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got None."]

@@ -29,7 +29,9 @@ def test_a_stage_named_twice_needs_its_number(problems):
 
 
 def test_a_whole_mapping_is_replaced(good):
-    recipe = value(good, "data={python: 'compress.data.idx:read'}", "stages.prune.target={params: 0.5}")
+    recipe = value(
+        good, "data={python: 'compress.data.idx:read'}", "stages.prune.target={params: 0.5}"
+    )
     assert recipe.data.sklearn is None
     assert recipe.stages[1].stage.target.params == 0.5
 
@@ -45,9 +47,7 @@ def test_later_overrides_win(good):
 
 def test_null_takes_a_default_away_and_a_key_below_it_comes_back(good):
     assert value(good, "stages.prune.recovery=null").stages[1].stage.recovery is None
-    again = value(
-        good, "stages.prune.recovery=null", "stages.prune.recovery.training.epochs=9"
-    )
+    again = value(good, "stages.prune.recovery=null", "stages.prune.recovery.training.epochs=9")
     assert again.stages[1].stage.recovery.training.epochs == 9
 
 

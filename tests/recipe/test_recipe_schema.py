@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -54,12 +55,15 @@ def test_a_recipe_from_python_is_checked_alike(good):
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
-    with pytest.raises(RecipeError, match="no.yaml: this file can't be read: no such file"):
+    with pytest.raises(RecipeError, match=r"no\.yaml: this file can't be read: no such file"):
         load_recipe(tmp_path / "no.yaml")
     path = tmp_path / "r.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="this isn't UTF-8 text"):
         load_recipe(path)
+
+
+RECIPES = sorted(Path(__file__).parents[2].joinpath("recipes").glob("*.yaml"))
 
 
 def valid(data: object) -> bool:
@@ -71,6 +75,13 @@ def test_the_json_schema_takes_what_the_check_takes(good):
     data = YAML(typ="safe").load(good.read_text())
     assert valid(data)
     assert valid(load_recipe(good).to_dict())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_sample_recipe_is_valid(path):
+    data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(recipe_schema()).validate(data)
+    assert not valid({**data, "stages": [*data["stages"], {"use": "expert"}]})
 
 
 @pytest.mark.parametrize(

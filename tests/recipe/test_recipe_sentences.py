@@ -54,11 +54,11 @@ class Everything(Options):
     """."""
     inners: tuple[Inner, ...] = ()
     """."""
-    files: dict[Literal["train", "test"], Path | list[Path]] = {}
+    files: dict[Literal["train", "test"], Path | list[Path]] = Field(default_factory=dict)
     """."""
-    by_name: dict[str, Inner] = {}
+    by_name: dict[str, Inner] = Field(default_factory=dict)
     """."""
-    anything: dict[str, Any] = {}
+    anything: dict[str, Any] = Field(default_factory=dict)
     """."""
     colour: Colour = Colour.RED
     """."""
@@ -89,9 +89,15 @@ def said(**value: object) -> list[str]:
         ({"inner": {"count": 0}}, "'inner.count' must be an int > 0. Got 0."),
         ({"inner": {"count": 1.5}}, "'inner.count' must be an int > 0. Got 1.5."),
         ({"inner": 3}, "'inner' must be a mapping with the keys ratio, count. Got 3."),
-        ({"inner": {"rato": 1}}, "in 'inner': unknown key 'rato'. Known: count, ratio. Did you mean 'ratio'?"),  # fmt: skip
+        (
+            {"inner": {"rato": 1}},
+            "in 'inner': unknown key 'rato'. Known: count, ratio. Did you mean 'ratio'?",
+        ),
         ({"nullable": {"ratio": -1}}, "'nullable.ratio' must be a float in [0, 1). Got -1."),
-        ({"either": "x"}, "'either' must be an int, a mapping with the keys ratio, count or null. Got 'x'."),  # fmt: skip
+        (
+            {"either": "x"},
+            "'either' must be an int, a mapping with the keys ratio, count or null. Got 'x'.",
+        ),
         ({"either": {"ratio": 2}}, "'either.ratio' must be a float in [0, 1). Got 2."),
         ({"two": {"layers": "x"}}, "'two.layers' must be an int. Got 'x'."),
         ({"two": {"layers": 1, "width": 2}}, "'two.width' must be odd. Got 2."),
@@ -103,7 +109,10 @@ def said(**value: object) -> list[str]:
         ({"pair": [1, 2, 3]}, "'pair' must be a list of 2, each an int or null. Got [1, 2, 3]."),
         ({"inners": [{}, {"ratio": 3}]}, "'inners[1].ratio' must be a float in [0, 1). Got 3."),
         ({"files": {"train": 3}}, "'files.train' must be a path or a list, each a path. Got 3."),
-        ({"files": {"tran": "x"}}, "in 'files': unknown key 'tran'. Known: test, train. Did you mean 'train'?"),  # fmt: skip
+        (
+            {"files": {"tran": "x"}},
+            "in 'files': unknown key 'tran'. Known: test, train. Did you mean 'train'?",
+        ),
         ({"by_name": {"x": {"ratio": 9}}}, "'by_name.x.ratio' must be a float in [0, 1). Got 9."),
         ({"colour": "rd"}, "'colour' must be 'red' or 'blue'. Got 'rd'."),
         ({"choice": "d"}, "'choice' must be one of 'a', 'b', 'c'. Got 'd'."),
@@ -139,9 +148,17 @@ def test_a_long_value_is_cut():
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 12) | st.floats() | st.sampled_from(["a", "auto", "3", "red"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["ratio", "count", "layers", "width", "train", "x"]), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 12)
+    | st.floats()
+    | st.sampled_from(["a", "auto", "3", "red"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["ratio", "count", "layers", "width", "train", "x"]), inner, max_size=3
+        )
+    ),
     max_leaves=6,
 )
 

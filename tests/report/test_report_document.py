@@ -64,7 +64,10 @@ def test_a_version_is_filled_in():
     [
         (None, "there is no report at"),
         ("{", "isn't a report of this version: the file: Invalid JSON"),
-        ('{"schema": 2, "name": "a", "status": "passed"}', "isn't a report of this version: schema"),
+        (
+            '{"schema": 2, "name": "a", "status": "passed"}',
+            "isn't a report of this version: schema",
+        ),
     ],
 )
 def test_what_is_no_report(tmp_path, text, match):
