@@ -11,7 +11,7 @@ from torch import Tensor
 from compress.pruning.groups import Group
 from compress.pruning.options import Scope
 
-CLOSE = 0.002
+CLOSE = 0.01
 """Relative distance from the target at which the search is content."""
 MOST_PAIRED = 32
 """Up to so many groups, pairs of them are moved together."""
@@ -87,8 +87,8 @@ def search(
     """The number of cuts in each group whose cost comes nearest to the target.
 
     Bisection finds the threshold on whose two sides the target lies. Where these are too far apart,
-    since a head or eight channels are a large step, single groups then move by one step, and pairs
-    of them, for as long as that comes nearer.
+    since a head or eight channels are a large step, single groups then move by a step, or two of
+    them, for as long as that comes nearer.
 
     Parameters
     ----------
@@ -109,13 +109,23 @@ def search(
     def distance(counts: Sequence[int]) -> float:
         return abs(cost(counts) - target)
 
-    best = min((counts_at(low), counts_at(high)), key=distance)
+    start = min((counts_at(low), counts_at(high)), key=distance)
+
+    def order(counts: Sequence[int]) -> tuple[float, float]:
+        """Nearness first; among those that are near enough, likeness to what the threshold says."""
+        moved = (abs(c - s) / g.units for c, s, g in zip(counts, start, groups, strict=True))
+        return max(distance(counts), CLOSE * target), sum(moved)
+
     moves = [_Moves(group, round_to=round_to) for group in groups]
+    best = start
     while distance(best) > CLOSE * target:
-        nearest = min(_neighbours(best, moves), key=distance, default=best)
-        if distance(nearest) >= distance(best):
+        beside = list(_singles(best, moves))
+        if len(groups) <= MOST_PAIRED:
+            beside += [pair for single in beside for pair in _singles(single, moves)]
+        found = min(beside, key=order, default=best)
+        if distance(found) >= distance(best):
             break
-        best = nearest
+        best = found
     return best
 
 
@@ -132,16 +142,8 @@ class _Moves:
         return self._allowed[max(0, position - 1) : position] + self._allowed[position + 1 :][:1]
 
 
-def _neighbours(counts: list[int], moves: Sequence[_Moves]) -> Iterator[list[int]]:
-    """Counts in which one group differs by a step; in small models also two groups."""
-
-    def moved(given: list[int], number: int) -> Iterator[list[int]]:
-        for count in moves[number].beside(given[number]):
-            yield [*given[:number], count, *given[number + 1 :]]
-
-    for number in range(len(moves)):
-        for single in moved(counts, number):
-            yield single
-            if len(moves) <= MOST_PAIRED:
-                for other in range(number + 1, len(moves)):
-                    yield from moved(single, other)
+def _singles(counts: list[int], moves: Sequence[_Moves]) -> Iterator[list[int]]:
+    """Counts in which one group differs by a step."""
+    for number, move in enumerate(moves):
+        for count in move.beside(counts[number]):
+            yield [*counts[:number], count, *counts[number + 1 :]]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.report import words
-from compress.report.document import Report, Row, read_report
+from compress.report.document import Report, read_report
 from compress.report.terminal import stage_table
 
 if TYPE_CHECKING:
@@ -95,20 +95,19 @@ def _table(all_runs: Sequence[tuple[str, Report]], runs: Sequence[tuple[str, Rep
     for title, _ in runs:
         table.add_column(Text(title), overflow="fold")
     for name in stage_names([report for _, report in all_runs]):
-        rows = [
-            next((row for row in report.stages if row.name == name), None) for _, report in runs
-        ]
-        if any(rows):
-            table.add_row(name, *(_cell(row) for row in rows))
+        cells = [_cell(report, name) for _, report in runs]
+        if any(cell is not None for cell in cells):
+            table.add_row(name, *(cell or Text(words.NONE) for cell in cells))
     return table
 
 
-def _cell(row: Row | None) -> Text:
+def _cell(report: Report, name: str) -> Text | None:
+    row = next((row for row in report.stages if row.name == name), None)
     if row is None:
-        return Text(words.NONE)
+        return None
     text = Text(f"{row.quality.value:.4f}  {words.size(row.size_bytes)}")
     for batch, latency in row.latency_ms.items():
-        found = row.speedup.get(batch)
+        found = row.speedup.get(batch) if words.is_compared(report, row) else None
         ratio = words.times(found.vs_original) if found else ""
         text.append(f"\n{batch}: {words.milliseconds(latency)} {ratio}".rstrip(), "cyan")
     return text

@@ -39,7 +39,7 @@ def _stages(report: Report) -> str:
 
 
 def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
-    compared = row.delta if row.index != report.reference else None
+    compared = row.delta if words.is_compared(report, row) else None
     cells = [
         row.name,
         words.count(row.params),
@@ -50,7 +50,8 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
     ]
     for batch in batches:
         cells.append(words.milliseconds(row.latency_ms.get(batch)))
-        cells.append(words.speedup(row.speedup.get(batch)))
+        found = row.speedup.get(batch) if words.is_compared(report, row) else None
+        cells.append(words.speedup(found))
     return [*cells, words.duration(row.seconds), words.size(row.peak_memory_bytes)]
 
 

@@ -80,7 +80,7 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
     _latency_columns(table, batches)
     table.add_column("time", justify="right", no_wrap=True)
     for row in report.stages:
-        compared = row.delta if row.index != report.reference else None
+        compared = row.delta if words.is_compared(report, row) else None
         table.add_row(
             row.name,
             _two(words.count(row.params), words.percent(compared.params) if compared else ""),
@@ -111,7 +111,7 @@ def _latency_columns(table: Table, batches: Sequence[str]) -> None:
 def _latency_cells(report: Report, row: Row, batches: Sequence[str]) -> list[Text]:
     cells = []
     for batch in batches:
-        ratio = words.speedup(row.speedup.get(batch)) if row.index != report.reference else ""
+        ratio = words.speedup(row.speedup.get(batch)) if words.is_compared(report, row) else ""
         cells.append(_two(words.milliseconds(row.latency_ms.get(batch)), ratio))
     return cells
 

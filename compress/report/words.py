@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.report.document import GateResult, Latency, Quality, Report, Speedup
+from compress.report.document import GateResult, Latency, Quality, Report, Row, Speedup
 
 NONE = "-"
 """Stands where nothing was measured."""
@@ -87,6 +87,11 @@ def duration(seconds: float | None) -> str:
 def batch_sizes(report: Report) -> list[str]:
     """Batch sizes that any row has a latency for, in the order of measuring."""
     return list(dict.fromkeys(batch for row in report.stages for batch in row.latency_ms))
+
+
+def is_compared(report: Report, row: Row) -> bool:
+    """Whether a row comes after the reference, and so has differences from it worth showing."""
+    return row.index > report.reference
 
 
 def gate(result: GateResult) -> tuple[str, str, str]:

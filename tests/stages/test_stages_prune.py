@@ -78,7 +78,7 @@ def problem(tmp_path_factory):
         data=Digits(),
         directory=tmp_path_factory.mktemp("train"),
     )
-    trained = Train.model_validate({"training": TRAINING}).apply(untrained, context)
+    trained = Train.model_validate({"training": TRAINING | {"epochs": 5}}).apply(untrained, context)
     return trained, context
 
 
