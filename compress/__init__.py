@@ -6,8 +6,8 @@
 or, without a file:
 
     from compress import Distill, Export, Pipeline, Prune, Quantize
-    pipeline = Pipeline([Distill(student={"layers": 3}), Prune(target={"macs": 0.5}), Quantize(), Export()])
-    report = pipeline.run(name="mine", model=..., task=..., data=...)
+    stages = [Distill(student={"layers": 3}), Prune(target={"macs": 0.5}), Quantize(), Export()]
+    report = Pipeline(stages, name="mine", model=..., task=..., data=...).run()
 
 Names are imported when they are first used, so that `import compress` is quick.
 """

@@ -1,7 +1,7 @@
 """Everything that `compress` raises on purpose.
 
 CompressError                 exit code 3: the run failed
-├── RecipeError               exit code 2: the recipe is wrong; holds every problem found, each with file:line
+├── RecipeError               exit code 2: the recipe is wrong; holds every problem, with file:line
 ├── InputError                exit code 2: what the recipe names is wrong
 │   ├── ModelError            a model that can't be loaded, or not for this task
 │   └── DataError             data that can't be read, is empty, or doesn't fit the model

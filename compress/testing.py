@@ -24,7 +24,11 @@ _SAMPLES = 256
 
 
 def check_stage(
-    stage: Stage, *, directory: Path, artifact: Artifact | None = None, context: Context | None = None
+    stage: Stage,
+    *,
+    directory: Path,
+    artifact: Artifact | None = None,
+    context: Context | None = None,
 ) -> None:
     """Hold a stage against the contract; returns only if it keeps all of it.
 

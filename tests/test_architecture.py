@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import compress
 import pytest
+
+import compress
 
 PACKAGE = Path(compress.__file__).parent
 FLOORS = (

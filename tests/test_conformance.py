@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.core.registry import stage_class

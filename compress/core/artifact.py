@@ -33,7 +33,7 @@ class ModelSource(Protocol):
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON from which `compress.models.source.source_from_dict` makes it again."""
+        """Plain JSON from which `source_from_dict` (compress.models.source) makes it again."""
         ...
 
 
@@ -46,7 +46,7 @@ class Preprocessor(Protocol):
         ...
 
     def save(self, directory: Path) -> None:
-        """Write the files that a deployment needs (tokenizer or processor, plain JSON constants)."""
+        """Write what a deployment needs: tokenizer or processor files, constants as JSON."""
         ...
 
 
@@ -102,13 +102,13 @@ class Artifact:
         )
 
     def require_module(self) -> nn.Module:
-        """The torch module; raises TypeError where there is none (the runner has checked formats)."""
+        """The torch module; raises TypeError where there is none (the runner checks formats)."""
         if self.module is None:
             raise TypeError(f"a torch module is needed. Got an artifact in format '{self.format}'.")
         return self.module
 
     def require_onnx(self) -> Path:
-        """The ONNX file; raises TypeError where there is none (the runner has checked formats)."""
+        """The ONNX file; raises TypeError where there is none (the runner checks formats)."""
         if self.onnx is None:
             raise TypeError(f"an ONNX file is needed. Got an artifact in format '{self.format}'.")
         return self.onnx

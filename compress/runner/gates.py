@@ -20,7 +20,9 @@ def judge(gates: Gates, *, reference: Row, final: Row) -> list[GateResult]:
     found = []
     if gates.accuracy_drop is not None:
         value = reference.quality.value - final.quality.value
-        found.append(_result("accuracy_drop", gates.accuracy_drop, value, value <= gates.accuracy_drop))
+        found.append(
+            _result("accuracy_drop", gates.accuracy_drop, value, value <= gates.accuracy_drop)
+        )
     if gates.size_ratio is not None:
         value = reference.size_bytes / final.size_bytes
         found.append(_result("size_ratio", gates.size_ratio, value, value >= gates.size_ratio))

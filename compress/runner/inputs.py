@@ -105,10 +105,11 @@ def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
                 logits = task.logits(module, inputs)
         except (RuntimeError, TypeError, ValueError) as error:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-            raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
+            raise ModelError(
+                f"the model can't take the data's inputs ({shapes}): {error}"
+            ) from error
         if logits.ndim != 2 or logits.shape[1] != len(original.labels):
             raise ModelError(
                 f"the model gives scores of shape {tuple(logits.shape)} for 2 samples, "
                 f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
             )
-

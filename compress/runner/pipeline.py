@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.progress import Progress, Silent
+from compress.core.registry import stage_name
 from compress.core.stage import Options
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def run(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Run a recipe whole, as the command does; finished stages of an earlier run are taken from disk.
+    """Run a recipe whole, as the command does; what an earlier run finished is taken from disk.
 
     Parameters
     ----------
@@ -77,8 +79,6 @@ def run(
         torch.set_num_threads(before)
 
 
-
-
 class Pipeline:
     """Stages in order, as a Python object; runs as the same recipe would.
 
@@ -119,7 +119,6 @@ class Pipeline:
         gates: Gates | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        from compress.core.registry import stage_name
         from compress.recipe.load import recipe_from_dict
 
         self.recipe = recipe_from_dict(
@@ -132,7 +131,7 @@ class Pipeline:
                 "data": _plain(data),
                 "measure": _plain(measure or {}),
                 "gates": _plain(gates or {}),
-                "stages": [{"use": stage_name(stage), **_plain(stage)} for stage in stages],
+                "stages": _steps(stages),
             }
         )
 
@@ -154,6 +153,18 @@ class Pipeline:
             fresh=fresh,
             progress=progress,
         )
+
+
+def _steps(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Stages as a recipe lists them; one that comes again is named "prune-2", "prune-3" …"""
+    steps = []
+    seen: Counter[str] = Counter()
+    for stage in stages:
+        use = stage_name(stage)
+        seen[use] += 1
+        name = use if seen[use] == 1 else f"{use}-{seen[use]}"
+        steps.append({"use": use, "name": name, **_plain(stage)})
+    return steps
 
 
 def _plain(value: Options | Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,9 @@ ONNX_FILE = "model.onnx"
 _PREPROCESSOR = "preprocessor"
 
 
-def save_artifact(artifact: Artifact, context: Context, *, previous: Artifact | None) -> dict[str, Any]:
+def save_artifact(
+    artifact: Artifact, context: Context, *, previous: Artifact | None
+) -> dict[str, Any]:
     """Write an artifact to `context.directory`; returns the plain JSON that `load_artifact` needs.
 
     A torch module is kept as checkpoint.safetensors + structure.json, and lowered to ONNX for its
@@ -64,7 +66,7 @@ def save_artifact(artifact: Artifact, context: Context, *, previous: Artifact | 
 def load_artifact(
     record: Mapping[str, Any], directory: Path, *, previous: Artifact, task: Task, spec: DataSpec
 ) -> Artifact:
-    """The artifact that `save_artifact` wrote; what the record doesn't hold comes from `previous`."""
+    """The artifact that `save_artifact` wrote; what it didn't keep comes from `previous`."""
     from compress.data.preprocess import load_preprocessor
     from compress.models.checkpoint import load_checkpoint
 

@@ -57,7 +57,8 @@ class Workdir:
         InputError : the folder holds something that isn't a run, or another run is using it.
         """
         if self.root.exists() and not self.stages.is_dir():
-            if not self.root.is_dir() or any(self.root.iterdir()):
+            empty = self.root.is_dir() and not any(self.root.iterdir())
+            if not empty:
                 raise InputError(
                     f"{self.root} isn't empty and isn't the folder of an earlier run. "
                     "Name another with --output."

@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import compress
 import pytest
+
+import compress
 from compress.core.progress import Silent
 from compress.errors import InputError, StageError
 
@@ -36,8 +37,7 @@ class Lines(Silent):
 def weights(run: Path) -> dict[str, str]:
     files = [*run.glob("stages/*/checkpoint.safetensors"), run / "model.onnx"]
     return {
-        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }
 
 
@@ -85,15 +85,14 @@ def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
         progress=lines,
     )
     assert lines.reused == set(STAGES[:3])
-    assert weights(run)["stages/02-distill/checkpoint.safetensors"] == (
-        before["stages/02-distill/checkpoint.safetensors"]
+    assert (
+        weights(run)["stages/02-distill/checkpoint.safetensors"]
+        == (before["stages/02-distill/checkpoint.safetensors"])
     )
 
     lines = Lines()
     overrides = ["stages.prune.target.macs=0.5", "measure.samples=50"]
-    measured = compress.run(
-        recipe_path, overrides=overrides, output=run, threads=1, progress=lines
-    )
+    measured = compress.run(recipe_path, overrides=overrides, output=run, threads=1, progress=lines)
     assert lines.reused == set(STAGES), "what is measured doesn't decide what is computed"
     assert {row.quality.samples for row in measured.stages} == {50}
 
@@ -178,9 +177,7 @@ def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, tmp_path: Pa
 
 def test_a_gate_that_fails_keeps_everything(recipe_path: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    report = compress.run(
-        recipe_path, overrides=["gates.size_ratio=1000"], output=run, threads=1
-    )
+    report = compress.run(recipe_path, overrides=["gates.size_ratio=1000"], output=run, threads=1)
     assert report.status == "gate_failed"
     assert [(gate.name, gate.passed) for gate in report.gates] == [("size_ratio", False)]
     assert (run / "model.onnx").is_file()

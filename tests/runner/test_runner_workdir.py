@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from compress.errors import InputError
 from compress.runner.workdir import Slot, Workdir
 

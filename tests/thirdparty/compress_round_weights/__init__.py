@@ -3,10 +3,11 @@
 from copy import deepcopy
 from typing import ClassVar
 
+from pydantic import Field
+
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.core.stage import Stage
-from pydantic import Field
 
 
 class RoundWeights(Stage):
