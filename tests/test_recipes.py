@@ -1,0 +1,223 @@
+"""The recipes that ship: each is checked, and each runs small on models and data made here."""
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import compress
+from compress.recipe.load import load_recipe
+from compress.report.document import Report
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+QUICK = [
+    "measure.rounds=5",
+    "measure.warmup=1",
+    "measure.seconds=0.01",
+    "measure.batch_sizes=[1, 2]",
+    "gates={}",
+]
+
+
+def recipe(name: str) -> Path:
+    return next(path for path in RECIPES if path.name == name)
+
+
+def epochs(*stages: str) -> list[str]:
+    return [f"stages.{stage}.training.epochs=1" for stage in stages]
+
+
+def fp32(*stages: str) -> list[str]:
+    return [f"stages.{stage}.training.precision=fp32" for stage in stages]
+
+
+def uses(report: Report) -> list[str | None]:
+    return [row.use for row in report.stages]
+
+
+def infer(bundle: Path, *arguments: str) -> str:
+    command = [sys.executable, "infer.py", *arguments]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = []
+    if path.name == "fashion-mnist.yaml":  # its data is a package that may not be installed
+        overrides = ["data={sklearn: digits}"]
+    loaded = load_recipe(path, overrides=overrides)
+    assert loaded.name == path.stem
+    assert loaded.build_stages()[-1][0] == "export"
+    assert loaded.gates.accuracy_drop is not None
+
+
+@pytest.mark.slow
+def test_digits_runs_small(tmp_path: Path) -> None:
+    report = compress.run(
+        recipe("digits.yaml"),
+        overrides=[*QUICK, *epochs("train", "distill", "prune.recovery"), "data.limit.train=400"],
+        output=tmp_path / "run",
+        threads=1,
+    )
+    assert uses(report) == [None, "train", "distill", "prune", "quantize", "export"]
+    final, reference = report.stages[-1], report.stages[1]
+    assert final.macs < 0.5 * reference.macs
+    assert final.size_bytes < 0.25 * reference.size_bytes
+
+
+@pytest.mark.slow
+def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for prefix, count in (("train", 96), ("t10k", 32)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = generator.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        images += (labels * 18)[:, None, None]
+        _idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images)
+        _idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", labels)
+    stages = ("train", "distill", "prune.recovery")
+    report = compress.run(
+        recipe("fashion-mnist.yaml"),
+        overrides=[*QUICK, *epochs(*stages), *fp32(*stages), f"data.idx={tmp_path}"],
+        output=tmp_path / "run",
+        threads=1,
+    )
+    assert uses(report) == [None, "train", "distill", "prune", "quantize", "export"]
+    teacher, final = report.stages[1], report.stages[-1]
+    assert 2_700_000 < teacher.params < 2_900_000
+    assert 0.11e9 < teacher.macs < 0.13e9
+    assert final.macs < 0.3 * teacher.macs
+
+
+def _idx(path: Path, array: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    with gzip.open(path, "wb") as file:
+        file.write(header + array.tobytes())
+
+
+@pytest.mark.slow
+def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    words = ["good", "fine", "bad", "poor", "film", "food", "the", "a", "was"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    model = tmp_path / "model"
+    torch.manual_seed(0)
+    BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=128,
+            id2label={0: "negative", 1: "positive"},
+            label2id={"negative": 0, "positive": 1},
+        )
+    ).save_pretrained(model)
+    BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=16).save_pretrained(model)
+    rows = [
+        {"text": f"the {noun} was {word}", "label": label}
+        for noun in ("film", "food")
+        for word, label in (
+            ("good", "positive"),
+            ("fine", "positive"),
+            ("bad", "negative"),
+            ("poor", "negative"),
+        )
+    ]
+    pq.write_table(pa.Table.from_pylist(rows * 12), tmp_path / "train.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
+    files = f"{{train: {tmp_path}/train.parquet, test: {tmp_path}/test.parquet}}"
+    stages = ("distill", "prune.recovery")
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("text-classification.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            f"model.transformers={model}",
+            f"data={{huggingface: parquet, files: {files}, max_length: 16}}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "distill", "prune", "quantize", "export"]
+    original, distill, prune, quantize, export = report.stages
+    assert distill.macs == pytest.approx(original.macs / 2, rel=0.1)
+    assert prune.macs == pytest.approx(0.75 * distill.macs, rel=0.05)
+    assert quantize.params == prune.params
+    assert export.quality.samples == 8
+    answer = infer(run, "the film was good")
+    assert "positive" in answer
+    assert "negative" in answer
+
+
+@pytest.mark.slow
+def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> None:
+    import torch
+    from PIL import Image
+    from transformers import ViTConfig, ViTForImageClassification
+
+    names = ["dark", "light"]
+    model = tmp_path / "model"
+    torch.manual_seed(0)
+    ViTForImageClassification(
+        ViTConfig(
+            hidden_size=32,
+            num_hidden_layers=8,
+            num_attention_heads=4,
+            intermediate_size=128,
+            image_size=16,
+            patch_size=8,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+        )
+    ).save_pretrained(model)
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": 16, "width": 16},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    (model / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    images = tmp_path / "images"
+    for name, level in zip(names, (30, 220), strict=True):
+        (images / name).mkdir(parents=True)
+        for index in range(24):
+            colour = (level, level - index, level)
+            Image.new("RGB", (20, 20), colour).save(images / name / f"{index}.png")
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("vit.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs("distill", "prune.recovery"),
+            f"model.transformers={model}",
+            f"data={{huggingface: imagefolder, folder: {images}}}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "distill", "prune", "quantize", "export"]
+    original, distill, prune, _, export = report.stages
+    assert distill.macs < 0.8 * original.macs
+    assert prune.macs == pytest.approx(0.5 * distill.macs, rel=0.05)
+    assert export.size_bytes < original.size_bytes
+    answer = infer(run, str(images / "light" / "0.png"))
+    assert "light" in answer
+    assert "dark" in answer
