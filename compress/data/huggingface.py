@@ -150,6 +150,9 @@ def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any
         files = options.get("data_files") or options.get("data_dir") or name
         raise DataError(f"{files} can't be read as {name}: {_first_line(cause)}") from error
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if "corresponds to no data" in str(error) and "data_files" in options:
+            (split, paths), *_ = options["data_files"].items()
+            raise DataError(f"split '{split}' is empty: {', '.join(paths)} has no rows.") from error
         if "data_files" in options or "data_dir" in options or Path(name).is_dir():
             raise DataError(f"{options or name} can't be read: {_first_line(error)}") from error
         raise DataError(
