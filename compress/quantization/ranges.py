@@ -17,6 +17,7 @@ Counts = NDArray[np.int64]
 HALF_BINS = 2048
 LEVELS = 128  # of a quantized absolute value, as in 8 bits with a sign
 STRIDE = 8  # bins between two candidates of the entropy search
+SMOOTHING = 1e-4  # share of the quantized distribution spread over all bins
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,14 @@ def _divergence(absolute: Counts, bins: int) -> float:
     bins_seen = np.bincount(level, weights=seen, minlength=LEVELS)
     spread = in_level / np.maximum(bins_seen, 1)
     quantized = np.where(seen, spread[level], 0.0)
-    if not kept.any() or (clipped[-1] > 0 and quantized[-1] == 0):
+    if not kept.any():
         return float("inf")
-    p = clipped[seen] / clipped.sum()
-    q = quantized[seen] / quantized.sum()
-    return float((p * np.log(p / q)).sum())
+    # A share of everything for every bin: else a single outlier, clipped into an empty bin, would
+    # make the divergence infinite, and no range but the whole one be possible.
+    p = clipped / clipped.sum()
+    q = (1 - SMOOTHING) * quantized / quantized.sum() + SMOOTHING / bins
+    filled = p > 0
+    return float((p[filled] * np.log(p[filled] / q[filled])).sum())
 
 
 def _within(histogram: Histogram, low: float, high: float) -> Range:

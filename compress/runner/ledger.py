@@ -64,48 +64,49 @@ def measure_row(
     inputs, notes = latency_inputs(subject.artifact, context, spec)
     single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
     macs = count_macs(subject.onnx, single)
+    quality = _quality(subject, context, spec)
+    latency, speedup, latency_notes = _timed(
+        subject, inputs, context=context, spec=spec, original=original, previous=previous
+    )
+    row = Row(
+        index=subject.index,
+        name=subject.name,
+        use=subject.use,
+        params=count_params(subject.onnx),
+        macs=macs.total,
+        size_bytes=size_bytes(subject.onnx),
+        quality=quality,
+        latency_ms=latency,
+        speedup=speedup,
+        seconds=subject.seconds,
+        peak_memory_bytes=subject.peak_memory_bytes,
+        notes=[*subject.artifact.notes, *notes, *macs.notes, *latency_notes],
+    )
+    return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
+
+
+def _quality(subject: Subject, context: Context, spec: MeasureSpec) -> Quality:
     loader = context.data.loader(
         "test",
         subject.artifact.require_preprocessor(),
         batch_size=_QUALITY_BATCH,
         limit=spec.samples,
     )
-    quality = measure_quality(
+    found = measure_quality(
         subject.onnx,
         loader=loader,
         metric=spec.metric or context.task.metrics[0],
         threads=context.threads,
         progress=context.progress,
     )
-    latency, speedup, latency_notes = _timed(
-        subject, inputs, context=context, spec=spec, original=original, previous=previous
-    )
-    params, size = count_params(subject.onnx), size_bytes(subject.onnx)
-    return Row(
-        index=subject.index,
-        name=subject.name,
-        use=subject.use,
-        params=params,
-        macs=macs.total,
-        size_bytes=size,
-        quality=Quality(
-            metric=quality.metric,
-            value=quality.value,
-            ci95=quality.ci95,
-            samples=quality.samples,
-        ),
-        latency_ms=latency,
-        speedup=speedup,
-        delta=Delta(params=0.0, size=0.0, quality=0.0)
-        if original is None
-        else Delta(
-            params=params / original.row.params - 1,
-            size=size / original.row.size_bytes - 1,
-            quality=quality.value - original.row.quality.value,
-        ),
-        seconds=subject.seconds,
-        peak_memory_bytes=subject.peak_memory_bytes,
-        notes=[*subject.artifact.notes, *notes, *macs.notes, *latency_notes],
+    return Quality(metric=found.metric, value=found.value, ci95=found.ci95, samples=found.samples)
+
+
+def _delta(row: Row, reference: Row) -> Delta:
+    return Delta(
+        params=row.params / reference.params - 1,
+        size=row.size_bytes / reference.size_bytes - 1,
+        quality=row.quality.value - reference.quality.value,
     )
 
 

@@ -52,31 +52,27 @@ def run(
     RecipeError, InputError : before anything is written.
     StageError : a stage failed; the rows before it stand in report.json.
     """
-    import torch
-
     from compress.recipe.load import load_recipe
     from compress.runner.execution import Execution, Settings
-    from compress.runner.inputs import available_cpus, load_inputs, resolve_device
+    from compress.runner.inputs import available_cpus, load_inputs, resolve_device, torch_threads
     from compress.runner.workdir import Workdir
 
     if isinstance(recipe, str | os.PathLike):
         recipe = load_recipe(Path(recipe), overrides=overrides)
     elif overrides:
         raise TypeError("'overrides' go with the path of a recipe; change a Recipe value itself.")
-    device = resolve_device(device)
-    threads = threads or available_cpus()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    settings = Settings(
+        device=resolve_device(device),
+        threads=threads or available_cpus(),
+        progress=progress or Silent(),
+    )
+    with torch_threads(settings.threads):
         inputs = load_inputs(recipe)
         workdir = Workdir(output or Path("exports") / recipe.name)
         with workdir.open():
             if fresh:
                 workdir.forget()
-            settings = Settings(device=device, threads=threads, progress=progress or Silent())
             return Execution(recipe, inputs, workdir, settings).go()
-    finally:
-        torch.set_num_threads(before)
 
 
 class Pipeline:

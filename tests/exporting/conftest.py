@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from exporting_samples import LABELS, texts
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -9,9 +10,9 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from compress.exporting.lower import lower
 from compress.models.resnet import resnet
-
-LABELS = ("red", "green", "blue")
+from compress.tasks.task import TASKS
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +24,8 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def bert():
+def _bert():
+    # Weights large enough that every token has its say in the answers.
     return BertForSequenceClassification(
         BertConfig(
             vocab_size=60,
@@ -34,8 +35,25 @@ def bert():
             intermediate_size=24,
             max_position_embeddings=40,
             num_labels=3,
+            initializer_range=0.5,
         )
     ).eval()
+
+
+@pytest.fixture
+def bert():
+    return _bert()
+
+
+@pytest.fixture(scope="session")
+def lowered_bert(tmp_path_factory):
+    """A BERT and its ONNX file, for tests that change neither."""
+    torch.manual_seed(0)
+    module = _bert()
+    module.config._name_or_path = "/somewhere/private"
+    path = tmp_path_factory.mktemp("lowered") / "bert.onnx"
+    task = TASKS["text-classification"]
+    return module, lower(module, task=task, example=texts(padding=4), path=path, labels=LABELS)
 
 
 @pytest.fixture
@@ -50,6 +68,7 @@ def vit():
             patch_size=4,
             num_channels=1,
             num_labels=3,
+            initializer_range=0.5,
         )
     ).eval()
 
@@ -62,16 +81,3 @@ def cnn():
     with torch.no_grad():
         module(torch.randn(16, 1, 8, 8))
     return module.eval()
-
-
-def texts(count=2, length=9, *, padding=0):
-    """A batch of token ids (count, length + padding), of which the last `padding` are masked."""
-    ids = torch.randint(5, 60, (count, length))
-    mask = torch.ones_like(ids)
-    empty = torch.zeros(count, padding, dtype=torch.int64)
-    ids, mask = torch.cat([ids, empty], 1), torch.cat([mask, empty], 1)
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-
-
-def images(count=2):
-    return {"pixel_values": torch.randn(count, 1, 8, 8)}

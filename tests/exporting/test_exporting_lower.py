@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import LABELS, images, texts
+from exporting_samples import LABELS, images, texts
 from torch import nn
 
 from compress.errors import StageError
@@ -27,23 +27,23 @@ def _answers(path, batch):
     return run(session(path, threads=1), batch)["logits"]
 
 
-def test_a_text_model_takes_any_batch_and_sequence(bert, tmp_path):
-    path = _lower(bert, tmp_path / "bert.onnx")
+def test_a_text_model_takes_any_batch_and_sequence(lowered_bert):
+    bert, path = lowered_bert
     for count, length in ((1, 2), (1, 9), (5, 30)):
         batch = texts(count, length, padding=3)
         wanted = module_answers(bert, task=TEXT)(batch)
         np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
-def test_padding_changes_nothing(bert, tmp_path):
-    path = _lower(bert, tmp_path / "bert.onnx", example=texts(padding=4))
+def test_padding_changes_nothing(lowered_bert):
+    _, path = lowered_bert
     torch.manual_seed(1)
     plain = texts(3, 7)
     torch.manual_seed(1)
     padded = texts(3, 7, padding=12)
     np.testing.assert_allclose(_answers(path, padded), _answers(path, plain), atol=1e-5)
     padded["attention_mask"][:] = 1
-    assert np.abs(_answers(path, padded) - _answers(path, plain)).max() > 1e-4
+    assert np.abs(_answers(path, padded) - _answers(path, plain)).max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["vit", "cnn"])
@@ -56,14 +56,14 @@ def test_an_image_model_takes_any_batch(name, tmp_path, request):
         np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
-def test_inputs_outputs_and_axes_are_named(bert, tmp_path):
-    graph = onnx.load(_lower(bert, tmp_path / "bert.onnx")).graph
+def test_inputs_outputs_and_axes_are_named(lowered_bert):
+    graph = onnx.load(lowered_bert[1]).graph
     axes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
     }
     assert axes == {
-        **dict.fromkeys(texts(), ["batch", "sequence"]),
+        **{name: ["batch", "sequence"] for name in texts()},
         "logits": ["batch", 3],
     }
 
@@ -95,17 +95,19 @@ def test_the_module_is_left_as_it_was(bert, tmp_path):
     assert all(torch.equal(before[name], tensor) for name, tensor in bert.state_dict().items())
 
 
-def test_the_same_module_gives_the_same_bytes_without_paths(bert, tmp_path):
-    first = _lower(bert, tmp_path / "a" / "bert.onnx").read_bytes()
-    second = _lower(bert, tmp_path / "b" / "bert.onnx", example=texts(4, 13)).read_bytes()
+def test_the_same_module_gives_the_same_bytes_without_paths(lowered_bert, tmp_path):
+    bert, path = lowered_bert
+    first = path.read_bytes()
+    second = _lower(bert, tmp_path / "bert.onnx", example=texts(4, 13)).read_bytes()
     assert first == second
     assert b".py" not in first
     assert b"site-packages" not in first
-    assert str(tmp_path).encode() not in first
+    assert b"private" not in first
 
 
-def test_weights_keep_their_names(bert, tmp_path):
-    model = onnx.load(_lower(bert, tmp_path / "bert.onnx"))
+def test_weights_keep_their_names(lowered_bert):
+    bert, path = lowered_bert
+    model = onnx.load(path)
     weights = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
     }
@@ -146,13 +148,13 @@ def test_batch_norms_are_folded(cnn, tmp_path):
     assert "BatchNormalization" not in kinds
 
 
-def test_the_metadata_says_task_labels_and_config(bert, cnn, tmp_path):
-    bert.config._name_or_path = str(tmp_path)
-    text = onnx.load(_lower(bert, tmp_path / "bert.onnx"))
+def test_the_metadata_says_task_labels_and_config(lowered_bert, cnn, tmp_path):
+    text = onnx.load(lowered_bert[1])
     metadata = {entry.key: entry.value for entry in text.metadata_props}
     assert metadata["task"] == "text-classification"
     assert json.loads(metadata["labels"]) == list(LABELS)
     assert json.loads(metadata["config"])["num_hidden_layers"] == 2
+    assert "private" not in metadata["config"]
     image = onnx.load(_lower(cnn, tmp_path / "cnn.onnx", task=IMAGE))
     assert "config" not in {entry.key for entry in image.metadata_props}
 
@@ -160,6 +162,18 @@ def test_the_metadata_says_task_labels_and_config(bert, cnn, tmp_path):
 def test_the_opset_is_the_one_asked_for(cnn, tmp_path):
     model = onnx.load(_lower(cnn, tmp_path / "cnn.onnx", task=IMAGE, opset=18))
     assert [entry.version for entry in model.opset_import if not entry.domain] == [18]
+
+
+def test_weights_beyond_one_file_go_beside_it(cnn, tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.exporting.onnx_file.SINGLE_FILE_BYTES", 1000)
+    path = _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cnn.onnx", "cnn.onnx.data"]
+    batch = images(3)
+    wanted = module_answers(cnn, task=IMAGE)(batch)
+    np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
+    monkeypatch.undo()
+    _lower(cnn, path, task=IMAGE)
+    assert [file.name for file in tmp_path.iterdir()] == ["cnn.onnx"]
 
 
 def test_the_exporter_is_silent(cnn, tmp_path, capfd, caplog):

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import LABELS, images
+from exporting_samples import LABELS, images
 
 from compress.errors import ParityError, StageError
 from compress.exporting.lower import lower

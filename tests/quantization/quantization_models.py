@@ -1,0 +1,61 @@
+"""Small models and real inputs for the tests of quantization."""
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from compress.exporting.lower import lower
+from compress.models.resnet import resnet
+from compress.tasks.task import TASKS
+
+
+def digits():
+    """(images (1797, 1, 8, 8), labels (1797,)), shuffled."""
+    data, target = load_digits(return_X_y=True)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    images = torch.tensor(data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    return images[order], torch.tensor(target)[order]
+
+
+def lower_cnn(path, problem, *, epochs=3):
+    images, labels = problem
+    torch.manual_seed(0)
+    module = resnet(blocks=(1, 1), width=8, in_channels=1, num_classes=10).train()
+    optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
+    for _ in range(epochs):
+        for start in range(0, 1400, 50):
+            optimizer.zero_grad()
+            scores = module(images[start : start + 50])
+            nn.functional.cross_entropy(scores, labels[start : start + 50]).backward()
+            optimizer.step()
+    names = [str(digit) for digit in range(10)]
+    example = {"pixel_values": images[:2]}
+    task = TASKS["image-classification"]
+    return lower(module.eval(), task=task, example=example, path=path, labels=names)
+
+
+def lower_transformer(path):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=200,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        num_labels=3,
+        initializer_range=0.2,
+    )
+    module = BertForSequenceClassification(config).eval()
+    task = TASKS["text-classification"]
+    return lower(module, task=task, example=texts(), path=path, labels=["a", "b", "c"])
+
+
+def texts(count=2, length=9):
+    ids = torch.randint(5, 200, (count, length))
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "token_type_ids": torch.zeros_like(ids),
+    }
