@@ -100,7 +100,7 @@ class Quantize(Stage):
                 instructions=cpu,
                 per_channel=self.per_channel,
             )
-            if "calibration" in self.model_fields_set:
+            if self.calibration != Calibration():
                 notes.append("'calibration' isn't used by dynamic quantization")
         found = compare(
             onnx_answers(source, threads=context.threads),
@@ -140,3 +140,9 @@ class Quantize(Stage):
         used = min(wanted, context.data.size("calibration"))
         fewer = "" if used == wanted else f" (of {wanted} asked for; the split has no more)"
         return f"calibrated on {used} samples{fewer}, method {self.calibration.method}"
+
+    def summarize(self) -> str:
+        """Such as "static, minmax on 128 samples, per channel"."""
+        calibration = f"{self.calibration.method} on {self.calibration.samples} samples"
+        words = [self.method] + ([] if self.method == "dynamic" else [calibration])
+        return ", ".join([*words, "per channel" if self.per_channel else "per tensor"])

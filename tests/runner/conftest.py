@@ -10,7 +10,7 @@ name: small
 seed: 3
 model:
   python: compress.models.resnet:resnet
-  arguments: {blocks: [1, 1], width: 8, in_channels: 1, num_classes: 10}
+  arguments: {blocks: [1, 1], width: 16, in_channels: 1, num_classes: 10}
 task: image-classification
 data:
   sklearn: digits
@@ -23,7 +23,7 @@ stages:
   - use: distill
     student:
       python: compress.models.resnet:resnet
-      arguments: {blocks: [1, 1], width: 8, in_channels: 1, num_classes: 10}
+      arguments: {blocks: [1, 1], width: 16, in_channels: 1, num_classes: 10}
     losses: {response: {temperature: 4.0, weight: 0.7}, labels: {weight: 0.3}}
     training: {epochs: 1, batch_size: 32, learning_rate: 5.0e-3}
   - use: prune
