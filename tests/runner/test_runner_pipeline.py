@@ -93,7 +93,12 @@ def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
     )
 
     lines = Lines()
-    overrides = ["stages.prune.target.macs=0.5", "measure.samples=50"]
+    overrides = ["stages.prune.target.macs=0.5", "stages.export.samples=32"]
+    compress.run(recipe_path, overrides=overrides, output=run, threads=1, progress=lines)
+    assert lines.reused == set(STAGES[:5])
+
+    lines = Lines()
+    overrides = [*overrides, "measure.samples=50"]
     measured = compress.run(recipe_path, overrides=overrides, output=run, threads=1, progress=lines)
     assert lines.reused == set(STAGES), "what is measured doesn't decide what is computed"
     assert {row.quality.samples for row in measured.stages} == {50}
