@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up .venv from the lock file first; nothing else need be installed
 # than Python 3.11 with pip and venv.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 

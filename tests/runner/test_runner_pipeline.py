@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from runner_recipe import RECIPE
 
 import compress
 from compress.core.progress import Silent
@@ -146,29 +146,46 @@ def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path:
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_a_killed_run_redoes_only_the_stage_it_was_killed_in(
-    recipe_path: Path, tmp_path: Path
-) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    compress.run(recipe_path, output=whole, threads=1)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unbroken run."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
+    compress.run(folder / "small.yaml", output=folder / "run", threads=1)
+    return folder / "run"
 
+
+@pytest.mark.parametrize(
+    ("sent", "code", "status"),
+    [(signal.SIGKILL, -signal.SIGKILL, "running"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_broken_run_redoes_only_the_stage_it_was_broken_in(
+    recipe_path: Path, tmp_path: Path, whole: Path, sent: signal.Signals, code: int, status: str
+) -> None:
+    broken = tmp_path / "broken"
     command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1", "-q"]
-    process = subprocess.Popen([*command, "--output", str(killed)])
-    third = killed / "stages" / "03-prune.partial"
+    process = subprocess.Popen(
+        [*command, "--output", str(broken)], stderr=subprocess.PIPE, text=True
+    )
+    third = broken / "stages" / "03-prune.partial"
     end = time.monotonic() + 120
     while not third.exists():
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.poll() is None, "the run ended before it could be broken"
         assert time.monotonic() < end
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (killed / "stages" / "03-prune").exists()
-    assert len(json.loads((killed / "report.json").read_text())["stages"]) == 3
+    process.send_signal(sent)
+    _, said = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert not (broken / "stages" / "03-prune").exists()
+    report = json.loads((broken / "report.json").read_text())
+    assert report["status"] == status
+    assert len(report["stages"]) == 3
 
     lines = Lines()
-    compress.run(recipe_path, output=killed, threads=1, progress=lines)
+    compress.run(recipe_path, output=broken, threads=1, progress=lines)
     assert lines.reused == set(STAGES[:3])
-    assert weights(killed) == weights(whole)
+    assert weights(broken) == weights(whole)
 
 
 def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, tmp_path: Path) -> None:
