@@ -86,7 +86,7 @@ class _Check:
         return model.model_validate(self.data[name])
 
     def task(self) -> Task | None:
-        """The task, where it can be run."""
+        """The task, where there is such a one."""
         name = self.data.get("task")
         if not isinstance(name, str):
             return None
@@ -97,12 +97,14 @@ class _Check:
         elif not found.metrics:
             sentence = f"the task {name!r} isn't run whole yet: it has no metric."
             self.report(("task",), f"{sentence} Those that are: {', '.join(sorted(runnable))}.")
-        return found if found and found.metrics else None
+        return found
 
     def metric(self, task: Task | None) -> None:
         """Whether the metric is one of the task's."""
         measure = self.section("measure", MeasureSpec)
-        if task and measure and measure.metric and measure.metric not in task.metrics:
+        if not task or not task.metrics or not measure or measure.metric is None:
+            return
+        if measure.metric not in task.metrics:
             sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
             self.report(("measure", "metric"), sentence, causes=(("task",), ("measure", "metric")))
 

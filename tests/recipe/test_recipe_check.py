@@ -165,3 +165,10 @@ def test_a_recipe_that_is_no_mapping(problems):
         "r.yaml:1 'recipe' must be a mapping of keys to values. Got ['a']."
     ]
     assert problems("") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got None."]
+
+
+def test_each_stage_that_cannot_take_a_task_yet_is_named(problems):
+    text = FIVE_MISTAKES.replace("image-classification", "text-generation")
+    found = "\n".join(problems(text))
+    assert "stages[0] (train): 'train' can't work for the task 'text-generation'" in found
+    assert "stages[1] (prune): 'prune' can't work for the task 'text-generation'" in found
