@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.core.stage import Stage
+from compress.recipe.sentences import faults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,8 +122,11 @@ def _check_value(stage: Stage) -> None:
         kind.model_validate({**fields, "no_such_field": 1})
     for field, info in kind.model_fields.items():
         _require(bool(info.description), f"field {field!r} has no docstring")
-        with _refused(kind, f"an object for {field!r}"):
-            kind.model_validate({**fields, field: _Nothing()})
+        said = [fault.sentence for fault in faults(kind, {**fields, field: _Nothing()})]
+        _require(
+            any(sentence.startswith(f"{field!r} must be ") for sentence in said),
+            f"a bad value of {field!r} isn't refused with the standard sentence, but with {said}",
+        )
     text = io.StringIO()
     YAML(typ="safe").dump(fields, text)
     again = kind.model_validate(YAML(typ="safe").load(text.getvalue()))

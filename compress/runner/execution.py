@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.context import Context
 from compress.core.files import write_text
 from compress.core.registry import stage_name
-from compress.errors import CompressError, StageError
+from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.report.document import GateResult, Report, Row, Status, write_report
@@ -98,16 +98,18 @@ class Execution:
         """
         stages = self.recipe.build_stages()
         self.workdir.trim(len(stages) + 1)
+        broken: Status | None = "failed"
         try:
             self._step(Slot(0, ORIGINAL), None)
             for index, (name, stage) in enumerate(stages, start=1):
                 self._step(Slot(index, name), stage)
+            broken = None
         except KeyboardInterrupt:
-            self._write("interrupted")
+            broken = "interrupted"
             raise
-        except CompressError:
-            self._write("failed")
-            raise
+        finally:
+            if broken is not None:
+                self._write(broken)
         return self._finish()
 
     def _step(self, slot: Slot, stage: Stage | None) -> None:

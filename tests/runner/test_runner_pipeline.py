@@ -103,6 +103,11 @@ def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
     assert lines.reused == set(STAGES), "what is measured doesn't decide what is computed"
     assert {row.quality.samples for row in measured.stages} == {50}
 
+    lines = Lines()
+    compress.run(recipe_path, output=run, threads=1, fresh=True, progress=lines)
+    assert lines.reused == set()
+    assert weights(run) == before, "the same recipe gives the same bytes"
+
 
 def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1", "-q"]
