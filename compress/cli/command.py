@@ -16,7 +16,7 @@ import typer
 from compress.cli.app import DEBUG, app
 from compress.errors import CompressError, RecipeError
 
-WRONG, FAILED = 2, 3
+WRONG, FAILED, INTERRUPTED = 2, 3, 130
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an ASCII-only terminal gets "?" rather than a crash
             stream.reconfigure(errors="replace")
-    sys.exit(_run(given))
+    code = _run(given)
+    if code == INTERRUPTED:
+        # A KeyboardInterrupt that passed through an `exec` (a dataclass being made, say) leaves a
+        # flag by which CPython ends with -SIGINT whatever the exit code; a new `exec` clears it.
+        exec("")  # noqa: S102
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -250,3 +250,19 @@ def test_silence_keeps_what_the_user_set(monkeypatch):
     assert listening is False
     assert variables["TQDM_DISABLE"] == "0"
     assert variables["HF_HUB_VERBOSITY"] == "error"
+
+
+def test_an_interruption_inside_an_exec_still_ends_with_130(folder):
+    script = (
+        "from compress.runner import pipeline\n"
+        "def run(recipe, **options):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "pipeline.run = run\n"
+        "from compress.cli import main\n"
+        "main(['recipe.yaml'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "Interrupted. Run the same command again to resume.\n"
