@@ -30,8 +30,14 @@ def table(count, **columns):
 
 def write(path, columns):
     import datasets
+    import pyarrow as pa
 
     data = datasets.Dataset.from_dict(columns)
+    if path.suffix == ".arrow":
+        table = pa.table(columns)
+        with pa.ipc.new_stream(str(path), table.schema) as stream:
+            stream.write_table(table)
+        return str(path)
     {".csv": data.to_csv, ".parquet": data.to_parquet, ".json": data.to_json}[path.suffix](path)
     return str(path)
 
@@ -68,7 +74,7 @@ def test_idx(tmp_path, write_idx):
         load(IMAGES, idx=tmp_path / "none")
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json", "arrow"])
 def test_tables_of_text(tmp_path, kind, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / f"a.{kind}", table(6))

@@ -2,11 +2,10 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from sklearn.datasets import load_digits
+from stage_digits import accuracy, digits, preprocessor
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
@@ -22,46 +21,6 @@ LABELS = tuple("0123456789")
 TRAINING = {"epochs": 6, "batch_size": 32, "learning_rate": 5e-3}
 
 
-class Nothing:
-    """A preprocessor that has nothing to do: the samples are tensors already."""
-
-    fingerprint = "0"
-
-    def save(self, directory):
-        directory.mkdir(exist_ok=True)
-
-
-class Batches:
-    def __init__(self, images, labels, batch_size, seed):
-        self.images, self.labels = images, labels
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-
-    def __len__(self):
-        return -(-len(self.labels) // self.batch_size)
-
-    def __iter__(self):
-        order = np.arange(len(self.labels))
-        if self.seed is not None:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        self.epoch += 1
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield {"pixel_values": self.images[rows], "labels": self.labels[rows]}
-
-
-class Digits:
-    def __init__(self):
-        found = load_digits()
-        order = np.random.default_rng(0).permutation(len(found.target))
-        self.images = torch.tensor(found.images[order, None] / 8 - 1, dtype=torch.float32)
-        self.labels = torch.tensor(found.target[order])
-
-    def loader(self, split, preprocessor, *, batch_size, shuffle_seed=None, limit=None, **_):
-        rows = slice(0, 1300) if split == "train" else slice(1300, None)
-        images, labels = self.images[rows][:limit], self.labels[rows][:limit]
-        return Batches(images, labels, batch_size, shuffle_seed)
-
-
 def perceptron(width, outputs=10):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, outputs))
 
@@ -69,51 +28,42 @@ def perceptron(width, outputs=10):
 def plain(width):
     source = PythonSource(f"{__name__}:perceptron", {"width": width})
     torch.manual_seed(0)
-    return Artifact(Format.TORCH, source.build(), source, preprocessor=Nothing(), labels=LABELS)
-
-
-def accuracy(module, digits):
-    with torch.no_grad():
-        logits = task("image-classification").logits(module, {"pixel_values": digits.images[1300:]})
-    return (logits.argmax(1) == digits.labels[1300:]).float().mean().item()
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return Digits()
+    return Artifact(
+        Format.TORCH, source.build(), source, preprocessor=preprocessor(), labels=LABELS
+    )
 
 
 @pytest.fixture
-def make_context(tmp_path, digits):
+def make_context(tmp_path):
     def make(reference, **changes):
         kind = task("image-classification")
-        return Context(reference, kind, digits, tmp_path, **changes)
+        return Context(reference, kind, digits(), tmp_path, **changes)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def teacher(digits, tmp_path_factory):
+def teacher(tmp_path_factory):
     artifact = plain(64)
     kind, folder = task("image-classification"), tmp_path_factory.mktemp("teacher")
     stage = Train(training=TRAINING, label_smoothing=0.05)
-    return stage.apply(artifact, Context(artifact, kind, digits, folder))
+    return stage.apply(artifact, Context(artifact, kind, digits(), folder))
 
 
-def test_train_makes_a_reference_that_knows_digits(teacher, digits):
+def test_train_makes_a_reference_that_knows_digits(teacher):
     assert Train.makes_reference
-    assert accuracy(teacher.module, digits) > 0.9
+    assert accuracy(teacher.module) > 0.9
     assert teacher.notes[0].startswith("kept epoch ")
     assert teacher.source == plain(64).source
     assert teacher.labels == LABELS
 
 
-def test_a_plain_student_learns_from_its_teacher_alone(teacher, make_context, digits, tmp_path):
+def test_a_plain_student_learns_from_its_teacher_alone(teacher, make_context, tmp_path):
     before = {name: tensor.clone() for name, tensor in teacher.module.state_dict().items()}
     student = {"python": f"{__name__}:perceptron", "arguments": {"width": 16}}
     stage = Distill(student=student, losses={"labels": None}, training=TRAINING)
     result = stage.apply(teacher, make_context(teacher))
-    assert accuracy(result.module, digits) > 0.85
+    assert accuracy(result.module) > 0.85
     assert result.source == PythonSource(student["python"], {"width": 16})
     assert result.module[1].out_features == 16
     assert all(torch.equal(before[name], t) for name, t in teacher.module.state_dict().items())
@@ -123,11 +73,11 @@ def test_a_plain_student_learns_from_its_teacher_alone(teacher, make_context, di
     assert losses[-1] < losses[0] / 2
 
 
-def test_without_a_student_the_model_itself_recovers(teacher, make_context, digits):
+def test_without_a_student_the_model_itself_recovers(teacher, make_context):
     hurt = teacher.with_module(plain(64).module)
     result = Distill(training=TRAINING).apply(hurt, make_context(teacher))
-    assert accuracy(hurt.module, digits) < 0.5
-    assert accuracy(result.module, digits) > 0.85
+    assert accuracy(hurt.module) < 0.5
+    assert accuracy(result.module) > 0.85
     assert result.source == hurt.source
 
 
@@ -152,7 +102,7 @@ def vit():
     )
     module = ViTForImageClassification(config).eval()
     source = TransformersSource.of(module)
-    return Artifact(Format.TORCH, module, source, preprocessor=Nothing(), labels=LABELS)
+    return Artifact(Format.TORCH, module, source, preprocessor=preprocessor(), labels=LABELS)
 
 
 @pytest.mark.parametrize(
