@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from compress.core.artifact import Artifact, Format
+from compress.core.batch import model_inputs
 from compress.core.context import Context
 from compress.core.stage import Stage
 from compress.recipe.sentences import faults
@@ -199,7 +200,7 @@ def _answers(artifact: Artifact, context: Context) -> np.ndarray[Any, Any]:
     )
     scores = []
     for batch in loader:
-        inputs = {name: x for name, x in batch.items() if name != "labels"}
+        inputs = model_inputs(batch)
         if artifact.format.is_onnx:
             from compress.measurement.session import session
 

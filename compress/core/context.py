@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor
 
 Split = Literal["train", "validation", "test", "calibration"]
+Target = Literal["class", "class-set", "token-class", "next-token", "none"]
+"""What a sample's label is, and so what a batch holds as `labels`:
+
+class : (N,) int64, a class's index; -100 for a sample without a label.
+class-set : (N, C) float32 of 0 and 1, any number of classes (also C = 1); a row of -1 without.
+token-class : (N, S) int64, a class for each token; -100 where there is none.
+next-token : (N, S) int64, the tokens themselves, not shifted; -100 on padding.
+none : there are no labels.
+"""
 Batch = Mapping[str, "Tensor"]
-"""Model inputs by name, and `labels` (N,), all on the CPU."""
+"""Model inputs by name, and the entries that `compress.core.batch` names, all on the CPU."""
 
 
 class Loader(Protocol):
@@ -34,6 +43,11 @@ class Loader(Protocol):
 class Data(Protocol):
     """The splits of a run's data."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the content and of all that decides which samples a split holds."""
+        ...
+
     def size(self, split: Split) -> int:
         """Samples in a split."""
         ...
@@ -47,6 +61,7 @@ class Data(Protocol):
         shuffle_seed: int | None = None,
         limit: int | None = None,
         fixed_length: bool = False,
+        sample_ids: bool = False,
     ) -> Loader:
         """Batches of a split.
 
@@ -57,6 +72,7 @@ class Data(Protocol):
         shuffle_seed : shuffle each epoch anew from this seed; None keeps the split's order.
         limit : only the split's first samples.
         fixed_length : pad text to the preprocessor's full length rather than the batch's longest.
+        sample_ids : batches also hold `sample_ids` (N,): each sample's place in the split, from 0.
         """
         ...
 
@@ -84,8 +100,13 @@ class Task(Protocol):
         """Metrics that its quality can be measured with; the first is the default."""
         ...
 
+    @property
+    def target(self) -> Target:
+        """What a sample's label is."""
+        ...
+
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
-        """Run a module on the inputs (without `labels`); returns its raw scores (N, C)."""
+        """Run a module on the inputs; returns its first output, mostly raw scores (N, C)."""
         ...
 
 
@@ -100,6 +121,8 @@ class Context:
     task : what the model is for.
     data : the splits train, validation, test and calibration.
     directory : an empty folder of this stage, for files that the returned artifact points to.
+    shared : a folder of the run that its stages share, for what is costly to compute twice (a
+        teacher's cached answers); None where there is none.
     seed : of all randomness in the stage.
     device : "cpu" or "cuda", for training and other torch work.
     threads : torch threads.
@@ -110,6 +133,7 @@ class Context:
     task: Task
     data: Data
     directory: Path
+    shared: Path | None = None
     seed: int = 0
     device: str = "cpu"
     threads: int = 1

@@ -31,11 +31,14 @@ class Stage(Options):
     accepts : the formats it takes, each with the format it then produces.
     tasks : the tasks it can work for; None where that doesn't matter.
     makes_reference : whether its result becomes the reference (only `train` does).
+    trains : whether it trains: of several processes that were launched together all then apply it,
+        while every other stage is applied by the first alone.
     """
 
     accepts: ClassVar[Mapping[Format, Format]]
     tasks: ClassVar[frozenset[str] | None] = None
     makes_reference: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """A new artifact; the one given is left as it was.
@@ -45,6 +48,25 @@ class Stage(Options):
         StageError : where the work can't be done.
         """
         raise TypeError(f"{type(self).__name__} doesn't define 'apply'.")
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """What can be seen to be wrong with it in a recipe, without torch and without reading data.
+
+        Parameters
+        ----------
+        task : the recipe's.
+        model : the recipe's `model`, a `compress.models.spec.ModelSpec`.
+        data : the recipe's `data`, a `compress.data.spec.DataSpec`.
+
+        Returns
+        -------
+        (dotted key inside the stage, what is wrong with it).
+        """
+        return []
+
+    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+        """What a reader of the plan should know before the work begins, a line each."""
+        return []
 
     def summarize(self) -> str:
         """A few words on what it will do, for the recipe check."""

@@ -53,6 +53,7 @@ class Dataset:
         shuffle_seed: int | None = None,
         limit: int | None = None,
         fixed_length: bool = False,
+        sample_ids: bool = False,
     ) -> BatchLoader:
         """Batches of a split: see `compress.core.context.Data.loader`."""
         if not isinstance(preprocessor, TextPreprocessor | ImagePreprocessor):
@@ -69,6 +70,7 @@ class Dataset:
             batch_size=batch_size,
             shuffle_seed=shuffle_seed,
             fixed_length=fixed_length,
+            sample_ids=sample_ids,
         )
 
 

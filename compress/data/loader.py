@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.core.batch import LABELS, SAMPLE_IDS
 from compress.data.images import ImagePreprocessor
 from compress.data.rows import Indices
 from compress.data.splits import Samples
@@ -36,12 +37,14 @@ class BatchLoader:
         batch_size: int,
         shuffle_seed: int | None = None,
         fixed_length: bool = False,
+        sample_ids: bool = False,
     ) -> None:
         self.samples = samples
         self.preprocessor = preprocessor
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.fixed_length = fixed_length
+        self.sample_ids = sample_ids
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -66,7 +69,7 @@ class BatchLoader:
         for start in range(0, len(order), self.batch_size):
             positions = order[start : start + self.batch_size]
             inputs = preprocessor(self.samples.fetch(positions)["image"])
-            yield {**inputs, "labels": self._labels(positions)}
+            yield {**inputs, **self._known(positions)}
 
     def _texts(
         self, preprocessor: TextPreprocessor, order: Indices, random: np.random.Generator | None
@@ -84,7 +87,7 @@ class BatchLoader:
                 inputs = preprocessor.pad(
                     [encodings[at] for at in chosen], fixed_length=self.fixed_length
                 )
-                yield {**inputs, "labels": self._labels(positions[chosen])}
+                yield {**inputs, **self._known(positions[chosen])}
 
     def _buckets(self, lengths: Indices, random: np.random.Generator | None) -> list[Indices]:
         if random is None:
@@ -96,5 +99,9 @@ class BatchLoader:
         ]
         return [buckets[at] for at in random.permutation(len(buckets))]
 
-    def _labels(self, positions: Indices) -> Tensor:
-        return torch.from_numpy(self.samples.targets[positions])
+    def _known(self, positions: Indices) -> dict[str, Tensor]:
+        """What is known of the samples at some positions besides their inputs."""
+        known = {LABELS: torch.from_numpy(self.samples.targets[positions])}
+        if self.sample_ids:
+            known[SAMPLE_IDS] = torch.from_numpy(positions)
+        return known

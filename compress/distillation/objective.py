@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from compress.core.batch import LABELS, model_inputs
 from compress.core.context import Batch, Task
 from compress.distillation import losses as functions
 from compress.distillation.options import Losses
 from compress.errors import StageError
 from compress.training.acceleration import placed_copy
-from compress.training.batches import LABELS, model_inputs
 
 
 class Objective:

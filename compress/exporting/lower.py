@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
+from compress.core.batch import model_inputs
 from compress.errors import StageError
 from compress.exporting.onnx_file import add_metadata, check_file, name_weights, save, strip_traces
 from compress.exporting.silence import silence
@@ -68,7 +69,7 @@ def lower(
     ------
     StageError : the module can't be exported, or not with dynamic axes.
     """
-    inputs = _widen({name: x for name, x in example.items() if name != "labels"})
+    inputs = _widen(model_inputs(example))
     traced = _Positional(_deployable(module), task, tuple(inputs)).eval()
     model = _export(traced, inputs=inputs, task=task, opset=opset)
     _require_dynamic(model, inputs=inputs, task=task)

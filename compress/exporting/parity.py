@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from compress.core.batch import model_inputs
 from compress.errors import ParityError, StageError
 from compress.measurement.session import run, session
 
@@ -67,7 +68,7 @@ def module_answers(module: nn.Module, *, task: Task) -> Answers:
     quiet = copy.deepcopy(module).eval() if module.training else module
 
     def answer(batch: Batch) -> np.ndarray:
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        inputs = model_inputs(batch)
         with torch.no_grad():
             scores: np.ndarray = task.logits(quiet, inputs).float().numpy()
         return scores

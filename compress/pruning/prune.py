@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from compress.core.batch import model_inputs
 from compress.errors import StageError, TargetError
 from compress.pruning.channels import channel_groups
 from compress.pruning.cost import Cost, CostModel, count_cost
@@ -76,7 +77,7 @@ def prune(
     StageError : the module's structure is unknown, or has nothing to cut.
     TargetError : the target can't be met; it says the nearest that can.
     """
-    inputs = {name: value[:1] for name, value in example_inputs.items() if name != "labels"}
+    inputs = {name: value[:1] for name, value in model_inputs(example_inputs).items()}
     groups, alone = _find_groups(module, task=task, inputs=inputs, units=units)
     scores = [importance(module, group) for group in groups]
     ranking = rank(groups, scores, scope=scope)

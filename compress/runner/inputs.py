@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Artifact, Format
+from compress.core.batch import model_inputs
 from compress.errors import InputError, ModelError, expected
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
     for split in splits:
         loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
         batch = next(iter(loader))
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        inputs = model_inputs(batch)
         try:
             with torch.no_grad():
                 logits = task.logits(module, inputs)

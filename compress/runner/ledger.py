@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compress.core.batch import model_inputs
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs import count_macs
 from compress.measurement.params import count_params
@@ -125,7 +126,7 @@ def latency_inputs(
             fixed_length=True,
         )
         batch = next(iter(loader))
-        arrays = {name: x.numpy() for name, x in batch.items() if name != "labels"}
+        arrays = {name: x.numpy() for name, x in model_inputs(batch).items()}
         got = len(next(iter(arrays.values())))
         if got < size:
             notes.append(f"latency at batch {size}: the {got} test samples were repeated")

@@ -6,12 +6,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from compress.core.batch import model_inputs
 from compress.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.core.context import Batch
+    from compress.core.context import Batch, Target
 
 Modality = Literal["image", "text"]
 
@@ -25,6 +26,7 @@ class Task:
     name : as in a recipe, such as "image-classification".
     modality : what its samples are.
     auto_class : the class of `transformers` that loads such models.
+    target : what a sample's label is.
     output_names : of the ONNX outputs; the first one is what `logits` returns.
     metrics : names of the metrics that fit, the default first; empty where the task isn't run
         whole yet (its models load, nothing measures them).
@@ -33,6 +35,7 @@ class Task:
     name: str
     modality: Modality
     auto_class: str
+    target: Target = "class"
     output_names: tuple[str, ...] = ("logits",)
     metrics: tuple[str, ...] = ()
 
@@ -46,7 +49,7 @@ class Task:
         ------
         InputError : the module's answer has no such output.
         """
-        given = {name: tensor for name, tensor in inputs.items() if name != "labels"}
+        given = model_inputs(inputs)
         answer = module(**given) if _by_name(module) else module(*given.values())
         return self._scores(answer)
 
@@ -86,9 +89,17 @@ TASKS: dict[str, Task] = {
             "AutoModelForSequenceClassification",
             metrics=_CLASSIFICATION,
         ),
-        Task("token-classification", "text", "AutoModelForTokenClassification"),
-        Task("feature-extraction", "text", "AutoModel", output_names=("last_hidden_state",)),
-        Task("text-generation", "text", "AutoModelForCausalLM"),
+        Task(
+            "token-classification", "text", "AutoModelForTokenClassification", target="token-class"
+        ),
+        Task(
+            "feature-extraction",
+            "text",
+            "AutoModel",
+            target="none",
+            output_names=("last_hidden_state",),
+        ),
+        Task("text-generation", "text", "AutoModelForCausalLM", target="next-token"),
     )
 }
 """Every task by its name."""

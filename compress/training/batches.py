@@ -9,16 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.artifact import Preprocessor
+from compress.core.batch import LABELS, model_inputs
 from compress.core.context import Batch, Data
 from compress.errors import StageError
 
-LABELS = "labels"
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def model_inputs(batch: Batch) -> dict[str, Tensor]:
-    """All of a batch but its labels."""
-    return {name: tensor for name, tensor in batch.items() if name != LABELS}
 
 
 def sample_count(batch: Batch) -> int:

@@ -10,11 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compress.core.batch import IGNORED, LABELS, model_inputs
 from compress.core.context import Batch, Task
 from compress.errors import StageError
-from compress.training.batches import LABELS, model_inputs
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
