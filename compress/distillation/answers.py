@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class TopK:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of one batch; without gradients.
+    """Of one batch; a teacher's are without gradients, a student's with.
 
     Attributes
     ----------
@@ -37,11 +37,14 @@ class Answers:
         no loss asks for it.
     features : outputs of the teacher's modules by their path: (N, H), (N, S, H) or (N, C, H, W).
     attentions : attention weights by the path of the layer that they belong to, (N, heads, S, S).
+    head : makes logits of the last hidden states, where these stand in `features` instead of logits
+        (see `compress.distillation.hidden`).
     """
 
     logits: Tensor | TopK | None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     attentions: Mapping[str, Tensor] = field(default_factory=dict)
+    head: Callable[[Tensor], Tensor] | None = None
 
 
 class Teacher(Protocol):

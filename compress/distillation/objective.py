@@ -1,61 +1,79 @@
-"""The weighted sum of losses, as `compress.training.loop.fit` takes it."""
+"""What a student minimises, as `compress.training.loop.fit` takes it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from compress.core.batch import LABELS, model_inputs
+from compress.core.batch import SAMPLE_IDS
 from compress.core.context import Batch, Task
-from compress.distillation import losses as functions
-from compress.distillation.options import Losses
-from compress.errors import StageError
-from compress.training.acceleration import placed_copy
+from compress.distillation.answers import Answers, Teacher
+from compress.distillation.taps import Taps
+from compress.distillation.teacher import answers
+from compress.distillation.terms.term import Term
 
 
-class Objective:
-    """The weighted sum of the response loss and the labels loss of a batch.
+class Objective(nn.Module):
+    """The weighted sum of terms on the answers of a student and its teacher to the same batch.
 
-    The teacher answers the very batch that the student is given, augmentation included; it is a
-    copy in eval mode that never receives gradients.
+    What the terms learn themselves (projections) are its parameters; the teacher isn't part of it.
 
     Parameters
     ----------
-    losses : which parts, and their weights; a part of weight 0 isn't computed.
-    task : runs the modules.
-    teacher : left as it was; needed where there is a response part.
-    device : where the batches will be.
-
-    Raises
-    ------
-    StageError : a response part without a teacher.
+    terms : the parts of the sum.
+    task : runs the student.
+    taps : what the terms read of the student besides its output.
+    teacher : answers live; None where no term needs one.
+    cached : answers batches that name their samples, from disk.
+    head : see `compress.distillation.teacher.LiveTeacher`.
     """
 
     def __init__(
-        self, losses: Losses, *, task: Task, teacher: nn.Module | None, device: str
+        self,
+        terms: Sequence[Term],
+        *,
+        task: Task,
+        taps: Taps,
+        teacher: Teacher | None = None,
+        cached: Teacher | None = None,
+        head: bool = True,
     ) -> None:
-        self._task = task
-        self._response = losses.response if losses.response and losses.response.weight else None
-        self._labels = losses.labels if losses.labels and losses.labels.weight else None
-        self._teacher: nn.Module | None = None
-        if self._response is not None:
-            if teacher is None:
-                raise StageError("the response loss needs a teacher. Got none.")
-            self._teacher = placed_copy(teacher, device=device).eval().requires_grad_(False)
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+        self._task, self._taps, self._head = task, taps, head
+        self._teacher, self._cached = teacher, cached
 
-    def __call__(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts, by name; their sum is the loss."""
-        inputs = model_inputs(batch)
-        logits = self._task.logits(student, inputs)
+    def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The weighted parts by name; their sum is the loss."""
+        ours = answers(student, batch, task=self._task, taps=self._taps, head=self._head)
+        theirs = self._teacher_answers(batch)
         parts: dict[str, Tensor] = {}
-        if self._response is not None and self._teacher is not None:
-            with torch.no_grad():
-                target = self._task.logits(self._teacher, inputs)
-            parts["response"] = self._response.weight * functions.response(
-                logits, target, temperature=self._response.temperature
-            )
-        if self._labels is not None:
-            parts["labels"] = self._labels.weight * functions.labels(
-                logits, batch[LABELS], label_smoothing=self._labels.smoothing
-            )
+        for term in self._terms():
+            with _arithmetic(term, batch):
+                parts |= term.parts(ours, theirs, batch)
         return parts
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Over how many samples or tokens each part is averaged."""
+        counts: dict[str, int] = {}
+        for term in self._terms():
+            counts |= term.counts(batch)
+        return counts
+
+    def _terms(self) -> list[Term]:
+        return [term for term in self.terms if isinstance(term, Term)]
+
+    def _teacher_answers(self, batch: Batch) -> Answers:
+        if self._cached is not None and SAMPLE_IDS in batch:
+            return self._cached(batch)
+        return Answers(None) if self._teacher is None else self._teacher(batch)
+
+
+def _arithmetic(term: Term, batch: Batch) -> AbstractContextManager[None]:
+    """Losses are computed in fp32 whatever the models' precision, but for a head inside one."""
+    if term.runs_head:
+        return nullcontext()
+    return torch.autocast(next(iter(batch.values())).device.type, enabled=False)

@@ -11,9 +11,9 @@ import torch
 from compress.core.artifact import ModelSource
 from compress.distillation.students import Student
 from compress.errors import StageError, unknown
+from compress.models.layers import COUNT
 from compress.models.source import PythonSource, TransformersSource
 
-_COUNT = "num_hidden_layers"
 _PER_LAYER = "layer_types"
 
 
@@ -44,7 +44,7 @@ def from_changes(
         if key not in source.config:
             raise StageError(unknown("key of the teacher's config", key, source.config))
     config = source.config | given
-    if names.get(_COUNT, _COUNT) in given and _PER_LAYER not in given:
+    if names.get(COUNT, COUNT) in given and _PER_LAYER not in given:
         config.pop(_PER_LAYER, None)  # One entry a layer: transformers fills it in anew.
     config |= _label_keys(labels)
     with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
@@ -94,6 +94,25 @@ def from_config(
         module = getattr(transformers, auto_class).from_config(config).float().eval()
     note = f"student: untrained {type(module).__name__} with the config of {name}"
     return Student(module, TransformersSource.of(module), (note,))
+
+
+def from_source(source: ModelSource | None, *, seed: int) -> Student:
+    """An untrained model of the very architecture that is given.
+
+    Parameters
+    ----------
+    source : of that model; widths that were cut from it don't stand there, so they are whole again.
+    seed : of its weights.
+
+    Raises
+    ------
+    StageError : the model has no source.
+    """
+    if source is None:
+        raise StageError("a student by 'self' needs a model that can be built again. Got none.")
+    with _seeded(seed):
+        module = source.build()
+    return Student(module, source, ("student: untrained, of the same architecture",))
 
 
 def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> Student:

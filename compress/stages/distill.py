@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Stage
-from compress.distillation.options import Losses, StudentSpec
+from compress.core.stage import Options, Stage
+from compress.data.spec import DataSpec
+from compress.distillation.fits import problems
+from compress.distillation.foreseen import (
+    data_problems,
+    label_problems,
+    student_lines,
+    student_problems,
+)
+from compress.distillation.options import Losses
+from compress.distillation.student_spec import StudentSpec
+from compress.distillation.teacher_spec import TeacherSpec
+from compress.errors import StageError
+from compress.models.spec import ModelSpec
+from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -20,44 +34,63 @@ class Distill(Stage):
     """Train a smaller student to answer as the reference model does."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
-    tasks: ClassVar[frozenset[str] | None] = frozenset(
-        {"image-classification", "text-classification"}
-    )
+    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
+    trains: ClassVar[bool] = True
 
     student: StudentSpec | None = None
     """What learns; null for the model as it comes to this stage, such as a pruned one."""
+    teacher: TeacherSpec = TeacherSpec()
+    """How the reference model answers: its arithmetic, and whether its answers are kept."""
     losses: Losses = Losses()
-    """What it minimises."""
+    """What the student minimises."""
+    unlabeled: DataSpec | None = None
+    """More training samples, whose labels aren't looked at: the teacher's answers serve."""
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        target = TASKS[task].target
+        weight = self.losses.labels.weight if self.losses.labels else 0.0
+        found = [
+            *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
+            *label_problems(weight, data=data),
+            *data_problems(self.unlabeled, key="unlabeled"),
+            *(
+                (f"training.{key}", problem)
+                for key, problem in self.training.misfits(
+                    modality=TASKS[task].modality, target=target
+                )
+            ),
+        ]
+        if isinstance(model, ModelSpec):
+            found += student_problems(self.student, model=model)
+        return found
+
+    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+        """The student's parameters; see `Stage.foresee`."""
+        if not isinstance(model, ModelSpec):
+            return []
+        return student_lines(self.student, model=model, task=task)
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with the trained student as its module.
 
         Raises
         ------
+        DataError : the unlabeled data can't be read.
         StageError : the student can't be made or doesn't fit the teacher, or its training failed.
         """
-        from compress.distillation.agreement import check_outputs
-        from compress.distillation.objective import Objective
-        from compress.training.batches import first_inputs
-        from compress.training.loop import fit
+        from compress.distillation.learn import learn
 
-        teacher = context.reference.require_module()
         student = self._student(artifact, context)
-        module = student.module if student else artifact.require_module()
-        check_outputs(
-            module,
-            teacher,
-            task=context.task,
-            inputs=first_inputs(context.data, artifact.preprocessor),
-        )
-        fitted = fit(
-            module,
-            loss=Objective(self.losses, task=context.task, teacher=teacher, device=context.device),
+        fitted = learn(
+            student.module if student else artifact.require_module(),
+            losses=self.losses,
+            teacher=self.teacher,
             artifact=artifact,
-            context=context,
-            options=self.training,
+            context=self._with_unlabeled(context),
+            training=self.training,
             description="distill",
         )
         return artifact.with_module(
@@ -67,25 +100,41 @@ class Distill(Stage):
         )
 
     def _student(self, artifact: Artifact, context: Context) -> Student | None:
-        from compress.distillation.students import keep_layers
-        from compress.distillation.untrained import from_changes, from_config, from_factory
-        from compress.tasks.task import task
+        from compress.distillation.making import make_student
 
-        spec, source, labels = self.student, artifact.source, artifact.labels
-        if spec is None:
+        if self.student is None:
             return None
-        if spec.layers is not None:
-            return keep_layers(artifact.require_module(), source, layers=spec.layers)
-        if isinstance(spec.transformers, dict):
-            return from_changes(spec.transformers, source, labels=labels, seed=context.seed)
-        if spec.transformers is not None:
-            auto_class = task(context.task.name).auto_class
-            return from_config(
-                spec.transformers, source, auto_class=auto_class, labels=labels, seed=context.seed
-            )
-        return from_factory(str(spec.python), arguments=spec.arguments, seed=context.seed)
+        return make_student(
+            self.student,
+            artifact.require_module(),
+            artifact.source,
+            labels=artifact.labels,
+            auto_class=TASKS[context.task.name].auto_class,
+            seed=context.seed,
+        )
+
+    def _with_unlabeled(self, context: Context) -> Context:
+        from compress.data.dataset import Dataset
+        from compress.data.unlabeled import with_unlabeled
+
+        if self.unlabeled is None:
+            return context
+        if not isinstance(context.data, Dataset):
+            raise StageError("'unlabeled' goes with data that a recipe names.")
+        data = with_unlabeled(
+            context.data, self.unlabeled, task=TASKS[context.task.name], seed=context.seed
+        )
+        return replace(context, data=data)
 
     def summarize(self) -> str:
         """Such as "student: 3 layers; loss: 0.7 response (T 4) + 0.3 labels; 3 epochs, …"."""
         student = self.student.summarize() if self.student else "the model given"
-        return f"student: {student}; loss: {self.losses.summarize()}; {self.training.summarize()}"
+        teacher = self.teacher.summarize()
+        return "; ".join(
+            [
+                f"student: {student}",
+                *([f"teacher {teacher}"] if teacher else []),
+                f"loss: {self.losses.summarize()}",
+                self.training.summarize(),
+            ]
+        )

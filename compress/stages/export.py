@@ -65,7 +65,7 @@ class Export(Stage):
             directory=directory,
             preprocessor=artifact.require_preprocessor(),
             labels=artifact.labels,
-            modality=context.task.modality,
+            task=context.task,
         )
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
@@ -82,6 +82,7 @@ class Export(Stage):
             module_answers(context.reference.require_module(), task=context.task),
             onnx_answers(model, threads=context.threads),
             batches=real_batches(artifact, context, samples=self.samples),
+            target=context.task.target,
         ).require_finite(model)
         opset = opset_of(model)
         notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}"]

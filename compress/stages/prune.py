@@ -9,8 +9,12 @@ from pydantic import Field
 
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
+from compress.distillation.fits import problems
+from compress.distillation.foreseen import label_problems
 from compress.distillation.options import Losses
+from compress.distillation.teacher_spec import TeacherSpec
 from compress.pruning.options import Scope, Target, Unit
+from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 class Recovery(Options):
     """How the pruned model learns again to answer as the reference does."""
 
+    teacher: TeacherSpec = TeacherSpec()
+    """How the reference model answers: its arithmetic, and whether its answers are kept."""
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
     losses: Losses = Losses()
@@ -32,9 +38,8 @@ class Prune(Stage):
     """Make the model narrower: the least important channels, neurons and heads are cut out."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
-    tasks: ClassVar[frozenset[str] | None] = frozenset(
-        {"image-classification", "text-classification"}
-    )
+    trains: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS) - {"text-generation"}
 
     target: Target
     """The fraction of the model given to this stage that remains."""
@@ -48,6 +53,28 @@ class Prune(Stage):
     recovery: Recovery | None = Recovery()
     """Training after the cut, with the reference as teacher; null for none, which costs most of
     the accuracy unless training follows."""
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        recovery = self.recovery
+        if recovery is None:
+            return []
+        modality, target = TASKS[task].modality, TASKS[task].target
+        weight = recovery.losses.labels.weight if recovery.losses.labels else 0.0
+        found = [
+            *problems(
+                recovery.losses,
+                target=target,
+                teacher=recovery.teacher,
+                training=recovery.training,
+            ),
+            *label_problems(weight, data=data),
+            *(
+                (f"training.{key}", problem)
+                for key, problem in recovery.training.misfits(modality=modality, target=target)
+            ),
+        ]
+        return [(f"recovery.{key}", problem) for key, problem in found]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with a smaller module.
@@ -76,27 +103,15 @@ class Prune(Stage):
         return smaller.with_module(fitted.module, notes=pruned.notes + fitted.notes)
 
     def _recover(self, smaller: Artifact, context: Context, recovery: Recovery) -> Fitted:
-        from compress.distillation.agreement import check_outputs
-        from compress.distillation.objective import Objective
-        from compress.training.batches import first_inputs
-        from compress.training.loop import fit
+        from compress.distillation.learn import learn
 
-        teacher = context.reference.require_module()
-        module = smaller.require_module()
-        check_outputs(
-            module,
-            teacher,
-            task=context.task,
-            inputs=first_inputs(context.data, smaller.preprocessor),
-        )
-        return fit(
-            module,
-            loss=Objective(
-                recovery.losses, task=context.task, teacher=teacher, device=context.device
-            ),
+        return learn(
+            smaller.require_module(),
+            losses=recovery.losses,
+            teacher=recovery.teacher,
             artifact=smaller,
             context=context,
-            options=recovery.training,
+            training=recovery.training,
             description="recover",
         )
 

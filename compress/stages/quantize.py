@@ -106,6 +106,7 @@ class Quantize(Stage):
             onnx_answers(source, threads=context.threads),
             onnx_answers(path, threads=context.threads),
             batches=real_batches(artifact, context),
+            target=context.task.target,
         ).require_finite(path)
         notes.append(f"against the float model: {found.top1()}")
         before, after = size_bytes(source), size_bytes(path)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.artifact import Format
-from compress.core.stage import Stage
+from compress.core.stage import Options, Stage
+from compress.distillation.options import Labels
+from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -21,14 +23,20 @@ class Train(Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     tasks: ClassVar[frozenset[str] | None] = frozenset(
-        {"image-classification", "text-classification"}
+        name for name, task in TASKS.items() if task.target != "none"
     )
     makes_reference: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Part of each label's probability that is spread over all classes."""
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        found = self.training.misfits(modality=TASKS[task].modality, target=TASKS[task].target)
+        return [(f"training.{key}", problem) for key, problem in found]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with its best epoch's weights.
@@ -37,22 +45,13 @@ class Train(Stage):
         ------
         StageError : see `compress.training.loop.fit`.
         """
-        from compress.distillation.objective import Objective
-        from compress.distillation.options import Labels, Losses
-        from compress.training.loop import fit
+        from compress.distillation.learn import learn_labels
 
-        labels = Labels(weight=1.0, smoothing=self.label_smoothing)
-        fitted = fit(
-            artifact.require_module(),
-            loss=Objective(
-                Losses(response=None, labels=labels),
-                task=context.task,
-                teacher=None,
-                device=context.device,
-            ),
+        fitted = learn_labels(
+            Labels(weight=1.0, smoothing=self.label_smoothing),
             artifact=artifact,
             context=context,
-            options=self.training,
+            training=self.training,
             description="train",
         )
         return artifact.with_module(fitted.module, notes=fitted.notes)

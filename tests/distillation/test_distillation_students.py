@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 from transformers import (
     AlbertConfig,
@@ -17,10 +18,16 @@ from transformers import (
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     MPNetConfig,
     MPNetForSequenceClassification,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     RobertaConfig,
     RobertaForSequenceClassification,
     ViTConfig,
@@ -28,7 +35,10 @@ from transformers import (
 )
 
 from compress.distillation.agreement import check_outputs
-from compress.distillation.students import evenly_spaced, keep_layers
+from compress.distillation.layer_choice import evenly_spaced
+from compress.distillation.making import make_student
+from compress.distillation.student_spec import StudentSpec
+from compress.distillation.students import keep_layers
 from compress.distillation.untrained import from_changes, from_config, from_factory
 from compress.errors import ModelError, StageError
 from compress.models.source import PythonSource, TransformersSource, source_from_dict
@@ -163,7 +173,9 @@ def test_more_layers_than_the_teacher_has_are_refused():
 
 def test_a_model_whose_layers_share_weights_is_refused():
     teacher = AlbertForSequenceClassification(AlbertConfig(**TEXT, embedding_size=8))
-    with pytest.raises(StageError, match=r"needs one list of 5 layers in Albert.* share weights"):
+    with pytest.raises(
+        StageError, match=r"Albert.* must have one list of 5 layers.* share weights"
+    ):
         keep_layers(teacher, TransformersSource.of(teacher), layers=2)
 
 
@@ -261,3 +273,122 @@ def test_a_student_with_other_outputs_or_inputs_is_refused():
     with pytest.raises(StageError, match="can't read the teacher's inputs"):
         check_outputs(nn.Linear(5, 3), nn.Linear(4, 3), task=kind, inputs=images)
     check_outputs(nn.Linear(4, 3), nn.Linear(4, 3), task=kind, inputs=images)
+
+
+@pytest.mark.parametrize(
+    ("layers", "which", "kept"),
+    [
+        (2, "even", (0, 4)),
+        (2, "first", (0, 1)),
+        (2, "last", (3, 4)),
+        ([0, 2, 3], "even", (0, 2, 3)),
+        ([4], "even", (4,)),
+    ],
+)
+def test_which_layers_can_be_said(layers, which, kept):
+    teacher, source, _ = teacher_of("bert")
+    student = keep_layers(teacher, source, layers=layers, which=which).module
+    for own, place in zip(student.bert.encoder.layer, kept, strict=True):
+        weight = teacher.bert.encoder.layer[place].output.dense.weight
+        assert torch.equal(own.output.dense.weight, weight)
+
+
+def test_a_layer_that_is_not_there_is_refused():
+    teacher, source, _ = teacher_of("bert")
+    with pytest.raises(StageError, match=r"'layers' must be a list of numbers below 5"):
+        keep_layers(teacher, source, layers=[0, 5])
+
+
+def generator_of(kind):
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2}
+    if kind == "gpt2":
+        config = GPT2Config(n_embd=16, n_head=2, n_layer=5, vocab_size=40, n_positions=24, **ends)
+        return GPT2LMHeadModel(config).eval()
+    values = TEXT | {"num_attention_heads": 4, "num_key_value_heads": 2} | ends
+    if kind == "llama":
+        return LlamaForCausalLM(LlamaConfig(**values)).eval()
+    config = Qwen3Config(**values, head_dim=4, use_sliding_window=True, max_window_layers=2)
+    return Qwen3ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3"])
+def test_generators_keep_layers_too(kind):
+    teacher = generator_of(kind)
+    student = keep_layers(teacher, TransformersSource.of(teacher), layers=[0, 3, 4])
+    inputs = inputs_of("bert")
+    rebuilt = source_from_dict(json.loads(json.dumps(student.source.to_dict()))).build()
+    rebuilt.load_state_dict(student.module.state_dict())
+    with torch.no_grad():
+        wanted = student.module(**inputs).logits
+        torch.testing.assert_close(rebuilt(**inputs).logits, wanted)
+        generated = student.module.generate(inputs["input_ids"], max_new_tokens=3, do_sample=False)
+    assert generated.shape[1] > 7
+    assert student.module.config.num_hidden_layers == 3
+    types = getattr(teacher.config, "layer_types", None)
+    if types is not None:
+        assert student.module.config.layer_types == [types[0], types[3], types[4]]
+    whole = keep_layers(teacher, TransformersSource.of(teacher), layers=5).module
+    with torch.no_grad():
+        assert torch.equal(whole(**inputs).logits, teacher(**inputs).logits)
+
+
+def test_self_is_the_same_architecture_with_other_weights():
+    teacher, source, _ = teacher_of("bert")
+    make = [
+        make_student(
+            StudentSpec(self=True),
+            teacher,
+            source,
+            labels=("a", "b", "c"),
+            auto_class="",
+            seed=seed,
+        )
+        for seed in (1, 1, 2)
+    ]
+    weights = [student.module.classifier.weight for student in make]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert not torch.equal(weights[0], teacher.classifier.weight)
+    shapes = {name: tensor.shape for name, tensor in teacher.state_dict().items()}
+    own = make[0].module.state_dict()
+    assert {name: tensor.shape for name, tensor in own.items()} == shapes
+    plain = nn.Linear(2, 2)
+    with pytest.raises(StageError, match="needs a model that can be built again"):
+        make_student(StudentSpec(self=True), plain, None, labels=(), auto_class="", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"layers": 3}, "3 layers"),
+        ({"layers": 1, "which": "first"}, "the first 1 layer"),
+        ({"layers": [0, 2]}, "layers 0, 2"),
+        ({"layers": 3, "width": {"hidden_size": 8}}, "3 layers, hidden_size 8"),
+        ({"width": {"intermediate_size": 9}}, "intermediate_size 9"),
+        ({"self": True}, "untrained, same architecture"),
+        ({"transformers": {"hidden_size": 8}}, "untrained, hidden_size 8"),
+        ({"python": "a:b"}, "untrained a:b"),
+    ],
+)
+def test_students_say_what_they_are(values, words):
+    assert StudentSpec.model_validate(values).summarize() == words
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, r"'student' must be given by .* Got \[\]"),
+        ({"self": False}, r"Got \[\]"),
+        ({"layers": 2, "python": "a:b"}, r"Got \['layers', 'python'\]"),
+        ({"layers": 2, "self": True}, r"Got \['layers', 'self'\]"),
+        ({"layers": [2, 0]}, r"'layers' must be .* that rises\. Got \[2, 0\]"),
+        ({"layers": [1, 1]}, r"different layer numbers"),
+        ({"layers": [0], "which": "last"}, r"'which' must be given with a number of 'layers'"),
+        ({"self": True, "arguments": {"a": 1}}, r"'arguments' must be given with 'python' only"),
+        ({"width": {}}, r"'width' must be given by one of hidden_size"),
+    ],
+)
+def test_students_are_of_one_kind(values, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        StudentSpec.model_validate(values)

@@ -1,0 +1,131 @@
+"""Whether losses, teacher and training go together, and with a task. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compress.core.context import Target
+from compress.distillation.options import Losses, Response
+from compress.distillation.teacher_spec import TeacherSpec
+from compress.errors import StageError, expected
+from compress.training.options import TrainingOptions
+
+Problem = tuple[str, str]
+
+
+def problems(
+    losses: Losses, *, target: Target, teacher: TeacherSpec, training: TrainingOptions
+) -> list[Problem]:
+    """(dotted key, what is wrong) of a stage with the fields `losses`, `teacher` and `training`."""
+    return [
+        *_losses(losses, target),
+        *_mixing(losses, training),
+        *_cache(losses, teacher, training),
+    ]
+
+
+def require_fit(
+    losses: Losses, *, target: Target, teacher: TeacherSpec, training: TrainingOptions
+) -> None:
+    """Refuse what `problems` finds.
+
+    Raises
+    ------
+    StageError : the first of them.
+    """
+    for key, problem in problems(losses, target=target, teacher=teacher, training=training):
+        raise StageError(f"{key}: {problem}")
+
+
+def _losses(losses: Losses, target: Target) -> Iterator[Problem]:
+    weights = losses.weights
+    if target == "none":
+        for name in ("response", "labels"):
+            if name in weights:
+                yield (
+                    f"losses.{name}",
+                    "must be null here: the task has neither labels nor answers of its own. "
+                    "Use 'feature' or 'relation'.",
+                )
+    if losses.response is not None and losses.response.weight:
+        yield from _response(losses.response, target)
+    relation = losses.relation
+    of_output = relation is not None and relation.layers == "output"
+    if of_output and target in ("token-class", "next-token"):
+        yield (
+            "losses.relation.layers",
+            "must be last, uniform or pairs: the task's output is one answer for each token. "
+            "Got 'output'.",
+        )
+
+
+def _response(response: Response, target: Target) -> Iterator[Problem]:
+    key = "losses.response."
+    if target != "next-token":
+        if response.divergence != "forward":
+            got = response.divergence
+            yield key + "divergence", expected("divergence", "forward but for generation", got)
+        if response.chunk_tokens is not None:
+            got_tokens = response.chunk_tokens
+            yield (
+                key + "chunk_tokens",
+                expected("chunk_tokens", "null but for generation", got_tokens),
+            )
+    if response.decoupled is not None and target != "class":
+        yield key + "decoupled", "must be null: it needs exactly one class a sample."
+    if response.logit_standardization and target == "class-set":
+        yield (
+            key + "logit_standardization",
+            "must be false: each class of several has a sigmoid of its own.",
+        )
+    variants = [
+        name
+        for name, is_used in (
+            ("decoupled", response.decoupled is not None),
+            ("logit_standardization", response.logit_standardization),
+            (f"divergence: {response.divergence}", response.divergence != "forward"),
+        )
+        if is_used
+    ]
+    if len(variants) > 1:
+        yield key.rstrip("."), f"must be one variant. Got {' and '.join(variants)}."
+    if response.chunk_tokens is not None and (response.decoupled or response.logit_standardization):
+        yield key + "chunk_tokens", f"must be null together with {variants[0]}."
+
+
+def _mixing(losses: Losses, training: TrainingOptions) -> Iterator[Problem]:
+    mixes = training.augment is not None and training.augment.mixes
+    if mixes and losses.response is not None and losses.response.decoupled is not None:
+        yield (
+            "losses.response.decoupled",
+            "must be null where 'training.augment' mixes samples: it needs one class a sample.",
+        )
+
+
+def _cache(losses: Losses, teacher: TeacherSpec, training: TrainingOptions) -> Iterator[Problem]:
+    if teacher.cache is None:
+        return
+    key = "teacher.cache"
+    if not losses.needs_teacher:
+        yield key, "must be null: nothing is learned from the teacher."
+    augment = training.augment
+    changes = augment is not None and (augment.changes_images or augment.changes_texts)
+    if augment is not None and changes and (augment.mixes or augment.variants is None):
+        yield (
+            key,
+            "needs the same samples in every epoch. Set 'training.augment.variants' to a number of "
+            "changes for each sample, and no mixing (mixup, cutmix, mix_embeddings).",
+        )
+    attention, response, relation = losses.attention, losses.response, losses.relation
+    if attention is not None and attention.maps:
+        yield key, "must be null with 'losses.attention.maps': attention weights aren't cached."
+    if response is not None and response.chunk_tokens is not None:
+        yield key, "must be null with 'chunk_tokens', which runs the teacher's head itself."
+    if teacher.cache.top_k is None:
+        return
+    if response is not None and (
+        response.decoupled or response.logit_standardization or response.divergence != "forward"
+    ):
+        yield f"{key}.top_k", "must be null: this variant of 'response' needs every logit."
+    if relation is not None and relation.layers == "output":
+        yield f"{key}.top_k", "must be null with 'losses.relation.layers: output'."

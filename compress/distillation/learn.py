@@ -1,0 +1,147 @@
+"""A student learns from a teacher: everything between two modules and a trained one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import nn
+
+from compress.core.artifact import Artifact
+from compress.core.context import Context
+from compress.distillation.agreement import check_outputs
+from compress.distillation.cache.arrays import Kept
+from compress.distillation.cache.open import open_cache
+from compress.distillation.eager import eager_copy, implementation, use
+from compress.distillation.fits import require_fit
+from compress.distillation.lesson import make_lesson
+from compress.distillation.objective import Objective
+from compress.distillation.options import Labels, Losses
+from compress.distillation.taps import Taps
+from compress.distillation.teacher import LiveTeacher
+from compress.distillation.teacher_spec import TeacherSpec
+from compress.distillation.terms.label import LabelsTerm
+from compress.models.lowbit import to_low_bit
+from compress.training.acceleration import placed_copy
+from compress.training.augmentation import Augmenter
+from compress.training.batches import first_inputs
+from compress.training.loop import Fitted, fit
+from compress.training.options import TrainingOptions
+
+
+def learn_labels(
+    labels: Labels,
+    *,
+    artifact: Artifact,
+    context: Context,
+    training: TrainingOptions,
+    description: str,
+) -> Fitted:
+    """Train a copy of an artifact's module on the labels alone.
+
+    Raises
+    ------
+    StageError : see `compress.training.loop.fit`.
+    """
+    terms = [LabelsTerm(labels, target=context.task.target)]
+    return fit(
+        artifact.require_module(),
+        loss=Objective(terms, task=context.task, taps=Taps()),
+        artifact=artifact,
+        context=context,
+        options=training,
+        description=description,
+    )
+
+
+def learn(
+    student: nn.Module,
+    *,
+    losses: Losses,
+    teacher: TeacherSpec,
+    artifact: Artifact,
+    context: Context,
+    training: TrainingOptions,
+    description: str,
+) -> Fitted:
+    """Train a copy of a student to answer as the reference model does.
+
+    Parameters
+    ----------
+    student : left as it was.
+    losses : what it minimises.
+    teacher : how the reference answers: in how many bits, live or from a cache.
+    artifact : whose preprocessor makes the inputs.
+    description : of the work, for the progress display.
+
+    Raises
+    ------
+    StageError : the two models don't fit each other or the losses, or the training failed.
+    """
+    task, reference = context.task, context.reference.require_module()
+    require_fit(losses, target=task.target, teacher=teacher, training=training)
+    example = first_inputs(context.data, artifact.preprocessor)
+    check_outputs(student, reference, task=task, inputs=example)
+    before = implementation(student)
+    notes: tuple[str, ...] = ()
+    if losses.attention is not None and losses.attention.maps:
+        student, reference = eager_copy(student), eager_copy(reference)
+        notes += (f"attention was computed in eager mode while training (before: {before})",)
+    lesson = make_lesson(
+        losses, student=student, teacher=reference, task=task, example=example, seed=context.seed
+    )
+    live = LiveTeacher(
+        _placed(reference, bits=teacher.bits, device=context.device),
+        task=task,
+        taps=lesson.teacher_taps,
+        precision=training.precision,
+        head=lesson.head,
+    )
+    cached = None
+    if teacher.cache is not None:
+        cached = open_cache(
+            live,
+            kept=Kept(
+                logits=lesson.reads_logits,
+                features=lesson.teacher_taps.features,
+                top_k=teacher.cache.top_k,
+                temperature=losses.response.temperature if losses.response else 1.0,
+                dtype=teacher.cache.dtype,
+            ),
+            context=context,
+            preprocessor=artifact.require_preprocessor(),
+            augmenter=Augmenter(
+                training.augment,
+                preprocessor=artifact.require_preprocessor(),
+                seed=context.seed,
+                size=context.data.size("train"),
+            ),
+            batch_size=training.batch_size,
+            arithmetic={"precision": training.precision, "bits": teacher.bits},
+        )
+        notes += cached.notes
+    fitted = fit(
+        student,
+        loss=Objective(
+            lesson.terms,
+            task=task,
+            taps=lesson.student_taps,
+            teacher=live,
+            cached=cached,
+            head=lesson.head,
+        ),
+        artifact=artifact,
+        context=context,
+        options=training,
+        description=description,
+    )
+    lesson.student_taps.remove()
+    if before is not None and before != implementation(fitted.module):
+        use(fitted.module, before)
+    return replace(fitted, notes=(*notes, *lesson.notes, *fitted.notes))
+
+
+def _placed(module: nn.Module, *, bits: Literal[4, 8] | None, device: str) -> nn.Module:
+    if bits is None:
+        return placed_copy(module, device=device)
+    return to_low_bit(module, bits=bits, device=device)

@@ -1,0 +1,121 @@
+"""Losses of tokens without the logits of all of them at once.
+
+For a vocabulary of 128k and 2k tokens the logits of one model are 1 GB, and a divergence holds
+several such tensors of both. Here a few tokens at a time go through the head and the losses; the
+backward pass makes their logits anew instead of having kept them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from compress.distillation.losses.rows import check_mask, check_shape, precise
+
+Head = Callable[[Tensor], Tensor]
+
+
+class Part(NamedTuple):
+    """One loss of a pass over tokens.
+
+    Attributes
+    ----------
+    loss : (student logits (M, V), *rows (M, ...)) -> their mean over the M tokens.
+    rows : (N, S, ...) each, what it is given of every token beside the student's logits: targets,
+        the teacher's last hidden states, or a teacher's stored answers.
+    mask : bool, (N, S), the tokens that it counts.
+    """
+
+    loss: Callable[..., Tensor]
+    rows: tuple[Tensor, ...]
+    mask: Tensor
+
+
+def chunked(
+    hidden: Tensor, *, head: Head, parts: Mapping[str, Part], chunk_tokens: int = 256
+) -> dict[str, Tensor]:
+    """Each part as if `part.loss(head(hidden)[mask], *rows[mask])`, in chunks of tokens.
+
+    The parts of a chunk share its logits. Tokens that no part counts are not computed. Shift
+    first what predicts the next token. A live teacher's head belongs into the loss, where its
+    logits live no longer than the student's:
+
+    >>> def divergence(student_logits, teacher_hidden):
+    ...     return token_divergence(student_logits, teacher_head(teacher_hidden), temperature=2.0)
+    >>> states, wanted = shift(student_hidden, batch[LABELS])
+    >>> mask = wanted != IGNORED
+    >>> parts = {
+    ...     "response": Part(divergence, (teacher_hidden[:, :-1],), mask),
+    ...     "labels": Part(labels, (wanted,), mask),
+    ... }
+    >>> chunked(states, head=student.get_output_embeddings(), parts=parts)
+
+    Parameters
+    ----------
+    hidden : (N, S, H), what the student's head is given.
+    head : (M, H) -> (M, V); whatever scales or caps the model's logits after its output layer
+        belongs to it.
+    parts : by name.
+    chunk_tokens : how many tokens' logits exist at a time. On a CPU take a few hundred: tensors
+        below 32 MiB lie in glibc's heap, which (seen with 2.36) grows from chunk to chunk though
+        they are freed, unless the environment has MALLOC_MMAP_THRESHOLD_=1000000.
+
+    Returns
+    -------
+    For each part its average over the tokens that it counts, to be weighted and logged on its own;
+    0 with gradient 0 where none do.
+
+    Raises
+    ------
+    StageError : rows or masks that aren't of the hidden states' (N, S).
+    """
+    counted = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+    for name, part in parts.items():
+        check_mask(part.mask)
+        for values in (part.mask, *part.rows):
+            check_shape(f"parts[{name}]", values.shape[:2], hidden.shape[:2])
+        counted = counted | part.mask
+    chosen = {
+        name: Part(part.loss, tuple(values[counted] for values in part.rows), part.mask[counted])
+        for name, part in parts.items()
+    }
+    # No tokens at all are one empty chunk, so that the head gets its gradient of 0 all the same.
+    states = hidden[counted]
+    chunks = [
+        checkpoint(
+            _sums,
+            state,
+            head,
+            {name: _slice(part, start, chunk_tokens) for name, part in chosen.items()},
+            use_reentrant=False,
+        )
+        for start, state in zip(
+            range(0, max(len(states), 1), chunk_tokens),
+            torch.split(states, chunk_tokens),
+            strict=True,
+        )
+    ]
+    return {
+        name: torch.stack([chunk[name] for chunk in chunks]).sum() / part.mask.sum().clamp_min(1)
+        for name, part in parts.items()
+    }
+
+
+def _slice(part: Part, start: int, length: int) -> Part:
+    end = start + length
+    return Part(part.loss, tuple(rows[start:end] for rows in part.rows), part.mask[start:end])
+
+
+def _sums(states: Tensor, head: Head, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+    logits = head(states)
+    sums = {}
+    for name, (loss, rows, mask) in parts.items():
+        chosen = logits
+        if not mask.all():  # else without a copy of the logits
+            chosen, rows = logits[mask], tuple(values[mask] for values in rows)
+        sums[name] = precise(loss(chosen, *rows)) * len(chosen)
+    return sums
