@@ -13,6 +13,7 @@ import pytest
 import compress
 from compress.recipe.load import load_recipe
 from compress.report.document import Report
+from compress.tasks.task import TASKS
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 QUICK = [
@@ -55,7 +56,10 @@ def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_recipe(path, overrides=overrides)
     assert loaded.name == path.stem
     assert loaded.build_stages()[-1][0] == "export"
-    assert loaded.gates.accuracy_drop is not None
+    gates = loaded.gates
+    assert (gates.accuracy_drop is None) == (gates.perplexity_ratio is not None)
+    metric = loaded.measure.metric or TASKS[loaded.task].default_metric()
+    assert gates.misfits(metric) == []
 
 
 @pytest.mark.slow
@@ -222,3 +226,125 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
     answer = infer(run, str(images / "light" / "0.png"))
     assert "light" in answer
     assert "dark" in answer
+
+
+GPT2 = (
+    "model.config={model_type: gpt2, vocab_size: 512, n_embd: 32, n_layer: 4, n_head: 2, "
+    "n_positions: 64, bos_token_id: 0, eos_token_id: 0}"
+)
+LLAMA = (
+    "model.config={model_type: llama, vocab_size: 512, hidden_size: 32, intermediate_size: 48, "
+    "num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2, "
+    "max_position_embeddings: 64, tie_word_embeddings: true, bos_token_id: 0, eos_token_id: 0}"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
+def test_text_generation_runs_small(config: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("text-generation.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs("train", "distill"),
+            config,
+            "data.limit={train: 200, validation: 20, test: 20}",
+            "data.tokenizer={train: {vocab_size: 512}}",
+            "data.max_length=64",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "train", "distill", "quantize", "export"]
+    untrained, teacher, student, _, final = report.stages
+    assert {row.quality.metric for row in report.stages} == {"perplexity"}
+    assert not final.quality.higher_is_better
+    assert untrained.quality.value > 400, "an untrained model wavers between all of 512 tokens"
+    assert teacher.quality.value < 0.7 * untrained.quality.value
+    assert student.macs < 0.8 * teacher.macs
+    assert final.quality.value < 1.1 * student.quality.value
+    assert final.size_bytes < 0.5 * student.size_bytes
+    assert infer(run, "--tokens", "4", "Return the").startswith("Return the")
+
+
+@pytest.mark.slow
+def test_token_classification_runs_small(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("token-classification.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs("distill", "prune.recovery"),
+            "stages.train.training.epochs=4",
+            "stages.train.training.learning_rate=2.0e-3",
+            "model.config.hidden_size=64",
+            "model.config.intermediate_size=128",
+            "data.limit={train: 800, validation: 60, test: 100}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "train", "distill", "prune", "quantize", "export"]
+    untrained, teacher, student, pruned, *_, final = report.stages
+    assert {row.quality.metric for row in report.stages} == {"f1_entities"}
+    assert teacher.quality.value > untrained.quality.value
+    assert pruned.macs < 0.8 * student.macs
+    assert final.quality.samples == 100
+    tagged = [line.split("\t") for line in infer(run, "return x", "def f ( )").splitlines()]
+    words = [words[0] for words in tagged]
+    assert words == ["return", "x", "", "def", "f", "(", ")", ""]
+    labels = set(json.loads((run / "labels.json").read_text(encoding="utf-8")))
+    assert {"O", "B-STRING", "I-STRING", "B-KEYWORD"} <= labels
+    assert {tag for _, tag in (words for words in tagged if len(words) == 2)} <= labels
+
+
+@pytest.mark.slow
+def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from compress.data.docstrings import load_docstrings
+    from compress.data.spec import Vocabulary
+    from compress.data.vocabulary import train_tokenizer
+
+    texts = [sample["text"] for sample in load_docstrings(part="first_sentence")["train"]]
+    model = tmp_path / "model"
+    torch.manual_seed(0)
+    BertModel(
+        BertConfig(
+            vocab_size=600,
+            hidden_size=32,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=64,
+            initializer_range=0.1,
+        )
+    ).save_pretrained(model)
+    tokenizer = train_tokenizer(texts, Vocabulary(vocab_size=600), generates=False, max_length=64)
+    tokenizer.save_pretrained(model)
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("sentence-embeddings.yaml"),
+        overrides=[
+            *QUICK,
+            "stages.distill.training.epochs=2",
+            "stages.distill.training.learning_rate=2.0e-3",
+            f"model.transformers={model}",
+            "data.limit={train: 600, validation: 40, test: 60}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "distill", "quantize", "export"]
+    original, student, _, final = report.stages
+    assert original.quality.value == pytest.approx(1)
+    assert 0.3 < student.quality.value < 1
+    assert final.quality.samples == 60
+    assert final.size_bytes < 0.4 * original.size_bytes
+    lines = infer(run, "--save", "v.npy", "Return a copy.", "Return a copy.", "Open a file.")
+    vectors = np.load(run / "v.npy")
+    assert vectors.shape == (3, 32)
+    assert float(lines.split()[1]) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)

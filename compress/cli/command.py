@@ -7,6 +7,7 @@ Exit codes: 0 passed, 1 a gate failed, 2 the recipe or the command line is wrong
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,8 +16,11 @@ import typer
 
 from compress.cli.app import DEBUG, app
 from compress.errors import CompressError, RecipeError
+from compress.training.processes import launched
 
 WRONG, FAILED, INTERRUPTED = 2, 3, 130
+_UNTIL_ENDED = 5.0
+"""Seconds in which a launcher ends the other processes when one has failed."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -63,7 +67,15 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(problems: Sequence[str], *, debug: bool = False) -> None:
-    """One line each; in front of them the traceback of the exception at hand, with --debug."""
+    """One line each; in front of them the traceback of the exception at hand, with --debug.
+
+    What is wrong in one process is mostly wrong in all, or follows from another's end: any but the
+    first waits for the launcher to end it, and speaks only if that doesn't happen.
+    """
+    processes = launched()
+    if not processes.first:
+        time.sleep(_UNTIL_ENDED)
+        problems = [f"process {processes.index}: {problem}" for problem in problems]
     if debug:
         typer.echo(traceback.format_exc(), err=True)
     for problem in problems:

@@ -12,6 +12,7 @@ from rich.console import Console
 from compress.recipe.load import load_recipe
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
+from compress.training.processes import launched
 
 PASSED, GATE_FAILED, FAILED, INTERRUPTED = 0, 1, 3, 130
 _CODES = {"passed": PASSED, "gate_failed": GATE_FAILED}
@@ -34,6 +35,8 @@ def run_recipe(
 ) -> int:
     """Run a recipe and show its report.
 
+    Of several processes that were launched together only the first shows anything.
+
     Returns
     -------
     The exit code: 0 passed, 1 a gate failed, 130 interrupted.
@@ -43,6 +46,8 @@ def run_recipe(
     CompressError : the recipe is wrong, or the run failed.
     """
     recipe = load_recipe(path, overrides=overrides)
+    first = launched().first
+    quiet = quiet or not first
     folder = output or Path("exports") / recipe.name
     console = stdout_console()
     try:
@@ -58,7 +63,8 @@ def run_recipe(
             progress=progress_for(console, quiet=quiet),
         )
     except KeyboardInterrupt:
-        typer.echo("Interrupted. Run the same command again to resume.", err=True)
+        if first:
+            typer.echo("Interrupted. Run the same command again to resume.", err=True)
         return INTERRUPTED
     if not quiet:
         console.print()

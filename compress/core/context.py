@@ -48,6 +48,11 @@ class Data(Protocol):
         """Hex digest of the content and of all that decides which samples a split holds."""
         ...
 
+    @property
+    def labelled(self) -> bool:
+        """Whether it has labels, of the kind that the task reads."""
+        ...
+
     def size(self, split: Split) -> int:
         """Samples in a split."""
         ...

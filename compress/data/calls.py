@@ -13,14 +13,14 @@ import numpy as np
 
 from compress.core.context import Split
 from compress.data.fingerprint import digest
-from compress.data.rows import SequenceRows, input_columns
+from compress.data.rows import SequenceRows, input_columns, label_column
 from compress.data.source import Source
 from compress.data.spec import DataSpec
 from compress.errors import DataError, expected, unknown
-from compress.tasks.task import Modality
+from compress.tasks.task import Task
 
 
-def open_python(target: str, spec: DataSpec, modality: Modality) -> Source:
+def open_python(target: str, spec: DataSpec, task: Task) -> Source:
     """Call "package.module:function" with the spec's arguments.
 
     The fingerprint covers every sample, since nothing else says whether the function's data
@@ -38,10 +38,9 @@ def open_python(target: str, spec: DataSpec, modality: Modality) -> Source:
             f"Got {type(returned).__name__}."
         )
     names = choose_splits([str(name) for name in returned], spec.splits)
-    columns = input_columns(spec.columns, modality)
+    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
     splits = {
-        ours: SequenceRows(ours, returned[theirs], columns, spec.columns.label)
-        for ours, theirs in names.items()
+        ours: SequenceRows(ours, returned[theirs], columns, label) for ours, theirs in names.items()
     }
     content = {ours: _digest_samples(rows) for ours, rows in splits.items()}
     return Source(dict(splits), digest(content), unused_note(returned, names))

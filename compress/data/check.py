@@ -19,7 +19,7 @@ def problems_of(spec: DataSpec) -> list[Problem]:
     """(dotted key, problem) pairs; reads no data and imports nothing heavy."""
     problems = [*_files(spec), *_folder(spec), *_idx(spec), *_python(spec)]
     for key, name in (("huggingface", spec.huggingface), ("tokenizer", spec.tokenizer)):
-        if name is not None and looks_like_path(name) and not Path(name).exists():
+        if isinstance(name, str) and looks_like_path(name) and not Path(name).exists():
             problems.append((key, f"there is no folder {name!r}."))
     return problems
 

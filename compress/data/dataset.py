@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compress.core.artifact import Preprocessor
-from compress.core.context import Split
+from compress.core.context import Split, Target
 from compress.data.arrays import open_digits, open_idx
+from compress.data.blocks import cut_blocks
 from compress.data.calls import open_python
 from compress.data.fingerprint import digest
 from compress.data.huggingface import open_huggingface
 from compress.data.images import ImagePreprocessor
 from compress.data.labels import encode_labels
 from compress.data.loader import BatchLoader
+from compress.data.rows import label_column
 from compress.data.source import Source
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples, complete
 from compress.data.texts import TextPreprocessor
 from compress.errors import DataError
-from compress.tasks.task import TASKS, Modality, Task
+from compress.tasks.task import Task
+
+_TEXTS = 1024
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,58 @@ class Dataset:
 
     Attributes
     ----------
-    splits : samples of each split.
+    splits : samples of each split; where the target is "next-token", its texts, which the loader
+        gives in blocks of tokens.
     labels : class names in the order of the label indices.
     fingerprint : hex digest of the content and of all that decides which samples a split holds.
     notes : what was carved, limited, left aside or decided, and why.
+    target : what a sample's label is.
+    labelled : whether the data has a column of labels that the task reads.
+    preprocessor : decides what the samples are where they are blocks of tokens; see `bound`.
     """
 
     splits: dict[str, Samples]
     labels: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    target: Target = "class"
+    labelled: bool = True
+    preprocessor: Preprocessor | None = None
+    _blocks: dict[tuple[str, str], Samples] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def bound(self, preprocessor: Preprocessor) -> Dataset:
+        """The same data, whose size is counted in what this preprocessor makes of it."""
+        if self.target != "next-token":
+            return self
+        fingerprint = digest([self.fingerprint, preprocessor.fingerprint])
+        return replace(self, preprocessor=preprocessor, fingerprint=fingerprint)
 
     def size(self, split: Split) -> int:
-        """Samples in a split."""
-        return len(self.splits[split])
+        """Samples in a split; of texts that are cut into blocks, the blocks.
+
+        Raises
+        ------
+        TypeError : they depend on a preprocessor, and the data isn't `bound` to one.
+        """
+        if self.target != "next-token":
+            return len(self.splits[split])
+        if self.preprocessor is None:
+            raise TypeError("the size of a split in blocks of tokens depends on a preprocessor.")
+        return len(self._samples(split, _known(self.preprocessor)))
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """The texts of a split, one after another; words are joined by spaces."""
+        samples = self.splits[split]
+        for start in range(0, len(samples), _TEXTS):
+            stop = min(start + _TEXTS, len(samples))
+            fetched = samples.fetch(np.arange(start, stop, dtype=np.int64))
+            if "tokens" in fetched:
+                yield from (" ".join(words) for words in fetched["tokens"])
+            else:
+                yield from fetched["text"]
+                yield from fetched.get("text_pair", ())
 
     def loader(
         self,
@@ -56,22 +99,38 @@ class Dataset:
         sample_ids: bool = False,
     ) -> BatchLoader:
         """Batches of a split: see `compress.core.context.Data.loader`."""
-        if not isinstance(preprocessor, TextPreprocessor | ImagePreprocessor):
-            raise TypeError(
-                "the preprocessor must be a TextPreprocessor or an ImagePreprocessor. "
-                f"Got {type(preprocessor).__name__}."
-            )
-        samples = self.splits[split]
+        known = _known(preprocessor)
+        samples = self._samples(split, known)
         if limit is not None and limit < len(samples):
             samples = samples.take(np.arange(limit, dtype=np.int64))
         return BatchLoader(
             samples,
-            preprocessor,
+            known,
+            target=self.target,
             batch_size=batch_size,
             shuffle_seed=shuffle_seed,
             fixed_length=fixed_length,
             sample_ids=sample_ids,
         )
+
+    def _samples(self, split: Split, preprocessor: TextPreprocessor | ImagePreprocessor) -> Samples:
+        """What the loader cuts into batches; blocks of tokens are made once."""
+        samples = self.splits[split]
+        if self.target != "next-token" or not isinstance(preprocessor, TextPreprocessor):
+            return samples
+        key = (split, preprocessor.fingerprint)
+        if key not in self._blocks:
+            self._blocks[key] = cut_blocks(samples, preprocessor)
+        return self._blocks[key]
+
+
+def _known(preprocessor: Preprocessor) -> TextPreprocessor | ImagePreprocessor:
+    if not isinstance(preprocessor, TextPreprocessor | ImagePreprocessor):
+        raise TypeError(
+            "the preprocessor must be a TextPreprocessor or an ImagePreprocessor. "
+            f"Got {type(preprocessor).__name__}."
+        )
+    return preprocessor
 
 
 def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int) -> Dataset:
@@ -87,14 +146,14 @@ def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int)
     DataError : data that is missing, broken or empty, lacks a column, or has labels that the
         model doesn't know; one sentence that names the split, and the row where there is one.
     """
-    if not task.metrics:
-        whole = [name for name, known in TASKS.items() if known.metrics]
-        raise DataError(f"data for '{task.name}' can't be read yet, only for {', '.join(whole)}.")
-    source = _open(spec, task.modality)
+    source = open_source(spec, task)
     for split, rows in source.splits.items():
         if not len(rows):
             raise DataError(f"split '{split}' is empty.")
-    encoded = encode_labels(list(source.splits.values()), labels)
+    labelled = label_column(spec.columns, task) is not None
+    encoded = encode_labels(
+        list(source.splits.values()), labels, target=task.target, labelled=labelled
+    )
     splits, notes = complete(source.splits, encoded.targets, spec, seed)
     decides = spec.model_dump(
         mode="json",
@@ -103,19 +162,31 @@ def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int)
             "validation_fraction", "test_fraction", "calibration_samples",
         },
     )  # fmt: skip
-    fingerprint = digest([source.fingerprint, decides, list(encoded.labels), seed])
-    return Dataset(splits, encoded.labels, fingerprint, (*source.notes, *encoded.notes, *notes))
+    return Dataset(
+        splits,
+        encoded.labels,
+        digest([source.fingerprint, decides, list(encoded.labels), seed]),
+        (*source.notes, *encoded.notes, *notes),
+        target=task.target,
+        labelled=labelled,
+    )
 
 
-def _open(spec: DataSpec, modality: Modality) -> Source:
-    if (spec.idx is not None or spec.sklearn is not None) and modality != "image":
+def open_source(spec: DataSpec, task: Task) -> Source:
+    """The splits that the data has, before labels are read and splits carved.
+
+    Raises
+    ------
+    DataError : data that is missing or broken, lacks a column, or isn't of the task's kind.
+    """
+    if (spec.idx is not None or spec.sklearn is not None) and task.modality != "image":
         raise DataError(f"'{'idx' if spec.idx else 'sklearn'}' holds images; the task needs texts.")
     if spec.idx is not None:
         return open_idx(spec.idx, spec)
     if spec.sklearn is not None:
         return open_digits()
     if spec.python is not None:
-        return open_python(spec.python, spec, modality)
+        return open_python(spec.python, spec, task)
     if spec.huggingface is not None:
-        return open_huggingface(spec.huggingface, spec, modality)
+        return open_huggingface(spec.huggingface, spec, task)
     raise DataError("no source of data is named.")

@@ -11,11 +11,19 @@ from compress.data.calls import choose_splits, unused_note
 from compress.data.check import looks_like_path
 from compress.data.fingerprint import digest, digest_files, digest_folder
 from compress.data.quiet import quiet
-from compress.data.rows import LABEL_CHUNK, Indices, Rows, Values, input_columns, require_texts
+from compress.data.rows import (
+    LABEL_CHUNK,
+    Indices,
+    Rows,
+    Values,
+    input_columns,
+    label_column,
+    require_texts,
+)
 from compress.data.source import Source
 from compress.data.spec import FILE_FORMATS, DataSpec
 from compress.errors import DataError, unknown
-from compress.tasks.task import Modality
+from compress.tasks.task import Task
 
 _LOCAL = (
     "name a local folder instead ('huggingface: ./folder'), or local files "
@@ -38,7 +46,7 @@ class TableRows:
 
     def __len__(self) -> int:
         """See `Rows`."""
-        return len(self.targets)
+        return len(self.inputs)
 
     def fetch(self, indices: Indices) -> dict[str, Values]:
         """See `Rows`.
@@ -57,13 +65,15 @@ class TableRows:
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
+        if self.targets is None:
+            return
         for start in range(0, len(self), LABEL_CHUNK):
             column = self.targets[start : start + LABEL_CHUNK].column(0)
             whole = str(column.type).startswith(("int", "uint")) and not column.null_count
             yield column.to_numpy() if whole else column.to_pylist()
 
 
-def open_huggingface(name: str, spec: DataSpec, modality: Modality) -> Source:
+def open_huggingface(name: str, spec: DataSpec, task: Task) -> Source:
     """Read what `huggingface` names.
 
     Raises
@@ -84,9 +94,7 @@ def open_huggingface(name: str, spec: DataSpec, modality: Modality) -> Source:
                     f"{name!r} has none of our splits. Found: {', '.join(sorted(available))}. "
                     "Say which is which with 'splits', such as {train: training}."
                 )
-        splits = {
-            split: _table_rows(split, table, spec, modality) for split, table in tables.items()
-        }
+        splits = {split: _table_rows(split, table, spec, task) for split, table in tables.items()}
     return Source(splits, content, notes)
 
 
@@ -161,21 +169,23 @@ def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any
         ) from error
 
 
-def _table_rows(split: str, table: Any, spec: DataSpec, modality: Modality) -> Rows:
+def _table_rows(split: str, table: Any, spec: DataSpec, task: Task) -> Rows:
     import datasets
 
-    columns = input_columns(spec.columns, modality)
-    label = spec.columns.label
-    for column in (*columns.values(), label):
+    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
+    for column in (*columns.values(), *([] if label is None else [label])):
         if column not in table.column_names:
             raise DataError(
                 f"split '{split}': {unknown('column', column, table.column_names)} "
                 "Say which column is which with 'columns'."
             )
     inputs = table.select_columns(list(columns.values()))
-    if modality == "image":
+    if task.modality == "image":
         inputs = _as_images(inputs, columns["image"], split)
+    if label is None:
+        return TableRows(split, inputs, None, columns, None)
     feature = table.features[label]
+    feature = getattr(feature, "feature", feature)  # of lists: what they hold
     names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
     targets = table.select_columns([label]).with_format("arrow")
     return TableRows(split, inputs, targets, columns, names)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.core.batch import LABELS, SAMPLE_IDS
+from compress.core.batch import IGNORED, LABELS, SAMPLE_IDS
+from compress.core.context import Target
 from compress.data.images import ImagePreprocessor
 from compress.data.rows import Indices
 from compress.data.splits import Samples
-from compress.data.texts import TextPreprocessor
+from compress.data.targets import Tags, Targets
+from compress.data.texts import Encoding, TextPreprocessor, Words
 
 POOL = 50
 """Batches of texts that are tokenised together and sorted by length before they are cut."""
@@ -34,6 +36,7 @@ class BatchLoader:
         samples: Samples,
         preprocessor: TextPreprocessor | ImagePreprocessor,
         *,
+        target: Target = "class",
         batch_size: int,
         shuffle_seed: int | None = None,
         fixed_length: bool = False,
@@ -41,6 +44,7 @@ class BatchLoader:
     ) -> None:
         self.samples = samples
         self.preprocessor = preprocessor
+        self.target = target
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
         self.fixed_length = fixed_length
@@ -69,7 +73,8 @@ class BatchLoader:
         for start in range(0, len(order), self.batch_size):
             positions = order[start : start + self.batch_size]
             inputs = preprocessor(self.samples.fetch(positions)["image"])
-            yield {**inputs, **self._known(positions)}
+            labels = torch.from_numpy(self.samples.targets[positions])
+            yield {**inputs, LABELS: labels, **self._ids(positions)}
 
     def _texts(
         self, preprocessor: TextPreprocessor, order: Indices, random: np.random.Generator | None
@@ -80,14 +85,54 @@ class BatchLoader:
         starts = [*range(0, full, pool), *([full] if full < len(order) else [])]
         for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
             positions = order[start:stop]
-            fetched = self.samples.fetch(positions)
-            encodings = preprocessor.encode(fetched["text"], fetched.get("text_pair"))
+            encodings, words = self._encoded(preprocessor, positions)
             lengths = np.array([len(encoding["input_ids"]) for encoding in encodings])
             for chosen in self._buckets(lengths, random):
-                inputs = preprocessor.pad(
-                    [encodings[at] for at in chosen], fixed_length=self.fixed_length
-                )
-                yield {**inputs, **self._known(positions[chosen])}
+                batch = [encodings[at] for at in chosen]
+                yield {
+                    **preprocessor.pad(batch, fixed_length=self.fixed_length),
+                    **self._labels(
+                        preprocessor,
+                        batch,
+                        targets=self.samples.targets[positions[chosen]],
+                        words=[words[at] for at in chosen] if words else [],
+                    ),
+                    **self._ids(positions[chosen]),
+                }
+
+    def _encoded(
+        self, preprocessor: TextPreprocessor, positions: Indices
+    ) -> tuple[list[Encoding], list[Words]]:
+        """Encodings of some samples, and where they are lists of words, which word is where."""
+        fetched = self.samples.fetch(positions)
+        if "input_ids" in fetched:
+            return [preprocessor.encoding_of(ids) for ids in fetched["input_ids"]], []
+        if "tokens" in fetched:
+            return preprocessor.encode_words(fetched["tokens"])
+        return preprocessor.encode(fetched["text"], fetched.get("text_pair")), []
+
+    def _labels(
+        self,
+        preprocessor: TextPreprocessor,
+        batch: list[Encoding],
+        *,
+        targets: Targets,
+        words: list[Words],
+    ) -> dict[str, Tensor]:
+        """The labels of a batch; those of tokens are padded as the tokens are."""
+        if self.target == "none":
+            return {}
+        length = preprocessor.length_of(batch, fixed=self.fixed_length)
+        if self.target == "next-token":
+            ids = [encoding["input_ids"] for encoding in batch]
+            return {LABELS: preprocessor.pad_rows(ids, IGNORED, length=length)}
+        if isinstance(targets, Tags):
+            rows = [
+                [int(tags[word]) if 0 <= word < len(tags) else IGNORED for word in first]
+                for first, tags in zip(words, targets.rows(), strict=True)
+            ]
+            return {LABELS: preprocessor.pad_rows(rows, IGNORED, length=length)}
+        return {LABELS: torch.from_numpy(targets)}
 
     def _buckets(self, lengths: Indices, random: np.random.Generator | None) -> list[Indices]:
         if random is None:
@@ -99,9 +144,5 @@ class BatchLoader:
         ]
         return [buckets[at] for at in random.permutation(len(buckets))]
 
-    def _known(self, positions: Indices) -> dict[str, Tensor]:
-        """What is known of the samples at some positions besides their inputs."""
-        known = {LABELS: torch.from_numpy(self.samples.targets[positions])}
-        if self.sample_ids:
-            known[SAMPLE_IDS] = torch.from_numpy(positions)
-        return known
+    def _ids(self, positions: Indices) -> dict[str, Tensor]:
+        return {SAMPLE_IDS: torch.from_numpy(positions)} if self.sample_ids else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from compress.data.check import looks_like_path
 from compress.data.images import ImagePreprocessor, Transform
 from compress.data.processor import reduce_processor
 from compress.data.quiet import quiet
-from compress.data.spec import DataSpec, ImageSpec
-from compress.data.texts import TextPreprocessor
+from compress.data.spec import DataSpec, ImageSpec, TrainedTokenizer
+from compress.data.texts import LENGTH_LIMIT, TextPreprocessor
+from compress.data.vocabulary import train_tokenizer
 from compress.errors import DataError
 from compress.tasks.task import Task
 
@@ -21,7 +23,11 @@ _VOCABULARIES = ("tokenizer.json", "tokenizer*.model", "vocab*", "*.spm", "spiec
 
 
 def load_preprocessor(
-    model_folder_or_id: str | None, *, task: Task, spec: DataSpec
+    model_folder_or_id: str | None,
+    *,
+    task: Task,
+    spec: DataSpec,
+    texts: Iterable[str] | None = None,
 ) -> Preprocessor:
     """The tokenizer or the image processor of a model.
 
@@ -29,13 +35,15 @@ def load_preprocessor(
     ----------
     model_folder_or_id : a `transformers` model; None: a module of one's own.
     spec : its `tokenizer` and `image`, where given, come before what the model's folder holds.
+    texts : of the train split, for a tokenizer that the spec lets train; None: it was trained, and
+        lies in the folder.
 
     Raises
     ------
     DataError : there is none, or it can't be loaded.
     """
     if task.modality == "text":
-        return _text_preprocessor(spec.tokenizer or model_folder_or_id, spec)
+        return _text_preprocessor(model_folder_or_id, task=task, spec=spec, texts=texts)
     if spec.image is not None or model_folder_or_id is None:
         return ImagePreprocessor(transform_of(spec.image or ImageSpec()))
     return reduce_processor(_load_processor(model_folder_or_id))
@@ -52,10 +60,52 @@ def transform_of(spec: ImageSpec) -> Transform:
     )
 
 
-def _text_preprocessor(name: str | None, spec: DataSpec) -> TextPreprocessor:
-    if name is None:
-        raise DataError("texts need a tokenizer: name its folder or hub id with 'data.tokenizer'.")
-    return TextPreprocessor(_load_tokenizer(name), spec.max_length)
+def _text_preprocessor(
+    folder: str | None, *, task: Task, spec: DataSpec, texts: Iterable[str] | None
+) -> TextPreprocessor:
+    notes: tuple[str, ...] = ()
+    if isinstance(spec.tokenizer, TrainedTokenizer) and texts is not None:
+        options = spec.tokenizer.train
+        tokenizer = train_tokenizer(
+            texts,
+            options,
+            generates=task.target == "next-token",
+            max_length=spec.max_length or LENGTH_LIMIT,
+        )
+        fewer = len(tokenizer) < options.vocab_size
+        asked = f" (of {options.vocab_size:,} asked for; the texts give no more)" if fewer else ""
+        notes = (f"tokenizer: trained on the train split, {len(tokenizer):,} tokens{asked}.",)
+    else:
+        name = spec.tokenizer if isinstance(spec.tokenizer, str) else folder
+        if name is None:
+            raise DataError(
+                "texts need a tokenizer: name its folder or hub id with 'data.tokenizer', or let "
+                "one be trained with 'data.tokenizer: {train: {}}'."
+            )
+        tokenizer = _load_tokenizer(name)
+    if task.target == "token-class" and not tokenizer.is_fast:
+        raise DataError(
+            f"token-classification needs a tokenizer that says which word a token is of (a fast "
+            f"one, with a tokenizer.json). Got {type(tokenizer).__name__}."
+        )
+    if task.target == "next-token":
+        notes += _for_blocks(tokenizer)
+    return TextPreprocessor(tokenizer, spec.max_length, notes=notes)
+
+
+def _for_blocks(tokenizer: Any) -> tuple[str, ...]:
+    """Let only the end of a stream of tokens be padded; notes on what that changed."""
+    notes = []
+    if tokenizer.padding_side != "right":
+        tokenizer.padding_side = "right"
+        notes.append("tokenizer: pads on the right, the end of the last block.")
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+        notes.append(
+            f"tokenizer: it has no padding token; {tokenizer.eos_token} pads the last block, and "
+            "the attention mask tells padding from ends of texts."
+        )
+    return tuple(notes)
 
 
 def _load_tokenizer(name: str) -> Any:

@@ -13,7 +13,7 @@ from compress.errors import DataError, unknown
 
 if TYPE_CHECKING:
     from compress.data.spec import Columns
-    from compress.tasks.task import Modality
+    from compress.tasks.task import Task
 
 Indices = npt.NDArray[np.int64]
 Values = Sequence[Any] | npt.NDArray[Any]
@@ -21,7 +21,7 @@ LABEL_CHUNK = 4096
 
 
 class Rows(Protocol):
-    """One split. Columns go by our names: "image" or "text" (and "text_pair"), and "label"."""
+    """One split. Columns go by our names: "image", "tokens" or "text" (and "text_pair")."""
 
     @property
     def split(self) -> str:
@@ -42,7 +42,7 @@ class Rows(Protocol):
         ...
 
     def labels(self) -> Iterator[Values]:
-        """All labels, in order, chunk by chunk."""
+        """All labels, in order, chunk by chunk; nothing where there is no column of labels."""
         ...
 
 
@@ -75,7 +75,7 @@ class SequenceRows:
     split: str
     samples: Sequence[Mapping[str, Any]]
     columns: dict[str, str]
-    label_column: str
+    label_column: str | None
     label_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -97,6 +97,8 @@ class SequenceRows:
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
+        if self.label_column is None:
+            return
         for start in range(0, len(self), LABEL_CHUNK):
             rows = range(start, min(start + LABEL_CHUNK, len(self)))
             yield [self._value(self.samples[row], self.label_column, row) for row in rows]
@@ -113,16 +115,67 @@ class SequenceRows:
         return sample[key]
 
 
-def input_columns(columns: Columns, modality: Modality) -> dict[str, str]:
+@dataclass(frozen=True)
+class JoinedRows:
+    """The rows of one split, followed by those of another source."""
+
+    first: Rows
+    second: Rows
+
+    @property
+    def split(self) -> str:
+        """See `Rows`."""
+        return self.first.split
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """See `Rows`."""
+        return self.first.label_names
+
+    def __len__(self) -> int:
+        """See `Rows`."""
+        return len(self.first) + len(self.second)
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        """See `Rows`."""
+        later = indices >= len(self.first)
+        if not later.any():
+            return self.first.fetch(indices)
+        if later.all():
+            return self.second.fetch(indices - len(self.first))
+        ours = self.first.fetch(indices[~later])
+        theirs = self.second.fetch(indices[later] - len(self.first))
+        # Position of each row in the concatenation of both answers.
+        place = np.where(later, np.cumsum(later) - 1 + (~later).sum(), np.cumsum(~later) - 1)
+        joined: dict[str, Values] = {}
+        for name, values in ours.items():
+            both = [*values, *theirs[name]]
+            joined[name] = [both[at] for at in place]
+        return joined
+
+    def labels(self) -> Iterator[Values]:
+        """See `Rows`."""
+        yield from self.first.labels()
+        yield from self.second.labels()
+
+
+def input_columns(columns: Columns, task: Task) -> dict[str, str]:
     """Our names of the inputs' columns to theirs."""
-    if modality == "image":
+    if task.modality == "image":
         return {"image": columns.image}
+    if task.target == "token-class":
+        return {"tokens": columns.tokens}
     pair = {} if columns.text_pair is None else {"text_pair": columns.text_pair}
     return {"text": columns.text, **pair}
 
 
+def label_column(columns: Columns, task: Task) -> str | None:
+    """The column of the labels; None where there is none, or the task reads none."""
+    return None if task.target in ("next-token", "none") else columns.label
+
+
 def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -> None:
-    """Raise DataError, naming the row, where a text column holds something else."""
+    """Raise DataError, naming the row, where a column of texts or words holds something else."""
     for column in ("text", "text_pair"):
         for row, value in zip(indices.tolist(), fetched.get(column, ()), strict=False):
             if not isinstance(value, str):
@@ -130,3 +183,10 @@ def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -
                 raise DataError(
                     f"row {row} of split '{split}': a text must be a string. Got {given}."
                 )
+    for row, value in zip(indices.tolist(), fetched.get("tokens", ()), strict=False):
+        listed = isinstance(value, list | tuple | np.ndarray) and len(value) > 0
+        if not listed or not all(isinstance(word, str) for word in value):
+            given = "nothing" if value is None else repr(value)
+            raise DataError(
+                f"row {row} of split '{split}': tokens must be a list of strings. Got {given}."
+            )

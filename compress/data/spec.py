@@ -26,10 +26,29 @@ class Columns(Options):
     """Column of the text."""
     text_pair: str | None = None
     """Column of a second text, for tasks on pairs."""
+    tokens: str = "tokens"
+    """Column of the words, for token-classification: lists of strings."""
     image: str = "image"
     """Column of the image."""
-    label: str = "label"
-    """Column of the label: a name, or a number from 0."""
+    label: str | None = "label"
+    """Column of the label; null: the data has no labels. A class is a name or a number from 0.
+    Token classification takes lists of classes, one a word (-100: none). Multi-label takes lists
+    of classes, or a list of floats or booleans, one a class; a model of a single class takes 0 or 1
+    too. Text generation and feature extraction read no labels."""
+
+
+class Vocabulary(Options):
+    """How a tokenizer is trained: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019)."""
+
+    vocab_size: int = Field(default=4096, ge=300, le=1_000_000)
+    """Tokens at most, special ones included; the model must have as many."""
+
+
+class TrainedTokenizer(Options):
+    """A tokenizer that is trained from the texts of the train split, the same in every run."""
+
+    train: Vocabulary
+    """How."""
 
 
 class ImageSpec(Options):
@@ -86,9 +105,11 @@ class DataSpec(Options):
     columns: Columns = Columns()
     """Names of the columns."""
     max_length: Annotated[int, Field(ge=2)] | None = None
-    """Tokens kept of a text; null: as many as the tokenizer allows, at most 512."""
-    tokenizer: str | None = None
-    """Folder or hub id of the tokenizer; null: the model's own."""
+    """Tokens kept of a text; null: as many as the tokenizer allows, at most 512. Text generation
+    cuts its text into blocks of so many, and loses nothing."""
+    tokenizer: str | TrainedTokenizer | None = None
+    """Folder or hub id of the tokenizer; `{train: {vocab_size: ...}}` trains one from the train
+    split; null: the model's own."""
     image: ImageSpec | None = None
     """Preprocessing of images; null: the model's own image processor, or, for a model without one,
     scaling to [0, 1]."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.data.labels import Targets
 from compress.data.rows import Indices, Rows, Values
+from compress.data.targets import Targets, classes_in
 from compress.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Samples:
     ----------
     rows : where the inputs are fetched from.
     indices : (N,) rows in the order of this split.
-    targets : (N,) label of each.
+    targets : label of each of the N.
     """
 
     rows: Rows
@@ -109,7 +109,7 @@ def _limit(splits: dict[str, Samples], spec: DataSpec, *, only: str | None = Non
         if samples is None or len(samples) <= limit or only not in (None, split):
             continue
         splits[split] = samples.take(np.arange(limit, dtype=np.int64))
-        lost = len(np.unique(samples.targets)) - len(np.unique(splits[split].targets))
+        lost = classes_in(samples.targets) - classes_in(splits[split].targets)
         classes = f" {lost} of its classes are not among them." if lost else ""
         notes.append(f"{split}: only the first {limit} of {len(samples)} samples.{classes}")
     return notes

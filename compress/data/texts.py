@@ -20,6 +20,7 @@ LENGTH_LIMIT = 512
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Texts = Sequence[str] | npt.NDArray[Any]
 Encoding = dict[str, list[int]]
+Words = list[int]
 
 
 class TextPreprocessor:
@@ -29,6 +30,7 @@ class TextPreprocessor:
     ----------
     tokenizer : of `transformers`.
     max_length : tokens kept of a text; None: as many as the tokenizer allows, at most 512.
+    notes : what was decided about the tokenizer.
 
     Raises
     ------
@@ -37,7 +39,9 @@ class TextPreprocessor:
 
     modality = "text"
 
-    def __init__(self, tokenizer: Any, max_length: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, max_length: int | None = None, *, notes: tuple[str, ...] = ()
+    ) -> None:
         allowed = int(tokenizer.model_max_length)
         if max_length is not None and max_length > allowed:
             raise DataError(
@@ -46,6 +50,7 @@ class TextPreprocessor:
         if tokenizer.pad_token_id is None:
             raise DataError("the tokenizer has no padding token, which batches of texts need.")
         self.tokenizer = tokenizer
+        self.notes = notes
         self.max_length = max_length or min(allowed, LENGTH_LIMIT)
         self.input_names = tuple(name for name in _NAMES if name in tokenizer.model_input_names)
         self._padding = {
@@ -85,21 +90,72 @@ class TextPreprocessor:
             {name: encoded[name][row] for name in self.input_names} for row in range(len(texts))
         ]
 
+    def encode_words(
+        self, texts: Sequence[Any] | npt.NDArray[Any]
+    ) -> tuple[list[Encoding], list[Words]]:
+        """Token ids of texts that are lists of words, cut to `max_length`, not padded.
+
+        Returns
+        -------
+        The encodings, and for each of them the word that each token is the first of; -1 where it
+        is none's.
+        """
+        encoded = self.tokenizer(
+            [list(words) for words in texts],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.max_length,
+            padding=False,
+            return_attention_mask=True,
+            return_token_type_ids="token_type_ids" in self.input_names,
+        )
+        encodings = [
+            {name: encoded[name][row] for name in self.input_names} for row in range(len(texts))
+        ]
+        return encodings, [_first_of_word(encoded.word_ids(row)) for row in range(len(texts))]
+
+    def encode_documents(self, texts: Texts) -> list[list[int]]:
+        """Token ids of whole texts, each ended by the end-of-text token.
+
+        Raises
+        ------
+        DataError : the tokenizer has no such token.
+        """
+        end = self.tokenizer.eos_token_id
+        if end is None:
+            raise DataError(
+                "the tokenizer has no end-of-text token, which documents are joined by."
+            )
+        encoded = self.tokenizer(list(texts), truncation=False, padding=False, verbose=False)
+        return [ids if ids[-1:] == [end] else [*ids, end] for ids in encoded["input_ids"]]
+
+    def encoding_of(self, ids: Sequence[int]) -> Encoding:
+        """The model's inputs for token ids that are all there is."""
+        values = {"input_ids": list(ids), "attention_mask": [1] * len(ids)}
+        return {name: values.get(name, [0] * len(ids)) for name in self.input_names}
+
     def pad(
         self, encodings: Sequence[Encoding], *, fixed_length: bool = False
     ) -> dict[str, Tensor]:
         """Encodings as tensors int64 (N, S), padded on the tokenizer's side."""
-        longest = max(len(encoding["input_ids"]) for encoding in encodings)
-        length = self.max_length if fixed_length else longest
+        length = self.length_of(encodings, fixed=fixed_length)
+        return {
+            name: self.pad_rows([encoding[name] for encoding in encodings], fill, length=length)
+            for name, fill in self._padding.items()
+            if name in self.input_names
+        }
+
+    def length_of(self, encodings: Sequence[Encoding], *, fixed: bool) -> int:
+        """How many tokens padded encodings have, S."""
+        return self.max_length if fixed else max(len(one["input_ids"]) for one in encodings)
+
+    def pad_rows(self, rows: Sequence[Sequence[int]], fill: int, *, length: int) -> Tensor:
+        """Rows as one tensor int64 (N, `length`), filled up on the tokenizer's padding side."""
         left = self.tokenizer.padding_side == "left"
-        batch: dict[str, Tensor] = {}
-        for name in self.input_names:
-            array = np.full((len(encodings), length), self._padding[name], np.int64)
-            for row, encoding in zip(array, encodings, strict=True):
-                values = encoding[name]
-                row[slice(length - len(values), None) if left else slice(len(values))] = values
-            batch[name] = torch.from_numpy(array)
-        return batch
+        array = np.full((len(rows), length), fill, np.int64)
+        for row, values in zip(array, rows, strict=True):
+            row[slice(length - len(values), None) if left else slice(len(values))] = values
+        return torch.from_numpy(array)
 
     def save(self, directory: Path) -> None:
         """Write preprocessing.json and the tokenizer's own files."""
@@ -116,9 +172,19 @@ class TextPreprocessor:
             "modality": self.modality,
             "input_names": list(self.input_names),
             "max_length": self.max_length,
+            "end": self.tokenizer.eos_token_id,
             "padding_side": self.tokenizer.padding_side,
             "padding": {name: self._padding[name] for name in self.input_names},
         }
+
+
+def _first_of_word(word_ids: Sequence[int | None]) -> Words:
+    """The word of each token that is a word's first; -1 for the others and special tokens."""
+    before = (None, *word_ids[:-1])
+    return [
+        -1 if word is None or word == last else word
+        for last, word in zip(before, word_ids, strict=True)
+    ]
 
 
 def _digestible(tokenizer: Any) -> Any:

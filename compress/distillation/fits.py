@@ -21,6 +21,7 @@ def problems(
         *_losses(losses, target),
         *_mixing(losses, training),
         *_cache(losses, teacher, training),
+        *_top_k(losses, teacher, target),
     ]
 
 
@@ -116,16 +117,22 @@ def _cache(losses: Losses, teacher: TeacherSpec, training: TrainingOptions) -> I
             "needs the same samples in every epoch. Set 'training.augment.variants' to a number of "
             "changes for each sample, and no mixing (mixup, cutmix, mix_embeddings).",
         )
-    attention, response, relation = losses.attention, losses.response, losses.relation
+    attention, response = losses.attention, losses.response
     if attention is not None and attention.maps:
         yield key, "must be null with 'losses.attention.maps': attention weights aren't cached."
     if response is not None and response.chunk_tokens is not None:
         yield key, "must be null with 'chunk_tokens', which runs the teacher's head itself."
-    if teacher.cache.top_k is None:
+
+
+def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Problem]:
+    if teacher.cache is None or teacher.cache.top_k is None:
         return
+    key, response, relation = "teacher.cache.top_k", losses.response, losses.relation
+    if target == "class-set":
+        yield key, "must be null: each class of several has a sigmoid of its own."
     if response is not None and (
         response.decoupled or response.logit_standardization or response.divergence != "forward"
     ):
-        yield f"{key}.top_k", "must be null: this variant of 'response' needs every logit."
+        yield key, "must be null: this variant of 'response' needs every logit."
     if relation is not None and relation.layers == "output":
-        yield f"{key}.top_k", "must be null with 'losses.relation.layers: output'."
+        yield key, "must be null with 'losses.relation.layers: output'."

@@ -21,7 +21,7 @@ from compress.distillation.taps import Taps
 from compress.distillation.teacher import LiveTeacher
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.distillation.terms.label import LabelsTerm
-from compress.models.lowbit import to_low_bit
+from compress.models.lowbit import stored_bytes, to_low_bit
 from compress.training.acceleration import placed_copy
 from compress.training.augmentation import Augmenter
 from compress.training.batches import first_inputs
@@ -90,8 +90,10 @@ def learn(
     lesson = make_lesson(
         losses, student=student, teacher=reference, task=task, example=example, seed=context.seed
     )
+    placed, more = _placed(reference, bits=teacher.bits, device=context.device)
+    notes += more
     live = LiveTeacher(
-        _placed(reference, bits=teacher.bits, device=context.device),
+        placed,
         task=task,
         taps=lesson.teacher_taps,
         precision=training.precision,
@@ -141,7 +143,12 @@ def learn(
     return replace(fitted, notes=(*notes, *lesson.notes, *fitted.notes))
 
 
-def _placed(module: nn.Module, *, bits: Literal[4, 8] | None, device: str) -> nn.Module:
+def _placed(
+    module: nn.Module, *, bits: Literal[4, 8] | None, device: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A copy that answers on the device, and a note of what was saved where it is smaller."""
     if bits is None:
-        return placed_copy(module, device=device)
-    return to_low_bit(module, bits=bits, device=device)
+        return placed_copy(module, device=device), ()
+    smaller = to_low_bit(module, bits=bits, device=device)
+    saved = f"{stored_bytes(smaller):,} bytes instead of {stored_bytes(module):,}"
+    return smaller, (f"the teacher's linear layers were held in {bits} bits: {saved}",)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -16,9 +16,16 @@ from compress.measurement.size import external_files
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
+    from compress.core.context import Target, Task
 
 MODEL = "model.onnx"
 SCRIPT = "infer.py"
+_SCRIPTS: dict[Target, str] = {
+    "token-class": "infer_tokens",
+    "next-token": "infer_generation",
+    "none": "infer_embeddings",
+}
+"""Those of classification go by what is classified."""
 
 
 def write_bundle(
@@ -27,7 +34,7 @@ def write_bundle(
     directory: Path,
     preprocessor: Preprocessor,
     labels: Sequence[str],
-    modality: Literal["image", "text"],
+    task: Task,
 ) -> Path:
     """Write a folder that runs with onnxruntime and numpy alone (and tokenizers, or pillow).
 
@@ -41,7 +48,7 @@ def write_bundle(
     model : the ONNX file; copied, unless it lies at its place in `directory` already.
     directory : made where it doesn't exist.
     labels : class names in the order of the logits.
-    modality : which example script.
+    task : which example script.
 
     Returns
     -------
@@ -55,7 +62,8 @@ def write_bundle(
     config = _config(target)
     if config is not None:
         write_text(directory / "config.json", _json(_with_labels(config, labels)))
-    script = files("compress.exporting").joinpath(f"infer_{modality}.py.txt")
+    name = _SCRIPTS.get(task.target, f"infer_{task.modality}")
+    script = files("compress.exporting").joinpath(f"{name}.py.txt")
     write_text(directory / SCRIPT, script.read_text(encoding="utf-8"))
     return target
 

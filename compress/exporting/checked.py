@@ -11,12 +11,15 @@ from compress.exporting.lower import lower
 from compress.exporting.parity import TOLERANCE, Parity, check_parity
 
 if TYPE_CHECKING:
-    from compress.core.artifact import Artifact
-    from compress.core.context import Batch, Context
+    from compress.core.artifact import Artifact, Preprocessor
+    from compress.core.context import Batch, Context, Task
 
 SAMPLES = 64
 _BATCH_SIZE = 16
 _EXAMPLE_SIZE = 2
+_FLOAT_BYTES = 4
+_ANSWER_BYTES = 2**28
+"""Of one batch, at most: the answers of a language model are as wide as its vocabulary."""
 
 
 def lower_artifact(
@@ -70,6 +73,27 @@ def real_batches(
     artifact: Artifact, context: Context, *, samples: int = SAMPLES
 ) -> Iterator[Batch]:
     """The first validation samples, in batches of another size than the exported example."""
-    yield from context.data.loader(
-        "validation", artifact.require_preprocessor(), batch_size=_BATCH_SIZE, limit=samples
-    )
+    preprocessor = artifact.require_preprocessor()
+    size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
+    loader = context.data.loader("validation", preprocessor, batch_size=size, limit=samples)
+    for number, batch in enumerate(loader):
+        # Blocks of tokens are all of one length, and the model must take others too.
+        if context.task.target == "next-token" and number % 2:
+            yield {name: values[:, : -(-values.shape[1] // 2)] for name, values in batch.items()}
+        else:
+            yield batch
+
+
+def answer_batch_size(preprocessor: Preprocessor, *, task: Task, most: int) -> int:
+    """How many samples' answers fit into memory well: fewer where each is a vocabulary wide.
+
+    Parameters
+    ----------
+    most : what it is at most.
+    """
+    if task.target != "next-token":
+        return most
+    tokenizer = getattr(preprocessor, "tokenizer", None)
+    length = getattr(preprocessor, "max_length", 1)
+    answer = length * (1 if tokenizer is None else len(tokenizer)) * _FLOAT_BYTES
+    return max(1, min(most, _ANSWER_BYTES // answer))

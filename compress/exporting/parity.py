@@ -18,9 +18,17 @@ from compress.measurement.session import run, session
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.core.context import Batch, Task
+    from compress.core.context import Batch, Target, Task
 
 TOLERANCE = 1e-4
+_COSINE = "mean cosine similarity"
+_MEASURES: dict[Target, str] = {
+    "class": "top-1 agreement",
+    "class-set": "agreement",
+    "token-class": "top-1 agreement",
+    "next-token": "top-1 agreement",
+    "none": _COSINE,
+}
 
 Answers = Callable[["Batch"], np.ndarray]
 
@@ -34,8 +42,11 @@ class Parity:
     max_error : largest absolute difference of a single output.
     mean_error : mean absolute difference.
     scale : largest absolute output of the model that is compared with.
-    agreement : part of the answers (samples, or tokens) whose largest score is the same one.
+    agreement : part of the answers (samples, or tokens) whose largest score is the same one; of
+        sets of classes, the part of (sample, class) pairs on which both decide the same; of hidden
+        states, the mean cosine similarity.
     samples : how many samples were compared.
+    measure : what `agreement` is, in words.
     """
 
     max_error: float
@@ -43,13 +54,15 @@ class Parity:
     scale: float
     agreement: float
     samples: int
+    measure: str = "top-1 agreement"
 
     def __str__(self) -> str:
         return f"max error {self.max_error:.1e}, mean {self.mean_error:.1e}, {self.top1()}"
 
     def top1(self) -> str:
         """The agreement in words."""
-        return f"top-1 agreement {self.agreement:.1%} on {self.samples} samples"
+        value = f"{self.agreement:.4f}" if self.measure == _COSINE else f"{self.agreement:.1%}"
+        return f"{self.measure} {value} on {self.samples} samples"
 
     def require_finite(self, onnx: Path) -> Parity:
         """Itself, where every answer was a number.
@@ -86,33 +99,54 @@ def onnx_answers(onnx: Path, *, threads: int = 1) -> Answers:
     return answer
 
 
-def compare(wanted: Answers, got: Answers, *, batches: Iterable[Batch]) -> Parity:
-    """Compare two models on the same batches.
+def compare(
+    wanted: Answers, got: Answers, *, batches: Iterable[Batch], target: Target = "class"
+) -> Parity:
+    """Compare two models on the same batches; of texts, where they aren't padding.
+
+    Parameters
+    ----------
+    target : what a sample's label is.
 
     Raises
     ------
     StageError : there are no batches, or the answers' shapes differ.
     """
     largest = scale = total = 0.0
-    count = same = answers = samples = 0
+    count = answers = samples = 0
+    same = 0.0
     for batch in batches:
         left, right = wanted(batch), got(batch)
         if left.shape != right.shape:
             raise StageError(
                 f"the two models answer in different shapes: {left.shape} and {right.shape}."
             )
+        samples += left.shape[0]
+        if left.ndim == 3 and "attention_mask" in batch:
+            counted = np.asarray(batch["attention_mask"]) != 0
+            left, right = left[counted], right[counted]
         error = np.abs(left.astype(np.float64) - right)
         # np.maximum hands NaN on, which Python's max may drop.
         largest = float(np.maximum(largest, error.max()))
         scale = max(scale, float(np.abs(left).max()))
         total += float(error.sum())
         count += error.size
-        same += int((left.argmax(-1) == right.argmax(-1)).sum())
-        answers += left[..., 0].size
-        samples += left.shape[0]
+        alike = _alike(left, right, target)
+        same += float(alike.sum())
+        answers += alike.size
     if not samples:
         raise StageError("no samples to compare the two models on.")
-    return Parity(largest, total / count, scale, same / answers, samples)
+    return Parity(largest, total / count, scale, same / answers, samples, _MEASURES[target])
+
+
+def _alike(left: np.ndarray, right: np.ndarray, target: Target) -> np.ndarray:
+    """How much each answer of two models is the same one, in [0, 1] (a cosine in [-1, 1])."""
+    if target == "class-set":
+        return np.asarray((left > 0) == (right > 0))
+    if target != "none":
+        return np.asarray(left.argmax(-1) == right.argmax(-1))
+    lengths = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)
+    return np.asarray((left * right).sum(-1) / np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def check_parity(
@@ -134,7 +168,12 @@ def check_parity(
     ------
     ParityError : the largest error is over the tolerance, or an answer isn't a number.
     """
-    found = compare(module_answers(module, task=task), onnx_answers(onnx), batches=batches)
+    found = compare(
+        module_answers(module, task=task),
+        onnx_answers(onnx),
+        batches=batches,
+        target=task.target,
+    )
     allowed = tolerance * max(1.0, found.scale)
     if not found.max_error <= allowed:
         raise ParityError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 2000
+_TOGETHER = 2_000_000
+"""Drawn samples that are held at a time."""
 
 
 def wilson(successes: int, total: int) -> Interval:
@@ -42,3 +45,24 @@ def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int)
     below = np.asarray(denominator, dtype=float)
     drawn = np.random.default_rng(seed).integers(len(above), size=(RESAMPLES, len(above)))
     return percentile(np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1))
+
+
+def resampled(count: int, *, seed: int, draws: int = RESAMPLES) -> Iterator[NDArray[np.float64]]:
+    """How often each of `count` samples is drawn, when `count` are drawn with replacement.
+
+    Parameters
+    ----------
+    draws : how many times that is done in all.
+
+    Yields
+    ------
+    (R, `count`), some draws at a time, so that memory stays flat.
+    """
+    generator = np.random.default_rng(seed)
+    together = max(1, min(draws, _TOGETHER // count))
+    for start in range(0, draws, together):
+        size = min(together, draws - start)
+        drawn = generator.integers(count, size=(size, count))
+        drawn += np.arange(size)[:, None] * count
+        weights = np.bincount(drawn.ravel(), minlength=size * count)
+        yield weights.reshape(size, count).astype(np.float64)

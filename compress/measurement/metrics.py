@@ -1,89 +1,101 @@
-"""Quality metrics of classification, each with its 95 % interval."""
+"""Every quality metric, by what a sample's label is and by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
+from compress.core.context import Target
 from compress.errors import InputError, unknown
-from compress.measurement.intervals import RESAMPLES, Interval, percentile, wilson
+from compress.measurement import metrics_classes as classes
+from compress.measurement import metrics_embeddings as embeddings
+from compress.measurement import metrics_tokens as tokens
+from compress.measurement.metrics_entities import f1_entities
+from compress.measurement.metrics_tally import Score, Tally
+from compress.tasks.task import LOWER_IS_BETTER, WITHOUT_LABELS
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Integers = NDArray[np.int64]
-
-
-class Score(NamedTuple):
-    """A metric's value in [0, 1], and its 95 % interval."""
-
-    value: float
-    ci95: Interval
+__all__ = ["METRICS", "Metric", "Score", "metric_named"]
 
 
-def accuracy(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
-    """Fraction of right predictions, with Wilson's interval.
+@dataclass(frozen=True)
+class Metric:
+    """How one number is taken.
 
-    Parameters
+    Attributes
     ----------
-    predictions, labels : class indices (N,).
-    seed : not needed here.
+    name : such as "accuracy".
+    tally : begins a count, given the names of the classes.
+    most_samples : how many samples it reads at most; None: any number.
     """
-    right = int((predictions == labels).sum())
-    return Score(right / len(labels), wilson(right, len(labels)))
+
+    name: str
+    tally: Callable[[Sequence[str]], Tally]
+    most_samples: int | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        return self.name not in LOWER_IS_BETTER
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it holds the model's answers against the reference's."""
+        return self.name in WITHOUT_LABELS
 
 
-def f1_macro(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
-    """Mean F1 of the classes that occur in labels or predictions, with a bootstrap interval.
-
-    Parameters
-    ----------
-    predictions, labels : class indices (N,).
-    seed : of the bootstrap over samples.
-    """
-    classes = int(max(predictions.max(), labels.max())) + 1
-    # Samples of one cell of the confusion matrix are alike, so drawing N samples with replacement
-    # is drawing the cells' counts from a multinomial: quick, and flat in memory.
-    cells, counts = np.unique(labels * classes + predictions, return_counts=True)
-    rows, columns = np.divmod(cells, classes)
-    total = len(labels)
-    draws = np.random.default_rng(seed).multinomial
-    resampled = [
-        _f1(rows, columns, draws(total, counts / total), classes) for _ in range(RESAMPLES)
-    ]
-    return Score(_f1(rows, columns, counts, classes), percentile(resampled))
+def _metric(name: str, tally: Callable[[], Tally], most_samples: int | None = None) -> Metric:
+    return Metric(name, lambda labels: tally(), most_samples)
 
 
-def _f1(rows: Integers, columns: Integers, counts: Integers, classes: int) -> float:
-    hits = np.bincount(rows, weights=counts * (rows == columns), minlength=classes)
-    either = np.bincount(rows, weights=counts, minlength=classes)
-    either = either + np.bincount(columns, weights=counts, minlength=classes)
-    occurs = either > 0
-    return float(np.mean(2 * hits[occurs] / either[occurs]))
+def _table(*metrics: Metric) -> Mapping[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
-METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "f1_macro": f1_macro}
+_ALL_PAIRS = embeddings.MOST_SAMPLES
+METRICS: Mapping[Target, Mapping[str, Metric]] = {
+    "class": _table(
+        _metric("accuracy", lambda: classes.Classes(classes.accuracy)),
+        _metric("f1_macro", lambda: classes.Classes(classes.f1_macro)),
+        _metric("agreement", classes.class_agreement),
+    ),
+    "class-set": _table(
+        _metric("f1_micro", classes.set_f1_micro),
+        _metric("f1_macro", classes.set_f1_macro),
+        _metric("agreement", classes.set_agreement),
+    ),
+    "token-class": _table(
+        _metric("accuracy", tokens.token_accuracy),
+        _metric("f1_macro", tokens.token_f1_macro),
+        Metric("f1_entities", f1_entities),
+        _metric("agreement", tokens.token_agreement),
+    ),
+    "next-token": _table(
+        _metric("perplexity", tokens.perplexity),
+        _metric("accuracy", tokens.next_token_accuracy),
+    ),
+    "none": _table(
+        _metric("spearman", embeddings.spearman, _ALL_PAIRS),
+        _metric("recall_at_1", lambda: embeddings.recall(1), _ALL_PAIRS),
+        _metric("recall_at_10", lambda: embeddings.recall(10), _ALL_PAIRS),
+    ),
+}
 
 
-def score(metric: str, predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
+def metric_named(name: str, *, target: Target, labels: Sequence[str] = ()) -> Metric:
     """The metric of that name.
 
-    Raises
-    ------
-    InputError : there is none.
-    """
-    require_metric(metric, METRICS)
-    return METRICS[metric](predictions, labels, seed=seed)
-
-
-def require_metric(metric: str, known: Iterable[str] = tuple(METRICS)) -> None:
-    """Refuse an unknown metric.
+    Parameters
+    ----------
+    target : what a sample's label is.
+    labels : class names, for metrics that read them.
 
     Raises
     ------
-    InputError : it isn't among the known ones.
+    InputError : there is none, or it can't be taken with these class names.
     """
-    if metric not in known:
-        raise InputError(unknown("metric", metric, known))
+    known = METRICS[target]
+    if name not in known:
+        raise InputError(unknown("metric", name, known))
+    found = known[name]
+    found.tally(labels)
+    return found

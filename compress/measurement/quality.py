@@ -1,41 +1,66 @@
-"""Runs a model over labelled samples and says how well it answers."""
+"""Runs a model over samples and says how well it answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.core.context import Loader
+from compress.core.batch import LABELS
+from compress.core.context import Batch, Loader, Target
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.intervals import Interval
-from compress.measurement.metrics import require_metric, score
+from compress.measurement.metrics import metric_named
+from compress.measurement.metrics_tally import Answer
 from compress.measurement.session import run, session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SHAPES: Mapping[Target, tuple[int, str]] = {
+    "class": (2, "scores of shape ({samples}, classes)"),
+    "class-set": (2, "scores of shape ({samples}, classes)"),
+    "token-class": (3, "scores of shape ({samples}, tokens, classes)"),
+    "next-token": (3, "scores of shape ({samples}, tokens, vocabulary)"),
+    "none": (3, "hidden states of shape ({samples}, tokens, width)"),
+}
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class Quality:
     """How well a model answers.
 
     Attributes
     ----------
-    value : the metric, in [0, 1].
+    value : the metric.
     ci95 : its 95 % interval.
     samples : how many it was taken over.
-    predictions : class indices (N,), in the loader's order.
+    higher_is_better : whether more is better.
     """
 
     metric: str
     value: float
     ci95: Interval
     samples: int
-    predictions: NDArray[np.int64]
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The model that answers are held against.
+
+    Attributes
+    ----------
+    onnx : its file.
+    loader : the same samples, as it reads them, in batches as large; None: as the model does.
+    """
+
+    onnx: Path
+    loader: Loader | None = None
 
 
 def measure_quality(
@@ -43,50 +68,66 @@ def measure_quality(
     *,
     loader: Loader,
     metric: str,
+    target: Target = "class",
+    labels: Sequence[str] = (),
+    reference: Reference | None = None,
     threads: int = 1,
     progress: Progress | None = None,
     seed: int = 0,
 ) -> Quality:
-    """A metric over a loader's batches (inputs by name, and `labels` (N,)).
+    """A metric over a loader's batches. Only one batch's answers are held at a time.
 
     Parameters
     ----------
-    metric : "accuracy" or "f1_macro".
-    seed : of the bootstrap that gives the interval of f1_macro.
+    metric : such as "accuracy"; see `compress.measurement.metrics.METRICS`.
+    target : what a sample's label is.
+    labels : class names in the order of the scores, for metrics that read them.
+    reference : for metrics that hold the model against another; None: the model itself.
+    seed : of the bootstraps that give intervals.
 
     Raises
     ------
-    InputError : an unknown metric.
+    InputError : an unknown metric, or one that class names don't fit.
     DataError : a batch lacks an input or `labels`, or there are no samples.
-    StageError : the file can't be loaded or run, or its first output isn't scores (N, C).
+    StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
-    require_metric(metric)
-    runtime = session(onnx, threads=threads)
-    predictions: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
+    found = metric_named(metric, target=target, labels=labels)
+    tally = found.tally(labels)
+    wanted = reference if found.needs_reference else None
+    other = None if wanted is None else _answers(wanted, loader, target, threads)
     with (progress or Silent()).track(f"measuring {metric}", len(loader)) as advance:
-        for batch in loader:
-            if "labels" not in batch:
-                raise DataError(f"a batch has no 'labels'. It has: {', '.join(batch)}.")
-            name, logits = next(iter(run(runtime, batch).items()))
-            labels.append(np.asarray(batch["labels"], dtype=np.int64))
-            predictions.append(_classes(logits, samples=len(labels[-1]), name=name, onnx=onnx))
+        for answer in _answers(Reference(onnx), loader, target, threads):
+            if found.needs_reference:
+                compared = answer if other is None else next(other)
+                answer = replace(answer, reference=compared)
+            tally.add(answer)
             advance()
-    if not sum(map(len, labels)):
-        raise DataError("there are no samples to measure quality on.")
-    predicted = np.concatenate(predictions)
-    value, ci95 = score(metric, predicted, np.concatenate(labels), seed=seed)
-    return Quality(metric, value, ci95, len(predicted), predicted)
+    if not tally.samples:
+        labelled = "" if found.needs_reference else "labelled "
+        raise DataError(f"there are no {labelled}samples to measure {metric} on.")
+    value, ci95 = tally.score(seed=seed)
+    return Quality(metric, value, ci95, tally.samples, found.higher_is_better)
 
 
-def _classes(
-    logits: NDArray[np.float32], *, samples: int, name: str, onnx: Path
-) -> NDArray[np.int64]:
-    if logits.ndim != 2 or len(logits) != samples:
+def _answers(model: Reference, loader: Loader, target: Target, threads: int) -> Iterator[Answer]:
+    """The first output for each batch."""
+    runtime = session(model.onnx, threads=threads)
+    for batch in model.loader or loader:
+        name, scores = next(iter(run(runtime, batch).items()))
+        _require_scores(scores, batch, name=name, onnx=model.onnx, target=target)
+        yield Answer(scores, {key: np.asarray(value) for key, value in batch.items()})
+
+
+def _require_scores(
+    scores: NDArray[np.float32], batch: Batch, *, name: str, onnx: Path, target: Target
+) -> None:
+    samples = len(next(iter(batch.values()))) if LABELS not in batch else len(batch[LABELS])
+    dimensions, allowed = _SHAPES[target]
+    if scores.ndim != dimensions or len(scores) != samples:
         raise StageError(
-            f"output {name!r} of {onnx} must be scores of shape ({samples}, classes). "
-            f"Got {logits.shape}."
+            f"output {name!r} of {onnx} must be {allowed.format(samples=samples)}. "
+            f"Got {scores.shape}."
         )
-    if not np.isfinite(logits).all():
+    # Least and largest hand NaN on, and need no second array of this size.
+    if not np.isfinite([scores.min(initial=0), scores.max(initial=0)]).all():
         raise StageError(f"output {name!r} of {onnx} has scores that aren't finite numbers.")
-    return np.asarray(logits.argmax(axis=1), dtype=np.int64)

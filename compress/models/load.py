@@ -56,12 +56,16 @@ def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
             from compress.models.pretrained import load_pretrained
 
             return load_pretrained(spec, spec.transformers, task=task, seed=seed)
+        if spec.config is not None:
+            from compress.models.untrained import load_untrained
+
+            return load_untrained(spec.config, task=task, seed=seed)
         return _load_python(spec, seed=seed)
 
 
 def _load_python(spec: ModelSpec, *, seed: int) -> LoadedModel:
     if spec.python is None:
-        raise ModelError("'model' names neither 'transformers' nor 'python'.")
+        raise ModelError("'model' names none of 'transformers', 'config' and 'python'.")
     source = PythonSource(spec.python, dict(spec.arguments))
     module = source.build()
     if spec.weights is None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from compress.tasks.task import Task
 
-CLASSIFICATION = ("image-classification", "text-classification", "token-classification")
+CLASSES = ("class", "class-set", "token-class")
+"""Targets of which a config names the classes."""
 
 
 def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> LoadedModel:
@@ -64,10 +65,25 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     return LoadedModel(
         module,
         TransformersSource.of(module),
-        labels_of(config) if task.name in CLASSIFICATION else (),
+        labels_of(config) if task.target in CLASSES else (),
         location,
         (*notes, *warnings),
     )
+
+
+def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
+    """The config that a recipe names or holds, with its overrides; weights aren't read.
+
+    Raises
+    ------
+    ModelError : it can't be found or read, or has no such keys.
+    """
+    if spec.config is not None:
+        from compress.models.untrained import untrained_config
+
+        return untrained_config(spec.config)
+    location, options = _locate(spec, name)
+    return _config(location, spec.arguments, options)[0]
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:

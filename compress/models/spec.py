@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from compress.core.stage import Options
+from compress.errors import expected
 from compress.models.importing import entry_problem
 
+KINDS = ("transformers", "config", "python")
+"""Keys that say where a model comes from."""
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -20,13 +23,16 @@ WEIGHT_FILES = (
 
 
 class ModelSpec(Options):
-    """Where the model comes from: exactly one of `transformers` and `python`.
+    """Where the model comes from: exactly one of `transformers`, `config` and `python`.
 
     Code that comes with a hub model is never run.
     """
 
     transformers: str | None = None
     """A folder with config.json and weights, or a Hugging Face hub id."""
+    config: dict[str, Any] | None = None
+    """An untrained transformers model: keys of its config, of which `model_type` (such as llama)
+    names the architecture. What isn't named is as that config has it by default."""
     python: str | None = None
     """A function "package.module:function" that returns a torch module. The current directory is
     importable."""
@@ -41,12 +47,18 @@ class ModelSpec(Options):
 
     @model_validator(mode="after")
     def _one_kind(self) -> ModelSpec:
-        if (self.transformers is None) == (self.python is None):
-            raise ValueError("exactly one of 'transformers' and 'python' must be given.")
-        if self.transformers is not None and self.weights is not None:
+        given = [name for name in KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of {', '.join(KINDS)} must be given. "
+                f"Got {' and '.join(given) or 'none'}."
+            )
+        if self.python is None and self.weights is not None:
             raise ValueError("'weights' goes with 'python'; a transformers folder holds its own.")
-        if self.python is not None and self.revision is not None:
+        if self.transformers is None and self.revision is not None:
             raise ValueError("'revision' goes with a hub id in 'transformers'.")
+        if self.config is not None and self.arguments:
+            raise ValueError("'arguments' doesn't go with 'config'; put its keys there.")
         return self
 
     def check(self, task_name: str) -> list[tuple[str, str]]:
@@ -63,6 +75,11 @@ class ModelSpec(Options):
         if self.transformers is not None:
             problem = _folder_problem(self.transformers)
             return [("transformers", problem)] if problem else []
+        if self.config is not None:
+            kind = self.config.get("model_type")
+            named = isinstance(kind, str) and bool(kind)
+            allowed = "the name of a transformers architecture, such as llama"
+            return [] if named else [("config", expected("model_type", allowed, kind))]
         problems = []
         entry = entry_problem(self.python or "")
         if entry is not None:
@@ -70,7 +87,9 @@ class ModelSpec(Options):
         if self.weights is not None and not self.weights.is_file():
             problems.append(("weights", f"there is no file {str(self.weights)!r}."))
         if task_name == "text-generation":
-            problems.append(("python", "task 'text-generation' needs a 'transformers' model."))
+            problems.append(
+                ("python", "task 'text-generation' needs a 'transformers' or 'config' model.")
+            )
         return problems
 
 

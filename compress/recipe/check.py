@@ -14,7 +14,7 @@ from compress.models.spec import ModelSpec
 from compress.recipe.document import Document, Keys, Problem
 from compress.recipe.order import chain
 from compress.recipe.overrides import caused_by_override, is_override
-from compress.recipe.schema import Head, Recipe, Step
+from compress.recipe.schema import Gates, Head, Recipe, Step
 from compress.recipe.sentences import Fault, brief, faults, said_by_model
 from compress.tasks.task import TASKS, Task
 
@@ -90,23 +90,32 @@ class _Check:
         name = self.data.get("task")
         if not isinstance(name, str):
             return None
-        runnable = [task.name for task in TASKS.values() if task.metrics]
         found = TASKS.get(name)
         if found is None:
             self.report(("task",), unknown("task", name, TASKS))
-        elif not found.metrics:
-            sentence = f"the task {name!r} isn't run whole yet: it has no metric."
-            self.report(("task",), f"{sentence} Those that are: {', '.join(sorted(runnable))}.")
         return found
 
     def metric(self, task: Task | None) -> None:
-        """Whether the metric is one of the task's."""
-        measure = self.section("measure", MeasureSpec)
-        if not task or not task.metrics or not measure or measure.metric is None:
+        """Whether the metric is one of the task's, and goes with the data and the gates."""
+        measure = self.section("measure", MeasureSpec) if "measure" in self.data else MeasureSpec()
+        if task is None or measure is None:
             return
-        if measure.metric not in task.metrics:
+        keys, causes = ("measure", "metric"), (("task",), ("measure", "metric"))
+        if measure.metric is not None and measure.metric not in task.metrics:
             sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
-            self.report(("measure", "metric"), sentence, causes=(("task",), ("measure", "metric")))
+            self.report(keys, sentence, causes=causes)
+            return
+        data = self.section("data", DataSpec)
+        labelled = data is None or data.columns.label is not None
+        if not labelled and measure.metric not in (None, *task.metrics_without_labels):
+            allowed = f"one of {', '.join(task.metrics_without_labels)} for data without labels"
+            sentence = expected("measure.metric", allowed, measure.metric)
+            self.report(keys, sentence, causes=(*causes, ("data", "columns", "label")))
+            return
+        gates = self.section("gates", Gates)
+        metric = measure.metric or task.default_metric(labelled=labelled)
+        for key, problem in gates.misfits(metric) if gates else ():
+            self.report(("gates", key), problem, causes=(*causes, ("gates", key)))
 
     def inputs(self) -> None:
         """What the model and the data say of themselves."""
@@ -134,13 +143,13 @@ class _Check:
             return ()
         classes = [self.stage_class(index, item) for index, item in enumerate(items)]
         steps = [
-            self.step(index, item, found)
+            None if found is None else self.step(index, item, found)
             for index, (item, found) in enumerate(zip(items, classes, strict=True))
-            if found is not None
         ]
         self.names(items)
         self.order(items, classes)
         self.fit(items, classes, task)
+        self.inside(steps, task)
         return tuple(step for step in steps if step is not None)
 
     def stage_class(self, index: int, item: Any) -> type[Stage] | None:
@@ -202,6 +211,25 @@ class _Check:
                 )
             first.setdefault(name, index)
 
+    def inside(self, steps: list[Step | None], task: Task | None) -> None:
+        """What each stage sees to be wrong with itself, given model and data."""
+        model, data = self.section("model", ModelSpec), self.section("data", DataSpec)
+        if task is None or model is None or data is None:
+            return
+        for index, step in enumerate(steps):
+            if step is None or not self.can_work(step.stage, task):
+                continue
+            prefix = f"stages[{index}] ({step.use}): "
+            for key, problem in step.stage.check(task=task.name, model=model, data=data):
+                keys = tuple(key.split("."))
+                if problem.startswith(("must ", "needs ")):
+                    problem = f"{keys[-1]!r} {problem}"
+                self.fault(said_by_model(keys, problem), ("stages", index), prefix)
+
+    def can_work(self, stage: Stage | type[Stage], task: Task) -> bool:
+        """Whether a stage is one for the task."""
+        return stage.tasks is None or task.name in stage.tasks
+
     def order(self, items: list[Any], classes: list[type[Stage] | None]) -> None:
         """Each stage can take what the one before it makes; known up to the first unknown stage."""
         known: list[tuple[str, type[Stage]]] = []
@@ -221,10 +249,10 @@ class _Check:
     def fit(self, items: list[Any], classes: list[type[Stage] | None], task: Task | None) -> None:
         """Each stage can work for the task."""
         for index, (item, found) in enumerate(zip(items, classes, strict=True)):
-            if task is None or found is None or found.tasks is None or task.name in found.tasks:
+            if task is None or found is None or self.can_work(found, task):
                 continue
             use = item["use"]
-            does = ", ".join(sorted(found.tasks))
+            does = ", ".join(sorted(found.tasks or ()))
             self.report(
                 ("stages", index),
                 f"stages[{index}] ({use}): {use!r} can't work for the task {task.name!r}. "

@@ -24,9 +24,7 @@ def recipe_schema() -> dict[str, Any]:
         branch, inner = _stage(use, stage_class(use))
         definitions |= inner | {use: branch}
         branches.append({"$ref": f"#/$defs/{use}"})
-    head["properties"]["task"]["enum"] = sorted(
-        task.name for task in TASKS.values() if task.metrics
-    )
+    head["properties"]["task"]["enum"] = sorted(TASKS)
     head["properties"]["stages"] = {
         "description": "The stages, in the order of work.",
         "type": "array",

@@ -19,7 +19,8 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     """
     task = TASKS[recipe.task]
     measure = recipe.measure
-    metric = measure.metric or task.metrics[0]
+    labelled = recipe.data.columns.label is not None
+    metric = measure.metric or task.default_metric(labelled=labelled)
     batches = ", ".join(str(size) for size in measure.batch_sizes)
     threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
     head = {
@@ -39,6 +40,21 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
             "but no bundle is made."
         )
     return lines
+
+
+def foreseen(recipe: Recipe) -> dict[str, list[str]]:
+    """What is known of each stage's result before any work, by the stage's name."""
+    found: dict[str, list[str]] = {}
+    changed = False
+    for step in recipe.stages:
+        stage = step.stage
+        lines = stage.foresee(task=recipe.task, model=recipe.model, data=recipe.data)
+        if lines and changed:
+            lines = [*lines, "counted as if this stage were given the recipe's model as it is"]
+        if lines:
+            found[step.name] = lines
+        changed = changed or not stage.makes_reference
+    return found
 
 
 def _source(spec: Options, kinds: tuple[str, ...]) -> str:
@@ -78,6 +94,8 @@ def _gates(recipe: Recipe) -> str:
     said = []
     if gates.accuracy_drop is not None:
         said.append(f"accuracy drop <= {gates.accuracy_drop:g}")
+    if gates.perplexity_ratio is not None:
+        said.append(f"perplexity ratio <= {gates.perplexity_ratio:g}")
     if gates.size_ratio is not None:
         said.append(f"size ratio >= {gates.size_ratio:g}")
     if gates.speedup is not None:
@@ -99,8 +117,10 @@ def _stages(recipe: Recipe) -> list[str]:
         for index, (step, link) in enumerate(zip(recipe.stages, links, strict=True), start=1)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return [
-        "  "
-        + "  ".join([f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False) if w] + [row[4]])
-        for row in rows
-    ]
+    known = foreseen(recipe)
+    lines = []
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False) if width]
+        lines.append("  " + "  ".join([*cells, row[4]]))
+        lines += [f"     {line}" for line in known.get(row[1], [])]
+    return lines

@@ -15,6 +15,7 @@ from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
+from compress.tasks.task import LOWER_IS_BETTER
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names that become folders."""
@@ -24,11 +25,23 @@ class Gates(Options):
     """What the final model must keep to; a run that doesn't ends with exit code 1."""
 
     accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
-    """The most that quality may fall below the reference's, as an absolute difference."""
+    """The most that quality may fall below the reference's, as an absolute difference; for every
+    metric but perplexity."""
+    perplexity_ratio: float | None = Field(default=None, gt=0)
+    """The most that final perplexity / original perplexity may be."""
     size_ratio: float | None = Field(default=None, gt=0)
     """The least that original bytes / final bytes must be."""
     speedup: float | None = Field(default=None, gt=0)
     """The least that original latency / final latency must be, at the first batch size measured."""
+
+    def misfits(self, metric: str) -> list[tuple[str, str]]:
+        """Gates that can't judge a metric: (key, what is wrong with it)."""
+        falls = metric in LOWER_IS_BETTER
+        given = {"accuracy_drop": self.accuracy_drop, "perplexity_ratio": self.perplexity_ratio}
+        wrong, right = ("accuracy_drop", "perplexity_ratio")[:: 1 if falls else -1]
+        if given[wrong] is None:
+            return []
+        return [(wrong, f"{wrong!r} can't judge the metric {metric!r}. {right!r} can.")]
 
 
 class Head(Options):

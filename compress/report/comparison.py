@@ -105,7 +105,7 @@ def _cell(report: Report, name: str) -> Text | None:
     row = next((row for row in report.stages if row.name == name), None)
     if row is None:
         return None
-    text = Text(f"{row.quality.value:.4f}  {words.size(row.size_bytes)}")
+    text = Text(f"{words.value(row.quality)}  {words.size(row.size_bytes)}")
     for batch, latency in row.latency_ms.items():
         found = row.speedup.get(batch) if words.is_compared(report, row) else None
         ratio = words.times(found.vs_original) if found else ""

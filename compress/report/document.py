@@ -28,13 +28,15 @@ class Quality(_Part):
     """How good a model's answers are on the test split."""
 
     metric: str
-    """Such as accuracy, in [0, 1]."""
+    """Such as accuracy, in [0, 1], or perplexity, from 1 up."""
     value: float
     """The metric's value."""
     ci95: tuple[float, float]
     """95 % confidence interval over samples."""
     samples: int
     """Samples that it was measured on."""
+    higher_is_better: bool = True
+    """False of perplexity."""
 
 
 class Latency(_Part):
@@ -65,7 +67,7 @@ class Delta(_Part):
     size: float
     """Relative: -0.75 is a quarter of the bytes."""
     quality: float
-    """Absolute: -0.01 is one point of accuracy lost."""
+    """Absolute: -0.01 is one point of accuracy lost; of perplexity, more is worse."""
 
 
 class Row(_Part):

@@ -21,6 +21,8 @@ def markdown(report: Report) -> str:
             f"Differences and speedups are against `{reference}`. Latencies are medians; "
             "ranges are 95 % confidence intervals."
         )
+        if direction := words.direction(report):
+            parts[-1] += f" {direction}"
     if report.gates:
         parts += ["## Gates", _gates(report)]
     if notes := words.notes(report):
@@ -46,7 +48,7 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
         words.count(row.macs),
         words.size(row.size_bytes),
         words.quality(row.quality),
-        words.difference(compared.quality if compared else None),
+        words.difference(compared.quality if compared else None, row.quality),
     ]
     for batch in batches:
         cells.append(words.milliseconds(row.latency_ms.get(batch)))

@@ -35,6 +35,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_ledger(report, batches[:_BESIDE]))
     for start in range(_BESIDE, len(batches), _ALONE):
         console.print(_latencies(report, batches[start : start + _ALONE]))
+    if direction := words.direction(report):
+        console.print(f"{direction}\n", highlight=False, markup=False)
     for gate in report.gates:
         name, value, limit = words.gate(gate)
         line = Text("  ")
@@ -87,7 +89,8 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
             words.count(row.macs),
             _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
             _two(
-                words.quality(row.quality), words.difference(compared.quality) if compared else ""
+                words.quality(row.quality),
+                words.difference(compared.quality, row.quality) if compared else "",
             ),
             *_latency_cells(report, row, batches),
             words.duration(row.seconds),

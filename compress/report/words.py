@@ -57,14 +57,27 @@ def _ratio(value: float) -> str:
 
 
 def quality(found: Quality) -> str:
-    """With half the width of its interval, such as "0.8615 ±0.0107"."""
+    """With half the width of its interval, such as "0.8615 ±0.0107" or "23.45 ±0.31"."""
     low, high = found.ci95
-    return f"{found.value:.4f} ±{(high - low) / 2:.4f}"
+    digits = _digits(found)
+    return f"{found.value:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 
 
-def difference(value: float | None) -> str:
-    """An absolute difference with its sign, such as "-0.0035"."""
-    return NONE if value is None else f"{value:+.4f}"
+def value(found: Quality) -> str:
+    """The metric alone, such as "0.8615"."""
+    return f"{found.value:.{_digits(found)}f}"
+
+
+def difference(change: float | None, found: Quality) -> str:
+    """An absolute difference of a metric with its sign, such as "-0.0035"."""
+    return NONE if change is None else f"{change:+.{_digits(found)}f}"
+
+
+def _digits(found: Quality) -> int:
+    """Decimals that say something: four of a share, fewer of a number over 1."""
+    if found.higher_is_better:
+        return 4
+    return 0 if found.value >= 999.5 else 1 if found.value >= 99.95 else 2
 
 
 def percent(value: float | None) -> str:
@@ -96,15 +109,24 @@ def is_compared(report: Report, row: Row) -> bool:
 
 def gate(result: GateResult) -> tuple[str, str, str]:
     """Its name, its value and its limit, in words."""
-    if result.name == "accuracy_drop":
-        return "accuracy drop", f"{result.value:.4f}", f"at most {result.limit:g}"
     name = result.name.replace("_", " ")
+    if result.name == "accuracy_drop":
+        return name, f"{result.value:.4f}", f"at most {result.limit:g}"
+    if result.name == "perplexity_ratio":
+        return name, f"{result.value:.3f}x", f"at most {result.limit:g}x"
     return name, times(result.value), f"at least {result.limit:g}x"
 
 
 def metric(report: Report) -> str:
     """The name of the quality metric."""
     return report.stages[0].quality.metric if report.stages else "quality"
+
+
+def direction(report: Report) -> str:
+    """A sentence on a metric of which less is better; empty of all others."""
+    if not report.stages or report.stages[0].quality.higher_is_better:
+        return ""
+    return f"Less {metric(report)} is better."
 
 
 STATUS = {

@@ -13,15 +13,18 @@ from compress.core.registry import stage_name
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
+from compress.models.digests import weights_digest
 from compress.report.document import GateResult, Report, Row, Status, write_report
 from compress.report.markdown import markdown
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
-from compress.runner.keys import digest, first_key, next_key, weights_digest
+from compress.runner.keys import digest, first_key, next_key
 from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.publish import publish
 from compress.runner.store import load_artifact, save_artifact
+from compress.runner.together import Finished, Leader, Order
 from compress.runner.workdir import Slot, Workdir
+from compress.training.processes import Processes
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -39,6 +42,7 @@ class Settings:
     device: str
     threads: int
     progress: Progress
+    leader: Leader = field(default_factory=lambda: Leader(Processes()))
 
 
 @dataclass
@@ -53,6 +57,7 @@ class _State:
     original: Rival | None = None
     previous: Rival | None = None
     rows: list[Row] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
 
 
 class Execution:
@@ -63,7 +68,7 @@ class Execution:
     recipe : checked.
     inputs : the loaded model and data.
     workdir : open.
-    settings : device, threads and where progress is shown.
+    settings : device, threads, where progress is shown, and who helps.
     """
 
     def __init__(
@@ -74,19 +79,20 @@ class Execution:
         self.workdir = workdir
         self.settings = settings
         original = inputs.original
-        key = first_key(
-            {
-                "source": original.source.to_dict() if original.source else None,
-                "weights": weights_digest(original.require_module()),
-                "labels": list(original.labels),
-                "preprocessor": original.require_preprocessor().fingerprint,
-                "data": inputs.data.fingerprint,
-                "task": recipe.task,
-                "seed": recipe.seed,
-                "device": settings.device,
-                "threads": settings.threads,
-            }
-        )
+        decisive: dict[str, Any] = {
+            "source": original.source.to_dict() if original.source else None,
+            "weights": weights_digest(original.require_module()),
+            "labels": list(original.labels),
+            "preprocessor": original.require_preprocessor().fingerprint,
+            "data": inputs.data.fingerprint,
+            "task": recipe.task,
+            "seed": recipe.seed,
+            "device": settings.device,
+            "threads": settings.threads,
+        }
+        if settings.leader.processes.count > 1:
+            decisive["processes"] = settings.leader.processes.count
+        key = first_key(decisive)
         self._state = _State(artifact=original, key=key, reference=original, reference_key=key)
 
     def go(self) -> Report:
@@ -122,6 +128,7 @@ class Execution:
         else:
             say(f"{slot.folder}: finished earlier, taken from disk")
         folder = self.workdir.folder(slot)
+        state.finished.append((record, folder.resolve()))
         artifact = load_artifact(
             record, folder, previous=state.artifact, task=self.inputs.task, spec=self.recipe.data
         )
@@ -153,7 +160,7 @@ class Execution:
         seed_everything(self.recipe.seed)
         start = time.perf_counter()
         with PeakMemory() as memory:
-            made = given if stage is None else stage.apply(given, context)
+            made = given if stage is None else self._apply(stage, given, context)
         seconds = time.perf_counter() - start
         if stage is not None and made.format != stage.accepts[given.format]:
             raise StageError(
@@ -169,6 +176,20 @@ class Execution:
         }
         self.workdir.commit(slot, record)
         return record
+
+    def _apply(self, stage: Stage, given: Artifact, context: Context) -> Artifact:
+        """Alone, or together with the other processes where the stage trains."""
+        leader, state = self.settings.leader, self._state
+        if not stage.trains or leader.processes.count == 1:
+            return stage.apply(given, context)
+        order = Order(
+            stage=len(state.finished) - 1,
+            finished=tuple(state.finished),
+            reference=state.reference_index,
+            shared=None if context.shared is None else context.shared.resolve(),
+        )
+        with leader.together(order):
+            return stage.apply(given, context)
 
     def _row(self, slot: Slot, subject: Subject, previous_key: str) -> Row:
         state = self._state
@@ -199,6 +220,7 @@ class Execution:
             task=self.inputs.task,
             data=self.inputs.data,
             directory=directory,
+            shared=self.workdir.stages / "shared",
             seed=self.recipe.seed,
             device=self.settings.device,
             threads=self.settings.threads,

@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 def judge(gates: Gates, *, reference: Row, final: Row) -> list[GateResult]:
     """Hold the last row against the reference, for every gate that the recipe sets.
 
-    `accuracy_drop` is the most that quality may fall (absolute), `size_ratio` the least that the
-    reference's bytes over the final ones must be, `speedup` the least at the first batch size.
+    `accuracy_drop` is the most that quality may fall (absolute), `perplexity_ratio` the most that
+    the final perplexity over the reference's may be, `size_ratio` the least that the reference's
+    bytes over the final ones must be, `speedup` the least at the first batch size.
     """
     found = []
     if gates.accuracy_drop is not None:
         value = reference.quality.value - final.quality.value
         found.append(
             _result("accuracy_drop", gates.accuracy_drop, value, value <= gates.accuracy_drop)
+        )
+    if gates.perplexity_ratio is not None:
+        value = final.quality.value / reference.quality.value
+        found.append(
+            _result(
+                "perplexity_ratio", gates.perplexity_ratio, value, value <= gates.perplexity_ratio
+            )
         )
     if gates.size_ratio is not None:
         value = reference.size_bytes / final.size_bytes

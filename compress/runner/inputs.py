@@ -14,7 +14,7 @@ from compress.core.batch import model_inputs
 from compress.errors import InputError, ModelError, expected
 
 if TYPE_CHECKING:
-    from compress.core.context import Split
+    from compress.core.context import Batch, Split
     from compress.data.dataset import Dataset
     from compress.recipe.schema import Recipe
     from compress.tasks.task import Task
@@ -86,22 +86,28 @@ def load_inputs(recipe: Recipe) -> Inputs:
     """
     from compress.data.dataset import load_data
     from compress.data.preprocess import load_preprocessor
+    from compress.measurement.metrics import metric_named
     from compress.models.load import load_model
     from compress.tasks.task import task as find_task
 
     task = find_task(recipe.task)
     seed_everything(recipe.seed)
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)
-    preprocessor = load_preprocessor(loaded.folder, task=task, spec=recipe.data)
     data = load_data(recipe.data, task=task, labels=loaded.labels, seed=recipe.seed)
+    preprocessor = load_preprocessor(
+        loaded.folder, task=task, spec=recipe.data, texts=data.texts("train")
+    )
+    data = data.bound(preprocessor)
     original = Artifact(
         format=Format.TORCH,
         module=loaded.module.eval(),
         source=loaded.source,
         preprocessor=preprocessor,
         labels=loaded.labels or data.labels,
-        notes=(*loaded.notes, *data.notes),
+        notes=(*loaded.notes, *getattr(preprocessor, "notes", ()), *data.notes),
     )
+    metric = recipe.measure.metric or task.default_metric(labelled=data.labelled)
+    metric_named(metric, target=task.target, labels=original.labels)
     _check_fit(original, data, task)
     return Inputs(original=original, data=data, task=task)
 
@@ -112,6 +118,7 @@ def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
 
     splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
     module = original.require_module()
+    _require_vocabulary(original)
     for split in splits:
         loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
         batch = next(iter(loader))
@@ -119,13 +126,38 @@ def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
         try:
             with torch.no_grad():
                 logits = task.logits(module, inputs)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
             raise ModelError(
                 f"the model can't take the data's inputs ({shapes}): {error}"
             ) from error
-        if logits.ndim != 2 or logits.shape[1] != len(original.labels):
-            raise ModelError(
-                f"the model gives scores of shape {tuple(logits.shape)} for 2 samples, "
-                f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
-            )
+        _require_outputs(tuple(logits.shape), batch, original=original, task=task)
+
+
+def _require_vocabulary(original: Artifact) -> None:
+    """The model knows as many tokens as its tokenizer."""
+    tokenizer = getattr(original.require_preprocessor(), "tokenizer", None)
+    embeddings = getattr(original.require_module(), "get_input_embeddings", None)
+    known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
+    if tokenizer is not None and known is not None and len(tokenizer) > known:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model knows only {known}."
+        )
+
+
+def _require_outputs(
+    shape: tuple[int, ...], batch: Batch, *, original: Artifact, task: Task
+) -> None:
+    first = next(iter(model_inputs(batch).values()))
+    leading = tuple(first.shape[: 1 if task.target in ("class", "class-set") else 2])
+    if shape[:-1] != leading:
+        raise ModelError(
+            f"the model gives answers of shape {shape} for {len(first)} samples. For "
+            f"{task.name} it must be {leading} and one more axis."
+        )
+    counted = task.target in ("class", "class-set", "token-class") and original.labels
+    if counted and shape[-1] != len(original.labels):
+        raise ModelError(
+            f"the model gives scores of shape {shape} for {len(first)} samples, "
+            f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
+        )

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from compress.core.registry import stage_name
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from compress.core.stage import Stage
 
 _LIBRARIES = (
@@ -31,18 +29,6 @@ def digest(value: Mapping[str, Any]) -> str:
     """SHA-256 of plain JSON, in hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of a module's parameters and buffers, by name, in hex."""
-    import torch
-
-    sha = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        sha.update(flat.view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()
 
 
 def first_key(decisive: Mapping[str, Any]) -> str:

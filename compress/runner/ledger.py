@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.batch import model_inputs
+from compress.exporting.checked import answer_batch_size
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs import count_macs
+from compress.measurement.metrics import metric_named
 from compress.measurement.params import count_params
-from compress.measurement.quality import measure_quality
+from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Latency, Quality, Row, Speedup
+from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.context import Context
+    from compress.core.context import Context, Loader
+    from compress.measurement.metrics import Metric
     from compress.measurement.spec import MeasureSpec
 
 _QUALITY_BATCH = 32
@@ -63,9 +67,10 @@ def measure_row(
     previous : the model that the stage was given; None for the first row.
     """
     inputs, notes = latency_inputs(subject.artifact, context, spec)
+    metric = _metric(context, spec, subject.artifact)
     single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
     macs = count_macs(subject.onnx, single)
-    quality = _quality(subject, context, spec)
+    quality = _quality(subject, metric, context=context, spec=spec, original=original)
     latency, speedup, latency_notes = _timed(
         subject, inputs, context=context, spec=spec, original=original, previous=previous
     )
@@ -81,26 +86,74 @@ def measure_row(
         speedup=speedup,
         seconds=subject.seconds,
         peak_memory_bytes=subject.peak_memory_bytes,
-        notes=[*subject.artifact.notes, *notes, *macs.notes, *latency_notes],
+        notes=[
+            *subject.artifact.notes,
+            *notes,
+            *_quality_notes(metric, context, spec),
+            *macs.notes,
+            *latency_notes,
+        ],
     )
     return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
 
 
-def _quality(subject: Subject, context: Context, spec: MeasureSpec) -> Quality:
-    loader = context.data.loader(
-        "test",
-        subject.artifact.require_preprocessor(),
-        batch_size=_QUALITY_BATCH,
-        limit=spec.samples,
+def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
+    name = spec.metric or find_task(context.task.name).default_metric(
+        labelled=context.data.labelled
     )
+    return metric_named(name, target=context.task.target, labels=artifact.labels)
+
+
+def _quality(
+    subject: Subject,
+    metric: Metric,
+    *,
+    context: Context,
+    spec: MeasureSpec,
+    original: Rival | None,
+) -> Quality:
     found = measure_quality(
         subject.onnx,
-        loader=loader,
-        metric=spec.metric or context.task.metrics[0],
+        loader=_quality_loader(subject.artifact, metric, context=context, spec=spec),
+        metric=metric.name,
+        target=context.task.target,
+        labels=subject.artifact.labels,
+        reference=None
+        if original is None
+        else Reference(
+            original.onnx,
+            _quality_loader(context.reference, metric, context=context, spec=spec),
+        ),
         threads=context.threads,
         progress=context.progress,
     )
-    return Quality(metric=found.metric, value=found.value, ci95=found.ci95, samples=found.samples)
+    return Quality(
+        metric=found.metric,
+        value=found.value,
+        ci95=found.ci95,
+        samples=found.samples,
+        higher_is_better=found.higher_is_better,
+    )
+
+
+def _quality_loader(
+    artifact: Artifact, metric: Metric, *, context: Context, spec: MeasureSpec
+) -> Loader:
+    limits = [limit for limit in (spec.samples, metric.most_samples) if limit is not None]
+    preprocessor = artifact.require_preprocessor()
+    return context.data.loader(
+        "test",
+        preprocessor,
+        batch_size=answer_batch_size(preprocessor, task=context.task, most=_QUALITY_BATCH),
+        limit=min(limits, default=None),
+    )
+
+
+def _quality_notes(metric: Metric, context: Context, spec: MeasureSpec) -> list[str]:
+    most, size = metric.most_samples, context.data.size("test")
+    if most is None or min(size, spec.samples or size) <= most:
+        return []
+    return [f"{metric.name}: of the first {most:,} of {size:,} test samples, all pairs of them"]
 
 
 def _delta(row: Row, reference: Row) -> Delta:

@@ -51,28 +51,51 @@ def run(
     ------
     RecipeError, InputError : before anything is written.
     StageError : a stage failed; the rows before it stand in report.json.
+
+    Notes
+    -----
+    Where several processes were launched together (`accelerate launch`, `torchrun`) all of them
+    must call it. The first one runs the recipe, the others help it with training; all return the
+    same report.
     """
     from compress.recipe.load import load_recipe
+    from compress.recipe.plan import foreseen
     from compress.runner.execution import Execution, Settings
     from compress.runner.inputs import available_cpus, load_inputs, resolve_device, torch_threads
+    from compress.runner.together import Follower, Leader
     from compress.runner.workdir import Workdir
+    from compress.training.processes import join, leave, on_this_machine
 
     if isinstance(recipe, str | os.PathLike):
         recipe = load_recipe(Path(recipe), overrides=overrides)
     elif overrides:
         raise TypeError("'overrides' go with the path of a recipe; change a Recipe value itself.")
+    device = resolve_device(device)
+    threads = threads or max(1, available_cpus() // on_this_machine())
+    processes = join(device)
+    leader = Leader(processes)
     settings = Settings(
-        device=resolve_device(device),
-        threads=threads or available_cpus(),
-        progress=progress or Silent(),
+        device=device, threads=threads, progress=progress or Silent(), leader=leader
     )
-    with torch_threads(settings.threads):
-        inputs = load_inputs(recipe)
-        workdir = Workdir(output or Path("exports") / recipe.name)
-        with workdir.open():
-            if fresh:
-                workdir.forget()
-            return Execution(recipe, inputs, workdir, settings).go()
+    with torch_threads(threads):
+        if not processes.first:
+            report = Follower(recipe, settings).follow()
+            leave()
+            return report
+        with leader.leading():
+            inputs = load_inputs(recipe)
+            for name, lines in foreseen(recipe).items():
+                for line in lines:
+                    settings.progress.say(f"{name}: {line}")
+            workdir = Workdir(output or Path("exports") / recipe.name)
+            with workdir.open():
+                if fresh:
+                    workdir.forget()
+                leader.begin()
+                report = Execution(recipe, inputs, workdir, settings).go()
+        leader.end(report)
+    leave()
+    return report
 
 
 class Pipeline:

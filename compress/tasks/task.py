@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 Modality = Literal["image", "text"]
 
+WITHOUT_LABELS = frozenset({"agreement", "spearman", "recall_at_1", "recall_at_10"})
+"""Metrics that hold a model against the reference, whatever the data's labels."""
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Metrics of which less is better."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -28,8 +33,7 @@ class Task:
     auto_class : the class of `transformers` that loads such models.
     target : what a sample's label is.
     output_names : of the ONNX outputs; the first one is what `logits` returns.
-    metrics : names of the metrics that fit, the default first; empty where the task isn't run
-        whole yet (its models load, nothing measures them).
+    metrics : names of the metrics that fit, the default first.
     """
 
     name: str
@@ -40,18 +44,43 @@ class Task:
     metrics: tuple[str, ...] = ()
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
-        """Run a module; returns its raw scores, (N, C) for classification.
+        """Run a module; returns its first output.
 
-        A `transformers` model gets the inputs by name, any other module in their order. `labels`
-        among the inputs are left out.
+        A `transformers` model gets the inputs by name, any other module in their order. What
+        isn't a model input (such as `labels`) is left out. Models that generate text keep no cache.
+
+        Returns
+        -------
+        Raw scores (N, C), for tokens (N, S, C); of `feature-extraction` the last hidden state
+        (N, S, H).
 
         Raises
         ------
         InputError : the module's answer has no such output.
         """
-        given = model_inputs(inputs)
-        answer = module(**given) if _by_name(module) else module(*given.values())
-        return self._scores(answer)
+        given: dict[str, Any] = model_inputs(inputs)
+        if not _by_name(module):
+            return self._scores(module(*given.values()))
+        if self.target == "next-token":
+            given["use_cache"] = False
+        return self._scores(module(**given))
+
+    def default_metric(self, *, labelled: bool = True) -> str:
+        """The metric that is taken where the recipe names none.
+
+        Parameters
+        ----------
+        labelled : whether the data has labels (`columns.label` isn't null).
+        """
+        fitting = self.metrics if labelled else self.metrics_without_labels
+        return fitting[0]
+
+    @property
+    def metrics_without_labels(self) -> tuple[str, ...]:
+        """Metrics that data without labels can be measured with."""
+        if self.target == "next-token":  # the text itself says what comes next
+            return self.metrics
+        return tuple(name for name in self.metrics if name in WITHOUT_LABELS)
 
     def _scores(self, answer: Any) -> Tensor:
         from torch import Tensor
@@ -72,7 +101,8 @@ def _by_name(module: nn.Module) -> bool:
     return transformers is not None and isinstance(module, transformers.PreTrainedModel)
 
 
-_CLASSIFICATION = ("accuracy", "f1_macro")
+_CLASS = ("accuracy", "f1_macro", "agreement")
+_CLASS_SET = ("f1_micro", "f1_macro", "agreement")
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -81,16 +111,34 @@ TASKS: dict[str, Task] = {
             "image-classification",
             "image",
             "AutoModelForImageClassification",
-            metrics=_CLASSIFICATION,
+            metrics=_CLASS,
         ),
         Task(
             "text-classification",
             "text",
             "AutoModelForSequenceClassification",
-            metrics=_CLASSIFICATION,
+            metrics=_CLASS,
         ),
         Task(
-            "token-classification", "text", "AutoModelForTokenClassification", target="token-class"
+            "multi-label-image-classification",
+            "image",
+            "AutoModelForImageClassification",
+            target="class-set",
+            metrics=_CLASS_SET,
+        ),
+        Task(
+            "multi-label-text-classification",
+            "text",
+            "AutoModelForSequenceClassification",
+            target="class-set",
+            metrics=_CLASS_SET,
+        ),
+        Task(
+            "token-classification",
+            "text",
+            "AutoModelForTokenClassification",
+            target="token-class",
+            metrics=("accuracy", "f1_macro", "f1_entities", "agreement"),
         ),
         Task(
             "feature-extraction",
@@ -98,8 +146,15 @@ TASKS: dict[str, Task] = {
             "AutoModel",
             target="none",
             output_names=("last_hidden_state",),
+            metrics=("spearman", "recall_at_1", "recall_at_10"),
         ),
-        Task("text-generation", "text", "AutoModelForCausalLM", target="next-token"),
+        Task(
+            "text-generation",
+            "text",
+            "AutoModelForCausalLM",
+            target="next-token",
+            metrics=("perplexity", "accuracy"),
+        ),
     )
 }
 """Every task by its name."""

@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    GradientAccumulationPlugin,
+)
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.training.augmentation import IMAGES
+from compress.training.image_changes import IMAGES
+from compress.training.options import Precision
+from compress.training.processes import Processes
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _STATES = (AcceleratorState, GradientState, PartialState)
+_KINDS = (
+    DistributedType.NO,
+    DistributedType.MULTI_CPU,
+    DistributedType.MULTI_GPU,
+    DistributedType.FSDP,
+)
 
 
 @contextmanager
-def acceleration(*, precision: Precision, device: str) -> Iterator[Accelerator]:
+def acceleration(
+    *,
+    precision: Precision,
+    device: str,
+    directory: Path | None = None,
+    trackers: tuple[str, ...] = (),
+) -> Iterator[Accelerator]:
     """An accelerator whose process-wide state ends with the context.
 
     `accelerate` keeps one state for the whole process and refuses a second precision. What was
     there before (a notebook's own accelerator) is put aside and comes back.
 
+    Parameters
+    ----------
+    directory : of the trackers' files.
+
     Raises
     ------
-    StageError : the device is missing, or can't compute in this precision.
+    StageError : the device is missing, or can't compute in this precision; or the launcher asks
+        for something else than DDP and FSDP2.
     """
     _check_device(precision=precision, device=device)
+    _check_sharding()
     before = [dict(state._shared_state) for state in _STATES]
     _clear_states()
     try:
@@ -40,12 +65,13 @@ def acceleration(*, precision: Precision, device: str) -> Iterator[Accelerator]:
             cpu=device == "cpu",
             mixed_precision=_MIXED[precision],
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            # Parameters that no loss reaches (a pooler, say) are nobody's mistake.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            log_with=list(trackers) or None,
+            project_dir=str(directory) if directory else None,
         )
-        if accelerator.num_processes > 1:
-            raise StageError(
-                f"training runs in one process. Got {accelerator.num_processes}; "
-                "start it without a launcher."
-            )
+        _shard_on_cpu_too(accelerator)
+        _check_kind(accelerator)
         yield accelerator
     finally:
         _clear_states()
@@ -56,6 +82,46 @@ def acceleration(*, precision: Precision, device: str) -> Iterator[Accelerator]:
 def _clear_states() -> None:
     for state in _STATES:
         state._shared_state.clear()
+
+
+def _sharding_wanted() -> bool:
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
+def _check_sharding() -> None:
+    version = os.environ.get("FSDP_VERSION", "1")
+    if _sharding_wanted() and version != "2":
+        raise StageError(
+            f"FSDP needs 'fsdp_version: 2' in accelerate's configuration. Got {version}."
+        )
+
+
+def _shard_on_cpu_too(accelerator: Accelerator) -> None:
+    """accelerate reads an FSDP configuration on a CPU, and then silently uses DDP; torch's
+    `fully_shard` works there, so that a configuration can be tried without GPUs."""
+    if _sharding_wanted() and accelerator.distributed_type == DistributedType.MULTI_CPU:
+        plugin = FullyShardedDataParallelPlugin()
+        if accelerator.mixed_precision != "no":
+            plugin.set_mixed_precision(accelerator.mixed_precision)
+        PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = plugin
+
+
+def _check_kind(accelerator: Accelerator) -> None:
+    kind = accelerator.distributed_type
+    if kind not in _KINDS:
+        raise StageError(f"processes train together by DDP or FSDP. Got {kind.value}.")
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds only a part of every weight (FSDP)."""
+    return bool(accelerator.distributed_type == DistributedType.FSDP)
+
+
+def processes_of(accelerator: Accelerator) -> Processes:
+    """Those that train together under it."""
+    return Processes(index=accelerator.process_index, count=accelerator.num_processes)
 
 
 def _check_device(*, precision: Precision, device: str) -> None:

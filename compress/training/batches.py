@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compress.core.artifact import Preprocessor
-from compress.core.batch import LABELS, model_inputs
+from compress.core.batch import model_inputs
 from compress.core.context import Batch, Data
 from compress.errors import StageError
 
@@ -18,7 +17,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 def sample_count(batch: Batch) -> int:
     """Samples in a batch, N."""
-    return len(batch[LABELS])
+    return len(next(iter(batch.values())))
 
 
 def smallest_batch(module: nn.Module) -> int:
@@ -31,17 +30,6 @@ def grouped(batches: Iterable[Batch], *, size: int) -> Iterator[list[Batch]]:
     remaining = iter(batches)
     while group := list(islice(remaining, size)):
         yield group
-
-
-def as_parts(loss: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A loss by parts, whose sum it is."""
-    return {"loss": loss} if isinstance(loss, Tensor) else loss
-
-
-def total_of(parts: Mapping[str, Tensor]) -> Tensor:
-    """The sum of a loss's parts, in fp32."""
-    values = [part.float() for part in parts.values()]
-    return values[0] if len(values) == 1 else torch.stack(values).sum()
 
 
 def first_inputs(data: Data, preprocessor: Preprocessor | None, *, samples: int = 2) -> Batch:

@@ -1,4 +1,6 @@
-"""Running averages of a loss, read from the device seldom."""
+"""Running averages of a loss's parts, read from the device seldom."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
@@ -7,51 +9,74 @@ import torch
 from torch import Tensor
 
 from compress.errors import StageError
+from compress.training.learner import Counts, count_for
+from compress.training.processes import Processes
+
+_Sums = dict[str, tuple[float, int]]
 
 
 class LossesSeen:
     """Collects an epoch's losses as tensors, so that a step needn't wait for a GPU.
 
-    `settle` brings them over: it finds what isn't finite, and the very step where that was.
+    `settle` brings them over, from all processes: it finds what isn't finite, and the very step
+    where that was.
     """
 
-    def __init__(self) -> None:
-        self._pending: list[tuple[int, int, Tensor]] = []
-        self._names: tuple[str, ...] = ()
-        self._sums: dict[str, float] = {}
-        self._samples = 0
+    def __init__(self, processes: Processes | None = None) -> None:
+        self._processes = processes or Processes()
+        self._pending: list[tuple[int, Counts, Mapping[str, Tensor]]] = []
+        self._sums: _Sums = {}
 
-    def add(self, parts: Mapping[str, Tensor], *, samples: int, step: int) -> None:
-        """Note one batch's losses, each averaged over its samples."""
-        self._names = tuple(parts)
-        values = torch.stack([part.detach().float() for part in parts.values()])
-        self._pending.append((step, samples, values))
+    def add(self, parts: Mapping[str, Tensor], *, counts: Counts, step: int) -> None:
+        """Note one batch's losses, each averaged over what it counts."""
+        found = {name: part.detach().float() for name, part in parts.items()}
+        self._pending.append((step, counts, found))
 
-    def settle(self) -> float:
-        """The loss averaged over the batches since the last call.
+    def settle(self) -> dict[str, float]:
+        """Each part averaged over what it counted since the last call; all processes must call it.
 
         Raises
         ------
         StageError : a loss is NaN or infinite; names the step.
         """
+        recent: _Sums = {}
+        for own, failure in self._processes.gather(self._read()):
+            if failure is not None:
+                raise StageError(failure)
+            _merge(recent, own)
+        _merge(self._sums, recent)
+        return _averages(recent)
+
+    def _read(self) -> tuple[_Sums, str | None]:
+        """Sums and counts of what is pending here, or what is wrong with it."""
         if not self._pending:
-            return math.nan
-        rows = torch.stack([values for _, _, values in self._pending]).tolist()
-        total, count = 0.0, 0
-        for (step, samples, _), row in zip(self._pending, rows, strict=True):
-            for name, value in zip(self._names, row, strict=True):
+            return {}, None
+        flat = [value for _, _, parts in self._pending for value in parts.values()]
+        values = iter(torch.stack(flat).tolist())
+        sums: _Sums = {}
+        for step, counts, parts in self._pending:
+            for name, value in zip(parts, values, strict=False):
                 if not math.isfinite(value):
-                    raise StageError(
+                    return {}, (
                         f"the loss ({name}) became {value} at optimizer step {step}. "
                         "Lower 'learning_rate', set 'max_grad_norm', or use precision fp32."
                     )
-                self._sums[name] = self._sums.get(name, 0.0) + value * samples
-                total += value * samples
-            count += samples
-        self._samples += count
+                count = count_for(name, counts)
+                _merge(sums, {name: (value * count, count)})
         self._pending.clear()
-        return total / count
+        return sums, None
 
     def averages(self) -> dict[str, float]:
-        """Each part averaged over the samples settled so far."""
-        return {name: value / self._samples for name, value in self._sums.items()}
+        """Each part averaged over all that was settled so far."""
+        return _averages(self._sums)
+
+
+def _merge(into: _Sums, more: _Sums) -> None:
+    for name, (value, count) in more.items():
+        held = into.get(name, (0.0, 0))
+        into[name] = (held[0] + value, held[1] + count)
+
+
+def _averages(sums: _Sums) -> dict[str, float]:
+    # A part that counted nothing had the value 0.
+    return {name: value / count if count else 0.0 for name, (value, count) in sums.items()}

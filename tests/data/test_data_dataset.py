@@ -52,8 +52,6 @@ def test_digits():
     assert len(data.notes) == 4
     with pytest.raises(DataError, match="'sklearn' holds images"):
         load(TEXTS, sklearn="digits")
-    with pytest.raises(DataError, match="can't be read yet, only for image-classification"):
-        load(task("text-generation"), sklearn="digits")
 
 
 def test_idx(tmp_path, write_idx):

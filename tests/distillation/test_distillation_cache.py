@@ -324,3 +324,19 @@ def test_bytes_are_those_on_disk(tmp_path):
     total = sum(path.stat().st_size for path in folder.iterdir())
     assert f"{total:,} bytes on disk" in cached.notes[0]
     assert (folder / "0.rows").stat().st_size == 23 * CLASSES * np.dtype("float32").itemsize
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_asks_and_both_read(tmp_path):
+    script = Path(__file__).with_name("two_process_fill.py")
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--standalone",
+    ]
+    subprocess.run([*launch, script, tmp_path], check=True, timeout=200)
+    said = sorted((tmp_path / f"said-{index}").read_text() for index in (0, 1))
+    assert said == ["0  computed", "7  computed"]

@@ -89,6 +89,7 @@ def test_what_goes_together(target, losses, teacher, training):
             "teacher.cache.top_k",
             "every logit",
         ),
+        ("class-set", {}, {"cache": {"top_k": 2}}, {}, "teacher.cache.top_k", "sigmoid"),
         (
             "class",
             {"relation": {"cosine": 1}},

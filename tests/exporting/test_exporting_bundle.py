@@ -78,7 +78,11 @@ def test_a_text_bundle_answers_as_the_session(lowered_bert, tokenizer, tmp_path)
     preprocessor = TextPreprocessor(tokenizer)
     folder = tmp_path / "bundle"
     model = write_bundle(
-        path, directory=folder, preprocessor=preprocessor, labels=LABELS, modality="text"
+        path,
+        directory=folder,
+        preprocessor=preprocessor,
+        labels=LABELS,
+        task=TASKS["text-classification"],
     )
     assert model == folder / "model.onnx"
     samples = ["a very good film", "bad", "good bad film a very good bad film film"]
@@ -100,7 +104,7 @@ def test_an_image_bundle_answers_as_the_session(cnn, tmp_path):
         directory=folder,
         preprocessor=preprocessor,
         labels=LABELS,
-        modality="image",
+        task=TASKS["image-classification"],
     )
     pixels = np.random.default_rng(0).integers(0, 256, (13, 10, 3), np.uint8)
     picture = tmp_path / "picture.png"
@@ -137,7 +141,7 @@ def test_the_bundle_holds_config_and_labels(lowered_bert, tokenizer, tmp_path):
         directory=folder,
         preprocessor=TextPreprocessor(tokenizer),
         labels=LABELS,
-        modality="text",
+        task=TASKS["text-classification"],
     )
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "bert"
@@ -157,7 +161,11 @@ def test_external_data_come_along(cnn, tmp_path):
     )
     folder = tmp_path / "bundle"
     copied = write_bundle(
-        path, directory=folder, preprocessor=ImagePreprocessor(), labels=LABELS, modality="image"
+        path,
+        directory=folder,
+        preprocessor=ImagePreprocessor(),
+        labels=LABELS,
+        task=TASKS["image-classification"],
     )
     assert (folder / "big.onnx.data").stat().st_size > 0
     batch = images(2)

@@ -9,7 +9,7 @@ from rich.console import Console
 from compress.errors import InputError
 from compress.report import words
 from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
-from compress.report.document import Latency, Report, write_report
+from compress.report.document import GateResult, Latency, Quality, Report, write_report
 from compress.report.markdown import markdown
 from compress.report.terminal import WIDTH, plain_console, render, show
 
@@ -195,7 +195,6 @@ def test_runs_of_one_name_are_titled_by_their_paths(report, tmp_path):
         (words.times, 9.996, "10.0x"),
         (words.times, 0.61, "0.61x"),
         (words.percent, -0.746, "-74.6%"),
-        (words.difference, -0.0035, "-0.0035"),
         (words.duration, 99.94, "99.9 s"),
         (words.duration, 99.96, "1 m 40 s"),
         (words.duration, 3599.6, "1 h 00 m"),
@@ -211,3 +210,34 @@ def test_a_count_keeps_three_digits(number):
     scale = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}[unit]
     assert float(text) * scale == pytest.approx(number, rel=0.0051)
     assert len(text) <= 5 or number >= 10**15
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "change"),
+    [(9.123, "9.12 ±0.50", "+0.35"), (123.4, "123.4 ±0.5", "+0.3"), (1234.5, "1234 ±0", "+0")],
+)
+def test_perplexity_is_a_number_of_which_less_is_better(report, value, text, change):
+    low, high = value - 0.5, value + 0.5
+    quality = Quality(
+        metric="perplexity", value=value, ci95=(low, high), samples=9, higher_is_better=False
+    )
+    rows = [
+        row.model_copy(
+            update={
+                "quality": quality,
+                "delta": row.delta and row.delta.model_copy(update={"quality": 0.35}),
+            }
+        )
+        for row in report.stages
+    ]
+    gate = GateResult(name="perplexity_ratio", limit=1.1, value=1.234, passed=False)
+    changed = report.model_copy(update={"stages": rows, "gates": [gate]})
+    for shown in (render(changed), markdown(changed)):
+        assert text in shown
+        assert change in shown
+        assert "Less perplexity is better." in shown
+        assert "perplexity ratio" in shown
+        assert "1.234x" in shown
+        assert "%" not in shown.split("Less")[0].split(text)[1].splitlines()[0]
+    assert words.value(quality) == text.split()[0]
+    assert "is better" not in render(report)

@@ -15,12 +15,31 @@ class ByOrder(nn.Module):
         return SimpleNamespace(logits=input_ids.float() * attention_mask)
 
 
-def test_only_classification_is_measured():
-    measured = {name: known.metrics for name, known in TASKS.items() if known.metrics}
-    assert measured == {
-        "image-classification": ("accuracy", "f1_macro"),
-        "text-classification": ("accuracy", "f1_macro"),
-    }
+def test_every_task_can_be_measured_with_and_without_labels():
+    for known in TASKS.values():
+        assert known.default_metric() == known.metrics[0]
+        assert known.default_metric(labelled=False) in known.metrics
+    assert task("text-classification").default_metric(labelled=False) == "agreement"
+    assert task("text-generation").default_metric(labelled=False) == "perplexity"
+
+
+def test_generation_keeps_no_cache():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=8,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config).eval()
+    given = {}
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: given.update(kwargs), with_kwargs=True
+    )
+    ids = torch.tensor([[1, 2, 3]])
+    scores = task("text-generation").logits(model, {"input_ids": ids, "labels": ids})
+    assert scores.shape == (1, 3, 20)
+    assert given["use_cache"] is False
+    assert "labels" not in given
 
 
 def test_every_auto_class_exists():

@@ -40,7 +40,11 @@ class Batches:
         self.epoch += 1
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            yield {"pixel_values": self.inputs[chosen], "labels": self.labels[chosen]}
+            yield {
+                "pixel_values": self.inputs[chosen],
+                "labels": self.labels[chosen],
+                "sample_ids": torch.from_numpy(chosen),
+            }
 
 
 class Tensors:

@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,8 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from compress.errors import StageError
-from compress.training import loop as loop_module
+from compress.tasks.task import task
+from compress.training import epochs as epochs_module
 from compress.training.loop import fit
 from compress.training.options import Augment, TrainingOptions
 from compress.training.validation import Score
@@ -45,7 +47,7 @@ def train(digits, make_context, artifact, cnn, cross_entropy):
 def test_a_small_cnn_learns_digits(train, cnn, options):
     before = bytes_of(cnn)
     fitted = train(epochs=5, batch_size=16, **options)
-    assert max(epoch.validation_accuracy for epoch in fitted.history) > 0.9
+    assert max(epoch.validation.value for epoch in fitted.history) > 0.9
     assert bytes_of(cnn) == before
     assert not fitted.module.training
     assert {p.dtype for p in fitted.module.parameters()} == {torch.float32}
@@ -57,7 +59,7 @@ def test_the_returned_module_scores_as_its_note_says(train, digits):
     images, labels = digits.splits["validation"]
     with torch.no_grad():
         accuracy = (fitted.module(images).argmax(1) == labels).float().mean().item()
-    best = max(epoch.validation_accuracy for epoch in fitted.history)
+    best = max(epoch.validation.value for epoch in fitted.history)
     assert accuracy == pytest.approx(best, abs=1e-6)
     assert f"validation accuracy {best:.4f}" in fitted.notes[0]
 
@@ -119,7 +121,7 @@ def test_the_best_epoch_is_returned_not_the_last(train):
         return nn.functional.cross_entropy(module(batch["pixel_values"]), labels)
 
     fitted = train(loss=spoiling, epochs=3, schedule="constant")
-    accuracies = [epoch.validation_accuracy for epoch in fitted.history]
+    accuracies = [epoch.validation.value for epoch in fitted.history]
     assert accuracies[0] > 0.5 > accuracies[-1]
     seen["steps"] = 0
     alone = train(loss=spoiling, epochs=1, schedule="constant", warmup=0.3)
@@ -129,9 +131,14 @@ def test_the_best_epoch_is_returned_not_the_last(train):
 
 
 def test_equal_accuracy_goes_to_the_lower_loss():
-    assert Score(0.9, 0.3).beats(Score(0.9, 0.4))
-    assert not Score(0.9, 0.4).beats(Score(0.9, 0.4))
-    assert not Score(0.8, 0.1).beats(Score(0.9, 0.4))
+    def score(accuracy, loss):
+        return Score(
+            "accuracy", higher_is_better=True, figures={"accuracy": accuracy, "loss": loss}
+        )
+
+    assert score(0.9, 0.3).beats(score(0.9, 0.4))
+    assert not score(0.9, 0.4).beats(score(0.9, 0.4))
+    assert not score(0.8, 0.1).beats(score(0.9, 0.4))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -164,7 +171,7 @@ def test_a_missing_gpu_is_a_clear_sentence(train, make_context, digits):
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_a_gpu_trains_in_half_precision(train, make_context, digits, precision):
     fitted = train(context=make_context(digits, device="cuda"), precision=precision, epochs=8)
-    assert max(epoch.validation_accuracy for epoch in fitted.history) > 0.9
+    assert max(epoch.validation.value for epoch in fitted.history) > 0.9
     assert next(fitted.module.parameters()).device.type == "cpu"
 
 
@@ -210,13 +217,9 @@ def test_a_single_left_over_sample_does_not_break_batch_norm(train, digits, tens
 
 
 def test_augmentation_of_text_is_refused(train, make_context, digits):
-    class Text:
-        def loader(self, split, preprocessor, **options):
-            loader = digits.loader(split, preprocessor, **options)
-            return [{"input_ids": b["pixel_values"], "labels": b["labels"]} for b in loader]
-
-    with pytest.raises(StageError, match="'augment' is for images"):
-        train(context=make_context(Text()), augment=Augment(flip=True))
+    text = replace(make_context(digits), task=task("text-classification"))
+    with pytest.raises(StageError, match=r"'augment' are for images\. Got texts"):
+        train(context=text, augment=Augment(flip=True))
 
 
 def test_history_is_written_and_progress_has_live_losses(train, make_context, digits, tmp_path):
@@ -248,7 +251,9 @@ def test_history_is_written_and_progress_has_live_losses(train, make_context, di
     assert any(info.startswith("loss ") for info in infos)
     written = json.loads((tmp_path / "training.json").read_text())
     assert [epoch["epoch"] for epoch in written["epochs"]] == [1, 2]
-    assert written["epochs"][1]["validation_accuracy"] == fitted.history[1].validation_accuracy
+    assert written["schema"] == 2
+    assert written["epochs"][1]["validation"]["figures"] == fitted.history[1].validation.figures
+    assert [point["step"] for point in written["curve"]] == [1, 10, 20, 30, 40]
     assert written["epochs"][0]["losses"].keys() == {"loss"}
 
 
@@ -267,12 +272,12 @@ def test_two_precisions_in_one_process_and_a_callers_own_accelerator(train):
 
 def test_the_learning_rate_of_each_step_is_what_the_schedule_says(train, monkeypatch):
     rates = []
-    original = loop_module.set_learning_rate
+    original = epochs_module.set_learning_rate
 
     def noting(optimizer, learning_rate):
         rates.append(learning_rate)
         original(optimizer, learning_rate)
 
-    monkeypatch.setattr(loop_module, "set_learning_rate", noting)
+    monkeypatch.setattr(epochs_module, "set_learning_rate", noting)
     train(batch_size=130, learning_rate=1.0, warmup=0.2, max_grad_norm=0.01)
     assert rates == pytest.approx([0.5, 1.0, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])

@@ -1,16 +1,13 @@
 import math
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from compress.errors import StageError
-from compress.training.augmentation import augment_images
 from compress.training.optimization import learning_rate_factor, make_optimizer
-from compress.training.options import Augment, TrainingOptions
+from compress.training.options import TrainingOptions
 
 SCHEDULES = ("linear", "cosine", "constant")
 
@@ -49,48 +46,6 @@ def test_biases_and_norms_are_not_decayed(name):
     if name == "sgd":
         assert optimizer.defaults["momentum"] == 0.9
         assert optimizer.defaults["nesterov"]
-
-
-def changed(images, seed=0, **options):
-    generator = torch.Generator().manual_seed(seed)
-    return augment_images(images, augment=Augment(**options), generator=generator)
-
-
-def test_flips_mirror_about_half_of_the_images():
-    images = torch.rand(400, 3, 4, 5)
-    flipped = changed(images, flip=True)
-    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
-    kept = (flipped == images).flatten(1).all(1)
-    assert (mirrored ^ kept).all()
-    assert 150 < mirrored.sum() < 250
-
-
-@given(crop=st.integers(1, 3), height=st.integers(4, 7), width=st.integers(4, 7))
-def test_crops_equal_padding_with_the_border_and_cropping(crop, height, width):
-    images = torch.rand(16, 2, height, width)
-    shifted = changed(images, crop=crop)
-    padded = nn.functional.pad(images, (crop,) * 4, mode="replicate")
-    for one, wide in zip(shifted, padded, strict=True):
-        crops = [
-            wide[:, top : top + height, left : left + width]
-            for top in range(2 * crop + 1)
-            for left in range(2 * crop + 1)
-        ]
-        assert any(torch.equal(one, candidate) for candidate in crops)
-
-
-def test_augmentation_draws_for_each_sample_from_its_generator():
-    images = torch.rand(1, 1, 8, 8).expand(64, 1, 8, 8)
-    first = changed(images, crop=2, flip=True)
-    assert torch.equal(first, changed(images, crop=2, flip=True))
-    assert not torch.equal(first, changed(images, seed=1, crop=2, flip=True))
-    assert len(first.flatten(1).unique(dim=0)) > 20
-    assert torch.equal(changed(images), images)
-
-
-def test_augmentation_refuses_what_is_not_a_batch_of_images():
-    with pytest.raises(StageError, match=r"needs images of shape \(N, C, H, W\)\. Got \(2, 8\)"):
-        changed(torch.rand(2, 8), flip=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A teacher's answers on disk: computed once, read by all epochs and later stages."""

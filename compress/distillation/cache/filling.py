@@ -1,0 +1,124 @@
+"""Asks a live teacher for all answers that a store lacks."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from compress.core.artifact import Preprocessor
+from compress.core.batch import SAMPLE_IDS
+from compress.core.context import Batch, Context
+from compress.distillation.answers import Teacher
+from compress.distillation.cache.arrays import (
+    Kept,
+    arrays_for,
+    named_tensors,
+    real_tokens,
+    to_rows,
+)
+from compress.distillation.cache.store import Store
+from compress.errors import StageError
+from compress.training.augmentation import Augmenter
+
+COMMIT_BYTES = 32 * 2**20
+"""Rows that are held in memory before they are written."""
+COMMIT_SECONDS = 10.0
+"""Work that a crash may cost."""
+_ORDER_SEED = 0
+"""Of the order in which samples are asked: texts of like lengths then come together."""
+
+
+def fill(
+    store: Store,
+    live: Teacher,
+    *,
+    kept: Kept,
+    context: Context,
+    preprocessor: Preprocessor,
+    augmenter: Augmenter,
+    batch_size: int,
+) -> None:
+    """Compute and keep what isn't there yet, in parts that survive a crash.
+
+    Parameters
+    ----------
+    store : of variants * train samples; empty, filled in part, or whole.
+    live : on the context's device.
+    augmenter : with a number of variants.
+
+    Raises
+    ------
+    StageError : the answers can't be kept so, or the disk is too small.
+    """
+    if store.done.all():
+        return
+    variants = augmenter.variants or 1
+    loader = context.data.loader(
+        "train",
+        preprocessor,
+        batch_size=batch_size,
+        shuffle_seed=_ORDER_SEED,
+        sample_ids=True,
+    )
+    last = time.monotonic()
+    with context.progress.track("teacher's answers", len(loader) * variants) as advance:
+        try:
+            for batch in loader:
+                for number in range(variants):
+                    asked = augmenter.variant(batch, number)
+                    if not store.done[asked[SAMPLE_IDS].numpy()].all():
+                        _ask(store, live, on_device(asked, context.device), kept=kept)
+                    advance()
+                now = time.monotonic()
+                if store.pending_bytes > COMMIT_BYTES or now - last > COMMIT_SECONDS:
+                    store.commit()
+                    _require_space(store)
+                    last = now
+        finally:
+            store.commit()
+    missing = int((~store.done).sum())
+    if missing:
+        raise StageError(f"the data gave {missing} samples fewer than it said it has.")
+
+
+def on_device(batch: Batch, device: str) -> Batch:
+    """The batch on a device."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def some_batches(
+    context: Context, preprocessor: Preprocessor, augmenter: Augmenter, *, samples: int
+) -> Iterator[Batch]:
+    """A batch of the train split's first samples, in each of its variants, on the device."""
+    loader = context.data.loader(
+        "train", preprocessor, batch_size=samples, limit=samples, sample_ids=True
+    )
+    for batch in loader:
+        for number in range(augmenter.variants or 1):
+            yield on_device(augmenter.variant(batch, number), context.device)
+
+
+def _ask(store: Store, live: Teacher, batch: Batch, *, kept: Kept) -> None:
+    tensors = named_tensors(live(batch), kept)
+    mask = real_tokens(batch)
+    if not store.arrays:
+        store.begin(arrays_for(tensors, mask, kept=kept))
+    ids = batch[SAMPLE_IDS].cpu().numpy()
+    tokens = np.zeros(len(ids), np.int64) if mask is None else mask.sum(axis=1)
+    rows = {array.name: to_rows(array, tensors[array.name], mask) for array in store.arrays}
+    store.append(ids, tokens, rows)
+
+
+def _require_space(store: Store) -> None:
+    """Stop early where the answers of all samples won't fit."""
+    done = int(store.done.sum())
+    needed = store.bytes / done * (len(store.done) - done)
+    free = shutil.disk_usage(store.directory).free
+    if needed > free:
+        raise StageError(
+            f"the teacher's answers need about {needed / 1e9:.1f} GB more; the disk has "
+            f"{free / 1e9:.1f} GB. Use 'top_k', or 'dtype: fp16', or fewer features or variants."
+        )

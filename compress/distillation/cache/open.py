@@ -1,0 +1,208 @@
+"""Opens the cache of a teacher's answers, and fills it where it isn't whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from compress.core.artifact import Preprocessor
+from compress.core.context import Context
+from compress.distillation.answers import Teacher
+from compress.distillation.cache.arrays import Kept
+from compress.distillation.cache.cached import CachedTeacher, largest_error
+from compress.distillation.cache.filling import fill, some_batches
+from compress.distillation.cache.store import Store
+from compress.errors import StageError
+from compress.models.digests import weights_digest
+from compress.training.augmentation import Augmenter
+from compress.training.processes import join
+
+MOST = 4
+"""Caches that are kept in a run's folder: those that were used last."""
+TOLERANCE = {"exact": 2e-3, "rounded": 1e-1}
+"""Largest difference from the live teacher, relative to its largest answer, that is taken for
+rounding: of fp32 arithmetic, and of bf16, fp16 or low-bit arithmetic, whose rounding depends on
+what else is in a batch."""
+_COMPARED = 32
+_FORMAT = 1
+_USED = "used"
+
+
+def open_cache(
+    live: Teacher,
+    *,
+    kept: Kept,
+    context: Context,
+    preprocessor: Preprocessor,
+    augmenter: Augmenter,
+    batch_size: int,
+    arithmetic: Mapping[str, str | int | None],
+    attentions: Sequence[str] = (),
+) -> CachedTeacher:
+    """The reference's answers for the train split, from disk.
+
+    They lie in the run's shared folder under a digest of all that decides them: the reference's
+    weights, data, preprocessing, seeded augmentation, arithmetic, and what is kept. Answers of
+    another reference or of other data are removed, and of this one's all but the `MOST` caches that
+    were used last.
+
+    Of several processes the first asks the teacher while the others wait.
+
+    Parameters
+    ----------
+    live : the reference on the context's device; asked for what isn't there, and for some samples
+        to compare.
+    augmenter : as the training uses it, with the context's seed.
+    batch_size : samples that the teacher is asked at a time.
+    arithmetic : the teacher's "precision" and "bits" (None: none).
+    attentions : paths of layers whose attention weights a loss asks for.
+
+    Raises
+    ------
+    StageError : attention weights, or augmentation that isn't seeded per sample; answers that
+        can't be kept so; a disk that is too small; kept answers that aren't the live teacher's.
+    """
+    _require_cacheable(augmenter, attentions)
+    variants = augmenter.variants or 1
+    size = context.data.size("train") * variants
+    base, key = _keys(kept, context, preprocessor, augmenter, arithmetic)
+    root = (context.shared or context.directory) / "teacher"
+    directory = root / f"{base[:16]}-{key[:16]}"
+
+    def prepare() -> tuple[str, ...]:
+        _trim(root, base=base[:16], current=directory.name)
+        store = Store(directory, size=size)
+        before = int(store.done.sum())
+        fill(
+            store,
+            live,
+            kept=kept,
+            context=context,
+            preprocessor=preprocessor,
+            augmenter=augmenter,
+            batch_size=batch_size,
+        )
+        (root / f"{directory.name}.{_USED}").touch()
+        cached = CachedTeacher(store, kept=kept)
+        batches = some_batches(context, preprocessor, augmenter, samples=min(_COMPARED, batch_size))
+        errors = [largest_error(cached(batch), live(batch), batch) for batch in batches]
+        exact = not arithmetic.get("bits") and arithmetic.get("precision") in (None, "fp32")
+        compared = _compare(errors, tolerance=TOLERANCE["exact" if exact else "rounded"])
+        if not exact:
+            compared += "; in such arithmetic an answer depends on the rest of its batch"
+        return (_describe(store, kept, variants=variants, before=before), compared)
+
+    notes = join(context.device).once(prepare)
+    return CachedTeacher(Store(directory, size=size, verify=False), kept=kept, notes=notes)
+
+
+def _require_cacheable(augmenter: Augmenter, attentions: Sequence[str]) -> None:
+    if augmenter.variants is None:
+        raise StageError(
+            "the teacher's answers can't be cached: 'augment' draws every sample anew in each "
+            "epoch, so that they would belong to other inputs. Set 'augment.variants' to a number "
+            "of seeded changes for each sample, without mixing, or leave 'teacher.cache' out."
+        )
+    if attentions:
+        raise StageError(
+            "attention weights aren't cached: they take heads * tokens² numbers a sample and layer "
+            f"({', '.join(attentions[:3])}). Leave 'teacher.cache' out, or use 'queries_keys'."
+        )
+
+
+def _keys(
+    kept: Kept,
+    context: Context,
+    preprocessor: Preprocessor,
+    augmenter: Augmenter,
+    arithmetic: Mapping[str, str | int | None],
+) -> tuple[str, str]:
+    """Digests of whose answers to what, and of how they are asked and kept."""
+    reference = context.reference
+    whose = {
+        "format": _FORMAT,
+        "weights": weights_digest(reference.require_module()),
+        "source": reference.source.to_dict() if reference.source else None,
+        "task": context.task.name,
+        "data": context.data.fingerprint,
+        "size": context.data.size("train"),
+        "preprocessor": preprocessor.fingerprint,
+    }
+    how = {
+        "kept": asdict(kept) | ({"temperature": None} if kept.top_k is None else {}),
+        "augment": augmenter.options.model_dump(mode="json"),
+        "seed": context.seed if (augmenter.variants or 1) > 1 or _changes(augmenter) else None,
+        "arithmetic": dict(arithmetic),
+        "device": context.device,
+        "libraries": {name: version(name) for name in ("torch", "transformers")},
+    }
+    return _digest(whose), _digest(how)
+
+
+def _changes(augmenter: Augmenter) -> bool:
+    options = augmenter.options
+    return bool(options.changes_images or options.changes_texts)
+
+
+def _digest(value: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _trim(root: Path, *, base: str, current: str) -> None:
+    """Remove what this run can't use, and all but the caches that were used last."""
+    root.mkdir(parents=True, exist_ok=True)
+    found = {path.name: path for path in root.iterdir() if path.is_dir()}
+    others = [name for name in found if name != current]
+    stale = [name for name in others if not name.startswith(f"{base}-")]
+    recent = sorted(
+        (name for name in others if name not in stale), key=lambda n: _last_use(root, n)
+    )
+    for name in [*stale, *recent[: max(0, len(recent) - (MOST - 1))]]:
+        shutil.rmtree(found[name])
+        (root / f"{name}.{_USED}").unlink(missing_ok=True)
+
+
+def _last_use(root: Path, name: str) -> float:
+    marker = root / f"{name}.{_USED}"
+    return marker.stat().st_mtime if marker.is_file() else 0.0
+
+
+def _compare(errors: Sequence[Mapping[str, tuple[float, float]]], *, tolerance: float) -> str:
+    """A note of the largest difference from the live teacher.
+
+    Raises
+    ------
+    StageError : it is more than rounding makes.
+    """
+    said = []
+    for name in errors[0]:
+        difference = max(error[name][0] for error in errors)
+        largest = max(error[name][1] for error in errors)
+        if not difference <= tolerance * max(largest, 1e-6):
+            raise StageError(
+                f"the teacher's cached {name!r} differ from the live one's by {difference:.2g} "
+                f"(largest {largest:.3g}), more than rounding. Run with --fresh."
+            )
+        said.append(f"{name} {difference:.2g} (largest {largest:.3g})")
+    return f"cached against live teacher, largest difference: {', '.join(said)}"
+
+
+def _describe(store: Store, kept: Kept, *, variants: int, before: int) -> str:
+    size = len(store.done)
+    what = []
+    if kept.logits:
+        what.append("logits" if kept.top_k is None else f"top {kept.top_k} logits")
+    what += kept.features
+    each = f"{size // variants:,} samples" + (f" in {variants} variants" if variants > 1 else "")
+    how = "computed" if not before else "taken from disk"
+    if 0 < before < size:
+        how = f"{before:,} taken from disk, {size - before:,} computed"
+    return (
+        f"teacher's answers ({', '.join(what)}; {kept.dtype}) for {each}: "
+        f"{store.bytes:,} bytes on disk; {how}"
+    )

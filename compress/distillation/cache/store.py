@@ -1,0 +1,257 @@
+"""Rows on disk that are only ever appended, and a log that says which of them count.
+
+A commit writes rows, then a log record with their checksums, each flushed to the disk before the
+next. Whatever a crash leaves behind the last whole record is cut off when the store is opened; so
+is all from the first record on whose rows are short or damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.core.files import write_text
+from compress.distillation.cache.arrays import Array, Rows
+
+Ids = npt.NDArray[np.int64]
+
+_HEADER, _LOG = "arrays.json", "log"
+_SCHEMA = 1
+_PIECE = 1 << 24
+"""Bytes read at a time when checksums are verified."""
+_RESIDENT = 1 << 24
+"""Bytes gathered after which mapped pages are given back; they stay in the system's file cache."""
+
+
+class Store:
+    """The rows of `size` samples; memory holds 20 bytes a sample, and one uncommitted part.
+
+    Parameters
+    ----------
+    directory : its own; made when it isn't there.
+    size : sample ids are below it.
+    verify : check all that is there, and cut off what isn't whole; False only reads, which takes
+        a store that was verified before.
+    """
+
+    def __init__(self, directory: Path, *, size: int, verify: bool = True) -> None:
+        self.directory = directory
+        self.arrays: tuple[Array, ...] = ()
+        self._place = np.full(size, -1, np.int64)  # row of arrays with one row a sample
+        self._first = np.zeros(size, np.int64)  # first row of arrays with one row a token
+        self._tokens = np.zeros(size, np.int32)
+        self._samples = self._rows = 0
+        self._pending: list[tuple[Ids, Ids, Mapping[str, Rows]]] = []
+        self._maps: dict[str, np.memmap] = {}
+        self._gathered = 0
+        if verify:
+            directory.mkdir(parents=True, exist_ok=True)
+        self._replay(verify=verify)
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which samples have committed rows."""
+        return self._place >= 0
+
+    @property
+    def bytes(self) -> int:
+        """On disk, of all its files."""
+        return sum(path.stat().st_size for path in self.directory.iterdir() if path.is_file())
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of rows that aren't committed yet."""
+        return sum(values.nbytes for _, _, rows in self._pending for values in rows.values())
+
+    def begin(self, arrays: Sequence[Array]) -> None:
+        """Fix what is kept; once, before the first append to an empty store."""
+        self.arrays = tuple(arrays)
+        values = {"schema": _SCHEMA, "arrays": [asdict(array) for array in arrays]}
+        write_text(self.directory / _HEADER, json.dumps(values, indent=1) + "\n")
+
+    def append(self, ids: Ids, tokens: Ids, rows: Mapping[str, Rows]) -> None:
+        """Add samples' rows, by array name, to what the next commit writes.
+
+        Parameters
+        ----------
+        tokens : (N,), how many rows each sample has in arrays with one row a token.
+        """
+        self._pending.append((ids, tokens, rows))
+
+    def commit(self) -> None:
+        """Write what was appended; when it returns, a crash can't undo it."""
+        if not self._pending:
+            return
+        checksums = []
+        for array in self.arrays:
+            checksum = 0
+            with self._path(array).open("ab") as file:
+                file.truncate(self._count(array) * array.row_bytes)  # of a commit that failed
+                for _, _, rows in self._pending:
+                    content = np.ascontiguousarray(rows[array.name]).tobytes()
+                    checksum = zlib.crc32(content, checksum)
+                    file.write(content)
+                _flush(file)
+            checksums.append(checksum)
+        ids = np.concatenate([ids for ids, _, _ in self._pending])
+        tokens = np.concatenate([tokens for _, tokens, _ in self._pending])
+        with (self.directory / _LOG).open("ab") as file:
+            file.write(_record(ids, tokens, checksums))
+            _flush(file)
+        self._take(ids, tokens)
+        self._pending.clear()
+        self._maps.clear()
+
+    def gather(self, ids: Ids) -> dict[str, tuple[Array, Rows]]:
+        """Committed rows of some samples, in their order, by array name."""
+        return {array.name: (array, self._gather(array, ids)) for array in self.arrays}
+
+    def tokens(self, ids: Ids) -> Ids:
+        """How many tokens some samples have."""
+        return self._tokens[ids].astype(np.int64)
+
+    def _gather(self, array: Array, ids: Ids) -> Rows:
+        places = self._place[ids]
+        if array.per_token:
+            spans = zip(self._first[ids], self._tokens[ids], strict=True)
+            places = np.concatenate([np.arange(first, first + count) for first, count in spans])
+        mapped = self._map(array)
+        values: Rows = mapped[places]
+        self._gathered += values.nbytes
+        if self._gathered > _RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+            self._gathered = 0
+            for other in self._maps.values():
+                other._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        return values
+
+    def _map(self, array: Array) -> np.memmap:
+        if array.name not in self._maps:
+            count = self._count(array)
+            self._maps[array.name] = np.memmap(
+                self._path(array), dtype=array.dtype, mode="r", shape=(count, *array.shape)
+            )
+        return self._maps[array.name]
+
+    def _count(self, array: Array) -> int:
+        """Committed rows."""
+        return self._rows if array.per_token else self._samples
+
+    def _path(self, array: Array) -> Path:
+        return self.directory / f"{self.arrays.index(array)}.rows"
+
+    def _take(self, ids: Ids, tokens: Ids) -> None:
+        """Note a record's rows as there."""
+        self._place[ids] = self._samples + np.arange(len(ids))
+        self._first[ids] = self._rows + np.cumsum(tokens) - tokens
+        self._tokens[ids] = tokens
+        self._samples += len(ids)
+        self._rows += int(tokens.sum())
+
+    def _replay(self, *, verify: bool) -> None:
+        self.arrays = _read_header(self.directory / _HEADER)
+        end = 0
+        for ids, tokens, checksums, stop in _records(self.directory / _LOG, len(self.arrays)):
+            if ids.size and (ids.min() < 0 or ids.max() >= len(self._place)):
+                break
+            if verify and not self._whole(len(ids), int(tokens.sum()), checksums):
+                break
+            self._take(ids, tokens)
+            end = stop
+        if verify:
+            self._cut(end)
+
+    def _whole(self, samples: int, tokens: int, checksums: Sequence[int]) -> bool:
+        """Whether the rows that follow those taken so far are what a record says."""
+        for array, wanted in zip(self.arrays, checksums, strict=True):
+            start = self._count(array) * array.row_bytes
+            count = (tokens if array.per_token else samples) * array.row_bytes
+            found = _checksum(self._path(array), start, length=count)
+            if found != wanted:
+                return False
+        return True
+
+    def _cut(self, log_end: int) -> None:
+        """Cut off all that no whole record speaks of."""
+        if not self._samples:
+            for path in self.directory.iterdir():
+                path.unlink()
+            self.arrays = ()
+            return
+        os.truncate(self.directory / _LOG, log_end)
+        for array in self.arrays:
+            os.truncate(self._path(array), self._count(array) * array.row_bytes)
+
+
+def _record(ids: Ids, tokens: Ids, checksums: Sequence[int]) -> bytes:
+    """Its length in samples, ids, tokens, the rows' checksums, and its own checksum."""
+    body = b"".join(
+        [
+            np.uint64(len(ids)).tobytes(),
+            ids.astype("<i8").tobytes(),
+            tokens.astype("<i4").tobytes(),
+            np.array(checksums, "<u4").tobytes(),
+        ]
+    )
+    return body + np.array([zlib.crc32(body)], "<u4").tobytes()
+
+
+def _records(path: Path, arrays: int) -> Iterator[tuple[Ids, Ids, list[int], int]]:
+    """The whole records of a log, each with the byte where it ends; up to the first that isn't."""
+    if not path.is_file() or not arrays:
+        return
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while size - file.tell() >= 8:
+            head = file.read(8)
+            count = int(np.frombuffer(head, "<u8")[0])
+            rest = 12 * count + 4 * arrays + 4
+            if rest > size - file.tell():
+                return
+            body = file.read(rest)
+            if zlib.crc32(head + body[:-4]) != np.frombuffer(body[-4:], "<u4")[0]:
+                return
+            ids = np.frombuffer(body[: 8 * count], "<i8").astype(np.int64)
+            tokens = np.frombuffer(body[8 * count : 12 * count], "<i4").astype(np.int64)
+            yield ids, tokens, np.frombuffer(body[12 * count : -4], "<u4").tolist(), file.tell()
+
+
+def _checksum(path: Path, start: int, *, length: int) -> int | None:
+    """CRC-32 of a part of a file, read piece by piece; None where the file ends before."""
+    if not path.is_file() or path.stat().st_size < start + length:
+        return None
+    checksum = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while length:
+            piece = file.read(min(length, _PIECE))
+            checksum = zlib.crc32(piece, checksum)
+            length -= len(piece)
+    return checksum
+
+
+def _read_header(path: Path) -> tuple[Array, ...]:
+    """Nothing where there is none, or it is damaged: the store then begins anew."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["schema"] != _SCHEMA:
+            return ()
+        return tuple(
+            Array(one["name"], tuple(one["shape"]), one["dtype"], one["per_token"])
+            for one in values["arrays"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

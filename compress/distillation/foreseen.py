@@ -1,0 +1,153 @@
+"""What a recipe shows of a student before it is made; torch only where a header won't do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from compress.core.stage import Options
+from compress.distillation.layer_choice import chosen_layers
+from compress.distillation.student_spec import StudentSpec
+from compress.distillation.width_sizes import narrowed_shapes
+from compress.errors import CompressError
+from compress.models.header import (
+    Shapes,
+    count,
+    layer_count,
+    stored_config,
+    stored_shapes,
+    without_layers,
+)
+from compress.models.spec import ModelSpec
+from compress.tasks.task import TASKS, Task
+
+SMALLEST, LARGEST = 0.10, 0.70
+"""Shares of the teacher's parameters outside of which the check warns."""
+
+
+class _Counted(NamedTuple):
+    student: int
+    teacher: int
+
+
+def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> list[str]:
+    """How many parameters a student will have, beside its teacher's.
+
+    The teacher is the recipe's model, and so is the model that `layers`, `width` and `self` take
+    theirs from: what other stages do to it in between can't be known.
+
+    Parameters
+    ----------
+    spec : None where the student is the model as it comes: nothing is known of that.
+    task : the recipe's.
+
+    Returns
+    -------
+    One line or none. A recipe's mistakes are reported elsewhere: where they keep parameters from
+    being counted, the line says that.
+    """
+    if spec is None:
+        return []
+    try:
+        counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, TASKS[task])
+    except CompressError as error:
+        return [f"student: its parameters can't be counted before the run: {error}"]
+    share = counted.student / counted.teacher
+    line = (
+        f"student: {counted.student:,} parameters, {share:.1%} of the teacher's {counted.teacher:,}"
+    )
+    if share > LARGEST:
+        return [f"{line}. Warning: above {LARGEST:.0%}, little is saved."]
+    if share < SMALLEST:
+        return [f"{line}. Warning: below {SMALLEST:.0%}, much of its quality may be lost."]
+    return [line]
+
+
+def student_problems(spec: StudentSpec | None, *, model: ModelSpec) -> list[tuple[str, str]]:
+    """What can be seen to be wrong with a student: (dotted key in the stage, sentence) pairs."""
+    if spec is None or model.python is None:
+        return []
+    kinds = {
+        "layers": spec.layers is not None,
+        "width": spec.width is not None,
+        "transformers": isinstance(spec.transformers, dict),
+    }
+    return [
+        (f"student.{kind}", "needs a 'transformers' model; the recipe's is 'python'.")
+        for kind, given in kinds.items()
+        if given
+    ]
+
+
+def label_problems(weight: float, *, data: Options) -> list[tuple[str, str]]:
+    """What is wrong with a weight of the labels: (dotted key in the stage, sentence) pairs.
+
+    Parameters
+    ----------
+    weight : of the labels in the loss.
+    data : the recipe's, a `compress.data.spec.DataSpec`.
+    """
+    columns = getattr(data, "columns", None)
+    if weight <= 0 or getattr(columns, "label", "") is not None:
+        return []
+    sentence = f"must be 0: the data has no labels ('data.columns.label' is null). Got {weight:g}."
+    return [("losses.labels.weight", sentence)]
+
+
+def data_problems(spec: Options | None, *, key: str) -> list[tuple[str, str]]:
+    """What another `compress.data.spec.DataSpec` inside a stage says of itself, under its key."""
+    found: list[tuple[str, str]] = [] if spec is None else spec.check()  # type: ignore[attr-defined]
+    return [(f"{key}.{inner}" if inner else key, problem) for inner, problem in found]
+
+
+def _from_headers(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | None:
+    shapes, config = stored_shapes(model, task=task), stored_config(model)
+    if shapes is None or config is None or not (spec.keeps_weights or spec.self):
+        return None
+    student: Shapes | None = shapes
+    if spec.layers is not None:
+        student = _without_layers(shapes, spec, total=layer_count(config))
+    if student is not None and spec.width is not None:
+        student = narrowed_shapes(student, config=config, width=spec.width)
+    return None if student is None else _Counted(count(student), count(shapes))
+
+
+def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> Shapes | None:
+    if total is None or spec.layers is None:
+        return None
+    kept = chosen_layers(spec.layers, total=total, which=spec.which)
+    return without_layers(shapes, kept=kept, total=total)
+
+
+def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted:
+    from compress.distillation.students import keep_layers
+    from compress.distillation.untrained import from_changes, from_config
+    from compress.models.skeleton import (
+        python_skeleton,
+        shapes_of,
+        skeleton,
+        without_weights,
+    )
+    from compress.models.source import TransformersSource
+
+    module, source = skeleton(model, task=task)
+    teacher = count(shapes_of(module))
+    if spec.self:
+        return _Counted(teacher, teacher)
+    with without_weights():
+        if spec.python is not None:
+            student, _ = python_skeleton(spec.python, spec.arguments)
+        elif isinstance(spec.transformers, dict):
+            student = from_changes(spec.transformers, source, labels=(), seed=0).module
+        elif spec.transformers is not None:
+            student = from_config(
+                spec.transformers, source, auto_class=task.auto_class, labels=(), seed=0
+            ).module
+        elif spec.layers is not None:
+            student = keep_layers(module, source, layers=spec.layers, which=spec.which).module
+        else:
+            student = module
+    shapes = shapes_of(student)
+    if spec.width is not None:
+        config = source.config if isinstance(source, TransformersSource) else {}
+        shapes = narrowed_shapes(shapes, config=config, width=spec.width)
+    return _Counted(count(shapes), teacher)

@@ -1,0 +1,176 @@
+"""How metrics are counted, batch by batch, so that answers needn't be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from compress.errors import DataError, StageError
+from compress.measurement.intervals import Interval, percentile, resampled, wilson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+    Integers = NDArray[np.int64]
+
+
+class Score(NamedTuple):
+    """A metric's value, and its 95 % interval."""
+
+    value: float
+    ci95: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says of one batch.
+
+    Attributes
+    ----------
+    scores : its first output, (N, C), (N, S, C) or (N, S, H).
+    batch : arrays by name; with `labels` where there are any.
+    reference : the reference's answer to the same samples; None where it isn't needed.
+    """
+
+    scores: Floats
+    batch: Mapping[str, NDArray[Any]]
+    reference: Answer | None = None
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The batch's labels.
+
+        Raises
+        ------
+        DataError : it has none.
+        """
+        if "labels" not in self.batch:
+            raise DataError(f"a batch has no 'labels'. It has: {', '.join(self.batch)}.")
+        return np.asarray(self.batch["labels"])
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(N, S), True for tokens and False for padding."""
+        mask = self.batch.get("attention_mask")
+        shape = self.scores.shape[:2]
+        return np.ones(shape, bool) if mask is None else np.asarray(mask) != 0
+
+    @property
+    def wanted(self) -> Answer:
+        """The reference's answer; raises TypeError where it wasn't asked.
+
+        Raises
+        ------
+        StageError : it answers about another number of samples.
+        """
+        if self.reference is None:
+            raise TypeError("this metric needs the reference's answers. Got none.")
+        if len(self.reference.scores) != len(self.scores):
+            raise StageError(
+                f"model and reference answer {len(self.scores)} and {len(self.reference.scores)} "
+                "samples of one batch."
+            )
+        return self.reference
+
+
+class Tally(Protocol):
+    """One metric of one model, over the batches that it is given."""
+
+    @property
+    def samples(self) -> int:
+        """Samples that counted."""
+        ...
+
+    def add(self, answer: Answer) -> None:
+        """Count a batch."""
+        ...
+
+    def score(self, *, seed: int) -> Score:
+        """The metric of all that was counted; there must be a sample."""
+        ...
+
+
+class Sums:
+    """A metric of numbers that are summed over samples; its interval is a bootstrap over samples.
+
+    Parameters
+    ----------
+    rows : the numbers (M, K) of a batch's M samples that count.
+    value : sums (R, K) to values (R,); NaN where there is nothing to divide by.
+    """
+
+    def __init__(self, rows: Callable[[Answer], Floats], value: Callable[[Floats], Floats]) -> None:
+        self._rows, self._value = rows, value
+        self._parts: list[Any] = []
+        self.samples = 0
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`."""
+        from scipy.sparse import csr_array
+
+        # Mostly zeros: of many classes, a sample has few.
+        rows = self._rows(answer)
+        self._parts.append(csr_array(np.asarray(rows, dtype=np.float64)))
+        self.samples += len(rows)
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`; DataError where the sums leave nothing to divide by."""
+        from scipy.sparse import vstack
+
+        rows = vstack(self._parts, format="csr")
+        value = float(self._value(np.asarray(rows.sum(axis=0)).reshape(1, -1))[0])
+        if np.isnan(value):
+            raise DataError("no sample has anything that the metric counts.")
+        drawn = [
+            self._value((rows.T @ weights.T).T) for weights in resampled(self.samples, seed=seed)
+        ]
+        values = np.concatenate(drawn)
+        return Score(value, percentile(values[~np.isnan(values)]))
+
+
+class Share:
+    """The fraction of samples of which something holds, with Wilson's interval.
+
+    Parameters
+    ----------
+    holds : (M,) booleans, of a batch's M samples that count.
+    """
+
+    def __init__(self, holds: Callable[[Answer], NDArray[np.bool_]]) -> None:
+        self._holds = holds
+        self._held = 0
+        self.samples = 0
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`."""
+        held = self._holds(answer)
+        self._held += int(held.sum())
+        self.samples += len(held)
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`; the seed isn't needed."""
+        return Score(self._held / self.samples, wilson(self._held, self.samples))
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """Quotients; NaN where there is nothing to divide by."""
+    out = np.full(np.shape(above), np.nan)
+    np.divide(above, below, out=out, where=below > 0)
+    return out
+
+
+def f1(sums: Floats) -> Floats:
+    """F1 (R,) of sums (R, 3): hits, predicted, labelled."""
+    return ratio(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
+
+
+def f1_of_classes(sums: Floats) -> Floats:
+    """Mean F1 (R,) of the classes that occur; sums (R, 3C): hits, predicted, labelled."""
+    hits, predicted, labelled = np.split(sums, 3, axis=1)
+    each = ratio(2 * hits, predicted + labelled)
+    occurs = ~np.isnan(each)
+    return ratio(np.where(occurs, each, 0).sum(1), occurs.sum(1))

@@ -1,0 +1,141 @@
+"""Names and shapes of a model's parameters, read from its files' headers. No torch here."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from compress.models.spec import ModelSpec, is_folder
+
+Shapes = dict[str, tuple[int, ...]]
+"""Of parameters, by name; one that has several names stands under one of them."""
+
+LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+"""What configs call the number of layers."""
+_SUFFIXES = {
+    "image-classification": "ForImageClassification",
+    "multi-label-image-classification": "ForImageClassification",
+    "text-classification": "ForSequenceClassification",
+    "multi-label-text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "feature-extraction": "Model",
+}
+"""How the class ends whose files hold just what a task's model has."""
+_GENERATORS = ("ForCausalLM", "LMHeadModel")
+_BUFFERS = re.compile(
+    r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq|masked_bias"
+    r"|relative_position_index|attn\.bias)$"
+)
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+_TIED = ("lm_head.weight",)
+_MOST_BYTES = 100_000_000
+
+
+def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """config.json of a local folder, as it stands; None for any other model."""
+    if spec.transformers is None or not is_folder(spec.transformers):
+        return None
+    return _read_json(Path(spec.transformers).expanduser() / "config.json")
+
+
+def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
+    """What the parameters of a local transformers folder are, without loading them.
+
+    Returns
+    -------
+    None where the headers don't tell: no safetensors, a class made for another task (its head is
+    left out on loading, and another one made), or a config that the recipe changes.
+    """
+    config = stored_config(spec)
+    if config is None or spec.arguments or not _fits(config, task):
+        return None
+    shapes: Shapes = {}
+    for path in _files(Path(str(spec.transformers)).expanduser()):
+        header = _read_header(path)
+        if header is None:
+            return None
+        shapes |= header
+    if config.get("tie_word_embeddings", True):
+        for name in _TIED:
+            shapes.pop(name, None)
+    return shapes or None
+
+
+def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Elements of all parameters."""
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def layer_count(config: Mapping[str, Any]) -> int | None:
+    """How many layers a config says that there are."""
+    found = [config[name] for name in LAYER_COUNTS if isinstance(config.get(name), int)]
+    return found[0] if found else None
+
+
+def without_layers(
+    shapes: Mapping[str, tuple[int, ...]], *, kept: tuple[int, ...], total: int
+) -> Shapes | None:
+    """The parameters without those of the layers that aren't kept; None: no such list of layers."""
+    places: dict[str, set[int]] = {}
+    for name in shapes:
+        for match in re.finditer(r"\.(\d+)\.", name):
+            places.setdefault(name[: match.start()], set()).add(int(match[1]))
+    lists = [prefix for prefix, found in places.items() if found == set(range(total))]
+    outer = [p for p in lists if not any(p.startswith(f"{other}.") for other in lists)]
+    if len(outer) != 1:
+        return None
+    start = f"{outer[0]}."
+    return {
+        name: shape
+        for name, shape in shapes.items()
+        if not name.startswith(start) or int(name[len(start) :].split(".")[0]) in kept
+    }
+
+
+def _fits(config: Mapping[str, Any], task: str) -> bool:
+    classes = config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else None
+    if not isinstance(name, str):
+        return False
+    if task == "text-generation":
+        return name.endswith(_GENERATORS)
+    return task in _SUFFIXES and name.endswith(_SUFFIXES[task])
+
+
+def _files(folder: Path) -> list[Path]:
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = _read_json(folder / "model.safetensors.index.json") or {}
+    parts = index.get("weight_map")
+    return (
+        [folder / name for name in sorted(set(parts.values()))] if isinstance(parts, dict) else []
+    )
+
+
+def _read_header(path: Path) -> Shapes | None:
+    """See https://github.com/huggingface/safetensors#format: a length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            values = json.loads(file.read(min(length, _MOST_BYTES)))
+        return {
+            name: tuple(entry["shape"])
+            for name, entry in values.items()
+            if name != "__metadata__" and entry["dtype"] in _FLOATS and not _BUFFERS.search(name)
+        }
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return None  # damaged: loading will say so, with its reasons
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # as above
+    return values if isinstance(values, dict) else None

@@ -1,0 +1,106 @@
+"""Linear layers in 8 or 4 bits, so that a large teacher fits beside its student.
+
+Through bitsandbytes: LLM.int8() (Dettmers et al., NeurIPS 2022, arXiv:2208.07339) and NF4 (Dettmers
+et al., "QLoRA", NeurIPS 2023, arXiv:2305.14314).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from compress.errors import StageError
+
+Bits = Literal[4, 8]
+
+
+def to_low_bit(module: nn.Module, *, bits: Bits, device: str) -> nn.Module:
+    """A copy on the device whose linear layers are quantised; only for answering.
+
+    Embeddings, normalisations and whatever makes the answers stay in fp32: of a transformers model
+    all that is outside of its body, of any other module the last linear layer. So do layers that
+    bitsandbytes can't pack in 4 bits: it wants rows by 32 and columns by 64.
+
+    Parameters
+    ----------
+    module : left as it was.
+    bits : 8 (LLM.int8) or 4 (NF4, with fp32 arithmetic).
+    device : "cpu" or "cuda".
+
+    Raises
+    ------
+    StageError : bitsandbytes isn't installed, or there is no linear layer to quantise.
+    """
+    library = _bitsandbytes()
+    names = [name for name in _replaceable(module) if bits == 8 or _packs(module, name)]
+    if not names:
+        raise StageError(
+            f"{type(module).__name__} has no linear layer (torch.nn.Linear) besides the one that "
+            f"makes its answers, or none that fits: it can't be held in {bits} bits."
+        )
+    smaller = copy.deepcopy(module)
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        parent = smaller.get_submodule(path)
+        setattr(parent, leaf, _quantised(library, parent.get_submodule(leaf), bits=bits))
+    return smaller.to(device).eval().requires_grad_(False)
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers, and of what its quantised layers keep beside."""
+    tensors = [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _replaceable(module: nn.Module) -> list[str]:
+    linears = [name for name, part in module.named_modules() if type(part) is nn.Linear]
+    prefix = getattr(module, "base_model_prefix", None)
+    if prefix is None:
+        return linears[:-1]
+    if not hasattr(module, prefix):
+        return linears  # the body alone
+    return [name for name in linears if name.startswith(f"{prefix}.")]
+
+
+def _packs(module: nn.Module, name: str) -> bool:
+    rows, columns = module.get_submodule(name).get_parameter("weight").shape
+    return rows % 32 == 0 and columns % 64 == 0
+
+
+def _quantised(library: Any, linear: nn.Module, *, bits: Bits) -> nn.Module:
+    """The layer, still to be moved to its device: that is when bitsandbytes quantises."""
+    weight = linear.get_parameter("weight").detach().float()
+    rows, columns = weight.shape
+    bias = linear.bias
+    made: nn.Module
+    if bits == 8:
+        made = library.nn.Linear8bitLt(
+            columns, rows, bias=bias is not None, has_fp16_weights=False, threshold=6.0
+        )
+        made.weight = library.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    else:
+        made = library.nn.Linear4bit(
+            columns, rows, bias=bias is not None, compute_dtype=torch.float32, quant_type="nf4"
+        )
+        made.weight = library.nn.Params4bit(weight, requires_grad=False, quant_type="nf4")
+    if isinstance(bias, torch.Tensor):
+        made.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return made
+
+
+def _bitsandbytes() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, in its own modules
+            import bitsandbytes
+    except ImportError as error:
+        raise StageError(
+            "a teacher in 8 or 4 bits needs bitsandbytes: pip install 'compress[bitsandbytes]'."
+        ) from error
+    found: ModuleType = bitsandbytes
+    return found

@@ -1,0 +1,195 @@
+"""Several processes on one run: the first leads, the others help with the stages that train.
+
+The first process does everything that a lone one does. Before a stage that trains it sends the
+others an order; they load what the stage is given from the run's folder, apply the stage with it,
+and drop what they made. So nothing else needs to know how many there are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.context import Context
+from compress.core.progress import Silent
+from compress.errors import CompressError, InputError, StageError
+from compress.runner.inputs import load_inputs, seed_everything
+from compress.runner.store import load_artifact
+from compress.training.processes import Processes
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.stage import Stage
+    from compress.recipe.schema import Recipe
+    from compress.report.document import Report
+    from compress.runner.execution import Settings
+    from compress.runner.inputs import Inputs
+
+Finished = tuple[Mapping[str, Any], Path]
+"""The record of a finished stage, and its folder."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The others may load the model and the data: whatever had to be downloaded is there."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """To apply a stage together with the first process.
+
+    Attributes
+    ----------
+    stage : its place among the recipe's stages, from 0.
+    finished : the original model and the stages before.
+    reference : place of the reference among `finished`.
+    shared : the run's folder for what stages share.
+    """
+
+    stage: int
+    finished: tuple[Finished, ...]
+    reference: int
+    shared: Path | None
+
+
+@dataclass(frozen=True)
+class Over:
+    """The run has ended; without a report: it failed."""
+
+    report: Report | None
+
+
+class Leader:
+    """What the first process tells the others; nothing where there are none."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self._at_work = False
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """While it lasts the others wait for orders. They are let go when the run fails; not in
+        the middle of common work, where they don't listen: there whoever launched them ends them.
+        """
+        try:
+            yield
+        except Exception:
+            if not self._at_work:
+                self._tell(Over(None))
+            raise
+
+    def begin(self) -> None:
+        """Let the others load model and data.
+
+        Raises
+        ------
+        StageError : one of them can't.
+        """
+        self._tell(Begin())
+        self._hear_all_ready()
+
+    def end(self, report: Report) -> None:
+        """Let the others go."""
+        self._tell(Over(report))
+
+    @contextmanager
+    def together(self, order: Order) -> Iterator[None]:
+        """While it lasts the others apply the stage too.
+
+        Raises
+        ------
+        StageError : one of them can't begin; nothing has been applied then.
+        """
+        self._tell(order)
+        self._hear_all_ready()
+        self._at_work = True
+        yield
+        self._at_work = False
+
+    def _tell(self, message: Begin | Order | Over) -> None:
+        self.processes.share(message)
+
+    def _hear_all_ready(self) -> None:
+        for index, problem in enumerate(self.processes.gather(None)):
+            if problem is not None:
+                raise StageError(f"process {index}: {problem}")
+
+
+class Follower:
+    """What every other process does with its orders.
+
+    Parameters
+    ----------
+    recipe : the same as the first process has.
+    settings : of this process.
+    """
+
+    def __init__(self, recipe: Recipe, settings: Settings) -> None:
+        self._recipe, self._settings = recipe, settings
+        self._processes = settings.leader.processes
+        self._loaded: list[Artifact] = []
+
+    def follow(self) -> Report:
+        """Work until the run is over; returns its report.
+
+        Raises
+        ------
+        StageError : the run failed; the first process says why.
+        """
+        inputs: Inputs | None = None
+        while True:
+            message: Begin | Order | Over = self._processes.share(None)
+            if isinstance(message, Over):
+                if message.report is None:
+                    raise StageError("the run failed in the first process.")
+                return message.report
+            try:
+                if inputs is None:
+                    inputs = load_inputs(self._recipe)
+                if isinstance(message, Order):
+                    self._load(message.finished, inputs)
+                problem = None
+            except CompressError as error:
+                problem = str(error)
+            if any(self._processes.gather(problem)):
+                continue
+            if isinstance(message, Order) and inputs is not None:
+                self._apply(message, inputs)
+
+    def _load(self, finished: Sequence[Finished], inputs: Inputs) -> None:
+        for record, folder in finished[len(self._loaded) :]:
+            if not folder.is_dir():
+                raise InputError(
+                    f"{folder} isn't there. All machines must see the run's folder: "
+                    "put it on shared storage with --output."
+                )
+            previous = self._loaded[-1] if self._loaded else inputs.original
+            self._loaded.append(
+                load_artifact(
+                    record, folder, previous=previous, task=inputs.task, spec=self._recipe.data
+                )
+            )
+
+    def _apply(self, order: Order, inputs: Inputs) -> None:
+        _, stage = self._stages()[order.stage]
+        with tempfile.TemporaryDirectory() as directory:
+            context = Context(
+                reference=replace(self._loaded[order.reference], notes=()),
+                task=inputs.task,
+                data=inputs.data,
+                directory=Path(directory),
+                shared=order.shared,
+                seed=self._recipe.seed,
+                device=self._settings.device,
+                threads=self._settings.threads,
+                progress=Silent(),
+            )
+            seed_everything(self._recipe.seed)
+            stage.apply(self._loaded[-1], context)
+
+    def _stages(self) -> Sequence[tuple[str, Stage]]:
+        return self._recipe.build_stages()

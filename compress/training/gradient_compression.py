@@ -1,0 +1,107 @@
+"""Gradients of low rank, with error feedback.
+
+Balanced over a matrix's two dimensions: what is sketched is always the shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+NotFiniteError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+"""What a decomposition raises where a matrix isn't finite."""
+_SMALLEST = 256
+"""Gradients of fewer elements are left as they are: there is nothing to gain."""
+_EXTRA = 8
+"""Columns of the sketch beyond the rank, which make it exact enough (Halko et al., 2011)."""
+
+
+def kept_rank(shape: torch.Size | tuple[int, ...], ratio: float) -> int | None:
+    """Rank that a gradient of this shape is cut to; None where it is left as it is.
+
+    Kernels count as matrices (out, rest). A rank r of an (m, n) matrix is worth it where
+    r (m + n) < m n.
+    """
+    if len(shape) < 2:
+        return None
+    rows, columns = shape[0], int(torch.Size(shape[1:]).numel())
+    rank = max(1, round(ratio * min(rows, columns)))
+    worth = rows * columns >= _SMALLEST and rank * (rows + columns) < rows * columns
+    return rank if worth else None
+
+
+def bytes_per_step(shapes: Iterable[torch.Size], ratio: float) -> tuple[int, int]:
+    """Bytes of all gradients in fp32: as they are, and with the factors of those that are cut."""
+    whole = cut = 0
+    for shape in shapes:
+        rank, elements = kept_rank(shape, ratio), shape.numel()
+        whole += 4 * elements
+        cut += 4 * (elements if rank is None else rank * (shape[0] + elements // shape[0]))
+    return whole, cut
+
+
+def low_rank(matrix: Tensor, *, rank: int, generator: torch.Generator) -> Tensor:
+    """The best approximation of that rank within a random sketch (Halko et al., 2011).
+
+    The range of the shorter side is found by a random projection and QR; the eigenvectors of the
+    small matrix that is left choose the directions to keep. Exact where the matrix has no more
+    rank.
+
+    Parameters
+    ----------
+    matrix : (m, n).
+    generator : on the CPU.
+
+    Returns
+    -------
+    (m, n), of rank `rank` or less.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return low_rank(matrix.T, rank=rank, generator=generator).T
+    width = min(rank + _EXTRA, matrix.shape[0])
+    omega = torch.randn(matrix.shape[1], width, generator=generator).to(matrix)
+    basis, _ = torch.linalg.qr(matrix @ omega)
+    inside = basis.T @ matrix
+    _, directions = torch.linalg.eigh(inside @ inside.T)
+    kept = directions[:, -rank:]
+    found: Tensor = (basis @ kept) @ (kept.T @ inside)
+    return found
+
+
+class LowRankGradients:
+    """Makes gradients low-rank, and remembers what it took away for the next step.
+
+    With error feedback (Seide et al., 2014; Vogels et al., 2019) nothing is lost, only delayed.
+
+    Parameters
+    ----------
+    parameters : whose gradients to change.
+    ratio : rank as a fraction of the shorter side.
+    seed : of the projections.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, ratio: float, seed: int) -> None:
+        ranks = ((parameter, kept_rank(parameter.shape, ratio)) for parameter in parameters)
+        self._ranks = [(parameter, rank) for parameter, rank in ranks if rank is not None]
+        self._left_out: dict[int, Tensor] = {}
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def apply(self) -> None:
+        """Replace each gradient that is there.
+
+        Raises
+        ------
+        NotFiniteError : one isn't finite.
+        """
+        for place, (parameter, rank) in enumerate(self._ranks):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            wanted = gradient.flatten(1)
+            if place in self._left_out:
+                wanted = wanted + self._left_out[place]
+            kept = low_rank(wanted, rank=rank, generator=self._generator)
+            self._left_out[place] = wanted - kept
+            parameter.grad = kept.reshape(gradient.shape)

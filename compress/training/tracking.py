@@ -1,0 +1,97 @@
+"""Logs losses and scores to TensorBoard or MLflow, through accelerate's trackers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+
+from compress.errors import StageError
+from compress.training.options import TrainingOptions
+
+PROJECT = "compress"
+_MLFLOW_URI, _MLFLOW_FILES = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"
+
+
+class Log(Protocol):
+    """Called with figures by name, and the optimizer step that they belong to."""
+
+    def __call__(self, figures: Mapping[str, float], *, step: int) -> None: ...
+
+
+@contextmanager
+def tracked(
+    accelerator: Accelerator, *, options: TrainingOptions, description: str, directory: Path
+) -> Iterator[Log]:
+    """Begin a run in each of the options' trackers; logs nothing where there are none.
+
+    TensorBoard's events go to `directory`/compress. MLflow's go where MLFLOW_TRACKING_URI says,
+    else to `directory`/mlflow.
+
+    Raises
+    ------
+    StageError : a tracker's package isn't installed.
+    """
+    if not options.trackers:
+        yield _nothing
+        return
+    for tracker in options.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise StageError(
+                f"'trackers' names {tracker!r}, which isn't installed: "
+                f"pip install 'compress[{tracker}]'."
+            )
+    directory.mkdir(parents=True, exist_ok=True)
+    with _mlflow_place(directory, wanted="mlflow" in options.trackers):
+        accelerator.init_trackers(
+            PROJECT,
+            config=_flat(options),
+            init_kwargs={"mlflow": {"run_name": description}},
+        )
+
+        def log(figures: Mapping[str, float], *, step: int) -> None:
+            accelerator.log(dict(figures), step=step)
+
+        try:
+            yield log
+        finally:
+            # Not `end_training`, which would also end the group of processes.
+            for tracker in accelerator.trackers:
+                tracker.finish()
+
+
+def _nothing(figures: Mapping[str, float], *, step: int) -> None:
+    pass
+
+
+@contextmanager
+def _mlflow_place(directory: Path, *, wanted: bool) -> Iterator[None]:
+    if not wanted or os.environ.get(_MLFLOW_URI):
+        yield
+        return
+    import mlflow
+
+    before, allowed = mlflow.get_tracking_uri(), os.environ.get(_MLFLOW_FILES)
+    mlflow.set_tracking_uri((directory / "mlflow").resolve().as_uri())
+    os.environ[_MLFLOW_FILES] = "true"  # a database needs more than `mlflow-skinny`
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        if allowed is None:
+            del os.environ[_MLFLOW_FILES]
+        else:
+            os.environ[_MLFLOW_FILES] = allowed
+
+
+def _flat(options: TrainingOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.model_dump(mode="json").items():
+        plain = isinstance(value, str | int | float | bool) or value is None
+        found[name] = value if plain else str(value)
+    return found

@@ -1,0 +1,223 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from compress.distillation.foreseen import data_problems, student_lines, student_problems
+from compress.distillation.making import make_student
+from compress.distillation.student_spec import StudentSpec
+from compress.models.header import count, stored_shapes
+from compress.models.load import load_model
+from compress.models.spec import ModelSpec
+from compress.tasks.task import task
+
+TEXT = {
+    "hidden_size": 16,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "num_hidden_layers": 4,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+    "num_labels": 3,
+}
+ENDS = {"bos_token_id": 1, "eos_token_id": 2}
+
+
+def saved(model, path, **options):
+    model.save_pretrained(path, **options)
+    return ModelSpec(transformers=str(path))
+
+
+def bert(path, **options):
+    return saved(BertForSequenceClassification(BertConfig(**TEXT)), path, **options)
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def made(spec, model, name):
+    loaded = load_model(model, task=task(name), seed=0)
+    student = make_student(
+        spec,
+        loaded.module,
+        loaded.source,
+        labels=loaded.labels,
+        auto_class=task(name).auto_class,
+        seed=0,
+    )
+    return parameters(student.module), parameters(loaded.module)
+
+
+STUDENTS = [
+    {"layers": 2},
+    {"layers": [1, 3]},
+    {"layers": 1, "which": "last", "width": {"hidden_size": 8}},
+    {"width": {"hidden_size": 8, "intermediate_size": 12}},
+    {"self": True},
+    {"transformers": {"num_hidden_layers": 1}},
+    {"python": "torch.nn:Linear", "arguments": {"in_features": 4, "out_features": 3}},
+]
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_parameters_are_those_that_the_student_will_have(tmp_path, student):
+    model, spec = bert(tmp_path), StudentSpec.model_validate(student)
+    own, teacher = made(spec, model, "text-classification")
+    [line] = student_lines(spec, model=model, task="text-classification")
+    assert f"student: {own:,} parameters, {own / teacher:.1%} of the teacher's {teacher:,}" in line
+
+
+MODELS = {
+    "distilbert": (
+        lambda: DistilBertForSequenceClassification(
+            DistilBertConfig(dim=16, n_heads=4, hidden_dim=64, n_layers=4, vocab_size=40)
+        ),
+        "text-classification",
+    ),
+    "gpt2, tied": (
+        lambda: GPT2LMHeadModel(
+            GPT2Config(n_embd=16, n_head=2, n_layer=4, vocab_size=40, n_positions=8, **ENDS)
+        ),
+        "text-generation",
+    ),
+    "llama": (
+        lambda: LlamaForCausalLM(LlamaConfig(**TEXT, **ENDS, num_key_value_heads=2)),
+        "text-generation",
+    ),
+    "llama, tied": (
+        lambda: LlamaForCausalLM(LlamaConfig(**TEXT, **ENDS, tie_word_embeddings=True)),
+        "text-generation",
+    ),
+    "a head of another task": (
+        lambda: BertForMaskedLM(BertConfig(**TEXT)),
+        "text-classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shards", ["5GB", "8KB"])
+def test_headers_and_skeletons_count_alike(tmp_path, name, shards):
+    make, task_name = MODELS[name]
+    model, spec = saved(make(), tmp_path, max_shard_size=shards), StudentSpec(layers=2)
+    shapes = stored_shapes(model, task=task_name)
+    own, teacher = made(spec, model, task_name)
+    assert (shapes is None) == (name == "a head of another task")
+    assert shapes is None or count(shapes) == teacher
+    [line] = student_lines(spec, model=model, task=task_name)
+    assert f"{own:,} parameters" in line
+    assert f"teacher's {teacher:,}" in line
+
+
+def test_batch_statistics_are_no_parameters(tmp_path):
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 4], depths=[1, 1], num_labels=3)
+    module = ResNetForImageClassification(config)
+    shapes = stored_shapes(saved(module, tmp_path), task="image-classification")
+    assert count(shapes) == parameters(module)
+
+
+def test_a_changed_head_is_counted_as_the_recipe_has_it(tmp_path):
+    model = bert(tmp_path).model_copy(update={"arguments": {"num_labels": 9}})
+    own, teacher = made(StudentSpec(layers=2), model, "text-classification")
+    [line] = student_lines(StudentSpec(layers=2), model=model, task="text-classification")
+    assert f"{own:,} parameters, {own / teacher:.1%} of the teacher's {teacher:,}" in line
+
+
+@pytest.mark.parametrize(
+    ("layers", "warning"),
+    [(1, None), (3, "above 70%, little is saved"), (4, "above 70%")],
+)
+def test_students_that_are_too_large_are_warned_of(tmp_path, layers, warning):
+    [line] = student_lines(
+        StudentSpec(layers=layers), model=bert(tmp_path), task="text-classification"
+    )
+    assert ("Warning" in line) == (warning is not None)
+    assert warning is None or warning in line
+
+
+def test_students_that_are_too_small_are_warned_of():
+    model = ModelSpec(python="compress.models.resnet:resnet")
+    spec = StudentSpec(python="compress.models.resnet:resnet", arguments={"width": 4})
+    [line] = student_lines(spec, model=model, task="image-classification")
+    assert line.endswith("Warning: below 10%, much of its quality may be lost.")
+
+
+@pytest.mark.parametrize(
+    ("student", "reason"),
+    [
+        ({"layers": 9}, "'layers' must be at most the teacher's 4. Got 9."),
+        ({"width": {"hidden_size": 10}}, "each head keeps its 4 units"),
+        ({"transformers": {"hiden_size": 8}}, "unknown key of the teacher's config"),
+        ({"python": "torch.nn:Lineal"}, "has no 'Lineal'"),
+    ],
+)
+def test_what_can_not_be_counted_says_why(tmp_path, student, reason):
+    spec = StudentSpec.model_validate(student)
+    [line] = student_lines(spec, model=bert(tmp_path), task="text-classification")
+    assert line.startswith("student: its parameters can't be counted before the run: ")
+    assert reason in line
+
+
+def test_the_model_given_has_no_line(tmp_path):
+    assert student_lines(None, model=bert(tmp_path), task="text-classification") == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 30, b"\x02\0\0\0\0\0\0\0[]"])
+def test_a_damaged_header_tells_nothing(tmp_path, damage):
+    model = bert(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(damage)
+    assert stored_shapes(model, task="text-classification") is None
+
+
+def test_a_local_model_is_counted_without_torch(tmp_path):
+    bert(tmp_path)
+    script = (
+        "import sys, json\n"
+        "from compress.distillation.foreseen import student_lines\n"
+        "from compress.distillation.student_spec import StudentSpec\n"
+        "from compress.models.spec import ModelSpec\n"
+        f"model = ModelSpec(transformers={str(tmp_path)!r})\n"
+        "specs = [{'layers': 2}, {'self': True}, {'layers': 2, 'width': {'hidden_size': 8}}]\n"
+        "lines = [student_lines(StudentSpec(**spec), model=model, task='text-classification')\n"
+        "    for spec in specs]\n"
+        "print(json.dumps([lines, 'torch' in sys.modules]))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines, heavy = json.loads(said.stdout)
+    assert all(line[0].startswith("student: ") for line in lines)
+    assert "counted" not in said.stdout
+    assert not heavy
+
+
+def test_counting_draws_nothing(tmp_path):
+    model, state = bert(tmp_path), torch.get_rng_state()
+    for student in STUDENTS:
+        spec = StudentSpec.model_validate(student)
+        student_lines(spec, model=model, task="text-classification")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_problems_need_no_model():
+    plain = ModelSpec(python="a:b")
+    assert student_problems(StudentSpec(layers=1), model=plain)[0][0] == "student.layers"
+    assert student_problems(StudentSpec(python="a:b"), model=plain) == []
+    assert student_problems(None, model=plain) == []
+    assert data_problems(None, key="unlabeled") == []

@@ -1,0 +1,137 @@
+"""Models of every task as ONNX files: dynamic axes, parity where texts aren't padding, INT8."""
+
+import pytest
+import torch
+from exporting_samples import texts
+
+from compress.errors import ParityError
+from compress.exporting.lower import lower
+from compress.exporting.parity import check_parity, compare, onnx_answers
+from compress.tasks.task import TASKS
+
+SIZES = {
+    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 24, "max_position_embeddings": 40, "initializer_range": 0.5,
+}  # fmt: skip
+END = {"bos_token_id": 0, "eos_token_id": 0}
+
+
+def model_for(name):
+    import transformers as hf
+
+    torch.manual_seed(0)
+    made = {
+        "llama": lambda: hf.LlamaForCausalLM(
+            hf.LlamaConfig(**SIZES, **END, num_key_value_heads=2, tie_word_embeddings=True)
+        ),
+        "gpt2": lambda: hf.GPT2LMHeadModel(
+            hf.GPT2Config(
+                vocab_size=60,
+                n_embd=16,
+                n_layer=2,
+                n_head=4,
+                n_positions=40,
+                initializer_range=0.5,
+                **END,
+            )  # fmt: skip
+        ),
+        "tokens": lambda: hf.BertForTokenClassification(hf.BertConfig(**SIZES, num_labels=5)),
+        "encoder": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
+        "sets": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=4)),
+    }
+    return made[name]().eval()
+
+
+TASK_OF = {
+    "llama": "text-generation",
+    "gpt2": "text-generation",
+    "tokens": "token-classification",
+    "encoder": "feature-extraction",
+    "sets": "multi-label-text-classification",
+}
+
+
+def inputs(name, *shape, padding=0):
+    batch = texts(*shape, padding=padding)
+    if name in ("llama", "gpt2"):
+        del batch["token_type_ids"]
+    return batch
+
+
+@pytest.fixture(scope="module", params=TASK_OF)
+def lowered(request, tmp_path_factory):
+    name = request.param
+    module, task = model_for(name), TASKS[TASK_OF[name]]
+    path = tmp_path_factory.mktemp(name) / "model.onnx"
+    return name, module, lower(module, task=task, example=inputs(name), path=path, labels=())
+
+
+def test_a_file_answers_as_its_module_at_other_sizes(lowered):
+    name, module, path = lowered
+    batches = [inputs(name, 3, 7), inputs(name, 1, 12, padding=5), inputs(name, 5, 2)]
+    found = check_parity(module, path, task=TASKS[TASK_OF[name]], batches=batches)
+    assert found.samples == 9
+    assert found.agreement == pytest.approx(1)
+    assert found.scale > 0.1
+
+
+def test_int8_answers_nearly_the_same(lowered, tmp_path):
+    from compress.measurement.graph import load_graph
+    from compress.measurement.size import size_bytes
+    from compress.quantization.dynamic import quantize_dynamic
+    from compress.quantization.instructions import int8_instructions
+    from compress.quantization.selection import select
+
+    name, _, path = lowered
+    quantized = quantize_dynamic(
+        path,
+        path=tmp_path / "int8.onnx",
+        selection=select(load_graph(path).graph, method="dynamic"),
+        instructions=int8_instructions(),
+    )
+    batches = [inputs(name, 4, 9, padding=3), inputs(name, 2, 5)]
+    target = TASKS[TASK_OF[name]].target
+    found = compare(onnx_answers(path), onnx_answers(quantized), batches=batches, target=target)
+    assert 0 < found.max_error < 0.3 * found.scale
+    assert found.agreement > 0.75
+    assert size_bytes(quantized) < size_bytes(path)
+
+
+def test_padding_is_not_compared(lowered):
+    name, _, path = lowered
+    target = TASKS[TASK_OF[name]].target
+    if target == "class-set":
+        pytest.skip("its answers have no tokens")
+    right = onnx_answers(path)
+    batch = inputs(name, 3, 6, padding=4)
+
+    def wrong_at(column):
+        def answer(batch):
+            scores = right(batch).copy()
+            scores[:, column] += 1
+            return scores
+
+        return compare(right, answer, batches=[batch], target=target).max_error
+
+    assert wrong_at(-1) == 0
+    assert wrong_at(0) == pytest.approx(1, rel=1e-3)
+    other = model_for(name)
+    torch.nn.init.normal_(other.get_input_embeddings().weight)
+    with pytest.raises(ParityError, match="doesn't answer"):
+        check_parity(other, path, task=TASKS[TASK_OF[name]], batches=[batch])
+
+
+def test_agreement_is_said_in_the_words_of_the_task():
+    import numpy as np
+
+    left, right = np.array([[1.0, -1.0], [2.0, 3.0]]), np.array([[0.5, -2.0], [2.0, -3.0]])
+
+    def found(target, left=left, right=right):
+        return compare(lambda _: left, lambda _: right, batches=[{}], target=target).top1()
+
+    assert found("class") == "top-1 agreement 50.0% on 2 samples"
+    assert found("class-set") == "agreement 75.0% on 2 samples"
+    hidden = np.array([[[1.0, 0.0], [0.0, 2.0]]])
+    assert found("none", hidden, 3 * hidden) == "mean cosine similarity 1.0000 on 1 samples"
+    turned = np.array([[[0.0, 1.0], [0.0, 2.0]]])
+    assert found("none", hidden, turned) == "mean cosine similarity 0.5000 on 1 samples"

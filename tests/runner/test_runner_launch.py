@@ -1,0 +1,175 @@
+"""A run of two launched processes: the first does everything, the other helps with training."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.errors import InputError
+from compress.recipe.load import load_recipe
+from compress.runner.execution import Settings
+from compress.runner.inputs import load_inputs
+from compress.runner.together import Follower, Leader
+from compress.training.processes import Processes
+
+RECIPE = """\
+version: 1
+name: launched
+seed: 3
+model:
+  python: compress.models.resnet:resnet
+  arguments: {blocks: [1, 1], width: 16, in_channels: 1, num_classes: 10}
+task: image-classification
+data: {sklearn: digits, calibration_samples: 32}
+measure: {batch_sizes: [1], threads: 1, rounds: 5, warmup: 1, seconds: 0.01}
+stages:
+  - use: train
+    training: {epochs: 4, batch_size: 32, learning_rate: 2.0e-2}
+  - use: prune
+    target: {macs: 0.6}
+    recovery: {training: {epochs: 1, batch_size: 32, learning_rate: 5.0e-3}}
+  - use: export
+"""
+DDP = """\
+compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_GPU
+main_process_port: 0
+mixed_precision: 'no'
+num_machines: 1
+machine_rank: 0
+num_processes: 2
+use_cpu: true
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "launched.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def command(recipe: Path, output: Path, *options: str) -> list[str]:
+    given = ["--threads", "1", "--device", "cpu", "--output", str(output), *options]
+    return ["-m", "compress", str(recipe), *given]
+
+
+def launch(recipe: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    config = recipe.with_name("ddp.yaml")
+    config.write_text(DDP, encoding="utf-8")
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(config)]
+    return subprocess.run(
+        [sys.executable, *launcher, *command(recipe, output, *options)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def alone(recipe: Path, output: Path, *options: str) -> None:
+    subprocess.run(
+        [sys.executable, *command(recipe, output, *options)], check=True, capture_output=True
+    )
+
+
+def quality(output: Path) -> list[float]:
+    report = json.loads((output / "report.json").read_text())
+    return [row["quality"]["value"] for row in report["stages"]]
+
+
+@pytest.mark.slow
+def test_two_processes_reach_what_one_reaches(recipe: Path, tmp_path: Path) -> None:
+    done = launch(recipe, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("01-train\n") == 1, "only the first process speaks"
+    assert len(re.findall("^bundle", done.stdout, re.MULTILINE)) == 1
+    assert "process 1" not in done.stderr
+    for seed in (3, 4):
+        alone(recipe, tmp_path / f"one-{seed}", "--set", f"seed={seed}")
+    two = quality(tmp_path / "two")
+    ones = [quality(tmp_path / f"one-{seed}") for seed in (3, 4)]
+    spread = abs(ones[0][1] - ones[1][1])
+    assert two[1] == pytest.approx(ones[0][1], abs=max(spread, 0.03))
+    assert "trained by 2 processes" in (tmp_path / "two" / "report.md").read_text()
+
+    again = launch(recipe, tmp_path / "two")
+    assert again.returncode == 0
+    assert again.stdout.count("taken from disk") == 4
+    changed = launch(recipe, tmp_path / "two", "--set", "stages.prune.target.macs=0.5")
+    assert changed.returncode == 0, changed.stderr
+    assert changed.stdout.count("taken from disk") == 2, "followers catch up with finished stages"
+
+    keys = [
+        json.loads((tmp_path / run / "stages/01-train/stage.json").read_text())["key"]
+        for run in ("two", "one-3")
+    ]
+    assert keys[0] != keys[1], "how many there were is a part of the result's key"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message", "status"),
+    [
+        (["--set", "stages.train.training.epochs=0"], "epochs", None),
+        (["--set", "model.arguments={blocks: [1], width: 8, num_classes: 7}"], "labels", None),
+        (["--set", "stages.prune.target.macs=0.0001"], "can't be met", "failed"),
+        (["--set", "stages.train.training.precision=fp16"], "fp16 needs a GPU", "failed"),
+    ],
+)
+def test_a_failure_ends_all_processes_and_is_told_once(
+    recipe: Path, tmp_path: Path, options: list[str], message: str, status: str | None
+) -> None:
+    done = launch(recipe, tmp_path / "run", *options)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, done.stderr
+    assert message in told[0]
+    if status is None:
+        assert not (tmp_path / "run").exists()
+    else:
+        assert json.loads((tmp_path / "run" / "report.json").read_text())["status"] == status
+
+
+@pytest.mark.slow
+def test_a_failure_in_another_process_ends_all(recipe: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from compress.cli import main\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    from compress.training import loop\n"
+        "    def broken(*_, **__):\n"
+        "        raise OSError('no room')\n"
+        "    loop.acceleration = broken\n"
+        "main(sys.argv[1:])\n"
+    )
+    script = tmp_path / "breaking.py"
+    script.write_text(program, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         str(script), *command(recipe, tmp_path / "run")[2:]],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "error: " in done.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["status"] in ("failed", "running")
+
+
+def test_a_folder_that_others_cannot_see_is_told(recipe: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(recipe)
+    settings = Settings("cpu", 1, None, Leader(Processes()))
+    follower = Follower(loaded, settings)
+    inputs = load_inputs(loaded)
+    with pytest.raises(InputError, match="All machines must see the run's folder"):
+        follower._load((({}, tmp_path / "elsewhere"),), inputs)
+
+
+def test_a_lone_process_needs_no_orders(recipe: Path) -> None:
+    leader = Leader(Processes())
+    with leader.leading():
+        leader.begin()
+    assert replace(leader.processes, count=2).first

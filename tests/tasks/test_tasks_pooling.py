@@ -1,0 +1,10 @@
+import torch
+
+from compress.tasks.pooling import mean_pool
+
+
+def test_masked_tokens_have_no_say():
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, 100.0]], [[5.0, 7.0]] * 3])
+    mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
+    assert mean_pool(hidden, mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
+    assert mean_pool(hidden.half(), mask).dtype == torch.float16
