@@ -101,7 +101,11 @@ def problem(kind: str, *, teacher: Path, data: Path, folder: Path) -> tuple[Any,
     if kind == "images":
         task = find_task("image-classification")
         spec = DataSpec.model_validate(
-            {"idx": data, "image": {"mean": [0.286], "std": [0.353]}, "limit": {"train": 3000, "validation": 500}}
+            {
+                "idx": data,
+                "image": {"mean": [0.286], "std": [0.353]},
+                "limit": {"train": 3000, "validation": 500},
+            }
         )
         module, source = load_checkpoint(teacher)
         labels, model_folder = tuple(map(str, range(10))), None

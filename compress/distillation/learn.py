@@ -128,7 +128,7 @@ def learn(
             lesson.terms,
             task=task,
             taps=lesson.student_taps,
-            teacher=live,
+            teacher=live if losses.needs_teacher else None,
             cached=cached,
             head=lesson.head,
         ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compress.models.spec import ModelSpec
     from compress.recipe.schema import Gates, Recipe
     from compress.report.document import Report
+    from compress.runner.execution import Settings
 
 
 def run(
@@ -59,11 +60,9 @@ def run(
     same report.
     """
     from compress.recipe.load import load_recipe
-    from compress.recipe.plan import foreseen
-    from compress.runner.execution import Execution, Settings
-    from compress.runner.inputs import available_cpus, load_inputs, resolve_device, torch_threads
+    from compress.runner.execution import Settings
+    from compress.runner.inputs import available_cpus, resolve_device, torch_threads
     from compress.runner.together import Follower, Leader
-    from compress.runner.workdir import Workdir
     from compress.training.processes import join, leave, on_this_machine
 
     if isinstance(recipe, str | os.PathLike):
@@ -71,30 +70,42 @@ def run(
     elif overrides:
         raise TypeError("'overrides' go with the path of a recipe; change a Recipe value itself.")
     device = resolve_device(device)
-    threads = threads or max(1, available_cpus() // on_this_machine())
-    processes = join(device)
-    leader = Leader(processes)
+    leader = Leader(join(device))
     settings = Settings(
-        device=device, threads=threads, progress=progress or Silent(), leader=leader
+        device=device,
+        threads=threads or max(1, available_cpus() // on_this_machine()),
+        progress=progress or Silent(),
+        leader=leader,
     )
-    with torch_threads(threads):
-        if not processes.first:
+    with torch_threads(settings.threads):
+        if leader.processes.first:
+            report = _lead(recipe, settings, output=output, fresh=fresh)
+        else:
             report = Follower(recipe, settings).follow()
-            leave()
-            return report
-        with leader.leading():
-            inputs = load_inputs(recipe)
-            for name, lines in foreseen(recipe).items():
-                for line in lines:
-                    settings.progress.say(f"{name}: {line}")
-            workdir = Workdir(output or Path("exports") / recipe.name)
-            with workdir.open():
-                if fresh:
-                    workdir.forget()
-                leader.begin()
-                report = Execution(recipe, inputs, workdir, settings).go()
-        leader.end(report)
     leave()
+    return report
+
+
+def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: bool) -> Report:
+    """The run itself, in the first process or the only one."""
+    from compress.recipe.plan import foreseen
+    from compress.runner.execution import Execution
+    from compress.runner.inputs import load_inputs
+    from compress.runner.workdir import Workdir
+
+    leader = settings.leader
+    with leader.leading():
+        inputs = load_inputs(recipe)
+        for name, lines in foreseen(recipe).items():
+            for line in lines:
+                settings.progress.say(f"{name}: {line}")
+        workdir = Workdir(output or Path("exports") / recipe.name)
+        with workdir.open():
+            if fresh:
+                workdir.forget()
+            leader.begin()
+            report = Execution(recipe, inputs, workdir, settings).go()
+    leader.end(report)
     return report
 
 

@@ -102,7 +102,7 @@ class Augmenter:
         return changed
 
     def _masked(self, batch: Batch, round_: int) -> Tensor:
-        tokens, real = _required(batch, TOKENS), batch[ATTENTION].bool()
+        tokens, real = _required(batch, TOKENS), _required(batch, ATTENTION).bool()
         # Counted from the text's first token, which padding on the left doesn't move.
         places = (real.cumsum(1) - 1).clamp(min=0)
         ids = _required(batch, SAMPLE_IDS)[:, None]

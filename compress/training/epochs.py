@@ -141,7 +141,7 @@ class Epochs:
                     break
         best.restore(student)
         module = gathered(student, placed_copy(plain, device="cpu")) if self.is_sharded else student
-        return Outcome(_finished(module), self.notes(best), tuple(self.history))
+        return Outcome(_finished(module, options), self.notes(best), tuple(self.history))
 
     @property
     def is_sharded(self) -> bool:
@@ -209,8 +209,10 @@ class Epochs:
             with accelerator.no_sync(prepared.wrapped) if waits else nullcontext():
                 with accelerator.autocast():
                     parts = prepared.wrapped(self.placed(own_batch))
-                # Processes' gradients are averaged; their sum is what is wanted.
-                accelerator.backward(weighed(parts, own, total) * self.processes.count)
+                loss = weighed(parts, own, total)
+                if self.processes.count > 1:  # their gradients are averaged; the sum is wanted
+                    loss = loss * self.processes.count
+                accelerator.backward(loss)
             seen.add(parts, counts=own, step=self.step)
         self.change_gradients(seen)
         set_learning_rate(prepared.optimizer, self.learning_rate(self.step - 1))
@@ -280,9 +282,9 @@ def _words(losses: dict[str, float]) -> str:
     return f"{total} ({', '.join(f'{name} {value:.3g}' for name, value in losses.items())})"
 
 
-def _finished(module: nn.Module) -> nn.Module:
+def _finished(module: nn.Module, options: TrainingOptions) -> nn.Module:
     """The module as `fit` returns it; its memory is laid out as any file format wants it."""
-    module = released(module).to("cpu").eval()
+    module = released(module, options).to("cpu").eval()
     module.zero_grad(set_to_none=True)
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return module

@@ -89,7 +89,7 @@ class LowRankGradients:
         self._generator = torch.Generator().manual_seed(seed)
 
     def apply(self) -> None:
-        """Replace each gradient that is there.
+        """Change each gradient that is there.
 
         Raises
         ------
@@ -104,4 +104,5 @@ class LowRankGradients:
                 wanted = wanted + self._left_out[place]
             kept = low_rank(wanted, rank=rank, generator=self._generator)
             self._left_out[place] = wanted - kept
-            parameter.grad = kept.reshape(gradient.shape)
+            # In place: fused optimizers take a gradient to lie in memory as its weights do.
+            gradient.copy_(kept.reshape(gradient.shape))

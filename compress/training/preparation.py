@@ -105,10 +105,10 @@ def _checkpoint(student: nn.Module) -> None:
     enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
-def released(student: nn.Module) -> nn.Module:
+def released(student: nn.Module, options: TrainingOptions) -> nn.Module:
     """Take back what `prepare` did to a student, so that it is a plain module again."""
-    if getattr(student, "is_gradient_checkpointing", False):
-        disable: Any = student.gradient_checkpointing_disable  # type: ignore[unreachable, unused-ignore]
+    if options.gradient_checkpointing:
+        disable: Any = student.gradient_checkpointing_disable
         disable()
     student._compiled_call_impl = None
     return student

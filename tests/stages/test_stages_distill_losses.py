@@ -253,3 +253,17 @@ def test_without_labels_their_weight_must_be_zero():
     with pytest.raises(RecipeError, match=r"losses\.labels\.weight.*must be 0.*has no labels"):
         recipe_from_dict(recipe({"use": "distill"}, data=data))
     recipe_from_dict(recipe({"use": "distill", "losses": {"labels": None}}, data=data))
+
+
+def test_a_teacher_that_nothing_is_learned_from_is_not_asked(convolutional, tmp_path):
+    asked = []
+    module = convolutional.module
+    hook = module.register_forward_hook(lambda *_: asked.append(1))
+    try:
+        stage = Distill.model_validate(
+            {"student": SMALL, "losses": {"response": None}, "training": TRAINING}
+        )
+        stage.apply(convolutional, problem(tmp_path, artifact=convolutional))
+    finally:
+        hook.remove()
+    assert len(asked) < 5  # to compare shapes; there are dozens of batches

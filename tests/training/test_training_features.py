@@ -166,6 +166,20 @@ def test_each_part_of_a_loss_is_shown_and_kept(train, make_context, digits, tmp_
     assert fitted.history[0].losses.keys() == {"labels", "size"}
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_kernels_in_channels_last_memory_learn_from_compressed_gradients(train, cnn, optimizer):
+    options = {"learning_rate": 0.03} if optimizer == "sgd" else {}
+    fitted = train(
+        cnn,
+        epochs=6,
+        batch_size=16,
+        optimizer=optimizer,
+        gradient_compression={"rank_ratio": 0.25},
+        **options,
+    )
+    assert max(epoch.validation.value for epoch in fitted.history) > 0.9
+
+
 def test_compressed_gradients_still_learn_and_the_notes_tell_the_bytes(train):
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
     fitted = train(module, epochs=8, gradient_compression={"rank_ratio": 0.1})

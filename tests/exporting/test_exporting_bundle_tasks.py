@@ -1,0 +1,150 @@
+"""The scripts of the other tasks' bundles answer as the session, with nothing of us installed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from compress.data.spec import Vocabulary
+from compress.data.texts import TextPreprocessor
+from compress.data.vocabulary import train_tokenizer
+from compress.exporting.bundle import write_bundle
+from compress.exporting.lower import lower
+from compress.measurement.session import run, session
+from compress.tasks.task import TASKS
+
+TEXTS = ["return the number of items", "open a file", "the number of a file", "a b c d e f g h i"]
+SIZES = {
+    "vocab_size": 320, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 24, "max_position_embeddings": 16, "initializer_range": 0.5,
+}  # fmt: skip
+
+
+def make_preprocessor(*, generates=False):
+    tokenizer = train_tokenizer(
+        TEXTS, Vocabulary(vocab_size=320), generates=generates, max_length=16
+    )
+    if generates:
+        tokenizer.pad_token = tokenizer.eos_token
+    return TextPreprocessor(tokenizer)
+
+
+def make_bundle(folder, module, task, preprocessor, labels=()):
+    path = folder / "lowered.onnx"
+    example = preprocessor(TEXTS[:2])
+    lower(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
+    return write_bundle(
+        path,
+        directory=folder / "bundle",
+        preprocessor=preprocessor,
+        labels=labels,
+        task=TASKS[task],
+    )
+
+
+def printed(model, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-I", str(model.parent / "infer.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=model.parents[1],
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_words_with_their_tags(side, tmp_path):
+    from transformers import BertConfig, BertForTokenClassification
+
+    torch.manual_seed(0)
+    labels = ("O", "B-X", "I-X")
+    module = BertForTokenClassification(BertConfig(**SIZES, num_labels=3))
+    preprocessor = make_preprocessor()
+    preprocessor.tokenizer.padding_side = side
+    model = make_bundle(tmp_path, module, "token-classification", preprocessor, labels)
+    rows = [text.split() for text in TEXTS] + [["quite", "unknown", "wörter", *"jklmnopqrstuv"]]
+    encodings, firsts = preprocessor.encode_words(rows)
+    wanted = []
+    batch = run(session(model, threads=1), preprocessor.pad(encodings))["logits"]
+    for row, scores, first in zip(rows, batch, firsts, strict=True):
+        tags = ["-"] * len(row)
+        start = len(scores) - len(first) if side == "left" else 0
+        for place, word in enumerate(first, start):
+            if word >= 0:
+                tags[word] = labels[scores[place].argmax()]
+        wanted.append(list(zip(row, tags, strict=True)))
+    assert wanted[-1][-1][1] == "-", "its last words are beyond the model's length"
+    blocks = printed(model, *(" ".join(row) for row in rows)).strip("\n").split("\n\n")
+    got = [[tuple(line.split("\t")) for line in block.splitlines()] for block in blocks]
+    assert got == wanted
+    assert len({tag for block in got for _, tag in block}) > 2
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_text_goes_on_with_the_likeliest_tokens(name, tmp_path):
+    import transformers as hf
+
+    torch.manual_seed(0)
+    end = {"bos_token_id": 0, "eos_token_id": 0}
+    if name == "llama":
+        module = hf.LlamaForCausalLM(hf.LlamaConfig(**SIZES, **end))
+    else:
+        config = hf.GPT2Config(
+            vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=16,
+            initializer_range=0.5, **end,
+        )  # fmt: skip
+        module = hf.GPT2LMHeadModel(config)
+    preprocessor = make_preprocessor(generates=True)
+    model = make_bundle(tmp_path, module, "text-generation", preprocessor)
+    tokenizer = preprocessor.tokenizer
+    ids = tokenizer("open a file")["input_ids"]
+    with torch.no_grad():
+        made = module.generate(
+            torch.tensor([ids]), max_new_tokens=6, do_sample=False, pad_token_id=0
+        )[0].tolist()
+    wanted = tokenizer.decode([token for token in made if token != 0])
+    assert len(made) > len(ids)
+    assert printed(model, "--tokens", "6", "open a file") == wanted + "\n"
+    # Longer than the model's positions: only the last tokens are read.
+    assert len(printed(model, "--tokens", "20", "open a file")) >= len(wanted)
+
+
+def test_vectors_are_means_of_tokens(tmp_path):
+    from transformers import BertConfig, BertModel
+
+    from compress.tasks.pooling import mean_pool
+
+    torch.manual_seed(0)
+    module = BertModel(BertConfig(**SIZES)).eval()
+    preprocessor = make_preprocessor()
+    model = make_bundle(tmp_path, module, "feature-extraction", preprocessor)
+    file = tmp_path / "vectors.npy"
+    lines = printed(model, "--save", str(file), *TEXTS).splitlines()
+    inputs = preprocessor(TEXTS)
+    with torch.no_grad():
+        hidden = module(**inputs).last_hidden_state
+    wanted = torch.nn.functional.normalize(mean_pool(hidden, inputs["attention_mask"])).numpy()
+    np.testing.assert_allclose(np.load(file), wanted, atol=1e-5)
+    table = np.array([[float(number) for number in line.split()[:4]] for line in lines])
+    np.testing.assert_allclose(table, wanted @ wanted.T, atol=6e-5)
+    assert all(line.endswith(text) for line, text in zip(lines, TEXTS, strict=True))
+
+
+@pytest.mark.parametrize("labels", [("x", "y", "z"), ("x",)])
+def test_each_label_has_a_probability_of_its_own(labels, tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    module = BertForSequenceClassification(BertConfig(**SIZES, num_labels=len(labels)))
+    preprocessor = make_preprocessor()
+    task = "multi-label-text-classification"
+    model = make_bundle(tmp_path, module, task, preprocessor, labels)
+    scores = run(session(model, threads=1), preprocessor(TEXTS[:1]))["logits"][0]
+    lines = printed(model, TEXTS[0]).splitlines()[1:]
+    got = {name: float(value) for value, name in (line.split() for line in lines)}
+    wanted = dict(zip(labels, 1 / (1 + np.exp(-scores)), strict=True))
+    assert got == {name: pytest.approx(float(value), abs=6e-5) for name, value in wanted.items()}
