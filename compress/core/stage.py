@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -67,6 +68,13 @@ class Stage(Options):
     def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
         """What a reader of the plan should know before the work begins, a line each."""
         return []
+
+    def reads(self) -> tuple[Path, ...]:
+        """Files and folders that its fields name and whose content decides its result.
+
+        A finished stage is done again where one of them has changed.
+        """
+        return ()
 
     def summarize(self) -> str:
         """A few words on what it will do, for the recipe check."""

@@ -147,6 +147,13 @@ class DataSpec(Options):
         named = (self.files or {}).get(split, [])
         return named if isinstance(named, list) else [named]
 
+    def local_paths(self) -> tuple[Path, ...]:
+        """Files and folders that samples to train on come from; none for other sources."""
+        named = [path for path in (self.folder, self.idx) if path is not None]
+        if self.from_hub and self.huggingface is not None and Path(self.huggingface).is_dir():
+            named.append(Path(self.huggingface))
+        return (*self.paths("train"), *named)
+
     def check(self) -> list[tuple[str, str]]:
         """What can be seen to be wrong without reading data: (dotted key, problem) pairs."""
         return problems_of(self)

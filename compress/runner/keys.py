@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from compress.core.registry import stage_name
+from compress.data.fingerprint import digest_file, digest_folder
 
 if TYPE_CHECKING:
     from compress.core.stage import Stage
@@ -38,5 +39,16 @@ def first_key(decisive: Mapping[str, Any]) -> str:
 
 def next_key(previous: str, stage: Stage) -> str:
     """The key of a stage's result, given the key of what the stage was given."""
-    fields = stage.model_dump(mode="json")
-    return digest({"previous": previous, "use": stage_name(stage), "fields": fields})
+    decisive: dict[str, Any] = {
+        "previous": previous,
+        "use": stage_name(stage),
+        "fields": stage.model_dump(mode="json"),
+    }
+    read = stage.reads()
+    if read:
+        decisive["read"] = [
+            digest_folder(path) if path.is_dir() else digest_file(path)
+            for path in read
+            if path.exists()  # the stage says what is missing
+        ]
+    return digest(decisive)

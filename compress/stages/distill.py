@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
@@ -73,6 +74,10 @@ class Distill(Stage):
             return []
         return student_lines(self.student, model=model, task=task)
 
+    def reads(self) -> tuple[Path, ...]:
+        """See `Stage.reads`."""
+        return () if self.unlabeled is None else self.unlabeled.local_paths()
+
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with the trained student as its module.
 
@@ -84,19 +89,20 @@ class Distill(Stage):
         from compress.distillation.learn import learn
 
         student = self._student(artifact, context)
+        context, notes = self._with_unlabeled(context)
         fitted = learn(
             student.module if student else artifact.require_module(),
             losses=self.losses,
             teacher=self.teacher,
             artifact=artifact,
-            context=self._with_unlabeled(context),
+            context=context,
             training=self.training,
             description="distill",
         )
         return artifact.with_module(
             fitted.module,
             source=student.source if student else None,
-            notes=(student.notes if student else ()) + fitted.notes,
+            notes=(*(student.notes if student else ()), *notes, *fitted.notes),
         )
 
     def _student(self, artifact: Artifact, context: Context) -> Student | None:
@@ -113,18 +119,18 @@ class Distill(Stage):
             seed=context.seed,
         )
 
-    def _with_unlabeled(self, context: Context) -> Context:
+    def _with_unlabeled(self, context: Context) -> tuple[Context, tuple[str, ...]]:
         from compress.data.dataset import Dataset
         from compress.data.unlabeled import with_unlabeled
 
         if self.unlabeled is None:
-            return context
+            return context, ()
         if not isinstance(context.data, Dataset):
             raise StageError("'unlabeled' goes with data that a recipe names.")
         data = with_unlabeled(
             context.data, self.unlabeled, task=TASKS[context.task.name], seed=context.seed
         )
-        return replace(context, data=data)
+        return replace(context, data=data), data.notes[-1:]
 
     def summarize(self) -> str:
         """Such as "student: 3 layers; loss: 0.7 response (T 4) + 0.3 labels; 3 epochs, …"."""

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from compress.errors import InputError
+from compress.runner.keys import next_key
 from compress.runner.workdir import Slot, Workdir
+from compress.stages.distill import Distill
 
 SLOT = Slot(2, "prune")
 
@@ -92,3 +94,16 @@ def test_trim_and_forget(tmp_path: Path) -> None:
         assert sorted(path.name for path in workdir.stages.glob("[0-9]*")) == ["00-x", "01-x"]
         workdir.forget()
         assert not list(workdir.stages.glob("[0-9]*"))
+
+
+def test_a_stage_is_done_again_where_a_file_that_it_reads_has_changed(tmp_path):
+    file = tmp_path / "more.csv"
+    fields = {"unlabeled": {"huggingface": "csv", "files": {"train": str(file)}}}
+    stage = Distill.model_validate(fields)
+    keys = [next_key("before", stage)]
+    for content in ("text\na\n", "text\nb\n", "text\na\n"):
+        file.write_text(content)
+        keys.append(next_key("before", stage))
+    assert len(set(keys)) == 3
+    assert keys[1] == keys[3]
+    assert next_key("before", Distill()) == next_key("before", Distill())
