@@ -16,7 +16,7 @@ import typer
 
 from compress.cli.app import DEBUG, app
 from compress.errors import CompressError, RecipeError
-from compress.training.processes import launched
+from compress.training.processes import end, launched
 
 WRONG, FAILED, INTERRUPTED = 2, 3, 130
 _UNTIL_ENDED = 5.0
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # A KeyboardInterrupt that passed through an `exec` (a dataclass being made, say) leaves a
         # flag by which CPython ends with -SIGINT whatever the exit code; a new `exec` clears it.
         exec("")  # noqa: S102
+    if launched().count > 1:
+        end(code)
     sys.exit(code)
 
 

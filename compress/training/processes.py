@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from compress.errors import CompressError, StageError
 
@@ -137,3 +139,16 @@ def leave() -> None:
 
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end(code: int) -> NoReturn:
+    """End this process with an exit code, without taking the interpreter apart.
+
+    For processes that were launched together: torch's threads for gloo now and then abort while the
+    interpreter goes ("terminate called without an active exception"), after all work is done, and
+    the launcher would take that for a failure.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)

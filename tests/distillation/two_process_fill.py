@@ -11,7 +11,7 @@ from cache_models import Data, Preprocessor, Teacher, augmenter_for, context_for
 
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.open import open_cache
-from compress.training.processes import join, leave
+from compress.training.processes import end, join, leave
 
 data, teacher, folder = Data("text"), Teacher(), Path(sys.argv[1])
 cached = open_cache(
@@ -29,3 +29,4 @@ for batch in data.loader("train", None, batch_size=5):
 index = join("cpu").index
 (folder / f"said-{index}").write_text(f"{asked} {cached.notes[0].split(';')[-1]}")
 leave()
+end(0)

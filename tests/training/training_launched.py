@@ -12,7 +12,7 @@ from training_tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
-from compress.training.processes import join, leave
+from compress.training.processes import end, join, leave
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 2, "batch_size": 12}
 
@@ -40,6 +40,8 @@ def main(folder, options):
         folder / f"result-{processes.index}.pt",
     )
     leave()
+    if processes.count > 1:
+        end(0)
 
 
 if __name__ == "__main__":
