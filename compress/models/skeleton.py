@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from compress.core.artifact import ModelSource
 from compress.errors import InputError, ModelError
 from compress.models.importing import call_entry
 from compress.models.source import PythonSource, TransformersSource
 from compress.models.spec import ModelSpec
+
+_DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 if TYPE_CHECKING:
     from compress.tasks.task import Task
@@ -57,8 +60,15 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 @contextmanager
 def without_weights() -> Iterator[None]:
     """Modules made meanwhile are on the meta device."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _NothingDrawn():
         yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """No random numbers for weights that don't exist: torch would import its compiler for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in _DRAWS else func(*args, **(kwargs or {}))
 
 
 def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, TransformersSource]:
