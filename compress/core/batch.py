@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+ATTENTION_MASK = "attention_mask"
+"""The model input that says which tokens aren't padding: (N, S) int64, 1 and 0. Texts have it."""
 LABELS = "labels"
 """See `compress.core.context.Target`. A training may have mixed them into probabilities (N, C)."""
 SAMPLE_IDS = "sample_ids"

@@ -11,6 +11,7 @@ from compress.core.artifact import Artifact
 from compress.core.context import Context
 from compress.distillation.agreement import check_outputs
 from compress.distillation.cache.arrays import Kept
+from compress.distillation.cache.cached import CachedTeacher
 from compress.distillation.cache.open import open_cache
 from compress.distillation.eager import eager_copy, implementation, use
 from compress.distillation.fits import require_fit
@@ -101,26 +102,14 @@ def learn(
     )
     cached = None
     if teacher.cache is not None:
-        cached = open_cache(
-            live,
-            kept=Kept(
-                logits=lesson.reads_logits,
-                features=lesson.teacher_taps.features,
-                top_k=teacher.cache.top_k,
-                temperature=losses.response.temperature if losses.response else 1.0,
-                dtype=teacher.cache.dtype,
-            ),
-            context=context,
-            preprocessor=artifact.require_preprocessor(),
-            augmenter=Augmenter(
-                training.augment,
-                preprocessor=artifact.require_preprocessor(),
-                seed=context.seed,
-                size=context.data.size("train"),
-            ),
-            batch_size=training.batch_size,
-            arithmetic={"precision": training.precision, "bits": teacher.bits},
+        kept = Kept(
+            logits=lesson.reads_logits,
+            features=lesson.teacher_taps.features,
+            top_k=teacher.cache.top_k,
+            temperature=losses.response.temperature if losses.response else 1.0,
+            dtype=teacher.cache.dtype,
         )
+        cached = _cached(live, kept, teacher, artifact=artifact, context=context, training=training)
         notes += cached.notes
     fitted = fit(
         student,
@@ -152,3 +141,30 @@ def _placed(
     smaller = to_low_bit(module, bits=bits, device=device)
     saved = f"{stored_bytes(smaller):,} bytes instead of {stored_bytes(module):,}"
     return smaller, (f"the teacher's linear layers were held in {bits} bits: {saved}",)
+
+
+def _cached(
+    live: LiveTeacher,
+    kept: Kept,
+    teacher: TeacherSpec,
+    *,
+    artifact: Artifact,
+    context: Context,
+    training: TrainingOptions,
+) -> CachedTeacher:
+    """The teacher's answers to what the training will ask, from disk."""
+    preprocessor = artifact.require_preprocessor()
+    return open_cache(
+        live,
+        kept=kept,
+        context=context,
+        preprocessor=preprocessor,
+        augmenter=Augmenter(
+            training.augment,
+            preprocessor=preprocessor,
+            seed=context.seed,
+            size=context.data.size("train"),
+        ),
+        batch_size=training.batch_size,
+        arithmetic={"precision": training.precision, "bits": teacher.bits},
+    )

@@ -18,7 +18,7 @@ from compress.distillation.student_spec import Width
 from compress.distillation.students import Student
 from compress.distillation.width_sizes import Sizes, described, narrowed, sizes_of
 from compress.errors import StageError
-from compress.models.families import DECODERS, FAMILIES, Axis, Layout, layer_paths
+from compress.models.families import DECODERS, FAMILIES, Axis, Layout, laid_out_layers
 from compress.models.source import TransformersSource
 
 Place = tuple[Axis, str]
@@ -78,7 +78,7 @@ class _Tensors:
     def __init__(self, module: nn.Module, source: TransformersSource, sizes: Sizes) -> None:
         self.layout: Layout = (FAMILIES | DECODERS)[source.config["model_type"]]
         self.sizes = sizes
-        self.layers = layer_paths(module, self.layout)
+        self.layers = laid_out_layers(module, self.layout)
         self.parameters = {name: p.detach() for name, p in module.named_parameters()}
         shapes = {name: tuple(p.shape) for name, p in self.parameters.items()}
         self._axes = described(shapes, config=source.config).axes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from compress.core.batch import model_inputs
+from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.errors import ParityError, StageError
 from compress.measurement.session import run, session
 
@@ -122,8 +122,8 @@ def compare(
                 f"the two models answer in different shapes: {left.shape} and {right.shape}."
             )
         samples += left.shape[0]
-        if left.ndim == 3 and "attention_mask" in batch:
-            counted = np.asarray(batch["attention_mask"]) != 0
+        if left.ndim == 3 and ATTENTION_MASK in batch:
+            counted = np.asarray(batch[ATTENTION_MASK]) != 0
             left, right = left[counted], right[counted]
         error = np.abs(left.astype(np.float64) - right)
         # np.maximum hands NaN on, which Python's max may drop.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, StageError
 from compress.measurement.intervals import Interval, percentile, resampled, wilson
 
@@ -55,7 +56,7 @@ class Answer:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """(N, S), True for tokens and False for padding."""
-        mask = self.batch.get("attention_mask")
+        mask = self.batch.get(ATTENTION_MASK)
         shape = self.scores.shape[:2]
         return np.ones(shape, bool) if mask is None else np.asarray(mask) != 0
 

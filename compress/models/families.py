@@ -144,7 +144,7 @@ def family(module: nn.Module) -> str | None:
     return kind if kind in FAMILIES else None
 
 
-def layer_paths(module: nn.Module, layout: Layout) -> list[str]:
+def laid_out_layers(module: nn.Module, layout: Layout) -> list[str]:
     """Paths of the layers that are laid out so, in their order."""
     return [path for path, part in module.named_modules() if _is_layer(part, layout)]
 

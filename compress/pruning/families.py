@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.models.families import FAMILIES, Layout, family, layer_paths
+from compress.models.families import FAMILIES, Layout, family, laid_out_layers
 from compress.pruning.groups import Attribute, Group, Slice, block_index
 from compress.pruning.options import Unit
 
@@ -21,7 +21,7 @@ def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
     """
     kind = family(module) or ""
     layout = FAMILIES[kind]
-    layers = layer_paths(module, layout)
+    layers = laid_out_layers(module, layout)
     if not layers:
         raise StageError(
             f"{type(module).__name__} (model_type {kind!r}) isn't laid out as transformers 5 lays "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compress.core.artifact import Preprocessor
-from compress.core.batch import LABELS, MIX_WEIGHT, MIX_WITH, SAMPLE_IDS
+from compress.core.batch import ATTENTION_MASK, LABELS, MIX_WEIGHT, MIX_WITH, SAMPLE_IDS
 from compress.core.context import Batch, Target
 from compress.errors import StageError, expected
 from compress.training.batches import sample_count
@@ -18,7 +18,7 @@ from compress.training.mixing import as_probabilities, cutmix, mixed_labels, mix
 from compress.training.options import Augment
 from compress.training.sharding import Sharding, partners
 
-TOKENS, ATTENTION = "input_ids", "attention_mask"
+TOKENS = "input_ids"
 _IMAGE_STREAM, _TOKEN_STREAM, _MIX_STREAM = 1, 2, 3
 
 
@@ -102,7 +102,7 @@ class Augmenter:
         return changed
 
     def _masked(self, batch: Batch, round_: int) -> Tensor:
-        tokens, real = _required(batch, TOKENS), _required(batch, ATTENTION).bool()
+        tokens, real = _required(batch, TOKENS), _required(batch, ATTENTION_MASK).bool()
         # Counted from the text's first token, which padding on the left doesn't move.
         places = (real.cumsum(1) - 1).clamp(min=0)
         ids = _required(batch, SAMPLE_IDS)[:, None]
@@ -118,8 +118,10 @@ class Augmenter:
         if options.mix_embeddings is not None:
             mix_with = partners(self._sharding.ranges(sample_count(batch)), generator)
             share = _share(options.mix_embeddings, generator)
-            if ATTENTION in batch:  # the mixture has words where either has
-                batch[ATTENTION] = torch.maximum(batch[ATTENTION], batch[ATTENTION][mix_with])
+            if ATTENTION_MASK in batch:  # the mixture has words where either has
+                batch[ATTENTION_MASK] = torch.maximum(
+                    batch[ATTENTION_MASK], batch[ATTENTION_MASK][mix_with]
+                )
             batch[MIX_WITH] = mix_with
             batch[MIX_WEIGHT] = torch.full((len(mix_with),), share)
         else:

@@ -199,21 +199,6 @@ def test_mixing_samples_is_refused(tmp_path):
         )
 
 
-def test_attention_weights_are_refused(tmp_path):
-    data, teacher = Data("text"), Teacher()
-    with pytest.raises(StageError, match=r"attention weights aren't cached.*\(layer\.1\)"):
-        open_cache(
-            teacher,
-            kept=WHOLE,
-            context=context_for(teacher, data, tmp_path),
-            preprocessor=Preprocessor(),
-            augmenter=augmenter_for(data),
-            batch_size=4,
-            arithmetic={},
-            attentions=("layer.1",),
-        )
-
-
 def test_numbers_beyond_fp16_are_refused(tmp_path):
     with pytest.raises(StageError, match="Use 'dtype: fp32'"):
         opened(Teacher(scale=1e6), Data("text"), tmp_path, kept=Kept(logits=True, dtype="fp16"))

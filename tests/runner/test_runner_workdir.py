@@ -107,3 +107,15 @@ def test_a_stage_is_done_again_where_a_file_that_it_reads_has_changed(tmp_path):
     assert len(set(keys)) == 3
     assert keys[1] == keys[3]
     assert next_key("before", Distill()) == next_key("before", Distill())
+
+
+def test_what_stages_share_outlives_them_but_not_a_fresh_start(tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    with workdir.open():
+        kept = workdir.stages / "shared" / "teacher" / "log"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("answers")
+        workdir.trim(0)
+        assert kept.is_file()
+        workdir.forget()
+        assert not kept.exists()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from compress.core.batch import ATTENTION_MASK
 from compress.core.context import Batch
 from compress.distillation.answers import Answers, TopK
 from compress.errors import StageError, expected
@@ -18,7 +19,6 @@ from compress.errors import StageError, expected
 Rows = npt.NDArray[Any]
 Precision = Literal["fp16", "fp32"]
 
-MASK = "attention_mask"
 LOGITS, INDICES, TAIL = "logits", "indices", "tail"
 _FEATURE = "feature:"
 
@@ -100,7 +100,7 @@ def named_tensors(answers: Answers, kept: Kept) -> dict[str, Tensor]:
 
 def real_tokens(batch: Batch) -> npt.NDArray[np.bool_] | None:
     """Where a batch's texts have tokens, (N, S); None for images."""
-    mask = batch.get(MASK)
+    mask = batch.get(ATTENTION_MASK)
     return None if mask is None else mask.detach().cpu().numpy().astype(bool)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compress.core.batch import SAMPLE_IDS
+from compress.core.batch import ATTENTION_MASK, SAMPLE_IDS
 from compress.core.context import Batch
 from compress.distillation.answers import Answers, TopK
 from compress.distillation.cache.arrays import Kept, to_answers
@@ -43,8 +43,8 @@ class CachedTeacher:
                 f"the teacher's answers of {len(done)} samples are kept. Got others among the ids "
                 f"{ids.min()} to {ids.max()}."
             )
-        if "attention_mask" in batch:
-            length = batch["attention_mask"].bool().sum(1).cpu().numpy()
+        if ATTENTION_MASK in batch:
+            length = batch[ATTENTION_MASK].bool().sum(1).cpu().numpy()
             if (length != self._store.tokens(ids)).any():
                 raise StageError("samples have other tokens than when the teacher answered them.")
         return to_answers(self._store.gather(ids), kept=self._kept, batch=batch)
@@ -68,7 +68,7 @@ def largest_error(cached: Answers, live: Answers, batch: Batch) -> dict[str, tup
 
 
 def _difference(cached: Tensor, live: Tensor, batch: Batch) -> tuple[float, float]:
-    mask = batch.get("attention_mask")
+    mask = batch.get(ATTENTION_MASK)
     if mask is not None and live.dim() == 3 and live.shape[:2] == mask.shape:
         cached, live = cached[mask.bool()], live[mask.bool()]
     difference = (cached - live).abs().max()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from compress.core.artifact import Preprocessor
 from compress.core.batch import SAMPLE_IDS
@@ -21,6 +22,7 @@ from compress.distillation.cache.arrays import (
 )
 from compress.distillation.cache.store import Store
 from compress.errors import StageError
+from compress.training.acceleration import placed_batch
 from compress.training.augmentation import Augmenter
 
 COMMIT_BYTES = 32 * 2**20
@@ -70,7 +72,7 @@ def fill(
                 for number in range(variants):
                     asked = augmenter.variant(batch, number)
                     if not store.done[asked[SAMPLE_IDS].numpy()].all():
-                        _ask(store, live, on_device(asked, context.device), kept=kept)
+                        _ask(store, live, _placed(asked, context), kept=kept)
                     advance()
                 now = time.monotonic()
                 if store.pending_bytes > COMMIT_BYTES or now - last > COMMIT_SECONDS:
@@ -84,11 +86,6 @@ def fill(
         raise StageError(f"the data gave {missing} samples fewer than it said it has.")
 
 
-def on_device(batch: Batch, device: str) -> Batch:
-    """The batch on a device."""
-    return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
 def some_batches(
     context: Context, preprocessor: Preprocessor, augmenter: Augmenter, *, samples: int
 ) -> Iterator[Batch]:
@@ -98,7 +95,11 @@ def some_batches(
     )
     for batch in loader:
         for number in range(augmenter.variants or 1):
-            yield on_device(augmenter.variant(batch, number), context.device)
+            yield _placed(augmenter.variant(batch, number), context)
+
+
+def _placed(batch: Batch, context: Context) -> Batch:
+    return placed_batch(batch, device=torch.device(context.device), channels_last=False)
 
 
 def _ask(store: Store, live: Teacher, batch: Batch, *, kept: Kept) -> None:

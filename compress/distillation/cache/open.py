@@ -42,7 +42,6 @@ def open_cache(
     augmenter: Augmenter,
     batch_size: int,
     arithmetic: Mapping[str, str | int | None],
-    attentions: Sequence[str] = (),
 ) -> CachedTeacher:
     """The reference's answers for the train split, from disk.
 
@@ -60,14 +59,13 @@ def open_cache(
     augmenter : as the training uses it, with the context's seed.
     batch_size : samples that the teacher is asked at a time.
     arithmetic : the teacher's "precision" and "bits" (None: none).
-    attentions : paths of layers whose attention weights a loss asks for.
 
     Raises
     ------
-    StageError : attention weights, or augmentation that isn't seeded per sample; answers that
+    StageError : augmentation that isn't seeded per sample; answers that
         can't be kept so; a disk that is too small; kept answers that aren't the live teacher's.
     """
-    _require_cacheable(augmenter, attentions)
+    _require_cacheable(augmenter)
     variants = augmenter.variants or 1
     size = context.data.size("train") * variants
     base, key = _keys(kept, context, preprocessor, augmenter, arithmetic)
@@ -101,17 +99,12 @@ def open_cache(
     return CachedTeacher(Store(directory, size=size, verify=False), kept=kept, notes=notes)
 
 
-def _require_cacheable(augmenter: Augmenter, attentions: Sequence[str]) -> None:
+def _require_cacheable(augmenter: Augmenter) -> None:
     if augmenter.variants is None:
         raise StageError(
             "the teacher's answers can't be cached: 'augment' draws every sample anew in each "
             "epoch, so that they would belong to other inputs. Set 'augment.variants' to a number "
             "of seeded changes for each sample, without mixing, or leave 'teacher.cache' out."
-        )
-    if attentions:
-        raise StageError(
-            "attention weights aren't cached: they take heads * tokens² numbers a sample and layer "
-            f"({', '.join(attentions[:3])}). Leave 'teacher.cache' out, or use 'queries_keys'."
         )
 
 

@@ -14,8 +14,9 @@ from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.matching import Match
 from compress.distillation.options import Attention
-from compress.distillation.terms.term import Term, count, sample_count, token_mask
+from compress.distillation.terms.term import Term, count, token_mask
 from compress.errors import StageError, expected
+from compress.training.batches import sample_count
 
 
 class Projections(NamedTuple):

@@ -12,8 +12,9 @@ from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.matching import Match
 from compress.distillation.options import Feature
-from compress.distillation.terms.term import Term, count, sample_count, token_mask
+from compress.distillation.terms.term import Term, count, token_mask
 from compress.errors import StageError
+from compress.training.batches import sample_count
 
 NAME = "feature"
 

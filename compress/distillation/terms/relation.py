@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from compress.core.batch import model_inputs
+from compress.core.batch import ATTENTION_MASK
 from compress.core.context import Batch
 from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.matching import Match
 from compress.distillation.options import Relation
-from compress.distillation.terms.term import MASK, Term, sample_count
+from compress.distillation.terms.term import Term
 from compress.errors import StageError
 from compress.tasks.pooling import mean_pool
+from compress.training.batches import sample_count
 
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cosine": losses.cosine_similarity,
@@ -83,7 +83,6 @@ def _vectors(features: Tensor, batch: Batch, name: str) -> Tensor:
     if features.ndim == 4:
         return features.flatten(1) if name == "similarity" else features.mean(dim=(2, 3))
     if features.ndim == 3:
-        inputs: dict[str, Any] = model_inputs(batch)
-        mask = inputs.get(MASK)
+        mask = batch.get(ATTENTION_MASK)
         return features.mean(dim=1) if mask is None else mean_pool(features, mask)
     return features

@@ -14,10 +14,10 @@ from compress.distillation.terms.term import (
     count,
     labelled,
     labels_of,
-    sample_count,
     token_mask,
 )
 from compress.errors import StageError
+from compress.training.batches import sample_count
 
 NAME = "response"
 

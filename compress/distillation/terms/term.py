@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from compress.core.batch import IGNORED, LABELS, model_inputs
+from compress.core.batch import ATTENTION_MASK, IGNORED, LABELS
 from compress.core.context import Batch
 from compress.distillation.answers import Answers
-
-MASK = "attention_mask"
 
 
 class Term(nn.Module):
@@ -50,14 +48,9 @@ class Term(nn.Module):
         raise TypeError(f"{type(self).__name__} doesn't define 'counts'.")
 
 
-def sample_count(batch: Batch) -> int:
-    """Samples in a batch, N."""
-    return len(next(iter(model_inputs(batch).values())))
-
-
 def token_mask(batch: Batch) -> Tensor | None:
     """Which tokens aren't padding, bool (N, S); None for images."""
-    mask = batch.get(MASK)
+    mask = batch.get(ATTENTION_MASK)
     return None if mask is None else mask.bool()
 
 
