@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from compress.cli.interrupts import interruptible
 from compress.recipe.load import load_recipe
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
@@ -54,14 +55,15 @@ def run_recipe(
         # Imported this late because it brings torch: a wrong recipe is told at once.
         from compress.runner import pipeline
 
-        report = pipeline.run(
-            recipe,
-            output=output,
-            device=device,
-            threads=threads,
-            fresh=fresh,
-            progress=progress_for(console, quiet=quiet),
-        )
+        with interruptible(progress_for(console, quiet=quiet)) as progress:
+            report = pipeline.run(
+                recipe,
+                output=output,
+                device=device,
+                threads=threads,
+                fresh=fresh,
+                progress=progress,
+            )
     except KeyboardInterrupt:
         if first:
             typer.echo("Interrupted. Run the same command again to resume.", err=True)
