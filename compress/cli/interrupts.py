@@ -48,6 +48,7 @@ class _Watched:
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Advance]:
+        """See `Progress.track`."""
         self._check()
         with self._progress.track(description, total) as advance:
 
@@ -58,5 +59,6 @@ class _Watched:
             yield checked
 
     def say(self, line: str) -> None:
+        """See `Progress.say`."""
         self._check()
         self._progress.say(line)
