@@ -9,11 +9,15 @@ from compress.cli.interrupts import interruptible
 from compress.core.progress import Silent
 
 
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+
 def drop_one():
     """A Ctrl-C that goes the way of one in a finalizer."""
     with contextlib.suppress(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        interrupt()
 
 
 def test_a_dropped_interrupt_comes_back_at_the_next_step():
@@ -37,8 +41,7 @@ def test_and_before_the_next_piece_of_work():
 def test_an_interrupt_still_strikes_at_once_and_the_handler_is_put_back():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), interruptible(Silent()):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        interrupt()
     assert signal.getsignal(signal.SIGINT) is before
 
 
