@@ -66,10 +66,7 @@ class CostModel:
         self._repeats = _positions(module, task=task, inputs=inputs)
         layers = sum(repeats * prod(self._shapes[name]) for name, repeats in self._repeats.items())
         # A group of heads that all layers share counts once for each layer.
-        self._heads = [
-            sum(attribute.per_unit == 1 for attribute in group.attributes) * (group.kind == "heads")
-            for group in groups
-        ]
+        self._heads = [len(group.attentions) for group in groups]
         heads = sum(n * g.units for n, g in zip(self._heads, groups, strict=True))
         self._per_head = (self.total.macs - layers) / heads if heads else 0.0
         self._untouched = 0 if heads else self.total.macs - layers

@@ -36,9 +36,9 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
         _match_attributes(part)
     for group, gone_units in zip(groups, units, strict=True):
         for attribute in group.attributes:
-            kept_units = group.units - len(gone_units)
-            value = kept_units * attribute.per_unit
-            setattr(smaller.get_submodule(attribute.module), attribute.name, value)
+            part = smaller.get_submodule(attribute.module)
+            value = getattr(part, attribute.name) * (group.units - len(gone_units)) // group.units
+            setattr(part, attribute.name, value)
     return smaller
 
 

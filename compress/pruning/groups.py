@@ -9,7 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["channels", "feed_forward", "heads"]
+Kind = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
+"""What a unit is: a channel, a neuron, an attention head (of decoders that share keys and values: a
+head of these with the queries' heads that read it), one place within every head of a layer, or a
+unit of the width that all layers read and write."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +40,18 @@ class Slice:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A number that a submodule's forward reads: `per_unit` for each unit that is kept."""
+    """A whole number of a submodule's forward that is proportional to the units kept."""
 
     module: str
     name: str
-    per_unit: int
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Units that are alike, each of which can be cut without the others.
+
+    Groups that cut the same dimension of a tensor either have disjoint parts of it, or each of them
+    has the whole of it (heads, and the width within heads).
 
     Attributes
     ----------
@@ -55,6 +60,8 @@ class Group:
     units : how many there are.
     slices : every tensor that has parts of them.
     attributes : numbers to rewrite, besides those of torch's own layers.
+    attentions : paths of the modules whose products of queries, keys and values take MACs in
+        proportion to the units.
     """
 
     name: str
@@ -62,6 +69,7 @@ class Group:
     units: int
     slices: tuple[Slice, ...]
     attributes: tuple[Attribute, ...] = ()
+    attentions: tuple[str, ...] = ()
 
 
 def block_index(units: int, width: int) -> Tensor:

@@ -13,13 +13,13 @@ from torch.nn.modules.conv import _ConvNd
 from compress.core.batch import model_inputs
 from compress.errors import StageError, TargetError
 from compress.models.families import FAMILIES, family
-from compress.pruning.channels import channel_groups
 from compress.pruning.cost import Cost, CostModel, count_cost
 from compress.pruning.cut import cut, mask
-from compress.pruning.families import family_groups
+from compress.pruning.described import family_groups
 from compress.pruning.groups import Group, cut_units, importance
 from compress.pruning.options import Scope, Target, Unit
 from compress.pruning.search import allowed, rank, search
+from compress.pruning.traced import channel_groups
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task

@@ -9,29 +9,13 @@ from pydantic import Field
 
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
-from compress.distillation.fits import problems
-from compress.distillation.foreseen import label_problems
-from compress.distillation.options import Losses
-from compress.distillation.teacher_spec import TeacherSpec
+from compress.distillation.recovery import Recovery
 from compress.pruning.options import Scope, Target, Unit
 from compress.tasks.task import TASKS
-from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.training.loop import Fitted
-
-
-class Recovery(Options):
-    """How the pruned model learns again to answer as the reference does."""
-
-    teacher: TeacherSpec = TeacherSpec()
-    """How the reference model answers: its arithmetic, and whether its answers are kept."""
-    training: TrainingOptions = TrainingOptions()
-    """Epochs, optimizer, learning-rate schedule and arithmetic."""
-    losses: Losses = Losses()
-    """What it minimises."""
 
 
 class Prune(Stage):
@@ -56,25 +40,9 @@ class Prune(Stage):
 
     def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        recovery = self.recovery
-        if recovery is None:
+        if self.recovery is None:
             return []
-        modality, target = TASKS[task].modality, TASKS[task].target
-        weight = recovery.losses.labels.weight if recovery.losses.labels else 0.0
-        found = [
-            *problems(
-                recovery.losses,
-                target=target,
-                teacher=recovery.teacher,
-                training=recovery.training,
-            ),
-            *label_problems(weight, data=data),
-            *(
-                (f"training.{key}", problem)
-                for key, problem in recovery.training.misfits(modality=modality, target=target)
-            ),
-        ]
-        return [(f"recovery.{key}", problem) for key, problem in found]
+        return self.recovery.problems(task=task, data=data, key="recovery")
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with a smaller module.
@@ -99,21 +67,10 @@ class Prune(Stage):
         smaller = artifact.with_module(pruned.module, notes=pruned.notes)
         if self.recovery is None:
             return smaller
-        fitted = self._recover(smaller, context, self.recovery)
-        return smaller.with_module(fitted.module, notes=pruned.notes + fitted.notes)
-
-    def _recover(self, smaller: Artifact, context: Context, recovery: Recovery) -> Fitted:
-        from compress.distillation.learn import learn
-
-        return learn(
-            smaller.require_module(),
-            losses=recovery.losses,
-            teacher=recovery.teacher,
-            artifact=smaller,
-            context=context,
-            training=recovery.training,
-            description="recover",
+        fitted = self.recovery.recover(
+            smaller.require_module(), artifact=smaller, context=context, description="recover"
         )
+        return smaller.with_module(fitted.module, notes=pruned.notes + fitted.notes)
 
     def summarize(self) -> str:
         """Such as "keep 0.5 of macs; recovery: 3 epochs, adamw 0.0001, fp32"."""

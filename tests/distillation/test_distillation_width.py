@@ -15,7 +15,7 @@ from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.families import DECODERS, FAMILIES
 from compress.models.source import PythonSource, TransformersSource
 from compress.pruning.cut import cut
-from compress.pruning.families import family_groups
+from compress.pruning.described import family_groups
 
 SMALL = {
     "hidden_size": 16,

@@ -7,11 +7,12 @@ import torch
 from pruning_models import IMAGE, make, shake_batch_norms
 from torch import Tensor, nn
 
-from compress.pruning.channels import channel_groups
+from compress.models.families import FAMILIES
 from compress.pruning.cut import cut, mask
-from compress.pruning.families import FAMILIES, family_groups
+from compress.pruning.described import family_groups
 from compress.pruning.options import Target
 from compress.pruning.prune import prune
+from compress.pruning.traced import channel_groups
 
 ALL = ["resnet", *sorted(FAMILIES)]
 

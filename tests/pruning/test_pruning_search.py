@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from pruning_models import IMAGE, make
 from torch import nn
 
-from compress.pruning.channels import channel_groups
 from compress.pruning.cost import CostModel, count_cost, count_params
 from compress.pruning.cut import cut
-from compress.pruning.families import family_groups
+from compress.pruning.described import family_groups
 from compress.pruning.groups import Group, Slice, block_index, importance
 from compress.pruning.options import Target
 from compress.pruning.prune import prune
 from compress.pruning.search import allowed, rank, search, step_of
+from compress.pruning.traced import channel_groups
 
 
 def groups_of(name):

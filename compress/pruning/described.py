@@ -62,10 +62,10 @@ def _heads(module: nn.Module, layer: str, layout: Layout) -> Group:
         path = f"{layer}.{projection}"
         slices += _rows(path, module.get_submodule(path), index)
     slices.append(Slice(f"{layer}.{layout.output}", "weight", 1, index))
-    attributes = [Attribute(name, layout.heads, 1)]
+    attributes = [Attribute(name, layout.heads)]
     if layout.all_heads is not None:
-        attributes.append(Attribute(name, layout.all_heads, size))
-    return Group(name, "heads", heads, tuple(slices), tuple(attributes))
+        attributes.append(Attribute(name, layout.all_heads))
+    return Group(name, "heads", heads, tuple(slices), tuple(attributes), (name,))
 
 
 def _shared_heads(module: nn.Module, layers: Sequence[str], layout: Layout) -> Group:
@@ -80,4 +80,5 @@ def _shared_heads(module: nn.Module, layers: Sequence[str], layout: Layout) -> G
             Slice(bias, "weight", 1, block_index(each[0].units, 1)),
         ),
         tuple(attribute for group in each for attribute in group.attributes),
+        tuple(path for group in each for path in group.attentions),
     )
