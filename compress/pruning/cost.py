@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.pruning.groups import Group
+from compress.pruning.options import Quantity
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -26,7 +27,7 @@ class Cost:
     params: int
     macs: int
 
-    def of(self, quantity: Literal["macs", "params"]) -> int:
+    def of(self, quantity: Quantity) -> int:
         """One of the two."""
         return self.macs if quantity == "macs" else self.params
 
