@@ -26,7 +26,7 @@ from compress.models.lowbit import stored_bytes, to_low_bit
 from compress.training.acceleration import placed_copy
 from compress.training.augmentation import Augmenter
 from compress.training.batches import first_inputs
-from compress.training.loop import Fitted, fit
+from compress.training.loop import Fitted, Loss, fit
 from compress.training.options import TrainingOptions
 
 
@@ -64,6 +64,7 @@ def learn(
     context: Context,
     training: TrainingOptions,
     description: str,
+    penalty: Loss | None = None,
 ) -> Fitted:
     """Train a copy of a student to answer as the reference model does.
 
@@ -74,6 +75,7 @@ def learn(
     teacher : how the reference answers: in how many bits, live or from a cache.
     artifact : whose preprocessor makes the inputs.
     description : of the work, for the progress display.
+    penalty : what it minimises besides, of the student's weights.
 
     Raises
     ------
@@ -120,6 +122,7 @@ def learn(
             teacher=live if losses.needs_teacher else None,
             cached=cached,
             head=lesson.head,
+            penalty=penalty,
         ),
         artifact=artifact,
         context=context,

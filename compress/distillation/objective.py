@@ -14,6 +14,7 @@ from compress.distillation.answers import Answers, Teacher
 from compress.distillation.taps import Taps
 from compress.distillation.teacher import answers
 from compress.distillation.terms.term import Term
+from compress.training.learner import Loss
 
 
 class Objective(nn.Module):
@@ -29,6 +30,7 @@ class Objective(nn.Module):
     teacher : answers live; None where no term needs one.
     cached : answers batches that name their samples, from disk.
     head : see `compress.distillation.teacher.LiveTeacher`.
+    penalty : more parts, which read the student's weights rather than its answers.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Objective(nn.Module):
         teacher: Teacher | None = None,
         cached: Teacher | None = None,
         head: bool = True,
+        penalty: Loss | None = None,
     ) -> None:
         super().__init__()
         self.terms = nn.ModuleList(terms)
         self._task, self._taps, self._head = task, taps, head
         self._teacher, self._cached = teacher, cached
+        self._penalty = penalty
 
     def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted parts by name; their sum is the loss."""
@@ -54,6 +58,8 @@ class Objective(nn.Module):
         for term in self._terms():
             with _arithmetic(term, batch):
                 parts |= term.parts(ours, theirs, batch)
+        if self._penalty is not None:
+            parts |= self._penalty(student, batch)
         return parts
 
     def counts(self, batch: Batch) -> dict[str, int]:
@@ -61,7 +67,7 @@ class Objective(nn.Module):
         counts: dict[str, int] = {}
         for term in self._terms():
             counts |= term.counts(batch)
-        return counts
+        return counts if self._penalty is None else counts | dict(self._penalty.counts(batch))
 
     def _terms(self) -> list[Term]:
         return [term for term in self.terms if isinstance(term, Term)]

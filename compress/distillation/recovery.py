@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.training.learner import Loss
     from compress.training.loop import Fitted
 
 
@@ -52,7 +53,13 @@ class Recovery(Options):
         return [(f"{key}.{name}", problem) for name, problem in found]
 
     def recover(
-        self, module: nn.Module, *, artifact: Artifact, context: Context, description: str
+        self,
+        module: nn.Module,
+        *,
+        artifact: Artifact,
+        context: Context,
+        description: str,
+        penalty: Loss | None = None,
     ) -> Fitted:
         """Train a copy of a module, with the reference as teacher.
 
@@ -61,6 +68,7 @@ class Recovery(Options):
         module : left as it was.
         artifact : whose preprocessor makes the inputs.
         description : of the work, for the progress display.
+        penalty : what it minimises besides, of the module's weights.
 
         Raises
         ------
@@ -76,4 +84,5 @@ class Recovery(Options):
             context=context,
             training=self.training,
             description=description,
+            penalty=penalty,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from compress.core.stage import Options
+from compress.errors import expected
 
 Unit = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
 Scope = Literal["global", "isomorphic", "layer"]
@@ -14,6 +15,12 @@ Criterion = Literal[
     "magnitude", "batch_norm", "lamp", "fpgm", "random", "taylor", "hessian", "activation"
 ]
 Quantity = Literal["macs", "params", "size", "latency"]
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+"""A fraction that is removed."""
+READ_DATA: frozenset[Criterion] = frozenset({"taylor", "hessian", "activation"})
+"""Criteria that look at samples."""
+READ_LABELS: frozenset[Criterion] = frozenset({"taylor", "hessian"})
+"""Those that look at their labels."""
 
 
 class Target(Options):
@@ -56,3 +63,69 @@ class Target(Options):
             "latency": self.latency,
         }
         return {name: value for name, value in every.items() if value is not None}
+
+
+class Calibration(Options):
+    """Samples of the train split on which importance is measured."""
+
+    samples: int = Field(default=256, ge=1)
+    """How many."""
+    batch_size: int = Field(default=32, ge=1)
+    """How many at once; it changes memory and time, not the result."""
+
+
+class SensitivityOptions(Options):
+    """How it is measured what each group costs when it is cut."""
+
+    ratios: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.25, 0.5, 0.75), min_length=1
+    )
+    """The fractions of a group's units that are taken away in turn, the least important first."""
+    samples: int = Field(default=256, ge=1)
+    """Samples of the validation split that the model answers each time."""
+    batch_size: int = Field(default=32, ge=1)
+    """How many at once."""
+
+
+class CutOptions(Options):
+    """What is cut, and how much of it."""
+
+    target: Target | None = None
+    """The fraction of the model given to this stage that remains."""
+    ratios: dict[str, Ratio] | Literal["auto"] | None = None
+    """Instead of a target: the fraction of units that is removed from the groups whose name
+    matches a pattern, the first that does. With a target, `auto` spends it where it costs least,
+    as `sensitivity` measures."""
+    max_ratio: Ratio | dict[str, Ratio] = 0.95
+    """At most this fraction of any group's units is removed; or by pattern."""
+    units: tuple[Unit, ...] | None = Field(default=None, min_length=1)
+    """What is cut; null: feed_forward and heads of transformers, channels of all else."""
+    importance: Criterion = "magnitude"
+    """What makes a unit worth keeping."""
+    calibration: Calibration = Calibration()
+    """Samples for taylor, hessian and activation."""
+    scope: Scope = "global"
+    """`global` compares units of a kind over all layers, `isomorphic` over layers of the same
+    shape; `layer` cuts the same fraction of each."""
+    round_to: int | None = Field(default=None, ge=1)
+    """Each layer keeps a multiple of this many channels or neurons; null: 8, and less in layers of
+    fewer than 32."""
+    sensitivity: SensitivityOptions | None = None
+    """Measure what each group costs when it is cut, for the report and for `ratios: auto`."""
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> CutOptions:
+        if self.ratios == "auto" and self.target is None:
+            raise ValueError("'ratios: auto' spends a target. Give 'target' too.")
+        if (self.target is None) == (not isinstance(self.ratios, dict)):
+            raise ValueError("exactly one of 'target' and a mapping in 'ratios' must be given.")
+        if isinstance(self.ratios, dict) and not any(self.ratios.values()):
+            raise ValueError(expected("ratios", "a mapping with a ratio above 0", self.ratios))
+        return self
+
+    @property
+    def measures_sensitivity(self) -> SensitivityOptions | None:
+        """How, where it is measured at all."""
+        if self.ratios == "auto":
+            return self.sensitivity or SensitivityOptions()
+        return self.sensitivity

@@ -98,7 +98,7 @@ def test_the_first_rows_name_is_taken(problems):
 def test_a_missing_key_is_named_at_the_mapping_around_it(problems):
     assert problems(replace=("    target: {macs: 0.5}\n", "")) == [
         "r.yaml:9 stages[1] (prune): 'target' is missing. "
-        "It must be a mapping with the keys macs, params."
+        "It must be a mapping with the keys macs, params, size, latency."
     ]
     assert problems(replace=("task: image-classification\n", "")) == [
         "r.yaml:1 'task' is missing. It must be a string."
@@ -168,7 +168,8 @@ def test_missing_files_are_found_with_their_lines(problems):
 
 def test_a_problem_of_several_keys_names_the_mapping(problems):
     assert problems(replace=("macs: 0.5", "macs: 0.5, params: 0.5")) == [
-        "r.yaml:10 stages[1] (prune): 'target': exactly one of 'macs' and 'params' must be given."
+        "r.yaml:10 stages[1] (prune): 'target': exactly one of macs, params, size, latency must be "
+        "given. Got macs and params."
     ]
 
 

@@ -60,7 +60,7 @@ def test_problems_are_located_at_the_override_and_come_last(problems):
     assert found[1].startswith("r.yaml:2 unknown key 'nam'.")
     assert found[2:] == [
         "--set stages.prune.target.mac=0.4 stages[1] (prune): in 'target': unknown key 'mac'. "
-        "Known: macs, params. Did you mean 'macs'?",
+        "Known: latency, macs, params, size. Did you mean 'macs'?",
         "--set gaets.speedup=2 unknown key 'gaets'. Known: data, gates, measure, model, name, "
         "seed, stages, task, version. Did you mean 'gates'?",
         "--set measure.threads=0 'measure.threads' must be an int in [1, 1024]. Got 0.",
@@ -70,7 +70,7 @@ def test_problems_are_located_at_the_override_and_come_last(problems):
 def test_a_problem_of_several_keys_is_located_at_the_override_among_them(problems):
     assert problems(overrides=("stages.prune.target.params=0.4",)) == [
         "--set stages.prune.target.params=0.4 stages[1] (prune): 'target': "
-        "exactly one of 'macs' and 'params' must be given."
+        "exactly one of macs, params, size, latency must be given. Got macs and params."
     ]
 
 

@@ -1,0 +1,94 @@
+"""Penalties that drive units towards zero before they are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.context import Batch
+from compress.pruning.groups import Group
+from compress.training.batches import sample_count
+
+
+class GroupLasso:
+    """The norm of each unit's weights, all that goes with it taken together.
+
+    strength / groups · Σ_g Σ_u √n_g ‖w_gu‖₂, where n_g is how many weights a unit of group g has:
+    Yuan & Lin, "Model selection and estimation in regression with grouped variables", JRSS B 2006;
+    for networks Wen et al., "Learning Structured Sparsity in Deep Neural Networks", NeurIPS 2016,
+    arXiv:1608.03665. Unlike a squared norm it takes whole units to zero, and lets others be.
+
+    A `compress.training.learner.Loss` with one part.
+    """
+
+    def __init__(self, groups: Sequence[Group], *, strength: float) -> None:
+        self._groups, self._strength = groups, strength
+
+    def __call__(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """{"group_lasso": scalar}, in fp32."""
+        total = []
+        for group in self._groups:
+            squares, weights = unit_squares(student, group)
+            # The root's slope has no bound at zero.
+            total.append(squares.clamp_min(1e-24).sqrt().sum() * weights**0.5)
+        penalty = torch.stack(total).sum() * (self._strength / len(total))
+        return {"group_lasso": penalty}
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """Samples: a step's penalty is the same, however many batches it has."""
+        return {"group_lasso": sample_count(batch)}
+
+
+class GrowingPenalty:
+    """A squared norm on the units that will go, whose weight grows as training proceeds.
+
+    weight / 2 · Σ ‖w_gu‖² over the chosen units; the weight rises linearly from 0 to `strength`
+    over `samples` samples and stays there: Wang et al., "Neural Pruning via Growing
+    Regularization", ICLR 2021, arXiv:2012.09243 (GReg-1).
+
+    A `compress.training.learner.Loss` with one part.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        units: Sequence[Tensor],
+        *,
+        strength: float,
+        samples: int,
+    ) -> None:
+        self._chosen = [
+            (group, gone) for group, gone in zip(groups, units, strict=True) if len(gone)
+        ]
+        self._strength, self._samples = strength, samples
+        self._seen = 0
+
+    def __call__(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """{"growing": scalar}, in fp32."""
+        weight = self._strength * min(1.0, self._seen / self._samples)
+        if torch.is_grad_enabled():
+            self._seen += sample_count(batch)
+        chosen = [unit_squares(student, group)[0][gone].sum() for group, gone in self._chosen]
+        return {"growing": torch.stack(chosen).sum() * (weight / 2)}
+
+    def counts(self, batch: Batch) -> Mapping[str, int]:
+        """Samples: a step's penalty is the same, however many batches it has."""
+        return {"growing": sample_count(batch)}
+
+
+def unit_squares(module: nn.Module, group: Group) -> tuple[Tensor, int]:
+    """Sum of the squares of each unit's weights (U,), differentiable; and how many a unit has."""
+    sums: list[Tensor] = []
+    weights = 0
+    for part in group.slices:
+        tensor = getattr(module.get_submodule(part.module), part.tensor)
+        if not isinstance(tensor, nn.Parameter):
+            continue
+        rest = [dim for dim in range(tensor.dim()) if dim != part.dim]
+        squares = tensor.float().square()
+        squares = squares.sum(dim=rest) if rest else squares
+        sums.append(squares[part.index.to(tensor.device)].sum(dim=1))
+        weights += part.width * (tensor.numel() // tensor.shape[part.dim])
+    return torch.stack(sums).sum(dim=0), weights

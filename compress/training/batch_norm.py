@@ -1,0 +1,58 @@
+"""Batch normalisation's running statistics, taken anew after a model has changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from compress.core.batch import model_inputs
+from compress.core.context import Batch, Task
+from compress.training.batches import sample_count, smallest_batch
+
+
+def has_statistics(module: nn.Module) -> bool:
+    """Whether it keeps running statistics that can be taken anew."""
+    return any(True for _ in _normalisations(module))
+
+
+def reestimate(module: nn.Module, batches: Iterable[Batch], *, task: Task) -> tuple[nn.Module, int]:
+    """A copy whose running means and variances are those of the batches, and the samples seen.
+
+    A cut changes what later layers are given; their old statistics belong to the whole model. They
+    become the plain average over the batches, which all else about the module meets in eval mode.
+
+    Parameters
+    ----------
+    module : left as it was; in eval mode.
+    batches : a batch too small to normalise over (one sample) is left out.
+    task : runs the module.
+    """
+    renewed = copy.deepcopy(module)
+    least, seen = smallest_batch(renewed), 0
+    momenta = {}
+    for part in _normalisations(renewed):
+        momenta[part] = part.momentum
+        part.reset_running_stats()
+        part.momentum = None  # torch's way to say: average over all batches
+        part.train()
+    with torch.no_grad():
+        for batch in batches:
+            if sample_count(batch) < least:
+                continue
+            task.logits(renewed, model_inputs(batch))
+            seen += sample_count(batch)
+    for part, momentum in momenta.items():
+        part.momentum = momentum
+    return renewed.eval(), seen
+
+
+def _normalisations(module: nn.Module) -> Iterable[_BatchNorm]:
+    return (
+        part
+        for part in module.modules()
+        if isinstance(part, _BatchNorm) and part.track_running_stats
+    )
