@@ -50,6 +50,22 @@ class Stage(Options):
         """
         raise TypeError(f"{type(self).__name__} doesn't define 'apply'.")
 
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
+        """The artifact as its structure will be, without training and without reading much data.
+
+        A run rehearses its stages before the first of them trains, so that what can't be done is
+        said before hours of work rather than after them.
+
+        Returns
+        -------
+        None where that can't be told cheaply: later stages aren't rehearsed then.
+
+        Raises
+        ------
+        StageError : as `apply` would raise.
+        """
+        return None
+
     def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
         """What can be seen to be wrong with it in a recipe, without torch and without reading data.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Context
@@ -21,6 +23,7 @@ from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import digest, first_key, next_key
 from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.publish import publish
+from compress.runner.rehearsal import rehearse
 from compress.runner.store import load_artifact, save_artifact
 from compress.runner.together import Finished, Leader, Order
 from compress.runner.workdir import Slot, Workdir
@@ -107,6 +110,7 @@ class Execution:
         broken: Status | None = "failed"
         try:
             self._step(Slot(0, ORIGINAL), None)
+            self._rehearse(stages)
             for index, (name, stage) in enumerate(stages, start=1):
                 self._step(Slot(index, name), stage)
             broken = None
@@ -117,6 +121,20 @@ class Execution:
             if broken is not None:
                 self._write(broken)
         return self._finish()
+
+    def _rehearse(self, stages: Sequence[tuple[str, Stage]]) -> None:
+        key, unfinished = self._state.key, []
+        for index, (name, stage) in enumerate(stages, start=1):
+            key = next_key(key, stage)
+            if self.workdir.find(Slot(index, name), key) is None:
+                unfinished.append(index - 1)
+        with TemporaryDirectory(dir=self.workdir.stages) as folder:
+            rehearse(
+                stages,
+                unfinished=unfinished,
+                artifact=self._state.artifact,
+                context=replace(self._context(Path(folder)), shared=None),
+            )
 
     def _step(self, slot: Slot, stage: Stage | None) -> None:
         state, say = self._state, self.settings.progress.say

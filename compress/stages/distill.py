@@ -132,6 +132,13 @@ class Distill(Stage):
         )
         return replace(context, data=data), data.notes[-1:]
 
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
+        """The untrained student; see `Stage.rehearse`."""
+        student = self._student(artifact, context)
+        if student is None:
+            return artifact
+        return artifact.with_module(student.module, source=student.source)
+
     def summarize(self) -> str:
         """Such as "student: 3 layers; loss: 0.7 response (T 4) + 0.3 labels; 3 epochs, …"."""
         student = self.student.summarize() if self.student else "the model given"

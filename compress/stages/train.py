@@ -56,6 +56,10 @@ class Train(Stage):
         )
         return artifact.with_module(fitted.module, notes=fitted.notes)
 
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
+        """The same structure; see `Stage.rehearse`."""
+        return artifact
+
     def summarize(self) -> str:
         """Such as "3 epochs, adamw 0.0001, fp32"."""
         smoothing = f", label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""

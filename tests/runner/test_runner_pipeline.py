@@ -13,7 +13,7 @@ from runner_recipe import RECIPE
 
 import compress
 from compress.core.progress import Silent
-from compress.errors import InputError, TargetError
+from compress.errors import InputError, StageError, TargetError
 
 pytestmark = pytest.mark.slow
 
@@ -195,8 +195,8 @@ def test_a_broken_run_redoes_only_the_stage_it_was_broken_in(
 
 def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    overrides = ["stages.prune.target.macs=0.001"]
-    with pytest.raises(TargetError, match="can't be met"):
+    overrides = ["stages.prune.recovery.training.precision=fp16"]
+    with pytest.raises(StageError, match="fp16"):
         compress.run(recipe_path, overrides=overrides, output=run, threads=1)
     report = json.loads((run / "report.json").read_text())
     assert report["status"] == "failed"
@@ -225,3 +225,14 @@ def test_model_and_data_that_do_not_fit_leave_nothing_behind(
     with pytest.raises(InputError, match=message):
         compress.run(recipe_path, overrides=overrides, output=tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_impossible_target_is_told_before_any_training(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(TargetError, match=r"'prune', seen before any training: target macs: 0.001"):
+        compress.run(
+            recipe_path, output=run, threads=1, overrides=["stages.prune.target.macs=1e-3"]
+        )
+    assert sorted(path.name for path in (run / "stages").iterdir()) == ["00-original"]
