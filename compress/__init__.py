@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from compress.core.context import Context
     from compress.core.stage import Options, Stage
     from compress.runner.pipeline import Pipeline, run
+    from compress.stages.depth import Depth
     from compress.stages.distill import Distill
     from compress.stages.export import Export
     from compress.stages.prune import Prune
     from compress.stages.quantize import Quantize
     from compress.stages.train import Train
+    from compress.stages.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "Artifact": "compress.core.artifact",
     "Context": "compress.core.context",
+    "Depth": "compress.stages.depth",
     "Distill": "compress.stages.distill",
     "Export": "compress.stages.export",
     "Format": "compress.core.artifact",
@@ -40,12 +43,14 @@ _MODULES = {
     "Quantize": "compress.stages.quantize",
     "Stage": "compress.core.stage",
     "Train": "compress.stages.train",
+    "Vocabulary": "compress.stages.vocabulary",
     "run": "compress.runner.pipeline",
 }
 
 __all__ = [
     "Artifact",
     "Context",
+    "Depth",
     "Distill",
     "Export",
     "Format",
@@ -55,6 +60,7 @@ __all__ = [
     "Quantize",
     "Stage",
     "Train",
+    "Vocabulary",
     "run",
 ]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.core.registry import stage_class
 from compress.core.stage import Stage
+from compress.models.source import TransformersSource
 from compress.testing import check_stage, digits_problem
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
@@ -24,9 +26,16 @@ STAGES: dict[str, dict[str, Any]] = {
         "training": TRAINING,
     },
     "prune": {"target": {"macs": 0.5}, "recovery": {"training": TRAINING}},
+    "depth": {
+        "layers": 1,
+        "calibration": {"samples": 32, "batch_size": 16},
+        "recovery": {"training": TRAINING},
+    },
     "quantize": {"calibration": {"samples": 32}},
     "export": {},
 }
+LAYERED = {"depth"}
+"""Stages that work on transformers models only."""
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
 
@@ -35,11 +44,36 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Context
     return digits_problem(tmp_path_factory.mktemp("problem"))
 
 
+@pytest.fixture(scope="module")
+def layered(problem: tuple[Artifact, Context]) -> tuple[Artifact, Context]:
+    """The same problem for a transformers model."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        image_size=8,
+        patch_size=4,
+        num_channels=1,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_labels=10,
+    )
+    module = transformers.ViTForImageClassification(config).eval()
+    artifact = problem[0].with_module(module, source=TransformersSource.of(module))
+    return artifact, replace(problem[1], reference=artifact)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_keeps_the_contract(
-    name: str, problem: tuple[Artifact, Context], tmp_path: Path
+    name: str,
+    problem: tuple[Artifact, Context],
+    layered: tuple[Artifact, Context],
+    tmp_path: Path,
 ) -> None:
-    artifact, context = problem
+    artifact, context = layered if name in LAYERED else problem
     stage = stage_class(name).model_validate(STAGES[name])
     check_stage(stage, directory=tmp_path, artifact=artifact, context=context)
 

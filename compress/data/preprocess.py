@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from compress.data.images import ImagePreprocessor, Transform
 from compress.data.processor import reduce_processor
 from compress.data.quiet import quiet
 from compress.data.spec import DataSpec, ImageSpec, TrainedTokenizer
-from compress.data.texts import LENGTH_LIMIT, TextPreprocessor
+from compress.data.texts import LENGTH_LIMIT, ORIGINAL_IDS, TextPreprocessor
 from compress.data.vocabulary import train_tokenizer
 from compress.errors import DataError
 from compress.tasks.task import Task
@@ -90,7 +91,18 @@ def _text_preprocessor(
         )
     if task.target == "next-token":
         notes += _for_blocks(tokenizer)
-    return TextPreprocessor(tokenizer, spec.max_length, notes=notes)
+    return TextPreprocessor(
+        tokenizer, spec.max_length, notes=notes, original_ids=_original_ids(folder)
+    )
+
+
+def _original_ids(folder: str | None) -> list[int] | None:
+    """What `TextPreprocessor.save` wrote beside a tokenizer whose vocabulary was cut."""
+    path = None if folder is None else Path(folder) / ORIGINAL_IDS
+    if path is None or not path.is_file():
+        return None
+    ids: list[int] = json.loads(path.read_text(encoding="utf-8"))
+    return ids
 
 
 def _for_blocks(tokenizer: Any) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from compress.errors import DataError, expected
 
 LENGTH_LIMIT = 512
 """Tokens kept where neither the recipe nor the tokenizer says fewer."""
+ORIGINAL_IDS = "original_ids.json"
+"""The file with the id that each token had before a vocabulary was cut."""
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Texts = Sequence[str] | npt.NDArray[Any]
 Encoding = dict[str, list[int]]
@@ -31,6 +33,7 @@ class TextPreprocessor:
     tokenizer : of `transformers`.
     max_length : tokens kept of a text; None: as many as the tokenizer allows, at most 512.
     notes : what was decided about the tokenizer.
+    original_ids : where a vocabulary was cut, the id that each token had before; None: never.
 
     Raises
     ------
@@ -40,7 +43,12 @@ class TextPreprocessor:
     modality = "text"
 
     def __init__(
-        self, tokenizer: Any, max_length: int | None = None, *, notes: tuple[str, ...] = ()
+        self,
+        tokenizer: Any,
+        max_length: int | None = None,
+        *,
+        notes: tuple[str, ...] = (),
+        original_ids: Sequence[int] | None = None,
     ) -> None:
         allowed = int(tokenizer.model_max_length)
         if max_length is not None and max_length > allowed:
@@ -51,6 +59,7 @@ class TextPreprocessor:
             raise DataError("the tokenizer has no padding token, which batches of texts need.")
         self.tokenizer = tokenizer
         self.notes = notes
+        self.original_ids = None if original_ids is None else tuple(original_ids)
         self.max_length = max_length or min(allowed, LENGTH_LIMIT)
         self.input_names = tuple(name for name in _NAMES if name in tokenizer.model_input_names)
         self._padding = {
@@ -158,7 +167,7 @@ class TextPreprocessor:
         return torch.from_numpy(array)
 
     def save(self, directory: Path) -> None:
-        """Write preprocessing.json and the tokenizer's own files."""
+        """Write preprocessing.json, the tokenizer's own files and `original_ids`, if any."""
         directory.mkdir(parents=True, exist_ok=True)
         if self.tokenizer.is_fast:  # what the last call asked for would be written otherwise
             self.tokenizer.backend_tokenizer.no_truncation()
@@ -166,6 +175,9 @@ class TextPreprocessor:
         self.tokenizer.save_pretrained(str(directory))
         text = json.dumps(self._constants(), indent=2) + "\n"
         (directory / "preprocessing.json").write_text(text, encoding="utf-8")
+        if self.original_ids is not None:
+            text = json.dumps(self.original_ids) + "\n"
+            (directory / ORIGINAL_IDS).write_text(text, encoding="utf-8")
 
     def _constants(self) -> dict[str, Any]:
         return {

@@ -23,6 +23,7 @@ from compress.distillation.teacher import LiveTeacher
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.distillation.terms.label import LabelsTerm
 from compress.models.lowbit import stored_bytes, to_low_bit
+from compress.models.vocabulary import as_seen_by
 from compress.training.acceleration import placed_copy
 from compress.training.augmentation import Augmenter
 from compress.training.batches import first_inputs
@@ -81,7 +82,7 @@ def learn(
     ------
     StageError : the two models don't fit each other or the losses, or the training failed.
     """
-    task, reference = context.task, context.reference.require_module()
+    task, reference = context.task, as_seen_by(artifact, context.reference)
     require_fit(losses, target=task.target, teacher=teacher, training=training)
     example = first_inputs(context.data, artifact.preprocessor)
     check_outputs(student, reference, task=task, inputs=example)

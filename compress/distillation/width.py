@@ -18,7 +18,8 @@ from compress.distillation.student_spec import Width
 from compress.distillation.students import Student
 from compress.distillation.width_sizes import Sizes, described, narrowed, sizes_of
 from compress.errors import StageError
-from compress.models.families import DECODERS, FAMILIES, Axis, Layout, laid_out_layers
+from compress.models.axes import Axis
+from compress.models.families import DECODERS, FAMILIES, Layout, laid_out_layers
 from compress.models.source import TransformersSource
 
 Place = tuple[Axis, str]
@@ -87,6 +88,14 @@ class _Tensors:
                 f"{type(module).__name__} isn't laid out as {source.config['model_type']!r}: no "
                 f"layer has {', '.join(self.layout.linears)}."
             )
+        for layer in self.layers:
+            attention = module.get_submodule(f"{layer}.{self.layout.attention}")
+            size = getattr(attention, self.layout.head_size)
+            if size != sizes.head_size:
+                raise StageError(
+                    f"'width' needs heads as wide as the config says ({sizes.head_size}). Those of "
+                    f"{layer} were pruned to {size}; let `width` come first."
+                )
 
     def places(self, name: str) -> list[tuple[int, Place]]:
         """The dimensions of a parameter that can be cut, each with its place."""
@@ -175,6 +184,8 @@ def _fill(student: nn.Module, tensors: _Tensors, kept: Mapping[Place, Tensor]) -
             part.out_features, part.in_features = part.weight.shape
         elif isinstance(part, nn.Embedding):
             part.num_embeddings, part.embedding_dim = part.weight.shape
+        elif isinstance(part, nn.LayerNorm):
+            part.normalized_shape = tuple(part.weight.shape)
 
 
 def _tell_heads(student: nn.Module, tensors: _Tensors, sizes: Sizes) -> None:
@@ -183,6 +194,7 @@ def _tell_heads(student: nn.Module, tensors: _Tensors, sizes: Sizes) -> None:
     for layer in tensors.layers:
         heads = min(tensors.heads(layer), sizes.heads)
         attention = student.get_submodule(f"{layer}.{layout.attention}")
-        setattr(attention, layout.heads, heads)
+        if layout.heads is not None:
+            setattr(attention, layout.heads, heads)
         if layout.all_heads is not None:
             setattr(attention, layout.all_heads, heads * sizes.head_size)

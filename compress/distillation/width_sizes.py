@@ -8,7 +8,8 @@ from typing import Any
 
 from compress.distillation.student_spec import Width
 from compress.errors import StageError, expected
-from compress.models.families import DECODERS, FAMILIES, Axis, Described
+from compress.models.axes import Axis, Described
+from compress.models.families import DECODERS, FAMILIES
 from compress.models.header import Shapes
 
 _ALIASES = {

@@ -1,30 +1,20 @@
-"""Where the parts of transformers' families are: what each dimension of their tensors runs along.
+"""Where the parts of transformers' families are, and what can't be cut from them.
 
 These repeat one layer, so a description of it is enough, and nothing needs to be traced. No torch
-here: a file's header is enough to count what a narrower model would have.
+here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
 
-Axis = Literal["hidden", "pooled", "heads", "key_values", "head_count", "neurons"]
-"""What a dimension runs along.
-
-hidden : the units that every layer reads and writes.
-pooled : the units of a pooler, or of a head's first layer; as many as hidden ones.
-heads : the units of all heads of queries, and of the attention's output before its last layer.
-key_values : those of all heads of keys and values, which are fewer in some decoders.
-head_count : the heads themselves.
-neurons : of a feed-forward.
-"""
-Axes = tuple[Axis | None, ...]
+_SCORES = "its attention divides scores by the root of the heads' width as it finds it"
+_ROTARY = "rotary position embeddings turn the places of a head in pairs"
 
 
 @dataclass(frozen=True)
@@ -34,14 +24,20 @@ class Layout:
     Attributes
     ----------
     attention : the module that splits into heads.
-    query, key, value, output : the attention's linear layers.
+    query, key, value, output : the attention's linear layers. Where the first three are the same,
+        one layer makes them all, in this order.
     up, down : the feed-forward's linear layers.
     gate : the linear layer beside `up` that gates it; None: there is none.
-    heads : attribute of `attention` with the number of heads.
+    also : further linear layers whose rows are those of the heads, where a model has them.
+    heads : attribute of `attention` with the number of heads; None: it has none.
     head_size : attribute of `attention` with the width of one head.
     all_heads : attribute of `attention` with the width of all heads; None: it has none.
+    bias : a parameter (places, heads) that adds to this layer's scores; None: there is none.
     shared_bias : an embedding (buckets, heads) that adds to every layer's scores; None: there is
         none. Where there is one, all layers must keep the same heads.
+    transposed : whether linear layers hold their weights as (in, out).
+    refuses : what can't be cut, by the unit's name, and why.
+    otherwise : how a model of the family is laid out that isn't laid out so.
     """
 
     attention: str
@@ -52,16 +48,32 @@ class Layout:
     up: str
     down: str
     gate: str | None = None
-    heads: str = "num_attention_heads"
+    also: tuple[str, ...] = ()
+    heads: str | None = "num_attention_heads"
     head_size: str = "attention_head_size"
     all_heads: str | None = None
+    bias: str | None = None
     shared_bias: str | None = None
+    transposed: bool = False
+    refuses: Mapping[str, str] = field(default_factory=dict, hash=False)
+    otherwise: Layout | None = None
 
     @property
     def linears(self) -> tuple[str, ...]:
-        """All paths of linear layers."""
+        """All paths of linear layers that every layer has, each once."""
         gate = () if self.gate is None else (self.gate,)
-        return (self.query, self.key, self.value, self.output, self.up, *gate, self.down)
+        paths = (self.query, self.key, self.value, self.output, self.up, *gate, self.down)
+        return tuple(dict.fromkeys(paths))
+
+    @property
+    def fused(self) -> bool:
+        """Whether one layer makes queries, keys and values."""
+        return self.query == self.key == self.value
+
+    @property
+    def forms(self) -> tuple[Layout, ...]:
+        """This one, and what models of the family are otherwise."""
+        return (self,) if self.otherwise is None else (self, *self.otherwise.forms)
 
 
 _BERT = Layout(
@@ -73,6 +85,14 @@ _BERT = Layout(
     up="intermediate.dense",
     down="output.dense",
     all_heads="all_head_size",
+)
+_DEBERTA = replace(
+    _BERT,
+    query="attention.self.query_proj",
+    key="attention.self.key_proj",
+    value="attention.self.value_proj",
+    also=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
+    refuses={"head_width": _SCORES},
 )
 _DISTILBERT = Layout(
     attention="attention",
@@ -94,6 +114,7 @@ _MPNET = Layout(
     down="output.dense",
     all_heads="all_head_size",
     shared_bias="relative_attention_bias",
+    refuses={"head_width": _SCORES},
 )
 _VIT = Layout(
     attention="attention",
@@ -105,6 +126,34 @@ _VIT = Layout(
     down="mlp.fc2",
     head_size="head_dim",
 )
+_SWIN = replace(_VIT, bias="attention.relative_position_bias.relative_position_bias_table")
+_T5 = Layout(
+    attention="layer.0.SelfAttention",
+    query="layer.0.SelfAttention.q",
+    key="layer.0.SelfAttention.k",
+    value="layer.0.SelfAttention.v",
+    output="layer.0.SelfAttention.o",
+    up="layer.1.DenseReluDense.wi",
+    down="layer.1.DenseReluDense.wo",
+    heads="n_heads",
+    head_size="key_value_proj_dim",
+    all_heads="inner_dim",
+    shared_bias="relative_attention_bias",
+)
+_GATED_T5 = replace(_T5, up="layer.1.DenseReluDense.wi_1", gate="layer.1.DenseReluDense.wi_0")
+_GPT2 = Layout(
+    attention="attn",
+    query="attn.c_attn",
+    key="attn.c_attn",
+    value="attn.c_attn",
+    output="attn.c_proj",
+    up="mlp.c_fc",
+    down="mlp.c_proj",
+    heads="num_heads",
+    head_size="head_dim",
+    all_heads="split_size",
+    transposed=True,
+)
 _LLAMA = Layout(
     attention="self_attn",
     query="self_attn.q_proj",
@@ -114,7 +163,9 @@ _LLAMA = Layout(
     up="mlp.up_proj",
     gate="mlp.gate_proj",
     down="mlp.down_proj",
+    heads=None,
     head_size="head_dim",
+    refuses={"head_width": _ROTARY},
 )
 
 FAMILIES: dict[str, Layout] = {
@@ -136,12 +187,22 @@ DECODERS: dict[str, Layout] = {
     "qwen3": _LLAMA,
 }
 """Those of decoders; queries may have more heads than keys and values."""
+LAYOUTS: dict[str, Layout] = {
+    **FAMILIES,
+    **DECODERS,
+    "deberta-v2": _DEBERTA,
+    "gpt2": _GPT2,
+    "swin": _SWIN,
+    "t5": replace(_T5, otherwise=_GATED_T5),
+}
+"""Those of every family that can be pruned: also of such whose layers differ in width, whose linear
+layers are fused, or which have two forms."""
 
 
 def family(module: nn.Module) -> str | None:
-    """The `model_type` of a module that `FAMILIES` describes; None for any other."""
+    """The `model_type` of a module that `LAYOUTS` describes; None for any other."""
     kind = getattr(getattr(module, "config", None), "model_type", None)
-    return kind if kind in FAMILIES else None
+    return kind if kind in LAYOUTS else None
 
 
 def laid_out_layers(module: nn.Module, layout: Layout) -> list[str]:
@@ -150,79 +211,11 @@ def laid_out_layers(module: nn.Module, layout: Layout) -> list[str]:
 
 
 def _is_layer(part: nn.Module, layout: Layout) -> bool:
-    from torch import nn
-
     for path in layout.linears:
         found: nn.Module | None = part
         for name in path.split("."):
             found = None if found is None else dict(found.named_children()).get(name)
-        if not isinstance(found, nn.Linear):
+        weight = getattr(found, "weight", None)
+        if weight is None or weight.dim() != 2:
             return False
     return True
-
-
-_NORM = re.compile(r"(^|[._])(layer_?norm(_before|_after)?|norm)$", re.IGNORECASE)
-_EMBEDDING = re.compile(r"((word|position|token_type)_embeddings|embed_tokens)$")
-_TOKEN = re.compile(r"embeddings\.(cls_token|mask_token|distillation_token|position_embeddings)$")
-_POOLER = re.compile(r"(^|\.)(pooler\.dense|classifier\.dense|pre_classifier)$")
-_READER = re.compile(r"(^|\.)(\w*classifier|classifier\.out_proj|score|lm_head)$")
-
-
-class Described:
-    """The axes of every parameter of a model.
-
-    Parameters
-    ----------
-    names : of all its parameters.
-    config : of the model, as its JSON.
-    """
-
-    def __init__(self, names: Iterable[str], *, config: Mapping[str, Any]) -> None:
-        self._layout = (FAMILIES | DECODERS)[str(config.get("model_type"))]
-        names = list(names)
-        pooled = any(_POOLER.search(name.rpartition(".")[0]) for name in names)
-        self._read: Axis = "pooled" if pooled else "hidden"
-        embedding = config.get("embedding_size")
-        self._own_embedding = embedding is not None and embedding != config.get("hidden_size")
-        self.axes = {name: self._axes(name) for name in names}
-
-    def _axes(self, name: str) -> Axes | None:
-        path, _, leaf = name.rpartition(".")
-        if self._own_embedding and ".embeddings." in f".{path}.":
-            return (None, None) if leaf == "weight" and _EMBEDDING.search(path) else (None,)
-        if _TOKEN.search(name):
-            return (None, None, "hidden")
-        found = self._linear(path)
-        if found is not None:
-            return found if leaf == "weight" else found[:1]
-        if _EMBEDDING.search(path):
-            return (None, "hidden")
-        if self._layout.shared_bias and path.endswith(self._layout.shared_bias):
-            return (None, "head_count")
-        if path.endswith(("q_norm", "k_norm")):
-            return (None,)
-        return ("hidden",) if _NORM.search(path) else None
-
-    def _linear(self, path: str) -> Axes | None:
-        layout = self._layout
-        inside: dict[str, Axes] = {
-            layout.query: ("heads", "hidden"),
-            layout.key: ("key_values", "hidden"),
-            layout.value: ("key_values", "hidden"),
-            layout.output: ("hidden", "heads"),
-            layout.up: ("neurons", "hidden"),
-            layout.gate or layout.up: ("neurons", "hidden"),
-            layout.down: ("hidden", "neurons"),
-        }
-        for suffix, axes in inside.items():
-            if re.search(rf"\.\d+\.{re.escape(suffix)}$", path):
-                return axes
-        if path.endswith("patch_embeddings.projection"):
-            return ("hidden", None, None, None)
-        if path.endswith("embeddings_project"):
-            return ("hidden", None)
-        if _POOLER.search(path):
-            return ("pooled", "hidden")
-        if _READER.search(path):
-            return (None, "hidden" if path.endswith("lm_head") else self._read)
-        return None

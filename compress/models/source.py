@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,50 @@ class PythonSource:
         return {"kind": "python", "factory": self.factory, "arguments": self.arguments}
 
 
+@dataclass(frozen=True)
+class LowRankSource:
+    """A model some of whose layers are two smaller ones.
+
+    Attributes
+    ----------
+    base : the model with whole layers.
+    ranks : of each layer that is split, by its path; see `compress.models.low_rank`.
+    """
+
+    base: ModelSource
+    ranks: dict[str, int] = field(hash=False)
+
+    def build(self) -> nn.Module:
+        """The base's module with untrained low-rank layers in it, as the base builds it.
+
+        Raises
+        ------
+        ModelError : the base can't be built, or has no such layers.
+        """
+        from compress.models.low_rank import put_low_rank
+
+        return put_low_rank(self.base.build(), self.ranks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; see `source_from_dict`."""
+        return {"kind": "low-rank", "base": self.base.to_dict(), "ranks": self.ranks}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LowRankSource:
+        """See `source_from_dict`; without the kind.
+
+        Raises
+        ------
+        ModelError : as it does.
+        """
+        base, ranks = values.get("base"), values.get("ranks")
+        if set(values) != {"base", "ranks"} or not isinstance(base, dict):
+            raise ModelError("a model source of kind 'low-rank' is damaged: it needs base, ranks.")
+        if not isinstance(ranks, dict) or any(type(rank) is not int for rank in ranks.values()):
+            raise ModelError("a model source of kind 'low-rank' is damaged: ranks are numbers.")
+        return cls(source_from_dict(base), dict(ranks))
+
+
 def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
     """The source whose `to_dict` gave these values.
 
@@ -116,12 +160,13 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
     ------
     ModelError : unknown kind, or keys missing.
     """
-    kinds: dict[str, type[TransformersSource | PythonSource]] = {
+    kinds: dict[str, Callable[..., ModelSource]] = {
         "transformers": TransformersSource,
         "python": PythonSource,
+        "low-rank": lambda **rest: LowRankSource.from_dict(rest),
     }
     rest = {key: value for key, value in values.items() if key != "kind"}
-    kind: type[TransformersSource | PythonSource] | None = kinds.get(str(values.get("kind")))
+    kind = kinds.get(str(values.get("kind")))
     if kind is None:
         raise ModelError(unknown("kind of model source", str(values.get("kind")), kinds))
     try:

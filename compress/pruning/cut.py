@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from compress.pruning.group_normalization import GroupsOverKept
 from compress.pruning.groups import Group
+from compress.pruning.normalization import OverKept, normalizes
 
 
 def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
@@ -21,19 +23,19 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
     units : of each group, (R,) int64, the units that go.
     """
     smaller = copy.deepcopy(module)
-    for (path, name), gone in _removed(groups, units).items():
-        part = smaller.get_submodule(path)
-        tensor = getattr(part, name)
-        kept = tensor.detach()
+    names = _names(smaller)
+    for (path, name), gone in _removed(groups, units, names).items():
+        tensor = getattr(smaller.get_submodule(path), name)
+        kept = tensor.detach().contiguous()
         for dim, indices in gone.items():
-            mask = torch.ones(tensor.shape[dim], dtype=torch.bool)
-            mask[indices] = False
-            kept = kept.index_select(dim, mask.nonzero().flatten().to(kept.device))
+            stays = _without(indices, length=tensor.shape[dim]).nonzero().flatten()
+            kept = kept.index_select(dim, stays.to(kept.device))
         if isinstance(tensor, nn.Parameter):
-            setattr(part, name, nn.Parameter(kept.contiguous(), tensor.requires_grad))
-        else:
-            setattr(part, name, kept.contiguous())
-        _match_attributes(part)
+            kept = nn.Parameter(kept, tensor.requires_grad)
+        for owner, own in names[path, name]:
+            part = smaller.get_submodule(owner)
+            setattr(part, own, kept)
+            _match_attributes(part)
     for group, gone_units in zip(groups, units, strict=True):
         for attribute in group.attributes:
             part = smaller.get_submodule(attribute.module)
@@ -45,11 +47,18 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
 def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
     """A copy of the same shape in which every weight of the named units is zero.
 
-    It answers as the module without them does: what makes them, and what reads them, is zero.
+    It answers as the module without them does: what makes them, and what reads them, is zero, and
+    layer, group and RMS normalisations over them run over those that remain.
     """
     masked = copy.deepcopy(module)
-    for (path, name), gone in _removed(groups, units).items():
-        tensor = getattr(masked.get_submodule(path), name)
+    for (path, name), gone in _removed(groups, units, _names(masked)).items():
+        part = masked.get_submodule(path)
+        tensor = getattr(part, name)
+        if name == "weight" and normalizes(part):
+            masked.set_submodule(path, OverKept(part, _without(gone[0], length=len(tensor))))
+        if name == "weight" and isinstance(part, nn.GroupNorm):
+            kept = _without(gone[0], length=len(tensor))
+            masked.set_submodule(path, GroupsOverKept(part, kept))
         if not isinstance(tensor, nn.Parameter):
             continue  # running statistics: zero variance would make infinities
         for dim, indices in gone.items():
@@ -57,19 +66,40 @@ def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) ->
     return masked
 
 
+Name = tuple[str, str]
+"""Path of a module, and what it calls a tensor."""
+
+
+def _names(module: nn.Module) -> dict[Name, list[Name]]:
+    """All names of the tensor of each name: tied weights have several."""
+    found: dict[int, list[Name]] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for own, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), []).append((path, own))
+    return {name: names for names in found.values() for name in names}
+
+
 def _removed(
-    groups: Sequence[Group], units: Sequence[Tensor]
-) -> dict[tuple[str, str], dict[int, Tensor]]:
-    """The indices to remove from each tensor, by dimension."""
-    found: dict[tuple[str, str], dict[int, Tensor]] = {}
+    groups: Sequence[Group], units: Sequence[Tensor], names: Mapping[Name, Sequence[Name]]
+) -> dict[Name, dict[int, Tensor]]:
+    """The indices to remove from each tensor, by dimension; tied ones under their first name."""
+    found: dict[Name, dict[int, Tensor]] = {}
     for group, gone in zip(groups, units, strict=True):
         if len(gone) == 0:
             continue
         for part in group.slices:
-            dims = found.setdefault((part.module, part.tensor), {})
+            dims = found.setdefault(names[part.module, part.tensor][0], {})
             indices = part.index[gone].flatten()
             dims[part.dim] = torch.cat([dims[part.dim], indices]) if part.dim in dims else indices
     return found
+
+
+def _without(gone: Tensor, *, length: int) -> Tensor:
+    """(length,) bool: which indices stay."""
+    kept = torch.ones(length, dtype=torch.bool)
+    kept[gone] = False
+    return kept
 
 
 def _match_attributes(part: nn.Module) -> None:
@@ -82,12 +112,23 @@ def _match_attributes(part: nn.Module) -> None:
         case _BatchNorm():
             if part.running_mean is not None:
                 part.num_features = len(part.running_mean)
-        case _ConvTransposeNd():
-            part.in_channels, part.out_channels = part.weight.shape[:2]
         case _ConvNd():
-            if part.groups > 1:  # depthwise: as many groups as channels
+            if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
                 part.groups = part.weight.shape[0]
-            part.out_channels = part.weight.shape[0]
-            part.in_channels = part.weight.shape[1] * part.groups
+            inner = part.weight.shape[1] * part.groups  # in groups: the weight has those of one
+            sizes = (part.weight.shape[0], inner)
+            if isinstance(part, _ConvTransposeNd):
+                part.in_channels, part.out_channels = sizes
+            else:
+                part.out_channels, part.in_channels = sizes
+        case nn.GroupNorm():
+            if part.num_groups == part.num_channels:  # each channel by itself
+                part.num_groups = len(part.weight)
+            part.num_channels = len(part.weight)
         case nn.PReLU():
             part.num_parameters = len(part.weight)
+        case nn.LayerNorm() | nn.RMSNorm():
+            part.normalized_shape = tuple(part.weight.shape)
+        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: a linear layer with weights (in, out)
+            for name, size in zip(("nx", "nf"), part.get_parameter("weight").shape, strict=True):
+                setattr(part, name, size)

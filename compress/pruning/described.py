@@ -1,84 +1,98 @@
-"""Attention heads and feed-forward neurons of transformers' encoder families, as groups to cut."""
+"""Units of transformers whose families are described, as groups to cut."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
-from torch import Tensor, nn
+from torch import nn
 
 from compress.errors import StageError
-from compress.models.families import FAMILIES, Layout, family, laid_out_layers
-from compress.pruning.groups import Attribute, Group, Slice, block_index
+from compress.models.families import LAYOUTS, Layout, family, laid_out_layers
+from compress.pruning.groups import Group, block_index
+from compress.pruning.heads import head_width, heads, shared_heads
+from compress.pruning.hidden import hidden
+from compress.pruning.layer import Layer
 from compress.pruning.options import Unit
+
+_CHANNELS = "its layers are described, and have feed-forward neurons and heads instead"
+
+
+def prunable(kind: str) -> Mapping[Unit, str | None]:
+    """What a described family can lose.
+
+    Parameters
+    ----------
+    kind : a key of `compress.models.families.LAYOUTS`.
+
+    Returns
+    -------
+    Of every unit: None where it can be cut, otherwise why not.
+    """
+    refused = {"channels": _CHANNELS, **LAYOUTS[kind].refuses}
+    return {unit: refused.get(unit) for unit in get_args(Unit)}
 
 
 def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
-    """Heads and neurons of a module that `FAMILIES` describes, in the order of its layers.
+    """The units of a module of a described family, layer by layer.
+
+    Parameters
+    ----------
+    units : what is wanted, all of which the family can lose.
 
     Raises
     ------
     StageError : its layers aren't laid out as the family's.
     """
-    kind = family(module) or ""
-    layout = FAMILIES[kind]
-    layers = laid_out_layers(module, layout)
-    if not layers:
-        raise StageError(
-            f"{type(module).__name__} (model_type {kind!r}) isn't laid out as transformers 5 lays "
-            f"out {kind!r}: no layer has {', '.join(layout.linears)}."
-        )
+    layout, paths = _laid_out(module)
+    layers = [Layer(module, path, layout) for path in paths]
     groups: list[Group] = []
-    for path in layers:
+    for layer in layers:
         if "heads" in units and layout.shared_bias is None:
-            groups.append(_heads(module, path, layout))
+            groups.append(heads(layer))
+        if "head_width" in units:
+            groups.append(head_width(module, layer))
         if "feed_forward" in units:
-            groups.append(_neurons(module, path, layout))
+            groups.append(_neurons(layer))
     if "heads" in units and layout.shared_bias is not None:
-        groups.append(_shared_heads(module, layers, layout))
+        groups.append(shared_heads(module, layers, bias=layout.shared_bias))
+    if "hidden" in units:
+        groups += hidden(module)
     return groups
 
 
-def _rows(path: str, linear: nn.Module, index: Tensor) -> list[Slice]:
-    """What makes the units: a linear layer's rows, and its bias where it has one."""
-    slices = [Slice(path, "weight", 0, index)]
-    return slices if linear.bias is None else [*slices, Slice(path, "bias", 0, index)]
+def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
+    """The family's form that the module has, and its layers.
 
-
-def _neurons(module: nn.Module, layer: str, layout: Layout) -> Group:
-    up, down = f"{layer}.{layout.up}", f"{layer}.{layout.down}"
-    linear = module.get_submodule(up)
-    index = block_index(linear.get_parameter("weight").shape[0], 1)
-    slices = (*_rows(up, linear, index), Slice(down, "weight", 1, index))
-    return Group(up, "feed_forward", len(index), slices)
-
-
-def _heads(module: nn.Module, layer: str, layout: Layout) -> Group:
-    name = f"{layer}.{layout.attention}"
-    attention = module.get_submodule(name)
-    heads, size = getattr(attention, layout.heads), getattr(attention, layout.head_size)
-    index = block_index(heads, size)
-    slices: list[Slice] = []
-    for projection in (layout.query, layout.key, layout.value):
-        path = f"{layer}.{projection}"
-        slices += _rows(path, module.get_submodule(path), index)
-    slices.append(Slice(f"{layer}.{layout.output}", "weight", 1, index))
-    attributes = [Attribute(name, layout.heads)]
-    if layout.all_heads is not None:
-        attributes.append(Attribute(name, layout.all_heads))
-    return Group(name, "heads", heads, tuple(slices), tuple(attributes), (name,))
-
-
-def _shared_heads(module: nn.Module, layers: Sequence[str], layout: Layout) -> Group:
-    each = [_heads(module, layer, layout) for layer in layers]
-    bias = next(p for p, _ in module.named_modules() if p.split(".")[-1] == layout.shared_bias)
-    return Group(
-        f"{bias} and all layers",
-        "heads",
-        each[0].units,
-        (
-            *(part for group in each for part in group.slices),
-            Slice(bias, "weight", 1, block_index(each[0].units, 1)),
-        ),
-        tuple(attribute for group in each for attribute in group.attributes),
-        tuple(path for group in each for path in group.attentions),
+    Raises
+    ------
+    StageError : there is no such layer, or one beside them that is laid out otherwise.
+    """
+    kind = family(module) or ""
+    every = LAYOUTS[kind]
+    found = {form: laid_out_layers(module, form) for form in every.forms}
+    layout, paths = max(found.items(), key=lambda pair: len(pair[1]))
+    lists = dict.fromkeys(path.rpartition(".")[0] for path in paths)
+    beside = [
+        f"{path}.{name}"
+        for path in lists
+        for name, _ in module.get_submodule(path).named_children()
+    ]
+    odd = next((path for path in beside if path not in paths), None)
+    if odd is None and paths:
+        return layout, paths
+    where = "no layer has" if odd is None else f"{odd} doesn't have"
+    raise StageError(
+        f"{type(module).__name__} (model_type {kind!r}) isn't laid out as transformers 5 lays "
+        f"out {kind!r}: {where} {', '.join(layout.linears)}."
     )
+
+
+def _neurons(layer: Layer) -> Group:
+    """The feed-forward's neurons; of a gated one each with its gate."""
+    layout = layer.layout
+    index = block_index(layer.width(layout.up), 1)
+    makers = [layout.up] if layout.gate is None else [layout.gate, layout.up]
+    slices = [part for path in makers for part in layer.made(path, index)]
+    slices.append(layer.read(layout.down, index))
+    return Group(layer.path(layout.up), "feed_forward", len(index), tuple(slices))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 Kind = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
 """What a unit is: a channel, a neuron, an attention head (of decoders that share keys and values: a
 head of these with the queries' heads that read it), one place within every head of a layer, or a
-unit of the width that all layers read and write."""
+unit of the width that all layers read and write. A pooler's units, as many, are a group of their
+own of that kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,8 @@ class Group:
 
     Attributes
     ----------
-    name : path of the layer that makes the units.
+    name : path of the layer that makes the units; "heads" or "hidden" where all layers share them,
+        with a stage's number where only its layers do.
     kind : what a unit is.
     units : how many there are.
     slices : every tensor that has parts of them.
@@ -77,24 +79,18 @@ def block_index(units: int, width: int) -> Tensor:
     return torch.arange(units * width).reshape(units, width)
 
 
-def importance(module: nn.Module, group: Group) -> Tensor:
-    """L2 norm of all parameters of each unit, divided by the group's mean: (U,), mean 1.
-
-    The division makes layers comparable whose weights differ in scale or number. Li et al.,
-    "Pruning Filters for Efficient ConvNets", ICLR 2017, arXiv:1608.08710, rank within a layer by
-    such norms; Fang et al., "DepGraph", CVPR 2023, arXiv:2301.12900, take all that goes together.
-    """
-    squares = torch.zeros(group.units, dtype=torch.float64)
-    for part in group.slices:
+def squares(module: nn.Module, slices: Sequence[Slice]) -> Tensor:
+    """Sum of the squares of each unit's parameters: (U,) float64."""
+    total = torch.zeros(len(slices[0].index), dtype=torch.float64)
+    for part in slices:
         tensor = getattr(module.get_submodule(part.module), part.tensor)
         if not isinstance(tensor, nn.Parameter):
             continue  # batch-norm's running statistics say nothing about importance
         rest = [dim for dim in range(tensor.dim()) if dim != part.dim]
         energy = tensor.detach().double().square()
         energy = energy.sum(dim=rest) if rest else energy
-        squares += energy.cpu()[part.index].sum(dim=1)
-    norms = squares.sqrt()
-    return norms / norms.mean().clamp_min(torch.finfo(torch.float64).tiny)
+        total += energy.cpu()[part.index].sum(dim=1)
+    return total
 
 
 def cut_units(order: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:

@@ -1,32 +1,21 @@
-"""Structured pruning to a target."""
+"""Structured pruning: cuts what a plan says, and proves that nothing else changed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from compress.core.batch import model_inputs
-from compress.errors import StageError, TargetError
-from compress.models.families import FAMILIES, family
-from compress.pruning.cost import Cost, CostModel, count_cost
+from compress.core.context import Batch, Task
+from compress.errors import StageError
+from compress.pruning.cost import Cost, count_cost
 from compress.pruning.cut import cut, mask
-from compress.pruning.described import family_groups
-from compress.pruning.groups import Group, cut_units, importance
-from compress.pruning.options import Scope, Target, Unit
-from compress.pruning.search import allowed, rank, search
-from compress.pruning.traced import channel_groups
+from compress.pruning.options import CutOptions
+from compress.pruning.plan import Evidence, Plan, plan
 
-if TYPE_CHECKING:
-    from compress.core.context import Batch, Task
-
-TOLERANCE = 0.02
-"""Relative distance from the target that counts as met."""
-SAME_ANSWER = 1e-3
+SAME_ANSWER = 1e-4
 """Largest difference from the masked original's answer, relative to its largest value."""
 
 
@@ -49,99 +38,54 @@ class Pruned:
 
 def prune(
     module: nn.Module,
+    options: CutOptions,
     *,
-    target: Target,
     example_inputs: Batch,
     task: Task,
-    units: Sequence[Unit] = ("feed_forward", "heads"),
-    scope: Scope = "global",
-    round_to: int | None = None,
+    evidence: Evidence | None = None,
 ) -> Pruned:
-    """Cut the least important channels, feed-forward neurons and heads, until the target is met.
+    """Cut the least important channels, neurons, heads or widths, until the target is met.
 
-    Importance is the L2 norm of all weights that go with a unit, relative to its layer's mean. The
-    hidden width of transformers, and every layer that makes the model's output, stay.
+    Every layer that makes the model's output stays.
 
     Parameters
     ----------
     module : in eval mode; left as it was.
-    target : the fraction of MACs or parameters that remains.
-    example_inputs : what MACs are counted on, by their first sample; `labels` are left out.
+    options : what is cut, and how much.
+    example_inputs : what MACs are counted on, by their first sample, and what the result is held
+        against the masked original on; `labels` are left out.
     task : runs the module.
-    units : what is cut from transformers; other modules lose channels.
-    scope : "global" compares units over all layers, "layer" cuts the same fraction of each.
-    round_to : every layer keeps a multiple of this many channels or neurons (of heads: at least
-        one); None: see `compress.pruning.search.step_of`.
+    evidence : what decides besides the weights; None where these alone do.
 
     Raises
     ------
     StageError : the module's structure is unknown, or has nothing to cut.
     TargetError : the target can't be met; it says the nearest that can.
     """
-    inputs = {name: value[:1] for name, value in model_inputs(example_inputs).items()}
-    groups, alone = _find_groups(module, task=task, inputs=inputs, units=units)
-    scores = [importance(module, group) for group in groups]
-    ranking = rank(groups, scores, scope=scope)
-    model = CostModel(module, groups, task=task, inputs=inputs)
-    before = model.total
-    counts = search(
-        groups,
-        ranking,
-        lambda counts: float(model.predict(counts).of(target.quantity)),
-        target=target.fraction * before.of(target.quantity),
-        round_to=round_to,
-    )
-    least = model.predict([allowed(g, g.units, round_to=round_to) for g in groups])
-    _require_met(model.predict(counts), least, before, target=target, round_to=round_to)
-    gone = cut_units(ranking.order, counts)
-    smaller = cut(module, groups, gone)
-    _require_same_answer(smaller, mask(module, groups, gone), task=task, inputs=inputs)
-    after = count_cost(smaller, task=task, inputs=inputs)
-    _require_met(after, least, before, target=target, round_to=round_to)
-    notes = (*_describe(groups, counts), *alone, _describe_cost(before, after, inputs))
-    return Pruned(smaller, before, after, notes)
+    made = plan(module, options, task=task, inputs=example_inputs, evidence=evidence or Evidence())
+    return cut_out(module, made, example_inputs=example_inputs, task=task)
 
 
-def _find_groups(
-    module: nn.Module, *, task: Task, inputs: Batch, units: Sequence[Unit]
-) -> tuple[list[Group], tuple[str, ...]]:
-    if family(module) is not None:
-        groups = family_groups(module, units=units)
-        kinds = {group.kind for group in groups}
-        left = [unit for unit in ("heads", "feed_forward") if unit not in kinds]
-        alone = tuple(f"{unit} were left alone: 'units' doesn't name them." for unit in left)
-        stays = (
-            "embeddings, hidden width and classifier were left alone: only heads and neurons go."
-        )
-        return groups, (*alone, stays)
-    if not any(isinstance(part, _ConvNd) for part in module.modules()):
-        kind = getattr(getattr(module, "config", None), "model_type", None)
-        name = type(module).__name__ + (f" (model_type {kind!r})" if kind else "")
+def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task) -> Pruned:
+    """Cut what a plan for this module, or for one of its structure, says.
+
+    Raises
+    ------
+    StageError : the structure was misunderstood: the result answers otherwise than the module with
+        the same units at zero, or doesn't cost what was predicted.
+    """
+    inputs = model_inputs(example_inputs)
+    smaller = cut(module, made.groups, made.units)
+    _require_same_answer(smaller, mask(module, made.groups, made.units), task=task, inputs=inputs)
+    single = {name: value[:1] for name, value in inputs.items()}
+    after = count_cost(smaller, task=task, inputs=single)
+    if after.params != made.after.params:
         raise StageError(
-            f"prune doesn't know the structure of {name}: it has no convolution, and isn't one of "
-            f"the transformers families {', '.join(sorted(FAMILIES))}."
+            f"{type(module).__name__} was misunderstood: pruned, it has {after.params:,} "
+            f"parameters, {made.after.params:,} were predicted. It can't be pruned."
         )
-    groups, reasons = channel_groups(module, task=task, inputs=inputs)
-    if not groups:
-        raise StageError(
-            f"{type(module).__name__} has no channels that can be cut. {' '.join(reasons)}"
-        )
-    return groups, reasons
-
-
-def _require_met(
-    reached: Cost, least: Cost, before: Cost, *, target: Target, round_to: int | None
-) -> None:
-    whole = before.of(target.quantity)
-    fraction = reached.of(target.quantity) / whole
-    if abs(fraction - target.fraction) <= TOLERANCE * target.fraction:
-        return
-    lowest = least.of(target.quantity) / whole
-    raise TargetError(
-        f"target {target.quantity}: {target.fraction:g} can't be met within {TOLERANCE:.0%}. The "
-        f"nearest is {fraction:.4f}; as little as {lowest:.4f} can remain. Layers keep multiples "
-        f"of round_to ({round_to or 'up to 8'}) channels or neurons: a smaller one is finer."
-    )
+    notes = (*made.notes, _describe_cost(made.before, after, single))
+    return Pruned(smaller, made.before, after, notes)
 
 
 def _require_same_answer(
@@ -168,21 +112,6 @@ def _require_same_answer(
 def _relative(answer: Tensor, wanted: Tensor) -> float:
     scale = wanted.abs().max().clamp_min(1e-12)
     return float(((answer - wanted).abs().max() / scale).item())
-
-
-def _describe(groups: Sequence[Group], counts: Sequence[int]) -> list[str]:
-    """One line a kind; layers that are alike are not named."""
-    lines = []
-    for kind in dict.fromkeys(group.kind for group in groups):
-        members = [(g, c) for g, c in zip(groups, counts, strict=True) if g.kind == kind]
-        total, gone = sum(g.units for g, _ in members), sum(c for _, c in members)
-        if kind == "channels":
-            each = ", ".join(f"{g.name} {g.units - c} of {g.units}" for g, c in members)
-        else:
-            kept = ", ".join(str(g.units - c) for g, c in members)
-            each = f"{kept} of {members[0][0].units} by layer"
-        lines.append(f"{kind} kept: {each} ({gone} of {total} cut).")
-    return lines
 
 
 def _describe_cost(before: Cost, after: Cost, inputs: Batch) -> str:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
 from compress.pruning.groups import Group
 from compress.pruning.options import Scope
+from compress.pruning.ratios import matched, most
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLOSE = 0.01
 """Relative distance from the target at which the search is content."""
-MOST_PAIRED = 32
-"""Up to so many groups, pairs of them are moved together."""
+TRIED = 64
+"""Most promising pairs of moves whose cost is computed."""
+
+Costs = Callable[[Sequence[int]], float]
+"""The cost of cutting so many units of each group."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,8 @@ class Ranking:
     Attributes
     ----------
     order : of each group, (U,) its units from the least important on.
-    keys : of each group, for the units in that order, the fraction of all units of that kind (or of
-        that layer, in scope "layer") which are less important: a threshold t cuts those below it.
+    keys : of each group, for the units in that order, the fraction of all units that these compete
+        with which are less important: a threshold t cuts those below it.
     """
 
     order: list[Tensor]
@@ -42,20 +52,33 @@ def rank(groups: Sequence[Group], scores: Sequence[Tensor], *, scope: Scope) -> 
     Parameters
     ----------
     scores : of each group, (U,), comparable across layers.
-    scope : "global" ranks over all layers, "layer" within each one.
+    scope : "global" ranks over all layers; "isomorphic" over those of one structure (Fang et al.,
+        "Isomorphic Pruning for Vision Models", ECCV 2024, arXiv:2407.04616), of which the channels
+        inside blocks and those of the blocks' sum are two; "layer" within each one.
     """
     order = [score.argsort(stable=True) for score in scores]
     keys: list[list[float]] = [[] for _ in groups]
-    pools: dict[str | int, list[int]] = {}
+    pools: dict[Hashable, list[int]] = {}
     for number, group in enumerate(groups):
-        pools.setdefault(group.kind if scope == "global" else number, []).append(number)
+        rivals: dict[Scope, Hashable] = {
+            "global": group.kind,
+            "isomorphic": structure(group),
+            "layer": number,
+        }
+        pools.setdefault(rivals[scope], []).append(number)
     for members in pools.values():
         entries = sorted(
-            (float(scores[number][unit]), number) for number in members for unit in order[number]
+            (score, number) for number in members for score in sorted(scores[number].tolist())
         )
         for position, (_, number) in enumerate(entries):
             keys[number].append(position / len(entries))
     return Ranking(order, keys)
+
+
+def structure(group: Group) -> Hashable:
+    """What is equal for groups whose units are alike: the tensors' parts that each one has."""
+    parts = Counter((part.tensor, part.dim, part.width) for part in group.slices)
+    return group.kind, frozenset(parts.items())
 
 
 def step_of(group: Group, *, round_to: int | None) -> int:
@@ -76,13 +99,33 @@ def allowed(group: Group, count: int, *, round_to: int | None) -> int:
     return max(0, group.units - kept)
 
 
+def choices(
+    groups: Sequence[Group], *, max_ratio: float | Mapping[str, float], round_to: int | None
+) -> list[list[int]]:
+    """The numbers of cuts that each group may have, from 0 on.
+
+    Parameters
+    ----------
+    max_ratio : at most this fraction of each group goes; or that of the first of the patterns that
+        matches its name, and all but one step where none does.
+
+    Raises
+    ------
+    StageError : a pattern matches no group.
+    """
+    if isinstance(max_ratio, Mapping):
+        matched(groups, max_ratio, key="max_ratio")
+    found = []
+    for group in groups:
+        # Of 0.3 * 10 units, which is 2.9999999999999996, three may go.
+        ceiling = floor(group.units * most(max_ratio, group.name) + 1e-9)
+        counts = range(max(ceiling, 0) + 1)
+        found.append(sorted({allowed(group, count, round_to=round_to) for count in counts}))
+    return found
+
+
 def search(
-    groups: Sequence[Group],
-    ranking: Ranking,
-    cost: Callable[[Sequence[int]], float],
-    *,
-    target: float,
-    round_to: int | None,
+    ranking: Ranking, cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
 ) -> list[int]:
     """The number of cuts in each group whose cost comes nearest to the target.
 
@@ -92,58 +135,86 @@ def search(
 
     Parameters
     ----------
-    cost : of cutting so many units of each group; falls as more is cut.
+    cost : by and large, falls as more is cut.
     target : the cost to come near.
+    choices : of each group, the numbers of cuts that it may have, sorted.
     """
+    cost = _remembered(cost)
     thresholds = sorted({key for keys in ranking.keys for key in keys} | {1.0})
 
     def counts_at(position: int) -> list[int]:
-        cuts = (bisect_left(keys, thresholds[position]) for keys in ranking.keys)
-        return [allowed(g, count, round_to=round_to) for g, count in zip(groups, cuts, strict=True)]
+        cuts = [bisect_left(keys, thresholds[position]) for keys in ranking.keys]
+        return [
+            each[max(bisect_right(each, count) - 1, 0)]
+            for each, count in zip(choices, cuts, strict=True)
+        ]
 
     low, high = 0, len(thresholds) - 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(counts_at(middle)) >= target else (low, middle)
+    start = min((counts_at(low), counts_at(high)), key=lambda counts: abs(cost(counts) - target))
+    return _approach(start, cost, target=target, choices=choices)
 
-    def distance(counts: Sequence[int]) -> float:
-        return abs(cost(counts) - target)
 
-    start = min((counts_at(low), counts_at(high)), key=distance)
+def _remembered(cost: Costs) -> Costs:
+    known: dict[tuple[int, ...], float] = {}
+
+    def remembered(counts: Sequence[int]) -> float:
+        key = tuple(counts)
+        if key not in known:
+            known[key] = cost(counts)
+        return known[key]
+
+    return remembered
+
+
+def _approach(
+    start: list[int], cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
+) -> list[int]:
+    """Move single groups, or two at once, by a step each, while that comes nearer to the target."""
+    units = [max(each[-1], 1) for each in choices]
 
     def order(counts: Sequence[int]) -> tuple[float, float]:
         """Nearness first; among those that are near enough, likeness to what the threshold says."""
-        moved = (abs(c - s) / g.units for c, s, g in zip(counts, start, groups, strict=True))
-        return max(distance(counts), CLOSE * target), sum(moved)
+        moved = (abs(c - s) / u for c, s, u in zip(counts, start, units, strict=True))
+        return max(abs(cost(counts) - target), CLOSE * target), sum(moved)
 
-    moves = [_Moves(group, round_to=round_to) for group in groups]
-    best = start
-    while distance(best) > CLOSE * target:
-        beside = list(_singles(best, moves))
-        if len(groups) <= MOST_PAIRED:
-            beside += [pair for single in beside for pair in _singles(single, moves)]
-        found = min(beside, key=order, default=best)
-        if distance(found) >= distance(best):
+    best, at = start, cost(start)
+    while abs(at - target) > CLOSE * target:
+        singles = _singles(best, choices)
+        changes = np.array([cost(counts) - at for counts in singles])
+        pairs = _pairs(best, singles, changes, wanted=target - at)
+        found = min(singles + pairs, key=order, default=best)
+        reached = cost(found)
+        if abs(reached - target) >= abs(at - target):
             break
-        best = found
+        best, at = found, reached
     return best
 
 
-class _Moves:
-    """The numbers of cuts that a group may have, and how to go from one to the next."""
-
-    def __init__(self, group: Group, *, round_to: int | None) -> None:
-        counts = range(group.units + 1)
-        self._allowed = sorted({allowed(group, count, round_to=round_to) for count in counts})
-
-    def beside(self, count: int) -> list[int]:
-        """The next smaller and the next larger number, as far as there are such."""
-        position = self._allowed.index(count)
-        return self._allowed[max(0, position - 1) : position] + self._allowed[position + 1 :][:1]
-
-
-def _singles(counts: list[int], moves: Sequence[_Moves]) -> Iterator[list[int]]:
+def _singles(counts: list[int], choices: Sequence[Sequence[int]]) -> list[list[int]]:
     """Counts in which one group differs by a step."""
-    for number, move in enumerate(moves):
-        for count in move.beside(counts[number]):
-            yield [*counts[:number], count, *counts[number + 1 :]]
+    moved: list[list[int]] = []
+    for number, each in enumerate(choices):
+        position = bisect_left(each, counts[number])
+        beside = (*each[max(position - 1, 0) : position], *each[position + 1 : position + 2])
+        moved += [[*counts[:number], count, *counts[number + 1 :]] for count in beside]
+    return moved
+
+
+def _pairs(
+    counts: list[int], singles: list[list[int]], changes: np.ndarray, *, wanted: float
+) -> list[list[int]]:
+    """The most promising of the pairs of moves: the sum of two moves' changes is nearly theirs."""
+    if len(singles) < 2:
+        return []
+    distances = np.abs(changes[:, None] + changes[None, :] - wanted)
+    distances[np.tril_indices(len(singles))] = np.inf
+    flat = np.argsort(distances, axis=None, kind="stable")[:TRIED]
+    steps = np.array(singles) - np.array(counts)
+    pairs = []
+    for one, other in zip(*np.unravel_index(flat, distances.shape), strict=True):
+        if not np.logical_and(steps[one], steps[other]).any():  # not both of the same group
+            pairs.append([int(n) for n in np.array(counts) + steps[one] + steps[other]])
+    return pairs

@@ -2,82 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.report import words
+from compress.report import tables, words
 
 if TYPE_CHECKING:
-    from compress.report.document import Report, Row
+    from compress.report.document import Report
 
 
 def markdown(report: Report) -> str:
     """The whole report as Markdown."""
     parts = [f"# {_escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
     if report.stages:
-        parts += ["## Stages", _stages(report)]
-        reference = report.stages[report.reference].name
-        parts.append(
-            f"Differences and speedups are against `{reference}`. Latencies are medians; "
-            "ranges are 95 % confidence intervals."
-        )
-        if direction := words.direction(report):
-            parts[-1] += f" {direction}"
+        parts += ["## Stages", _table(tables.stages(report)), tables.below_stages(report)]
     if report.gates:
-        parts += ["## Gates", _gates(report)]
+        parts += ["## Gates", _table(_loud(tables.gates(report)))]
     if notes := words.notes(report):
         parts += ["## Notes", "\n".join(f"- {_escape(note)}" for note in notes)]
     parts += ["## Environment", _environment(report)]
     return "\n\n".join(parts) + "\n"
 
 
-def _stages(report: Report) -> str:
-    batches = words.batch_sizes(report)
-    head = ["stage", "params", "MACs", "size", words.metric(report), "difference"]
-    for batch in batches:
-        head += [f"batch {batch}", f"speedup at {batch}"]
-    head += ["time", "peak memory"]
-    return _table(head, [_row(report, row, batches) for row in report.stages])
-
-
-def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
-    compared = row.delta if words.is_compared(report, row) else None
-    cells = [
-        row.name,
-        words.count(row.params),
-        words.count(row.macs),
-        words.size(row.size_bytes),
-        words.quality(row.quality),
-        words.difference(compared.quality if compared else None, row.quality),
-    ]
-    for batch in batches:
-        cells.append(words.milliseconds(row.latency_ms.get(batch)))
-        found = row.speedup.get(batch) if words.is_compared(report, row) else None
-        cells.append(words.speedup(found))
-    return [*cells, words.duration(row.seconds), words.size(row.peak_memory_bytes)]
-
-
-def _gates(report: Report) -> str:
-    rows = []
-    for result in report.gates:
-        name, value, limit = words.gate(result)
-        rows.append([name, value, limit, "passed" if result.passed else "**failed**"])
-    return _table(["gate", "value", "limit", "result"], rows)
+def _loud(gates: tables.Table) -> tables.Table:
+    """With what failed in bold."""
+    rows = [[*cells, "**failed**" if last == "failed" else last] for *cells, last in gates.rows]
+    return gates._replace(rows=rows)
 
 
 def _environment(report: Report) -> str:
-    lines = [f"- compress {report.version}, recipe {report.recipe_hash[:12] or 'unknown'}"]
-    for key, value in report.environment.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {inner}" for name, inner in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(str(item) for item in value)
-        lines.append(f"- {key.replace('_', ' ')}: {_escape(str(value))}")
-    return "\n".join(lines)
+    compress, *others = tables.environment(report).rows
+    lines = [" ".join(compress), *(f"{name}: {_escape(value)}" for name, value in others)]
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def _table(table: tables.Table) -> str:
+    lines = [table.head, ["---"] * len(table.head), *table.rows]
     return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
 
 

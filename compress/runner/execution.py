@@ -17,6 +17,7 @@ from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.models.digests import weights_digest
 from compress.report.document import GateResult, Report, Row, Status, write_report
+from compress.report.html import FILE_NAME, html
 from compress.report.markdown import markdown
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
@@ -282,4 +283,6 @@ class Execution:
         root = self.workdir.root
         write_report(report, root)
         write_text(root / "report.md", markdown(report))
+        folders = {row.index: self.workdir.folder(Slot(row.index, row.name)) for row in state.rows}
+        write_text(root / FILE_NAME, html(report, folders=folders))
         return report

@@ -83,7 +83,8 @@ def load_artifact(
     )
     if record["preprocessor"] is not None:
         folder = str(directory / record["preprocessor"])
-        artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=spec))
+        own = spec.model_copy(update={"tokenizer": None})  # the folder's, not one by name
+        artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=own))
     if format_.is_onnx:
         return replace(artifact, onnx=directory / record["onnx"])
     module, source = load_checkpoint(directory)

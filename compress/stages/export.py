@@ -76,10 +76,11 @@ class Export(Stage):
         from compress.exporting.checked import real_batches
         from compress.exporting.onnx_file import check_file, opset_of
         from compress.exporting.parity import compare, module_answers, onnx_answers
+        from compress.models.vocabulary import as_seen_by
 
         check_file(model)
         found = compare(
-            module_answers(context.reference.require_module(), task=context.task),
+            module_answers(as_seen_by(artifact, context.reference), task=context.task),
             onnx_answers(model, threads=context.threads),
             batches=real_batches(artifact, context, samples=self.samples),
             target=context.task.target,

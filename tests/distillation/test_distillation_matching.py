@@ -8,7 +8,7 @@ from compress.distillation.options import Feature
 from compress.distillation.students import keep_layers
 from compress.errors import StageError
 from compress.models.source import TransformersSource
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 from compress.tasks.task import task
 
@@ -85,12 +85,11 @@ def test_a_student_that_was_pruned_and_shortened_is_matched():
     teacher = bert(layers=4)
     pruned = prune(
         teacher,
-        target=Target(macs=0.7),
+        CutOptions(
+            target=Target(macs=0.7), units=("feed_forward", "heads"), scope="global", round_to=1
+        ),
         example_inputs=model_inputs(texts()),
         task=task("text-classification"),
-        units=("feed_forward", "heads"),
-        scope="global",
-        round_to=1,
     )
     source = TransformersSource.of(pruned.module)
     shorter = keep_layers(pruned.module, source, layers=2)

@@ -251,6 +251,34 @@ def test_a_pruned_model_can_be_narrowed(name, tmp_path):
     )
 
 
+def test_models_with_fewer_hidden_units_keep_these(tmp_path):
+    teacher, source = teacher_of("bert")
+    groups = family_groups(teacher, units=("hidden",))
+    pruned = cut(teacher, groups, [torch.arange(5), torch.arange(3)])
+    same = narrow(pruned, source, width=Width(num_attention_heads=4))
+    assert torch.equal(answer(same.module, "bert"), answer(pruned, "bert"))
+    save_checkpoint(same.module, same.source, tmp_path)
+    assert torch.equal(answer(load_checkpoint(tmp_path)[0], "bert"), answer(pruned, "bert"))
+    narrower = narrow(pruned, source, width=HALF).module
+    assert shapes_of(narrower) == shapes_of(narrow(teacher, source, width=HALF).module)
+
+
+def test_narrower_heads_are_refused():
+    teacher, source = teacher_of("bert")
+    groups = family_groups(teacher, units=("head_width",))
+    pruned = cut(teacher, groups, [torch.arange(1)] * 3)
+    with pytest.raises(StageError, match=r"as the config says \(4\).*were pruned to 3"):
+        narrow(pruned, source, width=HALF)
+
+
+def test_a_pruned_decoder_can_be_narrowed():
+    teacher, source = teacher_of("llama")
+    groups = family_groups(teacher, units=("heads", "feed_forward"))
+    pruned = cut(teacher, groups, [torch.arange(1 if g.kind == "heads" else 15) for g in groups])
+    student = narrow(pruned, source, width=Width(num_attention_heads=4, intermediate_size=20))
+    assert torch.equal(answer(student.module, "llama"), answer(pruned, "llama"))
+
+
 def test_layers_and_width_together():
     teacher, source = teacher_of("bert")
     spec = StudentSpec(layers=2, which="last", width=HALF)

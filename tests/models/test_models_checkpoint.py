@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForMaskedLM, ViTConfig, ViTForImageClas
 from compress.errors import ModelError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource, TransformersSource
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 from compress.tasks.task import task
 
@@ -63,7 +63,10 @@ def model(request, tiny_bert):
 def test_pruned_models_answer_the_same_once_reloaded(model, tmp_path):
     module, source, inputs, name = model
     smaller = prune(
-        module, target=Target(macs=0.6), example_inputs=inputs, task=task(name), round_to=1
+        module,
+        CutOptions(target=Target(macs=0.6), round_to=1),
+        example_inputs=inputs,
+        task=task(name),
     ).module
     save_checkpoint(smaller, source, tmp_path)
     rebuilt, again = load_checkpoint(tmp_path)
@@ -87,7 +90,10 @@ def test_pruned_models_answer_the_same_once_reloaded(model, tmp_path):
 def test_loading_needs_no_torch_pruning(tmp_path):
     module, source, inputs, name = cnn()
     smaller = prune(
-        module, target=Target(macs=0.6), example_inputs=inputs, task=task(name), round_to=1
+        module,
+        CutOptions(target=Target(macs=0.6), round_to=1),
+        example_inputs=inputs,
+        task=task(name),
     ).module
     save_checkpoint(smaller, source, tmp_path)
     script = (

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from compress.models.families import FAMILIES
 from compress.pruning.cut import cut, mask
 from compress.pruning.described import family_groups
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 from compress.pruning.traced import channel_groups
 
@@ -99,7 +99,10 @@ def test_the_target_is_met_and_nothing_else_changes(name, scope):
     before = copy.deepcopy(module.state_dict())
     frozen = {n: p.requires_grad for n, p in module.named_parameters()}
     result = prune(
-        module, target=Target(macs=0.5), example_inputs=inputs, task=task, scope=scope, round_to=1
+        module,
+        CutOptions(target=Target(macs=0.5), scope=scope, round_to=1),
+        example_inputs=inputs,
+        task=task,
     )
     assert result.after.macs == pytest.approx(0.5 * result.before.macs, rel=0.02)
     assert result.after.params == sum(p.numel() for p in result.module.parameters())
@@ -114,9 +117,14 @@ def test_the_target_is_met_and_nothing_else_changes(name, scope):
 
 def test_a_pruned_model_can_be_pruned_again_and_trained():
     module, inputs, task = make("bert")
-    once = prune(module, target=Target(params=0.8), example_inputs=inputs, task=task, round_to=1)
+    once = prune(
+        module, CutOptions(target=Target(params=0.8), round_to=1), example_inputs=inputs, task=task
+    )
     twice = prune(
-        once.module, target=Target(params=0.9), example_inputs=inputs, task=task, round_to=1
+        once.module,
+        CutOptions(target=Target(params=0.9), round_to=1),
+        example_inputs=inputs,
+        task=task,
     )
     assert twice.after.params == pytest.approx(0.72 * once.before.params, rel=0.03)
     task.logits(twice.module.train(), inputs).sum().backward()
@@ -126,7 +134,12 @@ def test_a_pruned_model_can_be_pruned_again_and_trained():
 def test_the_same_call_cuts_the_same():
     module, inputs, task = make("resnet")
     made = [
-        prune(module, target=Target(macs=0.6), example_inputs=inputs, task=task, round_to=2)
+        prune(
+            module,
+            CutOptions(target=Target(macs=0.6), round_to=2),
+            example_inputs=inputs,
+            task=task,
+        )
         for _ in range(2)
     ]
     assert made[0].notes == made[1].notes

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from compress.errors import StageError, TargetError
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 
 IMAGES = {"pixel_values": torch.rand(2, 1, 8, 8)}
@@ -16,7 +16,10 @@ IMAGES = {"pixel_values": torch.rand(2, 1, 8, 8)}
 
 def halve(module, inputs=IMAGES, task=IMAGE, **options):
     return prune(
-        module.eval(), target=Target(macs=0.5), example_inputs=inputs, task=task, **options
+        module.eval(),
+        CutOptions(target=Target(macs=0.5), **options),
+        example_inputs=inputs,
+        task=task,
     )
 
 
@@ -107,13 +110,11 @@ def test_misunderstood_structures_are_found_out(module, part):
 def test_targets_out_of_reach_say_the_best():
     module, inputs, task = make("bert")
     with pytest.raises(TargetError, match=r"macs: 0.01 can't be met .* as little as 0\.\d+"):
-        prune(module, target=Target(macs=0.01), example_inputs=inputs, task=task)
+        prune(module, CutOptions(target=Target(macs=0.01)), example_inputs=inputs, task=task)
     with pytest.raises(TargetError, match="nearest is"):
         prune(
             module,
-            target=Target(macs=0.9),
+            CutOptions(target=Target(macs=0.9), units=("feed_forward",), round_to=48),
             example_inputs=inputs,
             task=task,
-            units=("feed_forward",),
-            round_to=48,
         )

@@ -1,57 +1,24 @@
-"""Cost prediction, ranking and search."""
+"""Ranking, and the search for how much of each layer goes."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning_models import IMAGE, make
+from pruning_models import make
 from torch import nn
 
-from compress.pruning.cost import CostModel, count_cost, count_params
-from compress.pruning.cut import cut
+from compress.errors import StageError
+from compress.pruning.cost import CostModel
 from compress.pruning.described import family_groups
-from compress.pruning.groups import Group, Slice, block_index, importance
-from compress.pruning.options import Target
+from compress.pruning.groups import Group, Slice, block_index
+from compress.pruning.importance.magnitude import magnitude
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from compress.pruning.search import allowed, rank, search, step_of
+from compress.pruning.search import allowed, choices, rank, search, step_of, structure
 from compress.pruning.traced import channel_groups
 
 
-def groups_of(name):
-    module, inputs, task = make(name)
-    if name == "resnet":
-        return module, inputs, task, channel_groups(module, task=task, inputs=inputs)[0]
-    return module, inputs, task, family_groups(module, units=("heads", "feed_forward"))
-
-
-@pytest.mark.parametrize("name", ["resnet", "bert", "distilbert", "mpnet", "vit"])
-def test_predicted_cost_is_the_counted_cost(name):
-    module, inputs, task, groups = groups_of(name)
-    model = CostModel(module, groups, task=task, inputs=inputs)
-    assert model.predict([0] * len(groups)) == model.total
-    counts = [max(1, group.units // (2 + i % 3)) for i, group in enumerate(groups)]
-    smaller = cut(module, groups, [torch.arange(count) for count in counts])
-    assert model.predict(counts) == count_cost(smaller, task=task, inputs=inputs)
-
-
-def test_attention_is_counted():
-    module, inputs, task, _ = groups_of("bert")
-    samples, length, hidden, inner, layers = 2, 12, 32, 48, 3
-    linear = length * (4 * hidden * hidden + 2 * hidden * inner)
-    attention = 2 * length * length * hidden
-    head = hidden * hidden + hidden * 3
-    expected = samples * (layers * (linear + attention) + head)
-    assert count_cost(module, task=task, inputs=inputs).macs == expected
-
-
-def test_convolutions_are_counted():
-    module = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.Flatten(), nn.Linear(64, 3))
-    cost = count_cost(module, task=IMAGE, inputs={"pixel_values": torch.rand(1, 1, 8, 8)})
-    assert cost.macs == 16 * 4 * 9 + 64 * 3
-    assert cost.params == count_params(module) == 4 * 9 + 4 + 64 * 3 + 3
-
-
-def test_importance_is_the_norm_of_all_that_goes_relative_to_the_mean():
+def test_magnitude_is_the_norm_of_all_that_goes_relative_to_the_mean():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.0], [1.0, 1.0]]))
@@ -61,7 +28,7 @@ def test_importance_is_the_norm_of_all_that_goes_relative_to_the_mean():
     slices = (Slice("0", "weight", 0, index), Slice("0", "bias", 0, index))
     group = Group("0", "feed_forward", 3, (*slices, Slice("1", "weight", 1, index)))
     norms = torch.tensor([5.0, 1.0, 2.0], dtype=torch.float64)
-    torch.testing.assert_close(importance(module, group), norms / norms.mean())
+    torch.testing.assert_close(magnitude(module, group), norms / norms.mean())
 
 
 def plain(units, kind="feed_forward"):
@@ -99,26 +66,91 @@ def test_heads_and_neurons_are_ranked_apart():
     assert rank(groups, scores, scope="global").keys == [[0.0, 0.5], [0.0, 0.5]]
 
 
+def test_isomorphic_rank_compares_what_is_built_alike():
+    index = block_index(2, 1)
+    inner = (Slice("a", "weight", 0, index), Slice("b", "weight", 1, index))
+    outer = (*inner, Slice("c", "weight", 1, index))
+    groups = [Group(str(n), "channels", 2, each) for n, each in enumerate((inner, outer, inner))]
+    scores = [torch.tensor([0.1, 0.2]), torch.tensor([0.3, 0.4]), torch.tensor([0.5, 0.6])]
+    ranking = rank(groups, scores, scope="isomorphic")
+    assert ranking.keys == [[0.0, 0.25], [0.0, 0.5], [0.5, 0.75]]
+
+
+def test_blocks_of_a_resnet_and_their_sums_are_not_alike():
+    module, inputs, task = make("resnet")
+    groups = channel_groups(module, task=task, inputs=inputs, limit_s=60)[0]
+    structures = {group.name: structure(group) for group in groups}
+    assert structures["stages.0.0.conv1"] == structures["stages.0.1.conv1"]
+    assert structures["conv"] != structures["stages.0.0.conv1"]
+
+
+@given(
+    units=st.lists(st.integers(1, 100), min_size=1, max_size=4),
+    ratio=st.floats(0, 1),
+    round_to=st.sampled_from([None, 1, 4, 16]),
+)
+def test_choices_keep_multiples_and_stay_under_the_largest_ratio(units, ratio, round_to):
+    groups = [plain(number) for number in units]
+    for group, each in zip(
+        groups, choices(groups, max_ratio=ratio, round_to=round_to), strict=True
+    ):
+        assert each == sorted(set(each))
+        assert each[0] == 0
+        assert each[-1] <= ratio * group.units + 1e-6
+        step = step_of(group, round_to=round_to)
+        assert all(count == 0 or (group.units - count) % step == 0 for count in each)
+        assert each[-1] < group.units
+
+
+def test_the_largest_ratio_can_go_by_the_name():
+    groups = [Group(name, "feed_forward", 40, ()) for name in ("up.0", "up.1", "down.0")]
+    found = choices(groups, max_ratio={"up.1": 0.0, "up.*": 0.5}, round_to=1)
+    assert [each[-1] for each in found] == [20, 0, 39]
+    with pytest.raises(StageError, match=r"max_ratio: 'uq\.\*' matches nothing.*up\.0.*mean 'up"):
+        choices(groups, max_ratio={"uq.*": 0.5}, round_to=1)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     sizes=st.lists(st.integers(8, 60), min_size=1, max_size=5),
     fraction=st.floats(0.2, 0.95),
+    most=st.floats(0.3, 1.0),
     seed=st.integers(0, 99),
 )
-def test_search_comes_within_one_unit_of_the_target(sizes, fraction, seed):
+def test_search_comes_within_one_unit_of_the_target(sizes, fraction, most, seed):
     torch.manual_seed(seed)
     groups = [plain(size) for size in sizes]
     ranking = rank(groups, [torch.rand(size) for size in sizes], scope="global")
+    every = choices(groups, max_ratio=most, round_to=1)
     whole = sum(sizes)
     counts = search(
-        groups,
-        ranking,
-        lambda counts: whole - sum(counts),
-        target=fraction * whole,
-        round_to=1,
+        ranking, lambda counts: whole - sum(counts), target=fraction * whole, choices=every
     )
-    least = len(sizes)
-    assert abs(whole - sum(counts) - max(least, fraction * whole)) <= 1
+    least = whole - sum(each[-1] for each in every)
+    assert abs(whole - sum(counts) - max(least, fraction * whole)) <= max(1, 0.01 * whole)
+    assert all(count in each for count, each in zip(counts, every, strict=True))
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_search_is_quick_and_near_with_a_hundred_coarse_layers(scope):
+    torch.manual_seed(0)
+    groups = [plain(8 * (8 + number % 25)) for number in range(100)]
+    ranking = rank(
+        groups, [torch.rand(g.units) + n / 99 for n, g in enumerate(groups)], scope=scope
+    )
+    every = choices(groups, max_ratio=0.9, round_to=32)
+    weights = [1 + number % 7 for number in range(100)]
+    calls = 0
+
+    def cost(counts):
+        nonlocal calls
+        calls += 1
+        return sum(w * (g.units - c) for w, g, c in zip(weights, groups, counts, strict=True))
+
+    target = 0.4321 * cost([0] * 100)
+    counts = search(ranking, cost, target=target, choices=every)
+    assert cost(counts) == pytest.approx(target, rel=0.011)
+    assert calls < 2000
 
 
 def test_the_least_important_go_first():
@@ -133,11 +165,9 @@ def test_the_least_important_go_first():
     target = half.predict([24] * 3).params / half.total.params
     result = prune(
         module,
-        target=Target(params=target),
+        CutOptions(target=Target(params=target), units=("feed_forward",), round_to=1),
         example_inputs=inputs,
         task=task,
-        units=("feed_forward",),
-        round_to=1,
     )
     with torch.no_grad():
         difference = task.logits(result.module, inputs) - task.logits(module, inputs)
@@ -150,12 +180,14 @@ def test_the_least_important_go_first():
         24,
     ]
     assert any(note.startswith("feed_forward kept: 24, 24, 24 of 48") for note in result.notes)
-    assert any("heads were left alone" in note for note in result.notes)
+    assert any("heads" in note and "left alone" in note for note in result.notes)
 
 
 def test_round_to_is_kept():
     module, inputs, task = make("vit")
-    result = prune(module, target=Target(macs=0.6), example_inputs=inputs, task=task, round_to=4)
+    result = prune(
+        module, CutOptions(target=Target(macs=0.6), round_to=4), example_inputs=inputs, task=task
+    )
     widths = {layer.mlp.fc1.out_features for layer in result.module.vit.layers}
     assert all(width % 4 == 0 for width in widths)
     assert len(widths) > 1
@@ -163,7 +195,9 @@ def test_round_to_is_kept():
 
 def test_mpnet_keeps_the_same_heads_in_all_layers():
     module, inputs, task = make("mpnet")
-    result = prune(module, target=Target(macs=0.6), example_inputs=inputs, task=task, round_to=1)
+    result = prune(
+        module, CutOptions(target=Target(macs=0.6), round_to=1), example_inputs=inputs, task=task
+    )
     encoder = result.module.mpnet.encoder
     heads = {layer.attention.attn.num_attention_heads for layer in encoder.layer}
     assert heads == {encoder.relative_attention_bias.embedding_dim}

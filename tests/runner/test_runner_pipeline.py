@@ -64,6 +64,9 @@ def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
     assert export.delta.params == pytest.approx(export.params / train.params - 1)
     assert set(export.latency_ms) == {"1", "4"}
     assert json.loads((run / "report.json").read_text())["status"] == "passed"
+    page = (run / "report.html").read_text()
+    assert "validation accuracy" in page
+    assert "Not drawn" not in page
     for stage in STAGES[:-1]:
         assert (run / "stages" / stage / "model.onnx").is_file()
     assert (run / "stages" / STAGES[-1] / "bundle" / "model.onnx").is_file()

@@ -1,0 +1,178 @@
+"""Which tokens some texts use, and whether two tokenizers make the same pieces of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from compress.core.progress import Progress
+from compress.data.dataset import Dataset, open_source
+from compress.data.rows import Rows, Values
+from compress.data.spec import DataSpec
+from compress.data.splits import Samples
+from compress.errors import StageError
+from compress.tasks.task import Task
+
+_TEXTS = 256
+"""Tokenised at a time."""
+_EXCERPT = 80
+Columns = Mapping[str, Values]
+
+
+class Part(NamedTuple):
+    """Texts that are read one after another.
+
+    Attributes
+    ----------
+    name : such as "train".
+    rows : where they are.
+    indices : (N,) which rows.
+    """
+
+    name: str
+    rows: Rows
+    indices: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """All texts whose pieces must stay. Memory doesn't grow with them."""
+
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        """Samples."""
+        return sum(len(part.indices) for part in self.parts)
+
+    def chunks(self, progress: Progress, doing: str) -> Iterator[tuple[Part, int, Columns]]:
+        """Some samples at a time, with the place of the first in its part."""
+        with progress.track(doing, len(self)) as advance:
+            for part in self.parts:
+                for start in range(0, len(part.indices), _TEXTS):
+                    indices = part.indices[start : start + _TEXTS]
+                    yield part, start, part.rows.fetch(indices)
+                    advance(len(indices))
+
+    def __str__(self) -> str:
+        """Such as "train 800, validation 100"."""
+        return ", ".join(f"{part.name} {len(part.indices):,}" for part in self.parts)
+
+
+class Use(NamedTuple):
+    """What texts use of a tokenizer.
+
+    Attributes
+    ----------
+    ids : of the tokens that occur.
+    unknown : words (normalised) of texts in which a token is unknown; none unless asked for.
+    """
+
+    ids: set[int]
+    unknown: set[str]
+
+
+def texts_of(data: Dataset, *, extra: DataSpec | None, task: Task) -> Texts:
+    """Every text of the data's four splits, and of another source's splits.
+
+    Raises
+    ------
+    DataError : the other source can't be read.
+    """
+    parts: list[Part] = []
+    for name, one in data.splits.items():
+        # Calibration is mostly drawn from train, and needn't be read twice.
+        if not any(_holds(part, one) for part in parts):
+            parts.append(Part(name, one.rows, one.indices))
+    if extra is not None:
+        columns = extra.columns.model_copy(update={"label": None})
+        limits: dict[str, int] = {str(name): count for name, count in extra.limit.items()}
+        source = open_source(extra.model_copy(update={"columns": columns}), task)
+        for name, rows in source.splits.items():
+            count = min(limits.get(name, len(rows)), len(rows))
+            parts.append(Part(f"extra {name}", rows, np.arange(count, dtype=np.int64)))
+    return Texts(tuple(parts))
+
+
+def _holds(part: Part, samples: Samples) -> bool:
+    return part.rows is samples.rows and bool(np.isin(samples.indices, part.indices).all())
+
+
+def used_tokens(texts: Texts, tokenizer: Any, *, words: bool, progress: Progress) -> Use:
+    """The tokens of texts in their full length, with the special ones that frame them.
+
+    Parameters
+    ----------
+    tokenizer : of `transformers`, a fast one.
+    words : whether to gather words of texts with unknown tokens.
+    """
+    ids: set[int] = set()
+    unknown: set[str] = set()
+    for _, _, columns in texts.chunks(progress, "reading the data's tokens"):
+        for row, encoded in enumerate(whole_ids(tokenizer, columns)):
+            ids.update(encoded)
+            if words and tokenizer.unk_token_id in encoded:
+                unknown |= _words(tokenizer, columns, row)
+    return Use(ids, unknown)
+
+
+def require_same_pieces(
+    texts: Texts, old: Any, new: Any, *, original: npt.NDArray[np.int64], progress: Progress
+) -> None:
+    """Tokenise every text with both.
+
+    Parameters
+    ----------
+    old, new : tokenizers of `transformers`.
+    original : (V,) the old id of each new one.
+
+    Raises
+    ------
+    StageError : a text comes out otherwise; it says which.
+    """
+    for part, start, columns in texts.chunks(progress, "comparing the data's tokens"):
+        before, after = whole_ids(old, columns), whole_ids(new, columns)
+        for row, (wanted, got) in enumerate(zip(before, after, strict=True)):
+            if original[got].tolist() != wanted:
+                text = " ".join(str(values[row]) for values in columns.values())
+                raise StageError(
+                    f"with fewer tokens, {type(old).__name__} makes other pieces of row "
+                    f"{start + row} of '{part.name}' ({text[:_EXCERPT]!r}): "
+                    f"{new.convert_ids_to_tokens(got)[:12]} instead of "
+                    f"{old.convert_ids_to_tokens(wanted)[:12]}."
+                )
+
+
+def whole_ids(tokenizer: Any, columns: Columns) -> list[list[int]]:
+    """Token ids of samples in their full length."""
+    words = columns.get("tokens")
+    first = columns["text"] if words is None else [list(of_one) for of_one in words]
+    pairs = columns.get("text_pair")
+    encoded = tokenizer(
+        list(first),
+        None if pairs is None else list(pairs),
+        is_split_into_words=words is not None,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+def _words(tokenizer: Any, columns: Columns, row: int) -> set[str]:
+    """The words that the tokenizer's model is given of one sample."""
+    backend = tokenizer.backend_tokenizer
+    found: set[str] = set()
+    for values in columns.values():
+        parts = [values[row]] if isinstance(values[row], str) else values[row]
+        for part in parts:
+            normal = backend.normalizer.normalize_str(part) if backend.normalizer else part
+            split = backend.pre_tokenizer
+            found |= {word for word, _ in split.pre_tokenize_str(normal)} if split else {normal}
+    return found

@@ -1,0 +1,1 @@
+"""Low-rank factorisation: layers that become two smaller ones."""

@@ -1,0 +1,185 @@
+"""Which layers of a model can be split, and what each takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from compress.errors import StageError
+from compress.models.load import few
+from compress.models.low_rank import LowRankLayer, is_conv1d, is_splittable, matrix
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+_STEP, _NARROW = 8, 32
+"""Ranks are multiples of `_STEP` where at least `_NARROW` are possible: kernels work in eights."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that can be split.
+
+    Attributes
+    ----------
+    path : its first name in the module.
+    rows, columns : of its matrix: outputs, and inputs times kernel.
+    positions : output positions of one sample: how often each weight is multiplied with.
+    """
+
+    path: str
+    rows: int
+    columns: int
+    positions: int
+
+    @property
+    def weights(self) -> int:
+        """Elements of its weight."""
+        return self.rows * self.columns
+
+    @property
+    def of_rank(self) -> int:
+        """Weights for each rank that its two smaller layers have."""
+        return self.rows + self.columns
+
+    @property
+    def largest(self) -> int:
+        """The largest rank with which the two smaller layers have fewer weights; 0: none."""
+        return (self.weights - 1) // self.of_rank
+
+    @property
+    def step(self) -> int:
+        """Ranks are multiples of this."""
+        return _STEP if self.largest >= _NARROW else 1
+
+
+class Found(NamedTuple):
+    """Layers to split, and what is left alone, and why."""
+
+    layers: list[Layer]
+    notes: tuple[str, ...]
+
+
+def find_layers(
+    module: nn.Module,
+    *,
+    task: Task,
+    inputs: Batch,
+    layers: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+) -> Found:
+    """Find the layers that can be split into two with fewer weights.
+
+    The layer that makes the model's output stays whole unless `layers` names it, and so does one
+    whose weight belongs to another layer too, or that the model doesn't call (it may read the
+    weight itself).
+
+    Parameters
+    ----------
+    module : in eval mode; run once.
+    inputs : one sample.
+    layers : patterns of paths; None: all.
+    exclude : patterns of paths that stay whole.
+
+    Raises
+    ------
+    StageError : a pattern fits no layer, or nothing can be split.
+    """
+    parts = {
+        name: part
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Linear | _ConvNd) or is_conv1d(part)
+    }
+    for key, patterns in (("layers", layers or ()), ("exclude", exclude)):
+        _require_known(key, patterns, parts)
+    calls = _run(module, parts, task=task, inputs=inputs)
+    factors = {
+        f"{name}.{half}"
+        for name, part in module.named_modules()
+        if isinstance(part, LowRankLayer)
+        for half in ("reduce", "expand")
+    }
+    owners = Counter(
+        id(parameter) for part in module.modules() for parameter in part.parameters(recurse=False)
+    )
+    found: list[Layer] = []
+    alone: dict[str, list[str]] = {}
+    for path, part in parts.items():
+        named = layers is not None and _fits(path, layers)
+        call = calls.get(path)
+        if (layers is not None and not named) or _fits(path, exclude):
+            alone.setdefault("'layers' or 'exclude' say so", []).append(path)
+        elif path in factors:
+            alone.setdefault("it was split before", []).append(path)
+        elif not path or not is_splittable(part):
+            alone.setdefault("its kind isn't split", []).append(path or type(part).__name__)
+        elif owners[id(part.weight)] > 1:
+            alone.setdefault("its weight belongs to another layer too", []).append(path)
+        elif call is None:
+            alone.setdefault("the model doesn't call it", []).append(path)
+        elif call.makes_output and not named:
+            alone.setdefault("it makes the output", []).append(path)
+        elif (layer := Layer(path, *matrix(part).shape, call.positions)).largest < 1:
+            alone.setdefault("it is too small to gain", []).append(path)
+        else:
+            found.append(layer)
+    reasons = tuple(f"{few(paths, most=3)} ({why})" for why, paths in alone.items())
+    if not found:
+        what = f"left whole: {'; '.join(reasons)}" if reasons else "it has no such layer"
+        raise StageError(
+            f"{type(module).__name__} has no linear layer or convolution to split: {what}."
+        )
+    return Found(found, (f"left whole: {'; '.join(reasons)}.",) if reasons else ())
+
+
+class _Call(NamedTuple):
+    positions: int
+    makes_output: bool
+
+
+def _run(
+    module: nn.Module, parts: dict[str, nn.Module], *, task: Task, inputs: Batch
+) -> dict[str, _Call]:
+    """How the model calls its layers for one sample."""
+    positions: Counter[str] = Counter()
+    answers: dict[str, Tensor] = {}
+    names = {part: name for name, part in parts.items()}
+
+    def see(part: nn.Module, given: tuple[Any, ...], answer: Tensor) -> None:
+        name = names[part]
+        outputs = answer.shape[1] if isinstance(part, _ConvNd) else answer.shape[-1]
+        positions[name] += answer.numel() // outputs
+        answers[name] = answer  # held, so that no other tensor takes its memory
+
+    hooks = [part.register_forward_hook(see) for part in parts.values()]
+    try:
+        with torch.no_grad():
+            output = task.logits(module, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    place = output.untyped_storage().data_ptr()
+    return {
+        name: _Call(positions[name], answer.untyped_storage().data_ptr() == place)
+        for name, answer in answers.items()
+    }
+
+
+def _fits(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _require_known(key: str, patterns: Sequence[str], paths: Iterable[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            raise StageError(
+                f"{key!r} must be patterns that fit paths of linear or convolutional layers, such "
+                f"as {few(list(paths), most=3)}. Got {pattern!r}, which fits none."
+            )

@@ -1,0 +1,161 @@
+"""How much of each layer is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from compress.errors import TargetError
+from compress.factorization.layers import Layer
+from compress.factorization.options import Quantity
+from compress.factorization.spectrum import Spectrum
+
+TOLERANCE = 0.02
+"""Relative distance from the target that counts as met."""
+_HALVINGS = 200
+
+
+def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
+    """The largest rank with which at least `ratio` of each layer's weights go; at least a step."""
+    wanted = [(1 - ratio) * layer.weights / layer.of_rank for layer in layers]
+    return [
+        max(layer.step, min(_down(rank, layer.step), _down(layer.largest, layer.step)))
+        for layer, rank in zip(layers, wanted, strict=True)
+    ]
+
+
+def ranks_by_energy(
+    layers: Sequence[Layer], spectra: Sequence[Spectrum], energy: float
+) -> list[int | None]:
+    """The smallest rank that keeps so much of the energy; None where nothing is gained by it."""
+    ranks: list[int | None] = []
+    for layer, found in zip(layers, spectra, strict=True):
+        enough = (found.lost() <= 1 - energy + 1e-12).nonzero()[0].item()
+        rank = max(layer.step, math.ceil(enough / layer.step) * layer.step)
+        ranks.append(rank if rank <= layer.largest else None)
+    return ranks
+
+
+def ranks_by_target(
+    layers: Sequence[Layer],
+    spectra: Sequence[Spectrum],
+    *,
+    quantity: Quantity,
+    fraction: float,
+    whole: int,
+) -> list[int | None]:
+    """The ranks that lose least in sum, of those with which the model takes at most the target.
+
+    Every layer's loss is the fraction of its energy that goes. All layers are cut until the next
+    rank would lose as much for each parameter (or MAC) that it saves: the best spread by Lagrange
+    multiplier. What the steps leave over is then given back where it helps most.
+
+    Parameters
+    ----------
+    fraction : of the whole model that remains.
+    whole : the model's parameters, or MACs of one sample.
+
+    Returns
+    -------
+    None where a layer stays whole.
+
+    Raises
+    ------
+    TargetError : the target can't be met within `TOLERANCE`; it says the least that can.
+    """
+    options = [_Options(layer, quantity) for layer in layers]
+    losses = [option.losses(found) for option, found in zip(options, spectra, strict=True)]
+    fixed = whole - sum(int(option.costs[-1]) for option in options)
+    require_reachable(layers, quantity=quantity, fraction=fraction, whole=whole)
+    budget = fraction * whole - fixed
+    chosen = _spread([o.costs for o in options], losses, budget=budget)
+    reached = fixed + sum(int(o.costs[i]) for o, i in zip(options, chosen, strict=True))
+    if reached < (1 - TOLERANCE) * fraction * whole:
+        raise TargetError(
+            f"target {quantity}: {fraction:g} can't be met within {TOLERANCE:.0%}. The nearest "
+            f"below is {reached / whole:.4f}: the layers that can be split are few or narrow."
+        )
+    return [option.ranks[index] for option, index in zip(options, chosen, strict=True)]
+
+
+def require_reachable(
+    layers: Sequence[Layer], *, quantity: Quantity, fraction: float, whole: int
+) -> None:
+    """Hold a target against what remains with each layer's smallest rank.
+
+    Raises
+    ------
+    TargetError : that is more; it says how much.
+    """
+    options = [_Options(layer, quantity) for layer in layers]
+    least = whole - sum(int(o.costs[-1] - o.costs[0]) for o in options)
+    if least > fraction * whole:
+        raise TargetError(
+            f"target {quantity}: {fraction:g} can't be met: with the smallest rank in every layer "
+            f"that can be split {least / whole:.4f} of the model's {quantity} remain. The rest is "
+            "in layers that stay whole."
+        )
+
+
+class _Options:
+    """The ranks that a layer can have, what each costs, and the whole layer last (None)."""
+
+    def __init__(self, layer: Layer, quantity: Quantity) -> None:
+        each = layer.positions if quantity == "macs" else 1
+        steps = list(range(layer.step, layer.largest + 1, layer.step))
+        self.ranks: list[int | None] = [*steps, None]
+        self.costs = torch.tensor([*(rank * layer.of_rank for rank in steps), layer.weights])
+        self.costs = self.costs.double() * each
+
+    def losses(self, found: Spectrum) -> Tensor:
+        """(options,) float64: the fraction of the energy that is lost with each."""
+        lost = found.lost()
+        return torch.stack([lost[-1] * 0 if r is None else lost[r] for r in self.ranks])
+
+
+def _spread(costs: Sequence[Tensor], losses: Sequence[Tensor], *, budget: float) -> list[int]:
+    """Of each layer the option, so that costs stay in the budget and losses are small."""
+
+    def choose(price: float) -> list[int]:
+        pairs = zip(costs, losses, strict=True)
+        return [int((loss + price * cost).argmin()) for cost, loss in pairs]
+
+    def spent(chosen: Sequence[int]) -> float:
+        return sum(float(cost[index]) for cost, index in zip(costs, chosen, strict=True))
+
+    budget += 0.5  # costs are whole numbers, and sums of floats nearly so
+    low, high = 0.0, 1.0 / min(float(cost[0]) for cost in costs)
+    while spent(choose(high)) > budget:
+        high *= 2
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if spent(choose(middle)) <= budget:
+            high = middle
+        else:
+            low = middle
+    chosen = choose(high)
+    while (better := _best_rise(costs, losses, chosen, budget - spent(chosen))) is not None:
+        layer, index = better
+        chosen[layer] = index
+    return chosen
+
+
+def _best_rise(
+    costs: Sequence[Tensor], losses: Sequence[Tensor], chosen: Sequence[int], left: float
+) -> tuple[int, int] | None:
+    """The layer and its option that gain most for what they cost, of those that can be paid."""
+    best, found = 0.0, None
+    for number, (cost, loss, index) in enumerate(zip(costs, losses, chosen, strict=True)):
+        more, gain = cost[index + 1 :] - cost[index], loss[index] - loss[index + 1 :]
+        rate = torch.where(more <= left, gain / more.clamp_min(1e-9), torch.zeros_like(gain))
+        if len(rate) and float(rate.max()) > best:
+            best, found = float(rate.max()), (number, index + 1 + int(rate.argmax()))
+    return found
+
+
+def _down(rank: float, step: int) -> int:
+    """The largest multiple of the step that isn't above."""
+    return int(rank // step) * step

@@ -1,0 +1,98 @@
+"""The spectra of all layers that may be split."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from compress.core.progress import Progress
+from compress.errors import StageError
+from compress.factorization.gram import gram_matrices
+from compress.factorization.layers import Layer
+from compress.factorization.spectrum import RIDGE, Spectrum, spectrum
+from compress.models.low_rank import matrix
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+GRAM_BYTES = 2**31
+"""Of Gram matrices that are held at once; more of them take further passes over the data."""
+_DOUBLE = 8
+
+
+def plain_spectra(
+    module: nn.Module, layers: Sequence[Layer], *, device: str, progress: Progress
+) -> list[Spectrum]:
+    """Of the layers' weights."""
+    found = []
+    with progress.track("decompose", len(layers)) as advance:
+        for layer in layers:
+            weight = matrix(module.get_submodule(layer.path)).to(device)
+            found.append(spectrum(weight, largest=layer.largest))
+            advance(info=layer.path)
+    return found
+
+
+def activation_spectra(
+    module: nn.Module,
+    layers: Sequence[Layer],
+    *,
+    task: Task,
+    batches: Iterable[Batch],
+    device: str,
+    progress: Progress,
+) -> tuple[list[Spectrum], tuple[str, ...]]:
+    """Of what the layers do to their inputs, and notes on how that was measured.
+
+    Parameters
+    ----------
+    module : in eval mode; left as it was.
+    batches : gone through once for each set of Gram matrices that fits into `GRAM_BYTES`.
+
+    Raises
+    ------
+    StageError : see `compress.factorization.gram.gram_matrices`.
+    """
+    placed = module if device == "cpu" else copy.deepcopy(module).to(device)
+    total = len(batches) if isinstance(batches, Sized) else 0
+    found: list[Spectrum] = []
+    idle = []
+    passes = list(_passes(layers))
+    with progress.track("measure and decompose", len(passes) * total + len(layers)) as advance:
+        for some in passes:
+            grams = gram_matrices(
+                placed,
+                {layer.path: placed.get_submodule(layer.path) for layer in some},
+                task=task,
+                batches=batches,
+                advance=advance,
+            )
+            for layer in some:
+                gram = grams.pop(layer.path)
+                if not gram.any():
+                    idle.append(layer.path)
+                weight = matrix(placed.get_submodule(layer.path))
+                seen = gram if gram.any() else None
+                found.append(spectrum(weight, gram=seen, largest=layer.largest))
+                advance(info=layer.path)
+    notes = (f"Gram matrices of the layers' inputs have a ridge of {RIDGE:g} of their mean.",)
+    if idle:
+        notes += (f"given nothing but zeros, and so split by plain SVD: {', '.join(idle)}.",)
+    return found, notes
+
+
+def _passes(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    """The layers in their order, in runs whose Gram matrices fit into memory; at least one each."""
+    some: list[Layer] = []
+    held = 0
+    for layer in layers:
+        size = _DOUBLE * layer.columns**2
+        if some and held + size > GRAM_BYTES:
+            yield some
+            some, held = [], 0
+        some.append(layer)
+        held += size
+    yield some

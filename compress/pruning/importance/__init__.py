@@ -1,0 +1,1 @@
+"""What makes a unit worth keeping: one criterion a file."""

@@ -1,0 +1,157 @@
+"""Units that are active are important."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.errors import StageError
+from compress.models.load import few
+from compress.pruning.groups import Group, Slice
+from compress.pruning.importance.unchanged import evaluating
+from compress.pruning.importance.weights import relative
+from compress.pruning.normalization import normalizes
+from compress.training.acceleration import placed_batch
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+
+def activation(
+    module: nn.Module, groups: Sequence[Group], *, task: Task, batches: Iterable[Batch]
+) -> list[Tensor]:
+    """How active each unit is, divided by the group's mean: (U,) of each group, mean 1.
+
+    Averaged over samples and places (pixels; tokens that aren't padding), and over the layers that
+    read the unit: of channels and neurons |activation|; of heads the L2 norm of the head's output,
+    before the output projection; of hidden units |output| of the normalisations that have them
+    (units of a pooler, which has none: what is read). Muralidharan et al., "Compact Language Models
+    via Pruning and Knowledge Distillation" (Minitron), NeurIPS 2024, arXiv:2407.14679.
+
+    Raises
+    ------
+    StageError : the width within heads, of which a layer reads only half; a group that no layer
+        reads when the module runs; or there is no batch.
+    """
+    seen = [_Seen(module, group) for group in groups]
+    empty = True
+    with evaluating(module) as device, torch.no_grad(), _watching(seen):
+        for batch in batches:
+            empty = False
+            inputs = placed_batch(model_inputs(batch), device=device, channels_last=False)
+            for each in seen:
+                each.mask = inputs.get(ATTENTION_MASK)
+            task.logits(module, inputs)
+    if empty:
+        raise StageError("there is no batch to measure activations on.")
+    idle = [each.group.name for each in seen if not each.ran]
+    if idle:
+        raise StageError(
+            f"importance 'activation' can't rank {few(idle)}: no layer that reads their units runs."
+        )
+    return [relative(each.mean()) for each in seen]
+
+
+class _Seen:
+    """What has been seen of one group's units.
+
+    Attributes
+    ----------
+    mask : (N, S) of the batch that is running.
+    """
+
+    def __init__(self, module: nn.Module, group: Group) -> None:
+        self.group = group
+        self.mask: Tensor | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._places: dict[str, int] = {}
+        if group.kind == "head_width":
+            raise StageError(
+                f"importance 'activation' can't rank {group.name}: a place within heads is one of "
+                "queries and keys too, which no layer reads. Choose another importance, such as "
+                "'magnitude'."
+            )
+        norms = [
+            part
+            for part in group.slices
+            if part.tensor == "weight" and normalizes(module.get_submodule(part.module))
+        ]
+        self._norms = norms if group.kind == "hidden" else []
+        self._module = module
+
+    def attach(self) -> Iterator[Any]:
+        """Hooks on all layers that show the units."""
+        for part in self._norms:
+            owner = self._module.get_submodule(part.module)
+            yield owner.register_forward_hook(self._made(part))
+        for part in () if self._norms else self.group.slices:
+            owner = self._module.get_submodule(part.module)
+            dim = _read_along(owner, part)
+            if dim is not None:
+                yield owner.register_forward_pre_hook(self._read(part, dim), with_kwargs=True)
+
+    @property
+    def ran(self) -> bool:
+        """Whether anything was seen."""
+        return any(self._places.values())
+
+    def mean(self) -> Tensor:
+        """Over places, then over layers: (U,) float64."""
+        means = [self._sums[path] / self._places[path] for path in self._sums]
+        return torch.stack(means).mean(dim=0)
+
+    def _made(self, part: Slice) -> Any:
+        def hook(owner: nn.Module, given: object, made: Tensor) -> None:
+            self._add(part, made, -1)
+
+        return hook
+
+    def _read(self, part: Slice, dim: int) -> Any:
+        def hook(owner: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            self._add(part, (*given, *named.values())[0], dim)
+
+        return hook
+
+    def _add(self, part: Slice, values: Tensor, dim: int) -> None:
+        values = values.movedim(dim, -1)
+        mask = self.mask
+        if mask is not None and values.shape[:-1] == mask.shape:
+            values = values[mask.bool()]
+        values = values.reshape(-1, values.shape[-1])[:, part.index.to(values.device)]  # (P, U, K)
+        heads = self.group.kind == "heads"
+        each = values.norm(dim=2) if heads else values.abs().mean(dim=2)
+        found = each.sum(dim=0, dtype=torch.float64).cpu()
+        self._sums[part.module] = self._sums.get(part.module, torch.zeros_like(found)) + found
+        self._places[part.module] = self._places.get(part.module, 0) + len(values)
+
+
+@contextmanager
+def _watching(seen: Sequence[_Seen]) -> Iterator[None]:
+    hooks = [hook for each in seen for hook in each.attach()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _read_along(layer: nn.Module, part: Slice) -> int | None:
+    """The dimension of a layer's input along which it reads the units; None: it makes them."""
+    if part.tensor != "weight":
+        return None
+    match layer:
+        case nn.Linear():
+            return -1 if part.dim == 1 else None
+        case _ConvTransposeNd():
+            return 1 - layer.weight.dim() if part.dim == 0 and layer.groups == 1 else None
+        case _ConvNd():
+            return 1 - layer.weight.dim() if part.dim == 1 and layer.groups == 1 else None
+        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: weights (in, out)
+            return -1 if part.dim == 0 else None
+    return None

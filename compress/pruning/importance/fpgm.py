@@ -1,0 +1,40 @@
+"""Units that others could stand in for are unimportant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from compress.pruning.groups import Group
+from compress.pruning.importance.weights import UnitWeights, relative
+
+_BLOCK = 1024
+"""Units whose distances are held at a time."""
+
+
+def fpgm(module: nn.Module, group: Group) -> Tensor:
+    """Sum of the distances of each unit's weights to all others', ÷ the group's mean: (U,), mean 1.
+
+    The unit with the smallest sum is the one nearest to the geometric median, and most like the
+    others together. He et al., "Filter Pruning via Geometric Median", CVPR 2019, arXiv:1811.00250,
+    who take a filter's own weights; here a unit is all parameters that go with it. A unit of zeros
+    needn't be unimportant.
+    """
+    weights = UnitWeights(module, group)
+    blocks = torch.split(torch.arange(group.units), _BLOCK)
+    sums = torch.zeros(group.units, dtype=torch.float64)
+    for rows in blocks:
+        for columns in blocks:
+            sums[rows] += _distances(weights, rows, columns).sum(dim=1)
+    return relative(sums)
+
+
+def _distances(weights: UnitWeights, rows: Tensor, columns: Tensor) -> Tensor:
+    """(R, C) distances between units; those of one to itself are exactly 0."""
+    squared = torch.zeros(len(rows), len(columns), dtype=torch.float64)
+    for ours, theirs in zip(weights.rows(rows), weights.rows(columns), strict=True):
+        products = ours @ theirs.T
+        lengths = ours.square().sum(dim=1)[:, None] + theirs.square().sum(dim=1)
+        squared += (lengths - 2 * products).cpu()
+    squared[rows[:, None] == columns] = 0
+    return squared.clamp_min(0).sqrt()

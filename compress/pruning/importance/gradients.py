@@ -1,0 +1,122 @@
+"""Units without which the loss would change are important.
+
+Both criteria read each sample's own gradient, from a pass of its own. A batch's gradient is a mean,
+in which samples' gradients cancel, nearly all of them once a model has been trained; its square
+isn't the mean of their squares, and depends on how samples were batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from compress.errors import StageError
+from compress.pruning.groups import Group
+from compress.pruning.importance.unchanged import evaluating
+from compress.pruning.importance.weights import UnitWeights
+from compress.training.acceleration import placed_batch
+from compress.training.batches import sample_count
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch
+
+Loss = Callable[[nn.Module, "Batch"], Tensor]
+"""A batch's mean loss."""
+Products = dict[nn.Parameter, Tensor]
+"""One sample's gradients times the weights, of those parameters that its loss depends on."""
+
+
+def taylor(
+    module: nn.Module, groups: Sequence[Group], *, batches: Iterable[Batch], loss: Loss
+) -> list[Tensor]:
+    """How much a sample's loss changes without the unit, to first order: (U,) of each group.
+
+    The root of the mean over samples of (Σ_k g_k w_k)², over all parameters w_k that go with the
+    unit and the loss's gradients g_k by them. Molchanov et al., "Importance Estimation for Neural
+    Network Pruning", CVPR 2019, arXiv:1906.10771, equation 8 for a whole unit's contribution; the
+    root keeps the order and is in units of the loss. These need no scale of layers.
+
+    Raises
+    ------
+    StageError : there is no sample, or its loss can't be differentiated.
+    """
+
+    def contribution(own: UnitWeights, products: Products) -> Tensor:
+        return own.sums(products).square()
+
+    means = _mean_over_samples(module, groups, contribution, batches=batches, loss=loss)
+    return [mean.sqrt() for mean in means]
+
+
+def hessian(
+    module: nn.Module, groups: Sequence[Group], *, batches: Iterable[Batch], loss: Loss
+) -> list[Tensor]:
+    """How much the loss rises without the unit, to second order: (U,) of each group.
+
+    ½ Σ_k h_k w_k² over all parameters that go with the unit: LeCun et al., "Optimal Brain Damage",
+    NeurIPS 1989, who leave out how parameters interact, and the gradient. The Hessian's diagonal
+    h_k is taken as the mean over samples of their squared gradients, the empirical Fisher
+    information, which it comes near to where a trained model's probabilities fit the labels
+    (Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018,
+    arXiv:1801.05787). In units of the loss; these need no scale of layers.
+
+    Raises
+    ------
+    StageError : there is no sample, or its loss can't be differentiated.
+    """
+
+    def saliency(own: UnitWeights, products: Products) -> Tensor:
+        return own.sums({each: product.square() for each, product in products.items()})
+
+    means = _mean_over_samples(module, groups, saliency, batches=batches, loss=loss)
+    return [mean / 2 for mean in means]
+
+
+def _mean_over_samples(
+    module: nn.Module,
+    groups: Sequence[Group],
+    measure: Callable[[UnitWeights, Products], Tensor],
+    *,
+    batches: Iterable[Batch],
+    loss: Loss,
+) -> list[Tensor]:
+    """The mean of what is measured of each sample's gradients; `.grad` isn't touched."""
+    weights = [UnitWeights(module, group) for group in groups]
+    wanted = list({each: None for own in weights for each in own.parameters})
+    totals = [torch.zeros(group.units, dtype=torch.float64) for group in groups]
+    samples = 0
+    with evaluating(module, differentiate=wanted) as device:
+        for batch in batches:
+            placed = placed_batch(batch, device=device, channels_last=False)
+            for place in range(sample_count(batch)):
+                sample = {name: value[place : place + 1] for name, value in placed.items()}
+                products = _products(module, sample, wanted, loss=loss)
+                for total, own in zip(totals, weights, strict=True):
+                    total += measure(own, products)
+                samples += 1
+    if not samples:
+        raise StageError("there is no sample to take the loss's gradient on.")
+    return [total / samples for total in totals]
+
+
+def _products(
+    module: nn.Module, sample: Batch, wanted: Sequence[nn.Parameter], *, loss: Loss
+) -> Products:
+    with torch.enable_grad():
+        value = loss(module, sample)
+        if not value.requires_grad:
+            raise StageError("the loss doesn't depend on any weight of the units.")
+        if not bool(value.isfinite().all()):
+            raise StageError(
+                f"the loss of one sample is {value.item()}; it must be a finite number, 0 for a "
+                "sample without label."
+            )
+        gradients = torch.autograd.grad(value, wanted, allow_unused=True)
+    return {
+        each: gradient * each.detach()
+        for each, gradient in zip(wanted, gradients, strict=True)
+        if gradient is not None
+    }

@@ -1,0 +1,16 @@
+"""No unit is more important than another: what every criterion must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from compress.pruning.groups import Group
+
+
+def random(groups: Sequence[Group], *, seed: int) -> list[Tensor]:
+    """Numbers drawn evenly from [0, 1): (U,) of each group, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(g.units, generator=generator, dtype=torch.float64) for g in groups]

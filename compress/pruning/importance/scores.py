@@ -1,0 +1,96 @@
+"""How important each unit is, by one of several criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from compress.errors import StageError
+from compress.models.load import few
+from compress.pruning.groups import Group
+from compress.pruning.importance.activations import activation
+from compress.pruning.importance.batch_norm import batch_norm
+from compress.pruning.importance.fpgm import fpgm
+from compress.pruning.importance.gradients import hessian, taylor
+from compress.pruning.importance.lamp import lamp
+from compress.pruning.importance.magnitude import magnitude
+from compress.pruning.importance.random import random
+from compress.pruning.options import Criterion
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+
+def scores(
+    module: nn.Module,
+    groups: Sequence[Group],
+    *,
+    criterion: Criterion,
+    seed: int,
+    task: Task | None = None,
+    batches: Iterable[Batch] = (),
+    loss: Callable[[nn.Module, Batch], Tensor] | None = None,
+) -> list[Tensor]:
+    """How important each unit of each group is, comparable over the groups of one kind.
+
+    Only parameters count, each element once where modules share one; running statistics say nothing
+    of importance. The module is left as it was.
+
+    Parameters
+    ----------
+    criterion : what makes a unit important; see the functions of that name in this package.
+    seed : of "random".
+    task : runs the module, for "activation".
+    batches : inputs, and labels where the loss reads them, on the CPU; only "taylor", "hessian" and
+        "activation" read them, once. How the samples are batched makes no difference.
+    loss : of a batch, its mean; "taylor" and "hessian" need it, and call it sample by sample.
+
+    Returns
+    -------
+    (U,) float64 on the CPU of each group; higher is more important.
+
+    Raises
+    ------
+    StageError : the criterion doesn't fit a group, lacks what it reads, or gives no finite number.
+    """
+    found = _scores(module, groups, criterion, seed, task, batches, loss)
+    broken = [g.name for g, s in zip(groups, found, strict=True) if not bool(s.isfinite().all())]
+    if broken:
+        raise StageError(
+            f"importance {criterion!r} isn't a finite number for units of {few(broken)}. The "
+            "model's weights or answers may not be finite."
+        )
+    return found
+
+
+def _scores(
+    module: nn.Module,
+    groups: Sequence[Group],
+    criterion: Criterion,
+    seed: int,
+    task: Task | None,
+    batches: Iterable[Batch],
+    loss: Callable[[nn.Module, Batch], Tensor] | None,
+) -> list[Tensor]:
+    match criterion:
+        case "magnitude":
+            return [magnitude(module, group) for group in groups]
+        case "batch_norm":
+            return batch_norm(module, groups)
+        case "lamp":
+            return [lamp(module, group) for group in groups]
+        case "fpgm":
+            return [fpgm(module, group) for group in groups]
+        case "random":
+            return random(groups, seed=seed)
+        case "activation":
+            if task is None:
+                raise StageError("importance 'activation' needs a task that runs the module.")
+            return activation(module, groups, task=task, batches=batches)
+        case "taylor" | "hessian":
+            if loss is None:
+                raise StageError(f"importance {criterion!r} needs a loss.")
+            by_gradient = taylor if criterion == "taylor" else hessian
+            return by_gradient(module, groups, batches=batches, loss=loss)

@@ -1,0 +1,35 @@
+"""Runs a module without leaving a trace on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def evaluating(
+    module: nn.Module, *, differentiate: Collection[nn.Parameter] = ()
+) -> Iterator[torch.device]:
+    """In eval mode, with gradients for the given parameters alone; afterwards all is as it was.
+
+    Yields
+    ------
+    The module's device.
+    """
+    modes = {part: part.training for part in module.modules()}
+    flags = {each: each.requires_grad for each in module.parameters()}
+    module.eval()
+    for each in flags:
+        each.requires_grad_(False)
+    for each in differentiate:
+        each.requires_grad_(True)
+    try:
+        yield next(iter(flags)).device
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        for each, flag in flags.items():
+            each.requires_grad_(flag)

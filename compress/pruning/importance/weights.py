@@ -1,0 +1,90 @@
+"""The parameters that go with a group's units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compress.pruning.groups import Group
+
+
+class _Part(NamedTuple):
+    dim: int
+    units: Tensor
+
+
+class UnitWeights:
+    """All elements of parameters that go with each unit, each of them once.
+
+    Several modules may share a parameter, and a unit may have a row and a column of one matrix.
+
+    Attributes
+    ----------
+    units : how many there are.
+    parameters : that have parts of them.
+    """
+
+    def __init__(self, module: nn.Module, group: Group) -> None:
+        self.units = group.units
+        self._parts: dict[nn.Parameter, list[_Part]] = {}
+        for part in group.slices:
+            tensor = getattr(module.get_submodule(part.module), part.tensor)
+            if not isinstance(tensor, nn.Parameter):
+                continue  # running statistics say nothing about importance
+            known = self._parts.setdefault(tensor, [])
+            if not any(part.dim == dim and torch.equal(part.index, units) for dim, units in known):
+                known.append(_Part(part.dim, part.index))
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """See above."""
+        return list(self._parts)
+
+    def sums(self, values: Mapping[nn.Parameter, Tensor]) -> Tensor:
+        """Sum over each unit's elements of values given for them: (U,) float64, on the CPU.
+
+        Parameters
+        ----------
+        values : of the parameters' shapes; those that are missing count as zero.
+        """
+        total = torch.zeros(self.units, dtype=torch.float64)
+        for parameter, parts in self._parts.items():
+            elements = values.get(parameter)
+            if elements is None:
+                continue
+            for dim, index in parts:
+                rest = [other for other in range(elements.dim()) if other != dim]
+                summed = elements.sum(dim=rest, dtype=torch.float64) if rest else elements.double()
+                total += summed.cpu()[index].sum(dim=1)
+            for one, other in combinations(parts, 2):
+                if one.dim != other.dim:
+                    total -= _shared(elements, one, other)
+        return total
+
+    def squares(self) -> Tensor:
+        """Sum of the squares of each unit's elements: (U,) float64, on the CPU."""
+        return self.sums({each: each.detach().double().square() for each in self._parts})
+
+    def rows(self, units: Tensor) -> Iterator[Tensor]:
+        """Of each part the elements of some units, as (R, D) float64."""
+        for parameter, parts in self._parts.items():
+            for dim, index in parts:
+                chosen = index[units].to(parameter.device)
+                yield parameter.detach().movedim(dim, 0)[chosen].flatten(1).double()
+
+
+def relative(values: Tensor) -> Tensor:
+    """Values divided by their mean, so that layers whose scale differs are comparable."""
+    return values / values.mean().clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _shared(elements: Tensor, one: _Part, other: _Part) -> Tensor:
+    """(U,) sums of what two parts of one tensor, along two dimensions, both have."""
+    matrix = elements.movedim((one.dim, other.dim), (0, 1))
+    if matrix.dim() > 2:
+        matrix = matrix.flatten(2).sum(dim=2, dtype=torch.float64)
+    return matrix.double().cpu()[one.units[:, :, None], other.units[:, None, :]].sum(dim=(1, 2))

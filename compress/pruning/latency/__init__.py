@@ -1,0 +1,1 @@
+"""Latency foretold from a table of this machine's operators."""

@@ -1,0 +1,63 @@
+"""Layer and RMS normalisations that run over the units that remain.
+
+A normalisation looks at all units at once, so that zeroing some of them doesn't do what cutting
+them does. The masked original therefore has these instead.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_FIRST = "channels_first"
+
+
+def normalizes(part: nn.Module) -> bool:
+    """Whether a module is a layer or RMS normalisation over one dimension, with gains."""
+    weight = getattr(part, "weight", None)
+    if not isinstance(weight, Tensor) or weight.dim() != 1:
+        return False
+    # transformers' RMS normalisations have no class in common; this is how they call their epsilon.
+    return isinstance(part, nn.LayerNorm | nn.RMSNorm) or hasattr(part, "variance_epsilon")
+
+
+class OverKept(nn.Module):
+    """A normalisation over some units alone; it is zero at all others.
+
+    Ba et al., "Layer Normalization", 2016, arXiv:1607.06450; without the mean Zhang and Sennrich,
+    "Root Mean Square Layer Normalization", NeurIPS 2019, arXiv:1910.07467.
+
+    Parameters
+    ----------
+    norm : a module that `normalizes`; its parameters are taken over, not copied.
+    kept : (U,) bool, the units that it runs over.
+    """
+
+    kept: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(self, norm: nn.Module, kept: Tensor) -> None:
+        super().__init__()
+        self.weight = norm.get_parameter("weight")
+        self.register_parameter("bias", getattr(norm, "bias", None))
+        self.register_buffer("kept", kept.to(self.weight), persistent=False)
+        self.centred = isinstance(norm, nn.LayerNorm)
+        self.eps = _epsilon(norm, self.weight)
+        self.dim = -3 if getattr(norm, "data_format", None) == _FIRST else -1
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalise along the last dimension, of images (N, C, H, W) along C."""
+        hidden = hidden.movedim(self.dim, -1) * self.kept
+        count = self.kept.sum()
+        if self.centred:
+            hidden = (hidden - hidden.sum(dim=-1, keepdim=True) / count) * self.kept
+        variance = hidden.square().sum(dim=-1, keepdim=True) / count
+        normal = hidden * torch.rsqrt(variance + self.eps) * self.weight
+        if self.bias is not None:
+            normal = normal + self.bias * self.kept
+        return normal.movedim(-1, self.dim)
+
+
+def _epsilon(norm: nn.Module, weight: Tensor) -> float:
+    epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+    return torch.finfo(weight.dtype).eps if epsilon is None else float(epsilon)

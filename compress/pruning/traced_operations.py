@@ -1,0 +1,295 @@
+"""Which positions of an operation's result its arguments' positions become.
+
+Torch-pruning's own index mappings read what autograd saved under names that torch 2 no longer has,
+and take channels to be in the second dimension; these follow the dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+Sizes = tuple[int, ...]
+
+
+class Step(NamedTuple):
+    """Where positions along a dimension of an argument are in the result.
+
+    Attributes
+    ----------
+    axis : the result's dimension.
+    pairs : (position in the argument, position in the result); None: they are the same.
+    """
+
+    axis: int
+    pairs: Sequence[tuple[int, int]] | None = None
+
+
+class Operation(NamedTuple):
+    """An operation, with one of its arguments and one of its results.
+
+    Attributes
+    ----------
+    function : autograd's.
+    arguments : sizes of all arguments, in order; None where autograd doesn't know one.
+    number : which argument it is.
+    result : which result it is.
+    """
+
+    function: Any
+    arguments: Sequence[Sizes | None]
+    number: int
+    result: int
+
+    @property
+    def name(self) -> str:
+        """Such as "Cat"."""
+        return operation_name(self.function)
+
+    @property
+    def given(self) -> Sizes:
+        """Sizes of the argument."""
+        sizes = self.arguments[self.number]
+        return () if sizes is None else sizes
+
+    @property
+    def made(self) -> Sizes:
+        """Sizes of the result."""
+        return tuple(self.function._input_metadata[self.result].shape)
+
+    def saved(self, name: str) -> list[int]:
+        """What autograd saved: dimensions, counted from the front; [] where there is nothing."""
+        value = getattr(self.function, f"_saved_{name}", None)
+        if value is None:
+            return []
+        values = [value] if isinstance(value, int) else list(value)
+        # Negative ones come as what they are modulo 2 to the 64th.
+        return [(v - 2**64 if v >= 2**63 else v) % max(len(self.given), 1) for v in values]
+
+
+Blocked = str
+"""Why the positions can't be followed."""
+Answer = Step | Blocked | None
+"""None: the result's dimensions have nothing to do with the argument's."""
+
+PRODUCTS = frozenset(
+    {"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm", "Mv", "Addmv", "Dot", "Convolution", "Linear"}
+    | {"ConvolutionOverrideable", "MkldnnConvolution", "Embedding", "EmbeddingBag", "Addr"}
+    | {"NativeLayerNorm", "NativeGroupNorm", "NativeBatchNorm", "CudnnBatchNorm", "Bilinear"}
+)
+"""What takes a layer's weights otherwise than element by element."""
+
+
+def operation_name(function: Any) -> str:
+    """The name of an operation, without autograd's "Backward0"."""
+    return str(function.name()).rpartition("::")[2].partition("Backward")[0]
+
+
+def forwards(operation: Operation, axis: int) -> Answer:
+    """Where the positions along a dimension of the argument come to be."""
+    return _RULES.get(operation.name, _elementwise)(operation, axis)
+
+
+def backwards(operation: Operation, axis: int) -> list[tuple[int, Step]] | Blocked:
+    """The argument's dimensions that become a dimension of the result, and the steps that do it.
+
+    There are several of a flattened image, and its channels are the first; none where the argument
+    is spread over the result.
+    """
+    given = operation.given
+    first = 1 if len(given) != 3 else 2
+    order = sorted(range(len(given)), key=lambda own: (own != first, own == 0, own))
+    steps = [(own, forwards(operation, own)) for own in order]
+    found = [(own, step) for own, step in steps if isinstance(step, Step) and step.axis == axis]
+    if not found:
+        reasons = [step for _, step in steps if isinstance(step, str)]
+        own = axis - (len(operation.made) - len(given))
+        if operation.name not in _RULES:
+            reasons = reasons if own >= 0 and given[own] not in (1, operation.made[axis]) else []
+        if reasons:
+            return reasons[0]
+    return found
+
+
+def parts(operation: Operation, axis: int) -> int:
+    """Into how many parts of equal width an operation takes a dimension of its argument."""
+    if operation.name not in _PARTED or operation.saved("dim") != [axis]:
+        return 1
+    return operation.given[axis] // operation.made[axis]
+
+
+def _same(operation: Operation, own: int, axis: int) -> Answer:
+    if 0 <= axis < len(operation.made) and operation.made[axis] == operation.given[own]:
+        return Step(axis)
+    return f"{operation.name} changes their number"
+
+
+def _elementwise(operation: Operation, axis: int) -> Answer:
+    """Arguments are aligned from behind; what works along a dimension can't be cut there."""
+    if operation.given[axis] == 1:
+        return None  # it is spread over all
+    along = operation.saved("dim") or operation.saved("dims")
+    if axis in along:
+        return f"{operation.name} runs over them"
+    added = len(operation.made) - len(operation.given)
+    if added < 0:
+        gone = [dim for dim in along if dim < axis]
+        return _same(operation, axis, axis - len(gone)) if along else _over_all(operation)
+    return _same(operation, axis, axis + added)
+
+
+def _over_all(operation: Operation) -> Blocked:
+    return f"{operation.name} runs over them"
+
+
+def _cat(operation: Operation, axis: int) -> Answer:
+    if operation.saved("dim") != [axis]:
+        return _same(operation, axis, axis)
+    sizes = [None if sizes is None else sizes[axis] for sizes in operation.arguments]
+    unknown = [number for number, size in enumerate(sizes) if size is None]
+    if len(unknown) > 1:
+        return "what they are concatenated with isn't known"
+    rest = operation.made[axis] - sum(size for size in sizes if size is not None)
+    offset = sum(rest if size is None else size for size in sizes[: operation.number])
+    return Step(axis, [(i, offset + i) for i in range(operation.given[axis])])
+
+
+def _split(operation: Operation, axis: int) -> Answer:
+    if operation.saved("dim") != [axis]:
+        return _same(operation, axis, axis)
+    sizes = {meta.shape[axis] for meta in operation.function._input_metadata}
+    if len(sizes) > 1:
+        return "they are split into parts of different widths"
+    wide = sizes.pop()
+    return Step(axis, [(operation.result * wide + i, i) for i in range(wide)])
+
+
+def _slice(operation: Operation, axis: int) -> Answer:
+    if operation.saved("dim") != [axis]:
+        return _same(operation, axis, axis)
+    start, wide, whole = (
+        operation.function._saved_start,
+        operation.made[axis],
+        operation.given[axis],
+    )
+    start = (start - 2**64 if start >= 2**63 else start) % whole
+    if operation.function._saved_step != 1 or start % wide or whole % wide:
+        return "a slice names some of them"
+    return Step(axis, [(start + i, i) for i in range(wide)])
+
+
+def _permute(operation: Operation, axis: int) -> Answer:
+    return Step(operation.saved("dims").index(axis))
+
+
+def _transpose(operation: Operation, axis: int) -> Answer:
+    one, other = (*operation.saved("dim0"), *operation.saved("dim1"))
+    return Step({one: other, other: one}.get(axis, axis))
+
+
+def _turn(operation: Operation, axis: int) -> Answer:
+    return Step(1 - axis)
+
+
+def _glu(operation: Operation, axis: int) -> Answer:
+    if operation.saved("dim") != [axis]:
+        return _same(operation, axis, axis)
+    half = operation.made[axis]
+    return Step(axis, [(i, i % half) for i in range(2 * half)])
+
+
+def _pixel_shuffle(operation: Operation, axis: int) -> Answer:
+    if axis != len(operation.given) - 3:
+        return _over_all(operation)
+    many = operation.given[axis] // operation.made[axis]
+    return Step(axis, [(i, i // many) for i in range(operation.given[axis])])
+
+
+def _bmm(operation: Operation, axis: int) -> Answer:
+    """(B, M, K) x (B, K, N): what is summed over can't be cut."""
+    if axis == 2 - operation.number:
+        return "a product of activations sums over them"
+    return Step(axis)
+
+
+def _attention(operation: Operation, axis: int) -> Answer:
+    """(N, H, S, E) of queries, keys and values: heads are independent."""
+    if operation.number > 2:
+        return _elementwise(operation, axis)
+    return _same(operation, axis, axis) if axis <= 1 else "attention sums over them"
+
+
+def _index(operation: Operation, axis: int) -> Answer:
+    return "indexing picks some of them, or changes their order"
+
+
+def _reshape(operation: Operation, axis: int) -> Answer:
+    """A dimension stays, is flattened together with neighbours, or is folded into several."""
+    given, made = operation.given, operation.made
+    size = given[axis]
+    if size == 1:
+        return None
+    before = prod(given[:axis])
+    starts = [prod(made[:b]) for b in range(len(made) + 1)]
+    for b, wide in enumerate(made):
+        if starts[b] == before and wide == size:
+            return Step(b)
+    for b, wide in enumerate(made):
+        whole = {prod(given[:a]) for a in range(len(given) + 1)}
+        flattened = starts[b] <= before and starts[b + 1] >= before * size
+        if wide > size and flattened and {starts[b], starts[b + 1]} <= whole:
+            outer, inner = before // starts[b], starts[b + 1] // (before * size)
+            return Step(
+                b,
+                [
+                    (i, (o * size + i) * inner + k)
+                    for i in range(size)
+                    for o in range(outer)
+                    for k in range(inner)
+                ],
+            )
+    return _fold(operation, axis, before, starts)
+
+
+def _fold(operation: Operation, axis: int, before: int, starts: Sequence[int]) -> Answer:
+    """Channels of an image (N, C, H, W) fold into groups, each of which must keep equally many.
+
+    Those in the last dimension fold into heads, or into channels, rows and columns: whole ones go.
+    """
+    given, made = operation.given, operation.made
+    inside = [
+        b
+        for b, wide in enumerate(made)
+        if wide > 1 and starts[b] >= before and starts[b + 1] <= before * given[axis]
+    ]
+    if not inside or prod(made[b] for b in inside) != given[axis]:
+        return f"{operation.name} mixes them"
+    if axis < len(given) - 1:
+        return Step(inside[-1], [(i, i % made[inside[-1]]) for i in range(given[axis])])
+    inner = given[axis] // made[inside[0]]
+    return Step(inside[0], [(i, i // inner) for i in range(given[axis])])
+
+
+_RULES: dict[str, Callable[[Operation, int], Answer]] = {
+    "Cat": _cat,
+    "Split": _split,
+    "SplitWithSizes": _split,
+    "Slice": _slice,
+    "Permute": _permute,
+    "Transpose": _transpose,
+    "T": _turn,
+    "View": _reshape,
+    "UnsafeView": _reshape,
+    "ReshapeAlias": _reshape,
+    "Unsqueeze": _reshape,
+    "Squeeze": _reshape,
+    "Glu": _glu,
+    "PixelShuffle": _pixel_shuffle,
+    "Bmm": _bmm,
+    "Index": _index,
+    "ScaledDotProductFlashAttentionForCpu": _attention,
+    "ScaledDotProductFlashAttention": _attention,
+    "ScaledDotProductEfficientAttention": _attention,
+}
+_PARTED = frozenset({"Split", "SplitWithSizes", "Slice"})

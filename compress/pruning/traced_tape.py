@@ -1,0 +1,207 @@
+"""One run of a module, as operations between tensors and the layers that were called."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.batch import model_inputs
+from compress.errors import StageError
+from compress.pruning.traced_layers import Port, ports_of
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+Function = Any
+"""A node of autograd's graph: an operation, or a leaf."""
+
+
+class Made(NamedTuple):
+    """A tensor, as the operation that made it and which of its results it is."""
+
+    function: Function
+    number: int
+
+    @property
+    def leaf(self) -> Tensor | None:
+        """The parameter, buffer or input that it is, where it wasn't computed."""
+        found: Tensor | None = getattr(self.function, "variable", None)
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all its dimensions."""
+        if self.leaf is not None:
+            return tuple(self.leaf.shape)
+        return tuple(self.function._input_metadata[self.number].shape)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    ports : the layer's sides that hold channels.
+    given : what it was given; None where that doesn't come from a parameter or a float input.
+    """
+
+    ports: Sequence[Port]
+    given: Made | None
+    made: Made
+
+
+@dataclass
+class Tape:
+    """What one run did.
+
+    Attributes
+    ----------
+    module : the copy that was run.
+    operations : those outside of the known layers.
+    output : the module's answer.
+    inputs : the model's own float inputs, by identity.
+    """
+
+    module: nn.Module
+    calls: list[Call] = field(default_factory=list)
+    operations: list[Function] = field(default_factory=list)
+    output: Made | None = None
+    inputs: list[Tensor] = field(default_factory=list)
+
+    def leaves(self) -> dict[int, tuple[str, str]]:
+        """Path and name, by identity, of the parameters and buffers."""
+        return {
+            id(tensor): (path, name)
+            for path, part in self.module.named_modules()
+            for name, tensor in (*part._parameters.items(), *part._buffers.items())
+            if tensor is not None
+        }
+
+
+def record(module: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], None]) -> Tape:
+    """Run a copy of the module on the first sample.
+
+    Parameters
+    ----------
+    at : is told the path of each submodule that begins to run.
+
+    Raises
+    ------
+    StageError : torch-pruning can't trace the module.
+    """
+    traced = copy.deepcopy(module).eval().requires_grad_(True)  # the graph follows autograd's
+    tape = Tape(traced)
+    known: dict[nn.Module, Sequence[Port]] = {
+        part: ports_of(part, path) for path, part in traced.named_modules()
+    }
+    for part, ports in known.items():
+        if not ports:
+            for buffer in part.buffers(recurse=False):
+                if buffer.is_floating_point():
+                    buffer.requires_grad_(True)
+    given = {name: value[:1].clone() for name, value in model_inputs(inputs).items()}
+    for value in given.values():
+        if value.is_floating_point():
+            tape.inputs.append(value.requires_grad_(True))
+    with _listening(traced, known, tape, at), torch.enable_grad():
+        functions = _functions(traced, task=task, inputs=given, tape=tape, at=at)
+    hidden = {function for call in tape.calls for function in _between(call)}
+    tape.operations = [function for function in functions if function not in hidden]
+    return tape
+
+
+class _Enough(Exception):  # noqa: N818 (nothing went wrong)
+    """The layers and operations are known."""
+
+
+def _functions(
+    traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape, at: Callable[[str], None]
+) -> list[Function]:
+    """The operations of torch-pruning's dependency graph, all kept alive by it.
+
+    It is stopped where it goes on to infer numbers of channels: it does so by names that autograd
+    no longer has, and fails where parts of a tensor are concatenated.
+    """
+    from torch_pruning import DependencyGraph
+
+    def forward(model: nn.Module, given: Batch) -> Tensor:
+        answer = task.logits(model, given)
+        if answer.grad_fn is None:
+            raise StageError(
+                f"{type(traced).__name__} can't be traced: its answer has no gradient with respect "
+                "to its parameters."
+            )
+        tape.output = Made(answer.grad_fn, answer.output_nr)
+        at("")
+        return answer
+
+    def stop(found: object) -> None:
+        raise _Enough
+
+    graph = DependencyGraph()
+    graph._build_dependency = stop
+    try:
+        graph.build_dependency(traced, example_inputs=inputs, forward_fn=forward, verbose=False)
+    except _Enough:
+        return [node.grad_fn for node in graph.module2node.values()]
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise StageError(
+            f"{type(traced).__name__} can't be traced by torch-pruning: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    raise StageError("torch-pruning has another version than those that compress knows.")
+
+
+@contextmanager
+def _listening(
+    traced: nn.Module,
+    known: dict[nn.Module, Sequence[Port]],
+    tape: Tape,
+    at: Callable[[str], None],
+) -> Iterator[None]:
+    """Note the layers' calls meanwhile."""
+    paths = {part: path for path, part in traced.named_modules()}
+
+    def enter(part: nn.Module, given: object) -> None:
+        at(paths[part])
+
+    def leave(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
+        first = next(iter((*given, *named.values())), None)
+        source = None
+        if isinstance(first, Tensor) and first.requires_grad:
+            # By way of a view, as a leaf doesn't name its own.
+            view: Function = first.view_as(first).grad_fn
+            source = Made(*view.next_functions[0])
+        tape.calls.append(Call(known[part], source, Made(answer.grad_fn, answer.output_nr)))
+
+    hooks = [part.register_forward_pre_hook(enter) for part in paths]
+    hooks += [
+        part.register_forward_hook(leave, with_kwargs=True)
+        for part, ports in known.items()
+        if ports
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _between(call: Call) -> list[Function]:
+    """The operations that a layer is made of."""
+    end = call.given.function if call.given is not None else None
+    found, waiting = [], [call.made.function]
+    while waiting:
+        function = waiting.pop()
+        if function is None or function is end or function in found:
+            continue
+        found.append(function)
+        waiting += [source for source, _ in function.next_functions]
+    return found

@@ -1,0 +1,93 @@
+"""report.html: the ledger with pictures, one file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from compress.report import tables, words
+from compress.report.figures import Part, sensitivity, tradeoffs, training
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from compress.report.document import Report
+
+FILE_NAME = "report.html"
+_TEMPLATE = "report.html.jinja"
+_TRAINING, _SENSITIVITY = ("training.json", 2), ("sensitivity.json", 1)
+"""Files that stages leave, and the schemas that are drawn."""
+
+_Drawn = TypeVar("_Drawn")
+
+
+def html(report: Report, *, folders: Mapping[int, Path] | None = None) -> str:
+    """The whole report as one HTML file, without scripts and without anything from elsewhere.
+
+    Parameters
+    ----------
+    folders : by the index of a row, the folder of its stage; what trained or measured sensitivity
+        left files there, which are drawn. A file that can't be read is named in the page.
+    """
+    trainings: list[Part] = []
+    sensitivities: list[Part] = []
+    unread: list[str] = []
+    for row in report.stages:
+        folder = (folders or {}).get(row.index)
+        if folder is None:
+            continue
+        pictures = _drawn(folder, _TRAINING, training, unread)
+        trainings += [Part(row.name, pictures)] if pictures else []
+        parts = _drawn(folder, _SENSITIVITY, sensitivity, unread)
+        sensitivities += [part._replace(title=f"{row.name}, {part.title}") for part in parts]
+    return _template().render(
+        report=report,
+        status=words.STATUS[report.status],
+        stages=tables.stages(report) if report.stages else None,
+        below=tables.below_stages(report) if report.stages else "",
+        gates=tables.gates(report) if report.gates else None,
+        environment=tables.environment(report),
+        notes=words.notes(report),
+        tradeoffs=tradeoffs(report),
+        trainings=trainings,
+        sensitivities=sensitivities,
+        unread=unread,
+    )
+
+
+def _drawn(
+    folder: Path,
+    file: tuple[str, int],
+    draw: Callable[[Mapping[str, Any]], list[_Drawn]],
+    unread: list[str],
+) -> list[_Drawn]:
+    """What is drawn of a stage's file, if it left one."""
+    name, schema = file
+    path = folder / name
+    if not path.is_file():
+        return []
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != schema:
+            unread.append(f"{folder.name}/{name}: of schema {document['schema']}, not {schema}")
+            return []
+        return draw(document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        unread.append(f"{folder.name}/{name}: {type(error).__name__}: {error}")
+        return []
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("compress.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(_TEMPLATE)

@@ -1,0 +1,73 @@
+"""The ledger's tables as words, whatever they are then written in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from compress.report import words
+from compress.report.document import Report, Row
+
+
+class Table(NamedTuple):
+    """Titles of columns, and rows of as many cells."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
+def stages(report: Report) -> Table:
+    """One row a stage."""
+    batches = words.batch_sizes(report)
+    head = ["stage", "params", "MACs", "size", words.metric(report), "difference"]
+    for batch in batches:
+        head += [f"batch {batch}", f"speedup at {batch}"]
+    head += ["time", "peak memory"]
+    return Table(head, [_row(report, row, batches) for row in report.stages])
+
+
+def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
+    compared = row.delta if words.is_compared(report, row) else None
+    cells = [
+        row.name,
+        words.count(row.params),
+        words.count(row.macs),
+        words.size(row.size_bytes),
+        words.quality(row.quality),
+        words.difference(compared.quality if compared else None, row.quality),
+    ]
+    for batch in batches:
+        cells.append(words.milliseconds(row.latency_ms.get(batch)))
+        found = row.speedup.get(batch) if words.is_compared(report, row) else None
+        cells.append(words.speedup(found))
+    return [*cells, words.duration(row.seconds), words.size(row.peak_memory_bytes)]
+
+
+def gates(report: Report) -> Table:
+    """One row a gate; the last cell is "passed" or "failed"."""
+    rows = [
+        [*words.gate(result), "passed" if result.passed else "failed"] for result in report.gates
+    ]
+    return Table(["gate", "value", "limit", "result"], rows)
+
+
+def environment(report: Report) -> Table:
+    """What the run was made and measured with."""
+    rows = [["compress", f"{report.version}, recipe {report.recipe_hash[:12] or 'unknown'}"]]
+    for key, value in report.environment.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {inner}" for name, inner in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(str(item) for item in value)
+        rows.append([key.replace("_", " "), str(value)])
+    return Table(["what", "value"], rows)
+
+
+def below_stages(report: Report) -> str:
+    """What the differences are from, and what the ranges are."""
+    reference = report.stages[report.reference].name
+    text = (
+        f"Differences and speedups are against `{reference}`. Latencies are medians; "
+        "ranges are 95 % confidence intervals."
+    )
+    return " ".join(filter(None, [text, words.direction(report)]))

@@ -1,0 +1,125 @@
+"""Removes whole layers, and recovers by distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
+
+from compress.core.artifact import Format
+from compress.core.stage import Options, Stage
+from compress.distillation.recovery import Recovery
+from compress.errors import StageError
+from compress.pruning.depth_options import DepthCalibration, DepthCriterion, remaining_layers
+from compress.tasks.task import TASKS
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.pruning.depth import Shallower
+
+
+class Depth(Stage):
+    """Make the model shallower: the layers that its answers need least are removed."""
+
+    accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
+    trains: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
+
+    layers: int | None = Field(default=None, ge=1)
+    """How many layers remain; or give `ratio`."""
+    ratio: float | None = Field(default=None, gt=0, lt=1)
+    """The fraction of the layers that is removed, to the nearest whole layer; or give `layers`."""
+    criterion: DepthCriterion = "output"
+    """`output` removes layer after layer, each time the one without which the answers change least;
+    `block_influence` those that change their input least, in one pass over the data."""
+    calibration: DepthCalibration = DepthCalibration()
+    """Data on which it is measured what a layer does."""
+    recovery: Recovery | None = Recovery()
+    """Training afterwards, with the reference as teacher; null for none."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Depth:
+        given = [name for name in ("layers", "ratio") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of layers, ratio must be given. Got {' and '.join(given) or 'none'}."
+            )
+        return self
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        if self.recovery is None:
+            return []
+        return self.recovery.problems(task=task, data=data, key="recovery")
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """The artifact with fewer layers.
+
+        Raises
+        ------
+        StageError : the layers can't be chosen, there are too few of them, or the recovery failed.
+        """
+        made = self._remove(artifact, context, remain=self._remain(artifact))
+        smaller = artifact.with_module(made.module, source=made.source, notes=made.notes)
+        if self.recovery is None:
+            return smaller
+        fitted = self.recovery.recover(
+            made.module, artifact=smaller, context=context, description="recover"
+        )
+        return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
+
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
+        """The first so many layers, as it isn't known yet which stay; see `Stage.rehearse`."""
+        from compress.models.shorter import keep_layers
+
+        kept = range(self._remain(artifact))
+        shorter = keep_layers(artifact.require_module(), artifact.source, kept=kept)
+        return artifact.with_module(shorter.module, source=shorter.source)
+
+    def _remain(self, artifact: Artifact) -> int:
+        from compress.models.shorter import count_layers
+
+        total = count_layers(artifact.require_module(), artifact.source)
+        return remaining_layers(layers=self.layers, ratio=self.ratio, total=total)
+
+    def _remove(self, artifact: Artifact, context: Context, *, remain: int) -> Shallower:
+        from compress.exporting.checked import answer_batch_size
+        from compress.pruning.depth import remove_layers
+
+        preprocessor = artifact.preprocessor
+        if preprocessor is None:
+            raise StageError("layers are measured on data: a preprocessor is needed.")
+        wanted = self.calibration
+        made = remove_layers(
+            artifact.require_module(),
+            artifact.source,
+            remain=remain,
+            criterion=self.criterion,
+            task=context.task,
+            batches=context.data.loader(
+                "calibration",
+                preprocessor,
+                batch_size=answer_batch_size(
+                    preprocessor, task=context.task, most=wanted.batch_size
+                ),
+                limit=wanted.samples,
+            ),
+            device=context.device,
+            progress=context.progress,
+        )
+        used = min(wanted.samples, context.data.size("calibration"))
+        fewer = "" if used == wanted.samples else f" (of {wanted.samples} asked for)"
+        note = f"layers chosen by {self.criterion} on {used} calibration samples{fewer}."
+        return replace(made, notes=(note, *made.notes))
+
+    def summarize(self) -> str:
+        """Such as "keep 3 layers, by output; recovery: 3 epochs, adamw 0.0001, fp32"."""
+        recovery = self.recovery.training.summarize() if self.recovery else "none"
+        if self.layers is not None:
+            what = f"keep {self.layers} layer{'s' if self.layers > 1 else ''}"
+        else:
+            what = f"remove {self.ratio:g} of the layers"
+        return f"{what}, by {self.criterion}; recovery: {recovery}"

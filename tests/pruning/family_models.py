@@ -1,0 +1,90 @@
+"""Tiny random models of the families that are described."""
+
+import torch
+import transformers
+
+from compress.models.source import TransformersSource
+from compress.tasks.task import task
+
+LABELS = {"num_labels": 3}
+TEXT = LABELS | {"vocab_size": 40, "max_position_embeddings": 32, "pad_token_id": 0}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
+LLM = TEXT | SMALL | {"num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
+IMAGE = LABELS | {"image_size": 16, "num_channels": 1}
+DEBERTA = TEXT | SMALL | {"pos_att_type": ["c2p", "p2c"], "relative_attention": True}
+DEBERTA |= {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
+DEBERTA |= {"max_relative_positions": 16, "type_vocab_size": 0, "pooler_hidden_size": 32}
+T5 = LABELS | {"vocab_size": 40, "d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2}
+T5 |= {"num_heads": 4, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12}
+GPT2 = LABELS | {"vocab_size": 40, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 4}
+GPT2 |= {"n_inner": 48, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SWIN = IMAGE | {"patch_size": 2, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]}
+SWIN |= {"window_size": 4, "mlp_ratio": 2.0}
+DISTIL = LABELS | {"vocab_size": 40, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
+
+CLASSES = "text-classification"
+TOKENS = "token-classification"
+IMAGES = "image-classification"
+NEXT = "text-generation"
+
+MODELS = {
+    "bert": ("BertForSequenceClassification", TEXT | SMALL, CLASSES),
+    "bert, tokens": ("BertForTokenClassification", TEXT | SMALL, TOKENS),
+    "roberta": ("RobertaForSequenceClassification", TEXT | SMALL, CLASSES),
+    "camembert": ("CamembertForSequenceClassification", TEXT | SMALL, CLASSES),
+    "xlm-roberta": ("XLMRobertaForSequenceClassification", TEXT | SMALL, CLASSES),
+    "electra": ("ElectraForSequenceClassification", TEXT | SMALL | {"embedding_size": 32}, CLASSES),
+    "electra, projected": (
+        "ElectraForSequenceClassification",
+        TEXT | SMALL | {"embedding_size": 12},
+        CLASSES,
+    ),
+    "distilbert": ("DistilBertForSequenceClassification", DISTIL, CLASSES),
+    "mpnet": ("MPNetForSequenceClassification", TEXT | SMALL, CLASSES),
+    "deberta-v2": ("DebertaV2ForSequenceClassification", DEBERTA, CLASSES),
+    "deberta-v2, shared": (
+        "DebertaV2ForTokenClassification",
+        DEBERTA | {"share_att_key": True, "conv_kernel_size": 3, "embedding_size": 12},
+        TOKENS,
+    ),
+    "vit": ("ViTForImageClassification", IMAGE | SMALL | {"patch_size": 8}, IMAGES),
+    "deit": ("DeiTForImageClassification", IMAGE | SMALL | {"patch_size": 8}, IMAGES),
+    "swin": ("SwinForImageClassification", SWIN, IMAGES),
+    "gpt2": ("GPT2LMHeadModel", GPT2, NEXT),
+    "gpt2, classes": ("GPT2ForSequenceClassification", GPT2, CLASSES),
+    "llama": ("LlamaForCausalLM", LLM | {"tie_word_embeddings": True}, NEXT),
+    "mistral": ("MistralForSequenceClassification", LLM, CLASSES),
+    "qwen2": ("Qwen2ForCausalLM", LLM, NEXT),
+    "qwen3": ("Qwen3ForCausalLM", LLM | {"head_dim": 12}, NEXT),
+    "t5": ("T5ForTokenClassification", T5, TOKENS),
+    "t5, gated": ("T5ForTokenClassification", T5 | {"feed_forward_proj": "gated-gelu"}, TOKENS),
+    "t5, features": ("T5EncoderModel", T5, "feature-extraction"),
+}
+"""Class, configuration and task by the family's `model_type`, and a variant."""
+
+
+def family_model(name):
+    """(module in eval mode, its source, example inputs, task) of a name in `MODELS`."""
+    class_name, values, task_name = MODELS[name]
+    torch.manual_seed(0)
+    model_class = getattr(transformers, class_name)
+    module = model_class(model_class.config_class(**values)).eval()
+    with torch.no_grad():  # gains and biases that are all alike would hide mistakes
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module, TransformersSource.of(module), example(task_name), task(task_name)
+
+
+def example(task_name):
+    """A batch of two samples, the second of them padded."""
+    torch.manual_seed(1)
+    if task_name == IMAGES:
+        return {"pixel_values": torch.rand(2, 1, 16, 16)}
+    ids = torch.randint(3, 40, (2, 10))
+    mask = (torch.arange(10)[None] < torch.tensor([[10], [7]])).long()
+    return {"input_ids": ids * mask, "attention_mask": mask}
