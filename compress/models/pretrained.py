@@ -41,7 +41,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     location, options = _locate(spec, name)
     with quiet_transformers() as warnings:
         config, stored = _config(location, spec.arguments, options)
-        auto_class = getattr(transformers, task.auto_class)
+        auto_class = getattr(transformers, auto_class_of(config, task))
         try:
             module, info = auto_class.from_pretrained(
                 location,
@@ -84,6 +84,16 @@ def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
         return untrained_config(spec.config)
     location, options = _locate(spec, name)
     return _config(location, spec.arguments, options)[0]
+
+
+def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
+    """The Auto class of `transformers` that makes a config's model for a task.
+
+    What answers with its hidden states is the encoder alone, where there is a decoder too.
+    """
+    if task.target == "none" and config.is_encoder_decoder:
+        return "AutoModelForTextEncoding"
+    return task.auto_class
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:

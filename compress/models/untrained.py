@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError, unknown
 from compress.models.load import LoadedModel
-from compress.models.pretrained import CLASSES, labels_of
+from compress.models.pretrained import CLASSES, auto_class_of, labels_of
 from compress.models.quiet import quiet_transformers
 from compress.models.source import TransformersSource
 
@@ -39,7 +39,8 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
     with quiet_transformers() as warnings:
         config = untrained_config(keys)
         try:
-            module = getattr(transformers, task.auto_class).from_config(config, dtype=torch.float32)
+            auto_class = getattr(transformers, auto_class_of(config, task))
+            module = auto_class.from_config(config, dtype=torch.float32)
         except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
             raise ModelError(
                 f"a {config.model_type} model for {task.name} can't be made with "

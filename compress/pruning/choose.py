@@ -78,16 +78,14 @@ def choose(
     StageError : neither or both of target and ratios, a pattern that matches nothing, no meter.
     TargetError : the target can't be met; it says the nearest, and the least that can be.
     """
-    if (target is None) == (ratios is None):
-        given = "none" if target is None else "both"
-        raise StageError(f"exactly one of 'target' and 'ratios' must be given. Got {given}.")
     every = choices(groups, max_ratio=max_ratio, round_to=round_to)
     model = CostModel(module, groups, task=task, inputs=inputs)
-    if ratios is not None:
+    if ratios is not None and target is None:
         counts, notes = ratio_counts(groups, ratios, choices=every)
         return Choice(counts, model.total, model.predict(counts), notes)
-    if target is None:
-        raise StageError("exactly one of 'target' and 'ratios' must be given. Got none.")
+    if target is None or ratios is not None:
+        given = "none" if target is None else "both"
+        raise StageError(f"exactly one of 'target' and 'ratios' must be given. Got {given}.")
     problem = _Problem(module, groups, ranking, target, every)
     if target.quantity in ("params", "macs"):
         counts, notes = _counted(problem, model), ()
@@ -145,7 +143,8 @@ class _Problem:
         return TargetError(
             f"target {self.target.quantity}: {self.target.fraction:g} can't be met within "
             f"{tolerance:.0%}. The nearest is {nearest:.4f}; as little as {least:.4f} can remain. "
-            f"Layers keep multiples of 'round_to' units (null: up to 8): a smaller one is finer."
+            "Layers keep multiples of 'round_to' units (null: up to 8; a smaller one is finer) and "
+            "lose at most 'max_ratio' of them."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from compress.pruning.traced_layers import Port
@@ -83,6 +84,8 @@ class Graph:
         if isinstance(key, Port):
             if key.reason is not None:
                 yield key.reason
+            if any(call.computed for call in self._calls[key]):
+                yield f"{type(key.layer).__name__} computes its weights anew in each call"
             yield from ((other, None) for other in self._tied[key])
             for call in self._calls[key]:
                 for read, tensor in ((key.reads, call.given), (key.makes, call.made)):
@@ -150,9 +153,14 @@ class Graph:
         name = operation_name(function)
         if name not in PRODUCTS:
             return None
-        for source in _sources(function):
-            if source is not None and source.function not in self._live:
-                return f"{self._names(source.function)} by {name}, which isn't a known layer's"
+        fixed = [
+            source
+            for source in _sources(function)
+            if source is not None and source.function not in self._live
+        ]
+        if fixed:
+            largest = max(fixed, key=lambda source: prod(source.shape))
+            return f"{self._names(largest.function)} by {name}, which isn't a known layer's"
         return None if name == "Bmm" else f"{name} mixes them"
 
     def _find_live(self, tape: Tape) -> set[Any]:

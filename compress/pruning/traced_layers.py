@@ -84,13 +84,16 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
         case nn.PReLU():
             entries = [Place("weight", 0)] if layer.num_parameters > 1 else []
             return (Port(path, layer, 1, True, True, entries, apart=True),)
+        case nn.LayerNorm() if not _plain(layer):
+            said = f"{type(layer).__name__} may normalise over any dimension"
+            return (Port(path, layer, -1, True, True, reason=said),)
         case _ if normalizes(layer):
             entries = _there(layer, ("weight", 0), ("bias", 0))
             first = getattr(layer, "data_format", None) == "channels_first"
             return (Port(path, layer, 1 if first else -1, True, True, entries, apart=True),)
         case nn.LayerNorm() | nn.RMSNorm():
             said = f"{type(layer).__name__} without weights, or over several dimensions, has them"
-            return (Port(path, layer, -1, True, True, reason=said),)  # nor anything it runs over
+            return (Port(path, layer, -1, True, True, reason=said),)
     return ()
 
 
@@ -133,6 +136,11 @@ def _group_norm(layer: nn.GroupNorm, path: str) -> Port:
 
 def _there(layer: nn.Module, *places: tuple[str, int]) -> list[Place]:
     return [Place(name, dim) for name, dim in places if getattr(layer, name, None) is not None]
+
+
+def _plain(layer: nn.LayerNorm) -> bool:
+    """Whether it is known which dimension it normalises."""
+    return type(layer).forward is nn.LayerNorm.forward or hasattr(layer, "data_format")
 
 
 def _own(layer: nn.Module) -> str | None:

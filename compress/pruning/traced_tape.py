@@ -6,18 +6,23 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from compress.core.batch import model_inputs
 from compress.errors import StageError
 from compress.pruning.traced_layers import Port, ports_of
+from compress.pruning.traced_operations import PRODUCTS, operation_name
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
+_LAID_OUT = frozenset({"T", "Transpose", "Permute", "View", "ToCopy"})
+"""What leaves weights as they are."""
 Function = Any
 """A node of autograd's graph: an operation, or a leaf."""
 
@@ -55,6 +60,35 @@ class Call:
     ports: Sequence[Port]
     given: Made | None
     made: Made
+
+    @cached_property
+    def computed(self) -> bool:
+        """Whether it multiplies with something that it computes from its weights."""
+        if not isinstance(self.ports[0].layer, _ConvNd | nn.Linear):
+            return False
+        inside = _between(self)
+        given = {function for function in inside if self._reads(function, inside)}
+        for function in inside:
+            if operation_name(function) not in PRODUCTS:
+                continue
+            for source, _ in function.next_functions:
+                while source in inside and operation_name(source) in _LAID_OUT:
+                    source = source.next_functions[0][0]
+                if source in inside and source not in given and not hasattr(source, "variable"):
+                    return True
+        return False
+
+    def _reads(self, function: Function, inside: Sequence[Function]) -> bool:
+        """Whether an operation inside has to do with what the layer was given."""
+        waiting, seen = [function], set()
+        while waiting:
+            source = waiting.pop()
+            if self.given is not None and source is self.given.function:
+                return True
+            if source in inside and source not in seen:
+                seen.add(source)
+                waiting += [before for before, _ in source.next_functions]
+        return False
 
 
 @dataclass
@@ -197,11 +231,12 @@ def _listening(
 def _between(call: Call) -> list[Function]:
     """The operations that a layer is made of."""
     end = call.given.function if call.given is not None else None
-    found, waiting = [], [call.made.function]
+    found: dict[Function, None] = {}
+    waiting = [call.made.function]
     while waiting:
         function = waiting.pop()
         if function is None or function is end or function in found:
             continue
-        found.append(function)
+        found[function] = None
         waiting += [source for source, _ in function.next_functions]
-    return found
+    return list(found)

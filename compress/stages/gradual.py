@@ -134,6 +134,7 @@ class GradualCut:
             given["max_ratio"] = {
                 name: 1 - (1 - most(stage.max_ratio, name)) * self._units[name] / kept
                 for name, kept in self._kept.items()
+                if most(stage.max_ratio, name) < 1
             }
         if isinstance(stage.ratios, Mapping):
             given["ratios"] = step_ratios(stage.ratios, before=before, after=after)

@@ -12,7 +12,14 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import BertTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    BertTokenizer,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    T5Tokenizer,
+    XLMRobertaTokenizer,
+)
 
 from compress.data.texts import TextPreprocessor
 
@@ -150,6 +157,38 @@ def unigram():
     return _fast(backend)
 
 
+def _pieces(make):
+    """A trained tokenizer's model, whose special tokens a class of transformers brings itself."""
+    model = json.loads(make().backend_tokenizer.to_str())["model"]
+    if model["type"] == "BPE":
+        return {"vocab": model["vocab"], "merges": [tuple(pair) for pair in model["merges"]]}
+    return {"vocab": [(piece, score) for piece, score in model["vocab"] if piece not in SPECIAL]}
+
+
+def t5():
+    own = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in range(9, -1, -1)]
+    vocab = [*own, *_pieces(unigram)["vocab"], *sentinels]
+    return T5Tokenizer(vocab=vocab, extra_ids=10, model_max_length=64)
+
+
+def xlm_roberta():
+    own = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocab = [*own, *_pieces(unigram)["vocab"], ("<mask>", 0.0)]
+    return XLMRobertaTokenizer(vocab=vocab, model_max_length=64)
+
+
+def roberta():
+    return RobertaTokenizer(**_pieces(byte_level), model_max_length=64)
+
+
+def llama():
+    """It pads on the left by itself; text generation pads on the right."""
+    tokenizer = LlamaTokenizer(**_pieces(byte_fallback), model_max_length=64)
+    tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
+    return tokenizer
+
+
 KINDS = {
     "wordpiece": wordpiece,
     "byte-level": byte_level,
@@ -157,6 +196,10 @@ KINDS = {
     "byte fallback": byte_fallback,
     "ends of words": ends_of_words,
     "unigram": unigram,
+    "T5": t5,
+    "XLM-R": xlm_roberta,
+    "RoBERTa": roberta,
+    "Llama": llama,
 }
 
 

@@ -81,3 +81,14 @@ def test_a_spec_with_a_config():
     ):
         with pytest.raises(ValidationError):
             ModelSpec.model_validate(wrong)
+
+
+def test_hidden_states_are_the_encoder_s_where_there_is_a_decoder_too():
+    keys = {
+        "model_type": "t5", "vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 24,
+        "num_layers": 2, "num_heads": 2,
+    }  # fmt: skip
+    made = load(keys, task=TASKS["feature-extraction"])
+    assert made.source.class_name == "T5EncoderModel"
+    inputs = {"input_ids": torch.ones(1, 4, dtype=torch.long)}
+    assert TASKS["feature-extraction"].logits(made.module, inputs).shape == (1, 4, 16)

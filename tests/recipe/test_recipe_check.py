@@ -97,8 +97,8 @@ def test_the_first_rows_name_is_taken(problems):
 
 def test_a_missing_key_is_named_at_the_mapping_around_it(problems):
     assert problems(replace=("    target: {macs: 0.5}\n", "")) == [
-        "r.yaml:9 stages[1] (prune): 'target' is missing. "
-        "It must be a mapping with the keys macs, params, size, latency."
+        "r.yaml:9 stages[1] (prune): exactly one of 'target' and a mapping in 'ratios' must be "
+        "given."
     ]
     assert problems(replace=("task: image-classification\n", "")) == [
         "r.yaml:1 'task' is missing. It must be a string."

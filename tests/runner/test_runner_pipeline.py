@@ -238,4 +238,4 @@ def test_an_impossible_target_is_told_before_any_training(
         compress.run(
             recipe_path, output=run, threads=1, overrides=["stages.prune.target.macs=1e-3"]
         )
-    assert sorted(path.name for path in (run / "stages").iterdir()) == ["00-original"]
+    assert [path.name for path in (run / "stages").glob("[0-9]*")] == ["00-original"]

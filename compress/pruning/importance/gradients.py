@@ -43,11 +43,7 @@ def taylor(
     ------
     StageError : there is no sample, or its loss can't be differentiated.
     """
-
-    def contribution(own: UnitWeights, products: Products) -> Tensor:
-        return own.sums(products).square()
-
-    means = _mean_over_samples(module, groups, contribution, batches=batches, loss=loss)
+    means = _means(module, groups, batches=batches, loss=loss, of_units=torch.square)
     return [mean.sqrt() for mean in means]
 
 
@@ -67,23 +63,25 @@ def hessian(
     ------
     StageError : there is no sample, or its loss can't be differentiated.
     """
-
-    def saliency(own: UnitWeights, products: Products) -> Tensor:
-        return own.sums({each: product.square() for each, product in products.items()})
-
-    means = _mean_over_samples(module, groups, saliency, batches=batches, loss=loss)
+    means = _means(module, groups, batches=batches, loss=loss, of_weights=torch.square)
     return [mean / 2 for mean in means]
 
 
-def _mean_over_samples(
+def _itself(values: Tensor) -> Tensor:
+    return values
+
+
+def _means(
     module: nn.Module,
     groups: Sequence[Group],
-    measure: Callable[[UnitWeights, Products], Tensor],
     *,
     batches: Iterable[Batch],
     loss: Loss,
+    of_weights: Callable[[Tensor], Tensor] = _itself,
+    of_units: Callable[[Tensor], Tensor] = _itself,
 ) -> list[Tensor]:
-    """The mean of what is measured of each sample's gradients; `.grad` isn't touched."""
+    """Mean over samples of a function of units' sums of a function of gradient times weight: (U,)
+    of each group. `.grad` isn't touched."""
     weights = [UnitWeights(module, group) for group in groups]
     wanted = list({each: None for own in weights for each in own.parameters})
     totals = [torch.zeros(group.units, dtype=torch.float64) for group in groups]
@@ -94,8 +92,9 @@ def _mean_over_samples(
             for place in range(sample_count(batch)):
                 sample = {name: value[place : place + 1] for name, value in placed.items()}
                 products = _products(module, sample, wanted, loss=loss)
+                values = {each: of_weights(product) for each, product in products.items()}
                 for total, own in zip(totals, weights, strict=True):
-                    total += measure(own, products)
+                    total += of_units(own.sums(values))
                 samples += 1
     if not samples:
         raise StageError("there is no sample to take the loss's gradient on.")

@@ -1,0 +1,37 @@
+"""The documentation's table of families says what the code does."""
+
+from pathlib import Path
+
+import pytest
+
+from compress.models.families import LAYOUTS
+from compress.pruning.described import prunable
+
+PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
+
+
+def rows():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| family |"))
+    head = [cell.strip() for cell in lines[start].strip("|").split("|")]
+    found = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        found[cells[0]] = dict(zip(head[1:], cells[1:], strict=True))
+    return found
+
+
+def test_every_described_family_has_its_row():
+    assert sorted(rows()) == sorted(LAYOUTS)
+
+
+@pytest.mark.parametrize("family", sorted(LAYOUTS))
+def test_the_row_says_what_can_be_cut_and_gives_a_reason_for_the_rest(family):
+    row = rows()[family]
+    for unit, reason in prunable(family).items():
+        if unit == "channels":
+            assert reason is not None
+            continue
+        assert row[unit] == ("yes" if reason is None else f"no {'¹' if 'root' in reason else '²'}")
