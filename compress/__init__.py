@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from compress.stages.depth import Depth
     from compress.stages.distill import Distill
     from compress.stages.export import Export
+    from compress.stages.low_rank import LowRank
     from compress.stages.prune import Prune
     from compress.stages.quantize import Quantize
+    from compress.stages.sparsify import Sparsify
     from compress.stages.train import Train
     from compress.stages.vocabulary import Vocabulary
 
@@ -37,10 +39,12 @@ _MODULES = {
     "Distill": "compress.stages.distill",
     "Export": "compress.stages.export",
     "Format": "compress.core.artifact",
+    "LowRank": "compress.stages.low_rank",
     "Options": "compress.core.stage",
     "Pipeline": "compress.runner.pipeline",
     "Prune": "compress.stages.prune",
     "Quantize": "compress.stages.quantize",
+    "Sparsify": "compress.stages.sparsify",
     "Stage": "compress.core.stage",
     "Train": "compress.stages.train",
     "Vocabulary": "compress.stages.vocabulary",
@@ -54,10 +58,12 @@ __all__ = [
     "Distill",
     "Export",
     "Format",
+    "LowRank",
     "Options",
     "Pipeline",
     "Prune",
     "Quantize",
+    "Sparsify",
     "Stage",
     "Train",
     "Vocabulary",

@@ -31,6 +31,8 @@ STAGES: dict[str, dict[str, Any]] = {
         "calibration": {"samples": 32, "batch_size": 16},
         "recovery": {"training": TRAINING},
     },
+    "low_rank": {"target": {"macs": 0.6}, "recovery": {"training": TRAINING}},
+    "sparsify": {"ratio": 0.5, "recovery": {"training": TRAINING}},
     "quantize": {"calibration": {"samples": 32}},
     "export": {},
 }

@@ -105,17 +105,32 @@ def _idx(path: Path, array: np.ndarray) -> None:
         file.write(header + array.tobytes())
 
 
-@pytest.mark.slow
-def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: Path) -> None:
+ROWS = [
+    {"text": f"the {noun} was {word}", "label": label}
+    for noun in ("film", "food")
+    for word, label in (
+        ("good", "positive"),
+        ("fine", "positive"),
+        ("bad", "negative"),
+        ("poor", "negative"),
+    )
+]
+
+
+def _text_classifier(folder: Path, *, more: tuple[str, ...] = ()) -> list[str]:
+    """Overrides that name a small BERT and its data, made in the folder.
+
+    `more` : tokens that the data doesn't use.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["good", "fine", "bad", "poor", "film", "food", "the", "a", "was"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    model = tmp_path / "model"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *more]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    model = folder / "model"
     torch.manual_seed(0)
     BertForSequenceClassification(
         BertConfig(
@@ -128,31 +143,30 @@ def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: P
             label2id={"negative": 0, "positive": 1},
         )
     ).save_pretrained(model)
-    BertTokenizerFast(str(tmp_path / "vocab.txt"), model_max_length=16).save_pretrained(model)
-    rows = [
-        {"text": f"the {noun} was {word}", "label": label}
-        for noun in ("film", "food")
-        for word, label in (
-            ("good", "positive"),
-            ("fine", "positive"),
-            ("bad", "negative"),
-            ("poor", "negative"),
-        )
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=16).save_pretrained(model)
+    pq.write_table(pa.Table.from_pylist(ROWS * 12), folder / "train.parquet")
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "test.parquet")
+    files = f"{{train: {folder}/train.parquet, test: {folder}/test.parquet}}"
+    return [
+        f"model.transformers={model}",
+        f"data={{huggingface: parquet, files: {files}, max_length: 16}}",
     ]
-    pq.write_table(pa.Table.from_pylist(rows * 12), tmp_path / "train.parquet")
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    files = f"{{train: {tmp_path}/train.parquet, test: {tmp_path}/test.parquet}}"
+
+
+def _require_same_answers(run: Path, report: Report) -> None:
+    lines = infer(run, "--top", "1", *(row["text"] for row in ROWS)).splitlines()
+    answers = [line.split()[-1] for line in lines[1::2]]
+    right = sum(answer == row["label"] for answer, row in zip(answers, ROWS, strict=True))
+    assert right / len(ROWS) == report.stages[-1].quality.value, "the script answers as the run did"
+
+
+@pytest.mark.slow
+def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: Path) -> None:
     stages = ("distill", "prune.recovery")
     run = tmp_path / "run"
     report = compress.run(
         recipe("text-classification.yaml"),
-        overrides=[
-            *QUICK,
-            *epochs(*stages),
-            *fp32(*stages),
-            f"model.transformers={model}",
-            f"data={{huggingface: parquet, files: {files}, max_length: 16}}",
-        ],
+        overrides=[*QUICK, *epochs(*stages), *fp32(*stages), *_text_classifier(tmp_path)],
         output=run,
         threads=1,
     )
@@ -162,10 +176,32 @@ def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: P
     assert prune.macs == pytest.approx(0.75 * distill.macs, rel=0.05)
     assert quantize.params == prune.params
     assert export.quality.samples == 8
-    lines = infer(run, "--top", "1", *(row["text"] for row in rows)).splitlines()
-    answers = [line.split()[-1] for line in lines[1::2]]
-    right = sum(answer == row["label"] for answer, row in zip(answers, rows, strict=True))
-    assert right / len(rows) == export.quality.value, "the example script answers as the run did"
+    _require_same_answers(run, report)
+
+
+@pytest.mark.slow
+def test_text_classification_tiny_runs_small_on_a_local_model(tmp_path: Path) -> None:
+    stages = ("depth.recovery", "prune.recovery")
+    run = tmp_path / "run"
+    unused = tuple(f"unused{number}" for number in range(40))
+    report = compress.run(
+        recipe("text-classification-tiny.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            *_text_classifier(tmp_path, more=unused),
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "vocabulary", "depth", "prune", "quantize", "export"]
+    original, vocabulary, depth, prune, *_ = report.stages
+    assert vocabulary.params == original.params - 32 * 40
+    assert vocabulary.quality.value == original.quality.value
+    assert depth.macs == pytest.approx(original.macs / 2, rel=0.1)
+    assert prune.macs == pytest.approx(0.75 * depth.macs, rel=0.05)
+    _require_same_answers(run, report)
 
 
 @pytest.mark.slow

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from compress.core.progress import Progress, Silent
 from compress.errors import StageError
 from compress.factorization.describe import describe
+from compress.factorization.effects import effects
 from compress.factorization.layers import Found, Layer, find_layers
-from compress.factorization.options import LowRankOptions
+from compress.factorization.options import LowRankOptions, LowRankTarget
 from compress.factorization.ranks import (
+    Goal,
+    probing_ranks,
     ranks_by_energy,
     ranks_by_ratio,
     ranks_by_target,
@@ -97,15 +100,16 @@ def factorize(
     """
     before = count(module)
     layers, alone = _possible(module, before, options=options, task=task, inputs=inputs)
-    shown = progress or Silent()
+    placed = module if device == "cpu" else copy.deepcopy(module).to(device)
+    spectra: Sequence[Spectrum]
     notes: tuple[str, ...] = ()
     if options.method == "svd":
-        spectra = plain_spectra(module, layers, device=device, progress=shown)
+        spectra = plain_spectra(placed, layers, progress=progress or Silent())
     else:
         spectra, notes = activation_spectra(
-            module, layers, task=task, batches=batches, device=device, progress=shown
+            placed, layers, task=task, batches=batches, progress=progress or Silent()
         )
-    ranks = _choose(layers, spectra, before, options=options)
+    ranks = _ranks(placed, layers, spectra, before, options=options, task=task, batches=batches)
     split = {layer.path: rank for layer, rank in zip(layers, ranks, strict=True) if rank}
     if not split:
         raise StageError(
@@ -120,7 +124,7 @@ def factorize(
     same, error = _compare(module, smaller, split, task=task, inputs=inputs)
     after = count(smaller)
     notes = (*describe(layers, ranks, spectra), *alone, *notes)
-    notes += (*_costs(before, after, inputs), _errors(same, error))
+    notes += (_costs(before, after, inputs), _errors(same, error))
     return Factorized(smaller, split, before, after, notes)
 
 
@@ -153,29 +157,35 @@ def _possible(
         module, task=task, inputs=inputs, layers=options.layers, exclude=options.exclude
     )
     if options.target is not None:
-        require_reachable(
-            found.layers,
-            quantity=options.target.quantity,
-            fraction=options.target.fraction,
-            whole=getattr(before, options.target.quantity),
-        )
+        require_reachable(found.layers, _goal(before, options.target))
     return found
 
 
-def _choose(
-    layers: Sequence[Layer], spectra: Sequence[Spectrum], before: Cost, *, options: LowRankOptions
+def _ranks(
+    module: nn.Module,
+    layers: Sequence[Layer],
+    spectra: Sequence[Spectrum],
+    before: Cost,
+    *,
+    options: LowRankOptions,
+    task: Task,
+    batches: Iterable[Batch],
 ) -> Sequence[int | None]:
-    if options.target is not None:
-        return ranks_by_target(
-            layers,
-            spectra,
-            quantity=options.target.quantity,
-            fraction=options.target.fraction,
-            whole=getattr(before, options.target.quantity),
-        )
     if options.energy is not None:
         return ranks_by_energy(layers, spectra, options.energy)
-    return ranks_by_ratio(layers, cast("float", options.ratio))
+    if options.target is None:
+        return ranks_by_ratio(layers, cast("float", options.ratio))
+    goal = _goal(before, options.target)
+    weights = None
+    if options.method == "activation":
+        probes = probing_ranks(layers, goal)
+        first = next(iter(batches))
+        weights = effects(module, layers, spectra, probes, task=task, batch=first)
+    return ranks_by_target(layers, spectra, goal, effects=weights)
+
+
+def _goal(before: Cost, target: LowRankTarget) -> Goal:
+    return Goal(target.quantity, target.fraction, getattr(before, target.quantity))
 
 
 def _compare(
@@ -211,11 +221,11 @@ def _relative(answer: Tensor, wanted: Tensor) -> float:
     return float((answer - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
 
 
-def _costs(before: Cost, after: Cost, inputs: Batch) -> tuple[str]:
+def _costs(before: Cost, after: Cost, inputs: Batch) -> str:
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
     return (
         f"params {before.params:,} to {after.params:,} ({after.params / before.params:.1%}), "
-        f"MACs {before.macs:,} to {after.macs:,} ({after.macs / before.macs:.1%}) for {shapes}.",
+        f"MACs {before.macs:,} to {after.macs:,} ({after.macs / before.macs:.1%}) for {shapes}."
     )
 
 

@@ -75,7 +75,7 @@ class _Sums:
         def see(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
             values: Tensor = (*given, *named.values())[0]
             if isinstance(part, nn.Conv2d):
-                for some in values.split(_samples_at_once(part, values, answer)):
+                for some in torch.split(values, _samples_at_once(part, values, answer)):
                     self._add(path, patches(part, some))
             else:
                 self._add(path, without_padding(values, self.mask))

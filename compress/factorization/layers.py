@@ -126,7 +126,7 @@ def find_layers(
             alone.setdefault("the model doesn't call it", []).append(path)
         elif call.makes_output and not named:
             alone.setdefault("it makes the output", []).append(path)
-        elif (layer := Layer(path, *matrix(part).shape, call.positions)).largest < 1:
+        elif (layer := _layer(path, part, call)).largest < 1:
             alone.setdefault("it is too small to gain", []).append(path)
         else:
             found.append(layer)
@@ -170,6 +170,11 @@ def _run(
         name: _Call(positions[name], answer.untyped_storage().data_ptr() == place)
         for name, answer in answers.items()
     }
+
+
+def _layer(path: str, part: nn.Module, call: _Call) -> Layer:
+    rows, columns = matrix(part).shape
+    return Layer(path, rows, columns, call.positions)
 
 
 def _fits(path: str, patterns: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,25 @@ from compress.factorization.spectrum import Spectrum
 TOLERANCE = 0.02
 """Relative distance from the target that counts as met."""
 _HALVINGS = 200
+
+
+class Goal(NamedTuple):
+    """A target, and what the whole model takes of its quantity.
+
+    Attributes
+    ----------
+    fraction : of the whole that remains.
+    whole : parameters, or MACs of one sample.
+    """
+
+    quantity: Quantity
+    fraction: float
+    whole: int
+
+    @property
+    def most(self) -> float:
+        """What may remain."""
+        return self.fraction * self.whole
 
 
 def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
@@ -42,21 +62,19 @@ def ranks_by_energy(
 def ranks_by_target(
     layers: Sequence[Layer],
     spectra: Sequence[Spectrum],
+    goal: Goal,
     *,
-    quantity: Quantity,
-    fraction: float,
-    whole: int,
+    effects: Sequence[float] | None = None,
 ) -> list[int | None]:
     """The ranks that lose least in sum, of those with which the model takes at most the target.
 
-    Every layer's loss is the fraction of its energy that goes. All layers are cut until the next
-    rank would lose as much for each parameter (or MAC) that it saves: the best spread by Lagrange
-    multiplier. What the steps leave over is then given back where it helps most.
+    A layer's loss is the fraction of its energy that goes, times its effect. All layers are cut
+    until the next rank would lose as much for each parameter (or MAC) that it saves: the best
+    spread by Lagrange multiplier. What the steps leave over goes back to where it helps most.
 
     Parameters
     ----------
-    fraction : of the whole model that remains.
-    whole : the model's parameters, or MACs of one sample.
+    effects : see `compress.factorization.effects`; None: all layers' are alike.
 
     Returns
     -------
@@ -66,38 +84,46 @@ def ranks_by_target(
     ------
     TargetError : the target can't be met within `TOLERANCE`; it says the least that can.
     """
-    options = [_Options(layer, quantity) for layer in layers]
-    losses = [option.losses(found) for option, found in zip(options, spectra, strict=True)]
-    fixed = whole - sum(int(option.costs[-1]) for option in options)
-    require_reachable(layers, quantity=quantity, fraction=fraction, whole=whole)
-    budget = fraction * whole - fixed
-    chosen = _spread([o.costs for o in options], losses, budget=budget)
+    options = [_Options(layer, goal.quantity) for layer in layers]
+    weights = effects or [1.0] * len(layers)
+    losses = [
+        option.losses(found) * weight
+        for option, found, weight in zip(options, spectra, weights, strict=True)
+    ]
+    require_reachable(layers, goal)
+    fixed = goal.whole - sum(int(option.costs[-1]) for option in options)
+    chosen = _spread([o.costs for o in options], losses, budget=goal.most - fixed)
     reached = fixed + sum(int(o.costs[i]) for o, i in zip(options, chosen, strict=True))
-    if reached < (1 - TOLERANCE) * fraction * whole:
+    if reached < (1 - TOLERANCE) * goal.most:
         raise TargetError(
-            f"target {quantity}: {fraction:g} can't be met within {TOLERANCE:.0%}. The nearest "
-            f"below is {reached / whole:.4f}: the layers that can be split are few or narrow."
+            f"target {goal.quantity}: {goal.fraction:g} can't be met within {TOLERANCE:.0%}. The "
+            f"nearest below is {reached / goal.whole:.4f}: the layers that can be split are few "
+            "or narrow."
         )
     return [option.ranks[index] for option, index in zip(options, chosen, strict=True)]
 
 
-def require_reachable(
-    layers: Sequence[Layer], *, quantity: Quantity, fraction: float, whole: int
-) -> None:
-    """Hold a target against what remains with each layer's smallest rank.
+def require_reachable(layers: Sequence[Layer], goal: Goal) -> None:
+    """Hold a goal against what remains with each layer's smallest rank.
 
     Raises
     ------
     TargetError : that is more; it says how much.
     """
-    options = [_Options(layer, quantity) for layer in layers]
-    least = whole - sum(int(o.costs[-1] - o.costs[0]) for o in options)
-    if least > fraction * whole:
+    options = [_Options(layer, goal.quantity) for layer in layers]
+    least = goal.whole - sum(int(o.costs[-1] - o.costs[0]) for o in options)
+    if least > goal.most:
         raise TargetError(
-            f"target {quantity}: {fraction:g} can't be met: with the smallest rank in every layer "
-            f"that can be split {least / whole:.4f} of the model's {quantity} remain. The rest is "
-            "in layers that stay whole."
+            f"target {goal.quantity}: {goal.fraction:g} can't be met: with the smallest rank in "
+            f"every layer that can be split {least / goal.whole:.4f} of the model's "
+            f"{goal.quantity} remain. The rest is in layers that stay whole."
         )
+
+
+def probing_ranks(layers: Sequence[Layer], goal: Goal) -> list[int]:
+    """The ranks that would meet a goal if all layers lost the same fraction."""
+    splittable = sum(int(_Options(layer, goal.quantity).costs[-1]) for layer in layers)
+    return ranks_by_ratio(layers, min(1.0, (goal.whole - goal.most) / splittable))
 
 
 class _Options:
@@ -127,7 +153,8 @@ def _spread(costs: Sequence[Tensor], losses: Sequence[Tensor], *, budget: float)
         return sum(float(cost[index]) for cost, index in zip(costs, chosen, strict=True))
 
     budget += 0.5  # costs are whole numbers, and sums of floats nearly so
-    low, high = 0.0, 1.0 / min(float(cost[0]) for cost in costs)
+    low, high = 0.0, max(float(loss[0]) for loss in losses) / min(float(c[0]) for c in costs)
+    high = max(high, 1e-30)
     while spent(choose(high)) > budget:
         high *= 2
     for _ in range(_HALVINGS):

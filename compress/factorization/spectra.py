@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from compress.core.progress import Progress
-from compress.errors import StageError
 from compress.factorization.gram import gram_matrices
 from compress.factorization.layers import Layer
 from compress.factorization.spectrum import RIDGE, Spectrum, spectrum
@@ -24,13 +22,13 @@ _DOUBLE = 8
 
 
 def plain_spectra(
-    module: nn.Module, layers: Sequence[Layer], *, device: str, progress: Progress
+    module: nn.Module, layers: Sequence[Layer], *, progress: Progress
 ) -> list[Spectrum]:
-    """Of the layers' weights."""
+    """Of the layers' weights, on their device."""
     found = []
     with progress.track("decompose", len(layers)) as advance:
         for layer in layers:
-            weight = matrix(module.get_submodule(layer.path)).to(device)
+            weight = matrix(module.get_submodule(layer.path))
             found.append(spectrum(weight, largest=layer.largest))
             advance(info=layer.path)
     return found
@@ -42,21 +40,19 @@ def activation_spectra(
     *,
     task: Task,
     batches: Iterable[Batch],
-    device: str,
     progress: Progress,
 ) -> tuple[list[Spectrum], tuple[str, ...]]:
     """Of what the layers do to their inputs, and notes on how that was measured.
 
     Parameters
     ----------
-    module : in eval mode; left as it was.
+    module : in eval mode; matrices are decomposed on its device.
     batches : gone through once for each set of Gram matrices that fits into `GRAM_BYTES`.
 
     Raises
     ------
     StageError : see `compress.factorization.gram.gram_matrices`.
     """
-    placed = module if device == "cpu" else copy.deepcopy(module).to(device)
     total = len(batches) if isinstance(batches, Sized) else 0
     found: list[Spectrum] = []
     idle = []
@@ -64,8 +60,8 @@ def activation_spectra(
     with progress.track("measure and decompose", len(passes) * total + len(layers)) as advance:
         for some in passes:
             grams = gram_matrices(
-                placed,
-                {layer.path: placed.get_submodule(layer.path) for layer in some},
+                module,
+                {layer.path: module.get_submodule(layer.path) for layer in some},
                 task=task,
                 batches=batches,
                 advance=advance,
@@ -74,14 +70,14 @@ def activation_spectra(
                 gram = grams.pop(layer.path)
                 if not gram.any():
                     idle.append(layer.path)
-                weight = matrix(placed.get_submodule(layer.path))
+                weight = matrix(module.get_submodule(layer.path))
                 seen = gram if gram.any() else None
                 found.append(spectrum(weight, gram=seen, largest=layer.largest))
                 advance(info=layer.path)
-    notes = (f"Gram matrices of the layers' inputs have a ridge of {RIDGE:g} of their mean.",)
+    notes = [f"Gram matrices of the layers' inputs have a ridge of {RIDGE:g} of their mean."]
     if idle:
-        notes += (f"given nothing but zeros, and so split by plain SVD: {', '.join(idle)}.",)
-    return found, notes
+        notes.append(f"given nothing but zeros, and so split by plain SVD: {', '.join(idle)}.")
+    return found, tuple(notes)
 
 
 def _passes(layers: Sequence[Layer]) -> Iterator[list[Layer]]:

@@ -10,6 +10,8 @@ from torch import Tensor
 RIDGE = 1e-4
 """What is added to a Gram matrix's diagonal, relative to its mean."""
 
+_TINY = 1e-150
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -17,8 +19,8 @@ class Spectrum:
 
     Attributes
     ----------
-    energies : (K,) float64, falling; what the squared error grows by without each product: of the
-        matrix, or, where it was whitened, of its outputs for one input on average.
+    energies : (K,) float64, falling, on the CPU; what the squared error grows by without each
+        product: of the matrix, or, with a Gram matrix, of its outputs for one input on average.
     left : (M, R) float32 columns, the first R <= K of them.
     right : (R, N) float32 rows; each has the norm of its column.
     """
@@ -59,16 +61,15 @@ def spectrum(matrix: Tensor, *, gram: Tensor | None = None, largest: int) -> Spe
     left, right = u[:, :largest] * s[:largest], vh[:largest]
     if root is not None:
         right = torch.linalg.solve_triangular(root, right, upper=False, left=False)
-    # Halving the scale between the two keeps gradients and INT8 steps alike; without a Gram matrix
-    # each then has the root of the singular value.
-    norms = right.norm(dim=1) / left.norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
-    share = norms.sqrt()
-    right = right / share.clamp_min(torch.finfo(torch.float64).tiny)[:, None]
-    return Spectrum(s.square(), (left * share).float(), right.float())
+    # An even share of the scale keeps gradients and INT8 steps alike; without a Gram matrix each
+    # factor then has the root of the singular value.
+    share = (right.norm(dim=1) / left.norm(dim=0).clamp_min(_TINY)).sqrt().clamp_min(_TINY)
+    return Spectrum(s.square().cpu(), (left * share).float(), (right / share[:, None]).float())
 
 
 def _root(gram: Tensor) -> Tensor:
     """Lower triangular S with S S' = the Gram matrix and its ridge."""
     ridge = RIDGE * gram.diagonal().mean()
     raised = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(raised)
+    root: Tensor = torch.linalg.cholesky(raised)
+    return root

@@ -51,19 +51,24 @@ def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) ->
     layer, group and RMS normalisations over them run over those that remain.
     """
     masked = copy.deepcopy(module)
-    for (path, name), gone in _removed(groups, units, _names(masked)).items():
-        part = masked.get_submodule(path)
+    zero(masked, groups, units)
+    return masked
+
+
+def zero(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> None:
+    """What `mask` does to a copy, done to the module itself."""
+    for (path, name), gone in _removed(groups, units, _names(module)).items():
+        part = module.get_submodule(path)
         tensor = getattr(part, name)
         if name == "weight" and normalizes(part):
-            masked.set_submodule(path, OverKept(part, _without(gone[0], length=len(tensor))))
+            module.set_submodule(path, OverKept(part, _without(gone[0], length=len(tensor))))
         if name == "weight" and isinstance(part, nn.GroupNorm):
             kept = _without(gone[0], length=len(tensor))
-            masked.set_submodule(path, GroupsOverKept(part, kept))
+            module.set_submodule(path, GroupsOverKept(part, kept))
         if not isinstance(tensor, nn.Parameter):
             continue  # running statistics: zero variance would make infinities
         for dim, indices in gone.items():
             tensor.data.index_fill_(dim, indices.to(tensor.device), 0.0)
-    return masked
 
 
 Name = tuple[str, str]

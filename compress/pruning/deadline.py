@@ -66,10 +66,10 @@ class _Clock:
         self._thread.start()
 
     def disarm(self) -> None:
-        """From here on nothing is raised any more, and what hasn't arrived yet never will."""
+        """Nothing is raised any more once this has returned; what was on its way arrives here."""
         with self._lock:
             self._armed = False
-            _raise_in(self._owner, None)
+        _arrive()
         self._over.set()
 
     def join(self) -> None:
@@ -80,11 +80,17 @@ class _Clock:
         while not self._over.wait(max(0.0, end - time.monotonic())):
             with self._lock:
                 if self._armed:
-                    _raise_in(self._owner, _Expired)
+                    _raise_in(self._owner)
             end = time.monotonic() + AGAIN_S
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Let a thread raise at its next instruction; None takes back what it hasn't raised yet."""
-    given = ctypes.py_object() if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)
+def _raise_in(thread: int) -> None:
+    """Let a thread raise where it next calls something, or goes round in a loop."""
+    raised = ctypes.py_object(_Expired)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+
+
+def _arrive() -> None:
+    """A call: Python raises in it what another thread has set. (To take it back leaves Python 3.11
+    looking for it at every call, and looping for ever where a profiler runs.)
+    """

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
+from compress.pruning.cut import zero
 from compress.pruning.groups import Group
-from compress.pruning.normalization import OverKept, normalizes
 
 
 @contextmanager
@@ -22,26 +21,15 @@ def without(module: nn.Module, group: Group, units: Tensor) -> Iterator[None]:
     ----------
     units : (R,) int64, which units of the group go.
     """
-    saved: dict[nn.Parameter, Tensor] = {}
-    norms: dict[str, nn.Module] = {}
+    parts = {part.module: module.get_submodule(part.module) for part in group.slices}
+    tensors = [getattr(parts[part.module], part.tensor) for part in group.slices]
+    saved = {each: each.detach().clone() for each in tensors if isinstance(each, nn.Parameter)}
     try:
-        for part in group.slices:
-            owner = module.get_submodule(part.module)
-            tensor = getattr(owner, part.tensor)
-            if not isinstance(tensor, nn.Parameter):
-                continue  # running statistics: zero variance would make infinities
-            gone = part.index[units].flatten()
-            if part.tensor == "weight" and normalizes(owner):
-                kept = torch.ones(len(tensor), dtype=torch.bool)
-                kept[gone] = False
-                norms[part.module] = owner
-                module.set_submodule(part.module, OverKept(owner, kept))
-            if tensor not in saved:
-                saved[tensor] = tensor.detach().clone()
-            tensor.data.index_fill_(part.dim, gone.to(tensor.device), 0.0)
+        zero(module, [group], [units])
         yield
     finally:
-        for path, norm in norms.items():
-            module.set_submodule(path, norm)
+        for path, part in parts.items():
+            if module.get_submodule(path) is not part:  # a normalisation was replaced
+                module.set_submodule(path, part)
         for tensor, values in saved.items():
             tensor.data.copy_(values)

@@ -8,9 +8,11 @@ nothing: `compress.pruning.cut` does, so that the result can be held against the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from compress.models.load import few
@@ -40,20 +42,24 @@ def channel_groups(
     Parameters
     ----------
     inputs : an example; `task.logits` runs a copy of the module on its first sample.
-    limit_s : seconds that finding them may take.
+    limit_s : seconds that finding them may take, besides a first run of the module.
 
     Raises
     ------
     StageError : torch-pruning can't trace the module, or it took longer than `limit_s`.
     """
     at = _Whereabouts(type(module).__name__)
+    traced = copy.deepcopy(module).eval()
 
     def found() -> Sequence[Alike]:
-        tape = record(module, task=task, inputs=inputs, at=at.runs)
+        tape = record(traced, task=task, inputs=inputs, at=at.runs)
         return alike(_followed(tape, at), tape)
 
-    import torch_pruning  # noqa: F401 (an import that is interrupted may leave half a module)
+    # Once without a limit: interrupted imports, of what is needed first here, leave half a module.
+    import torch_pruning  # noqa: F401
 
+    with torch.no_grad():
+        task.logits(traced, inputs)
     groups: list[Group] = []
     alone: dict[str, list[str]] = {}
     for each in within(limit_s, found, what=at.sentence):

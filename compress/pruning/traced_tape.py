@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,7 +96,7 @@ class Tape:
 
     Attributes
     ----------
-    module : the copy that was run.
+    module : what was run.
     operations : those outside of the known layers.
     output : the module's answer.
     inputs : the model's own float inputs, by identity.
@@ -119,19 +118,19 @@ class Tape:
         }
 
 
-def record(module: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], None]) -> Tape:
-    """Run a copy of the module on the first sample.
+def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], None]) -> Tape:
+    """Run a module on the first sample.
 
     Parameters
     ----------
+    traced : in eval mode; a copy that nobody needs, as all of it is made to require gradients.
     at : is told the path of each submodule that begins to run.
 
     Raises
     ------
     StageError : torch-pruning can't trace the module.
     """
-    traced = copy.deepcopy(module).eval().requires_grad_(True)  # the graph follows autograd's
-    tape = Tape(traced)
+    tape = Tape(traced.requires_grad_(True))  # the graph follows autograd's
     known: dict[nn.Module, Sequence[Port]] = {
         part: ports_of(part, path) for path, part in traced.named_modules()
     }

@@ -16,10 +16,12 @@ from importance_models import (
 )
 from torch import nn
 from torch.nn import functional as F
+from traced_models import BUILT, built
 
 from compress.errors import StageError
 from compress.pruning.find import find_groups
 from compress.pruning.groups import Group, Slice, block_index
+from compress.pruning.importance.gradients import hessian, taylor
 from compress.pruning.importance.scores import scores
 from compress.tasks.task import task
 
@@ -57,7 +59,7 @@ def changed(module, unit, fraction):
 def test_taylor_is_the_change_of_each_samples_loss_to_first_order():
     module, data = network().double(), batches(5)
     data[0]["x"] = data[0]["x"].double()
-    (found,) = rated(module, [neurons()], "taylor", data)
+    (found,) = taylor(module, [neurons()], batches=data, loss=cross_entropy)
     step, squares = 1e-6, torch.zeros(6, dtype=torch.float64)
     for unit in range(6):
         for place in range(5):
@@ -80,7 +82,7 @@ def test_taylor_sees_samples_whose_gradients_cancel():
     def loss(module, batch):
         return module(batch["x"]).mean()
 
-    (found,) = rated(module, [neurons(2)], "taylor", data, loss=loss)
+    (found,) = taylor(module, [neurons(2)], batches=data, loss=loss)
     product = module[0].weight[0, 0] * module[2].weight[0, 0]
     assert found[0] == pytest.approx(2 * abs(product.item()), rel=1e-6)
     assert found[1] == 0
@@ -94,7 +96,7 @@ def test_hessian_of_a_linear_model_by_hand():
     def loss(module, batch):
         return module(batch["x"]).mean()
 
-    (found,) = rated(layer, [group], "hessian", [{"x": values}], loss=loss)
+    (found,) = hessian(layer, [group], batches=[{"x": values}], loss=loss)
     wanted = values.square().mean(0) * layer.weight.detach()[0].square() / 2
     torch.testing.assert_close(found, wanted)
 
@@ -107,13 +109,20 @@ def test_hessian_is_the_rise_of_the_loss_where_its_labels_are_the_models_own():
     labels = torch.distributions.Categorical(logits=layer(values)).sample()
     group = Group("", "channels", 3, (Slice("", "weight", 0, block_index(3, 1)),))
     data = [{"x": values, "labels": labels}]
-    (found,) = rated(layer, [group], "hessian", data)
+    (found,) = hessian(layer, [group], batches=data, loss=cross_entropy)
     weight = layer.weight.detach()
     exact = torch.func.hessian(
         lambda w: F.cross_entropy(values @ w.T, labels)  # the labels drop out of its curvature
     )(weight)
     diagonal = torch.einsum("abab->ab", exact)
     torch.testing.assert_close(found, (diagonal * weight**2).sum(1) / 2, rtol=0.1, atol=0)
+
+
+def test_scores_by_gradient_are_relative_to_the_group():
+    module, data = network(), batches(4)
+    (raw,) = taylor(module, [neurons()], batches=data, loss=cross_entropy)
+    (found,) = rated(module, [neurons()], "taylor", data)
+    torch.testing.assert_close(found, raw / raw.mean())
 
 
 @pytest.mark.parametrize("criterion", BY_DATA)
@@ -192,6 +201,35 @@ def test_activation_of_channels_by_hand():
     (found,) = rated(module, [group], "activation", [{"pixel_values": images}])
     wanted = module[:2](images).double().mean(dim=(0, 2, 3)).detach()
     torch.testing.assert_close(found, wanted / wanted.mean())
+
+
+def test_activation_read_by_a_convolution_in_groups_by_hand():
+    module, inputs = built("grouped")
+    groups = find_groups(module, task=IMAGE, inputs=inputs, units=None).groups
+    (group,) = (group for group in groups if group.name == "narrow")
+    assert group.units == 4
+    (found,) = rated(module, [group], "activation", [inputs])
+    read = []
+    module.grouped.register_forward_pre_hook(lambda part, given: read.append(given[0]))
+    with torch.no_grad():
+        module(**{"images": inputs["pixel_values"]})
+    # A unit is the same channel of each of the convolution's four groups.
+    wanted = read[0].double().reshape(2, 4, 4, -1).mean(dim=(0, 1, 3))
+    torch.testing.assert_close(found, wanted / wanted.mean())
+
+
+@pytest.mark.parametrize("criterion", BY_DATA)
+@pytest.mark.parametrize("name", sorted(BUILT))
+def test_every_traced_module_can_be_ranked(name, criterion):
+    module, inputs = built(name)
+    before = state(module)
+    groups = find_groups(module, task=IMAGE, inputs=inputs, units=None).groups
+    found = rated(module, groups, criterion, [inputs], loss=summed_logits(IMAGE))
+    assert_same_state(module, before)
+    for group, each in zip(groups, found, strict=True):
+        assert each.shape == (group.units,)
+        assert (each >= 0).all()
+        assert len(set(each.tolist())) > 1, group.name
 
 
 def test_activation_of_hidden_units_is_that_of_the_normalisations():

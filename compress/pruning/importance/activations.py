@@ -89,12 +89,13 @@ class _Seen:
         """Hooks on all layers that show the units."""
         for part in self._norms:
             owner = self._module.get_submodule(part.module)
-            yield owner.register_forward_hook(self._made(part))
+            yield owner.register_forward_hook(self._made(part.module, part.index))
         for part in () if self._norms else self.group.slices:
             owner = self._module.get_submodule(part.module)
-            dim = _read_along(owner, part)
-            if dim is not None:
-                yield owner.register_forward_pre_hook(self._read(part, dim), with_kwargs=True)
+            found = _read(owner, part)
+            if found is not None:
+                hook = self._given(part.module, *found)
+                yield owner.register_forward_pre_hook(hook, with_kwargs=True)
 
     @property
     def ran(self) -> bool:
@@ -106,29 +107,27 @@ class _Seen:
         means = [self._sums[path] / self._places[path] for path in self._sums]
         return torch.stack(means).mean(dim=0)
 
-    def _made(self, part: Slice) -> Any:
+    def _made(self, path: str, index: Tensor) -> Any:
         def hook(owner: nn.Module, given: object, made: Tensor) -> None:
-            self._add(part, made, -1)
+            self._add(path, made, index)
 
         return hook
 
-    def _read(self, part: Slice, dim: int) -> Any:
+    def _given(self, path: str, dim: int, index: Tensor) -> Any:
         def hook(owner: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-            self._add(part, (*given, *named.values())[0], dim)
+            self._add(path, (*given, *named.values())[0].movedim(dim, -1), index)
 
         return hook
 
-    def _add(self, part: Slice, values: Tensor, dim: int) -> None:
-        values = values.movedim(dim, -1)
-        mask = self.mask
-        if mask is not None and values.shape[:-1] == mask.shape:
-            values = values[mask.bool()]
-        values = values.reshape(-1, values.shape[-1])[:, part.index.to(values.device)]  # (P, U, K)
-        heads = self.group.kind == "heads"
-        each = values.norm(dim=2) if heads else values.abs().mean(dim=2)
+    def _add(self, path: str, values: Tensor, index: Tensor) -> None:
+        """Count a layer's places; the last dimension of `values` is indexed by (U, K)."""
+        if self.mask is not None and values.shape[:-1] == self.mask.shape:
+            values = values[self.mask.bool()]
+        units = values.reshape(-1, values.shape[-1])[:, index.to(values.device)]  # (P, U, K)
+        each = units.norm(dim=2) if self.group.kind == "heads" else units.abs().mean(dim=2)
         found = each.sum(dim=0, dtype=torch.float64).cpu()
-        self._sums[part.module] = self._sums.get(part.module, torch.zeros_like(found)) + found
-        self._places[part.module] = self._places.get(part.module, 0) + len(values)
+        self._sums[path] = self._sums.get(path, torch.zeros_like(found)) + found
+        self._places[path] = self._places.get(path, 0) + len(units)
 
 
 @contextmanager
@@ -141,17 +140,24 @@ def _watching(seen: Sequence[_Seen]) -> Iterator[None]:
             hook.remove()
 
 
-def _read_along(layer: nn.Module, part: Slice) -> int | None:
-    """The dimension of a layer's input along which it reads the units; None: it makes them."""
+def _read(layer: nn.Module, part: Slice) -> tuple[int, Tensor] | None:
+    """Along which dimension of its input a layer reads the units, and (U, K) where they are there.
+
+    None where it makes them, or scales each by itself.
+    """
     if part.tensor != "weight":
         return None
     match layer:
-        case nn.Linear():
-            return -1 if part.dim == 1 else None
-        case _ConvTransposeNd():
-            return 1 - layer.weight.dim() if part.dim == 0 and layer.groups == 1 else None
-        case _ConvNd():
-            return 1 - layer.weight.dim() if part.dim == 1 and layer.groups == 1 else None
-        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: weights (in, out)
-            return -1 if part.dim == 0 else None
+        case nn.Linear() if part.dim == 1:
+            return -1, part.index
+        case _ConvNd() if 1 < layer.groups == layer.in_channels == layer.out_channels:
+            return None
+        case _ConvTransposeNd() if part.dim == 0:
+            return 1 - layer.weight.dim(), part.index
+        case _ConvNd(transposed=False) if part.dim == 1:
+            # The weight has the channels of one group of the convolution; others read as many.
+            first = layer.weight.shape[1] * torch.arange(layer.groups)[:, None]
+            return 1 - layer.weight.dim(), (part.index[:, None] + first).flatten(1)
+        case nn.Module(nx=_, nf=_) if part.dim == 0:  # transformers' Conv1D: weights (in, out)
+            return -1, part.index
     return None

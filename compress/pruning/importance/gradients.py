@@ -57,18 +57,22 @@ def hessian(
     h_k is taken as the mean over samples of their squared gradients, the empirical Fisher
     information, which it comes near to where a trained model's probabilities fit the labels
     (Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018,
-    arXiv:1801.05787). In units of the loss; these need no scale of layers.
+    arXiv:1801.05787). In units of the loss.
 
     Raises
     ------
     StageError : there is no sample, or its loss can't be differentiated.
     """
-    means = _means(module, groups, batches=batches, loss=loss, of_weights=torch.square)
+    means = _means(module, groups, batches=batches, loss=loss, of_weights=_squared)
     return [mean / 2 for mean in means]
 
 
 def _itself(values: Tensor) -> Tensor:
     return values
+
+
+def _squared(values: Tensor) -> Tensor:
+    return values.double().square()  # gradients are small enough for single precision to lose it
 
 
 def _means(

@@ -17,6 +17,7 @@ from compress.pruning.importance.gradients import hessian, taylor
 from compress.pruning.importance.lamp import lamp
 from compress.pruning.importance.magnitude import magnitude
 from compress.pruning.importance.random import random
+from compress.pruning.importance.weights import relative
 from compress.pruning.options import Criterion
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def scores(
 
     Returns
     -------
-    (U,) float64 on the CPU of each group; higher is more important.
+    (U,) float64 on the CPU of each group; higher is more important. All are relative to the group's
+    mean, but for "batch_norm", "lamp" and "random", which have a scale of their own.
 
     Raises
     ------
@@ -93,4 +95,6 @@ def _scores(
             if loss is None:
                 raise StageError(f"importance {criterion!r} needs a loss.")
             by_gradient = taylor if criterion == "taylor" else hessian
-            return by_gradient(module, groups, batches=batches, loss=loss)
+            # As they are, whole layers that matter little by themselves would nearly vanish.
+            raw = by_gradient(module, groups, batches=batches, loss=loss)
+            return [relative(values) for values in raw]

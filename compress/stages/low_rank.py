@@ -1,0 +1,125 @@
+"""Splits layers into pairs of smaller ones, and recovers by distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compress.core.artifact import Format
+from compress.core.stage import Options, Stage
+from compress.distillation.recovery import Recovery
+from compress.factorization.options import LowRankOptions
+from compress.tasks.task import TASKS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.factorization.factorize import Factorized
+
+
+class LowRank(LowRankOptions, Stage):
+    """Make layers thinner inside: each becomes two in a row with fewer numbers between them."""
+
+    accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
+    trains: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
+
+    recovery: Recovery | None = Recovery()
+    """Training afterwards, with the reference as teacher; null for none."""
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        if self.recovery is None:
+            return []
+        return self.recovery.problems(task=task, data=data, key="recovery")
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """The artifact with low-rank layers.
+
+        Raises
+        ------
+        TargetError : the target can't be met; it says the least that can.
+        StageError : a pattern fits no layer, nothing can be split, or the recovery failed.
+        """
+        made = self._factorize(artifact, context)
+        smaller = _result(artifact, made.module, made.ranks, notes=made.notes)
+        if self.recovery is None:
+            return smaller
+        fitted = self.recovery.recover(
+            made.module, artifact=smaller, context=context, description="recover"
+        )
+        return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
+
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
+        """See `Stage.rehearse`; after it structures can be told where `ratio` decides them."""
+        from compress.factorization.factorize import planned
+
+        module, given = artifact.require_module(), self._given(artifact, context)
+        made = planned(module, options=self, **given)
+        return None if made is None else _result(artifact, *made, notes=())
+
+    def _factorize(self, artifact: Artifact, context: Context) -> Factorized:
+        from dataclasses import replace
+
+        from compress.exporting.checked import answer_batch_size
+        from compress.factorization.factorize import factorize
+
+        preprocessor, wanted = artifact.require_preprocessor(), self.calibration
+        made = factorize(
+            artifact.require_module(),
+            options=self,
+            **self._given(artifact, context),
+            batches=context.data.loader(
+                "calibration",
+                preprocessor,
+                batch_size=answer_batch_size(
+                    preprocessor, task=context.task, most=wanted.batch_size
+                ),
+                limit=wanted.samples,
+            ),
+            device=context.device,
+            progress=context.progress,
+        )
+        if self.method == "svd":
+            note = "split by the singular values of the weights; no data was read."
+        else:
+            used = min(wanted.samples, context.data.size("calibration"))
+            fewer = "" if used == wanted.samples else f" (of {wanted.samples} asked for)"
+            note = f"split by activations on {used} calibration samples{fewer}."
+        return replace(made, notes=(note, *made.notes))
+
+    def _given(self, artifact: Artifact, context: Context) -> dict[str, Any]:
+        from functools import partial
+
+        from compress.pruning.cost import count_cost
+        from compress.training.batches import first_inputs
+
+        inputs = first_inputs(context.data, artifact.require_preprocessor(), samples=1)
+        count = partial(count_cost, task=context.task, inputs=inputs)
+        return {"inputs": inputs, "task": context.task, "count": count}
+
+    def summarize(self) -> str:
+        """Such as "keep 0.5 of params, by activation; recovery: none"."""
+        recovery = self.recovery.training.summarize() if self.recovery else "none"
+        if self.target is not None:
+            what = f"keep {self.target.fraction:g} of {self.target.quantity}"
+        elif self.energy is not None:
+            what = f"keep {self.energy:g} of each layer's energy"
+        else:
+            what = f"remove {self.ratio:g} of each layer"
+        return f"{what}, by {self.method}; recovery: {recovery}"
+
+
+def _result(
+    artifact: Artifact, module: nn.Module, ranks: Mapping[str, int], *, notes: tuple[str, ...]
+) -> Artifact:
+    from compress.errors import StageError
+    from compress.models.source import LowRankSource
+
+    if artifact.source is None:
+        raise StageError("a low-rank model needs a source, to be built again. There is none.")
+    return artifact.with_module(
+        module, source=LowRankSource(artifact.source, dict(ranks)), notes=notes
+    )

@@ -1,0 +1,106 @@
+"""Makes weights zero, and recovers by distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.core.artifact import Format
+from compress.core.stage import Options, Stage
+from compress.distillation.recovery import Recovery
+from compress.pruning.sparsity_options import Pattern, SparsityOptions
+from compress.tasks.task import TASKS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+
+
+class Sparsify(SparsityOptions, Stage):
+    """Make the smallest weights zero; the model's shape stays."""
+
+    accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
+    trains: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
+
+    recovery: Recovery | None = Recovery()
+    """Training afterwards that keeps the zeros, with the reference as teacher; null for none."""
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        if self.recovery is None:
+            return []
+        return self.recovery.problems(task=task, data=data, key="recovery")
+
+    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+        """See `Stage.foresee`."""
+        return ["zeros make the file smaller only once it is compressed, and nothing faster."]
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """The artifact with zeros in its weights.
+
+        Raises
+        ------
+        StageError : no layer can have them, a pattern fits none, or the recovery failed.
+        """
+        from compress.pruning.sparsity import (
+            find_weights,
+            masked,
+            masks_by_pattern,
+            masks_by_ratio,
+            settled,
+        )
+
+        module = artifact.require_module()
+        pattern = None if self.pattern is None else Pattern.of(self.pattern)
+        found = find_weights(module, pattern=pattern, exclude=self.exclude)
+        if pattern is not None:
+            masks = masks_by_pattern(module, found.paths, pattern)
+        else:
+            ratio = self.ratio or 0.0
+            masks = masks_by_ratio(module, found.paths, ratio=ratio, scope=self.scope)
+        made = masked(module, masks)
+        notes: tuple[str, ...] = ()
+        if self.recovery is not None:
+            fitted = self.recovery.recover(
+                made,
+                artifact=artifact.with_module(made),
+                context=context,
+                description="recover",
+            )
+            made, notes = fitted.module, fitted.notes
+        sparse = settled(made)
+        about = _describe(module, sparse, found.paths)
+        return artifact.with_module(sparse, notes=(*about, *found.notes, *notes))
+
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
+        """The same structure; see `Stage.rehearse`."""
+        from compress.pruning.sparsity import find_weights
+
+        pattern = None if self.pattern is None else Pattern.of(self.pattern)
+        find_weights(artifact.require_module(), pattern=pattern, exclude=self.exclude)
+        return artifact
+
+    def summarize(self) -> str:
+        """Such as "2:4 zeros; recovery: none"."""
+        recovery = self.recovery.training.summarize() if self.recovery else "none"
+        what = f"{self.pattern} zeros" if self.pattern else f"{self.ratio:g} zeros, {self.scope}"
+        return f"{what}; recovery: {recovery}"
+
+
+def _describe(before: nn.Module, after: nn.Module, paths: list[str]) -> tuple[str, ...]:
+    from compress.pruning.sparsity import compressed_bytes, zeros
+
+    count, total = zeros(after, paths)
+    everything = sum(parameter.numel() for parameter in after.parameters())
+    dense, sparse = compressed_bytes(before), compressed_bytes(after)
+    return (
+        f"{count:,} of {total:,} weights of {len(paths)} layers are zero ({count / total:.2%}); "
+        f"the model has {everything:,} parameters.",
+        f"compressed (zlib), its weights take {sparse:,} bytes instead of {dense:,} "
+        f"({sparse / dense:.1%}). Uncompressed files stay as large, and runtimes without sparse "
+        "kernels, ONNX Runtime among them, gain no speed.",
+        "a later stage that trains fills the zeros again.",
+    )
