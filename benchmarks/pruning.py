@@ -56,12 +56,16 @@ def text_runs() -> Runs:
         training = {"epochs": epochs, "learning_rate": 2e-4, "precision": "bf16"}
         return {"losses": losses, "training": training, "teacher": {"cache": {}}}
 
+    def prune(epochs: int, **target: float) -> dict[str, Any]:
+        fields = {"target": target, "importance": "taylor", "recovery": recovery(epochs)}
+        return {"use": "prune", **fields}
+
     def low_rank(method: str) -> dict[str, Any]:
         return {"use": "low_rank", "method": method, "ratio": 0.5}
 
     return {
-        "macs-0.5": (0, [{"use": "prune", "target": {"macs": 0.5}, "recovery": recovery(2)}]),
-        "latency-0.5": (0, [{"use": "prune", "target": {"latency": 0.5}, "recovery": recovery(1)}]),
+        "macs-0.5": (0, [prune(2, macs=0.5)]),
+        "latency-0.5": (0, [prune(1, latency=0.5)]),
         "depth-3": (0, [{"use": "depth", "layers": 3, "recovery": recovery(1)}]),
         "vocabulary": (0, [{"use": "vocabulary"}]),
         **{
