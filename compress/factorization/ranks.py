@@ -91,15 +91,18 @@ def ranks_by_target(
         for option, found, weight in zip(options, spectra, weights, strict=True)
     ]
     require_reachable(layers, goal)
-    fixed = goal.whole - sum(int(option.costs[-1]) for option in options)
-    chosen = _spread([o.costs for o in options], losses, budget=goal.most - fixed)
-    reached = fixed + sum(int(o.costs[i]) for o, i in zip(options, chosen, strict=True))
-    if reached < (1 - TOLERANCE) * goal.most:
-        raise TargetError(
-            f"target {goal.quantity}: {goal.fraction:g} can't be met within {TOLERANCE:.0%}. The "
-            f"nearest below is {reached / goal.whole:.4f}: the layers that can be split are few "
-            "or narrow."
-        )
+    costs = [option.costs for option in options]
+    fixed = goal.whole - sum(int(cost[-1]) for cost in costs)
+    chosen = _spread(costs, losses, budget=goal.most - fixed)
+    if _far_below(reached := fixed + _spent(costs, chosen), goal):
+        # Few and narrow layers make coarse steps: a little above the target may be nearer.
+        chosen = _spread(costs, losses, budget=(1 + TOLERANCE) * goal.most - fixed)
+        if _far_below(fixed + _spent(costs, chosen), goal):
+            raise TargetError(
+                f"target {goal.quantity}: {goal.fraction:g} can't be met within {TOLERANCE:.0%}. "
+                f"The nearest below is {reached / goal.whole:.4f}: the layers that can be split "
+                "are few or narrow."
+            )
     return [option.ranks[index] for option, index in zip(options, chosen, strict=True)]
 
 
@@ -149,25 +152,30 @@ def _spread(costs: Sequence[Tensor], losses: Sequence[Tensor], *, budget: float)
         pairs = zip(costs, losses, strict=True)
         return [int((loss + price * cost).argmin()) for cost, loss in pairs]
 
-    def spent(chosen: Sequence[int]) -> float:
-        return sum(float(cost[index]) for cost, index in zip(costs, chosen, strict=True))
-
     budget += 0.5  # costs are whole numbers, and sums of floats nearly so
     low, high = 0.0, max(float(loss[0]) for loss in losses) / min(float(c[0]) for c in costs)
     high = max(high, 1e-30)
-    while spent(choose(high)) > budget:
+    while _spent(costs, choose(high)) > budget:
         high *= 2
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if spent(choose(middle)) <= budget:
+        if _spent(costs, choose(middle)) <= budget:
             high = middle
         else:
             low = middle
     chosen = choose(high)
-    while (better := _best_rise(costs, losses, chosen, budget - spent(chosen))) is not None:
+    while (better := _best_rise(costs, losses, chosen, budget - _spent(costs, chosen))) is not None:
         layer, index = better
         chosen[layer] = index
     return chosen
+
+
+def _spent(costs: Sequence[Tensor], chosen: Sequence[int]) -> float:
+    return sum(float(cost[index]) for cost, index in zip(costs, chosen, strict=True))
+
+
+def _far_below(reached: float, goal: Goal) -> bool:
+    return reached < (1 - TOLERANCE) * goal.most
 
 
 def _best_rise(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.context import Batch
-from compress.pruning.groups import Group
+from compress.pruning.groups import Group, Slice
 from compress.training.batches import sample_count
 
 
@@ -79,16 +79,28 @@ class GrowingPenalty:
 
 
 def unit_squares(module: nn.Module, group: Group) -> tuple[Tensor, int]:
-    """Sum of the squares of each unit's weights (U,), differentiable; and how many a unit has."""
+    """Sum of the squares of each unit's weights (U,), differentiable; and how many a unit has.
+
+    What several modules share counts once.
+    """
     sums: list[Tensor] = []
     weights = 0
+    seen: list[tuple[Tensor, Slice]] = []
     for part in group.slices:
         tensor = getattr(module.get_submodule(part.module), part.tensor)
-        if not isinstance(tensor, nn.Parameter):
+        if not isinstance(tensor, nn.Parameter) or _known(tensor, part, seen):
             continue
+        seen.append((tensor, part))
         rest = [dim for dim in range(tensor.dim()) if dim != part.dim]
         squares = tensor.float().square()
         squares = squares.sum(dim=rest) if rest else squares
         sums.append(squares[part.index.to(tensor.device)].sum(dim=1))
         weights += part.width * (tensor.numel() // tensor.shape[part.dim])
     return torch.stack(sums).sum(dim=0), weights
+
+
+def _known(tensor: Tensor, part: Slice, seen: Sequence[tuple[Tensor, Slice]]) -> bool:
+    return any(
+        tensor is other and part.dim == one.dim and torch.equal(part.index, one.index)
+        for other, one in seen
+    )

@@ -9,7 +9,9 @@ nothing: `compress.pruning.cut` does, so that the result can be held against the
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -68,10 +70,19 @@ def channel_groups(
             groups.append(made)
         else:
             alone.setdefault(made, []).extend(each.makers)
-    return groups, tuple(
+    return _told_apart(groups), tuple(
         f"left alone, as {reason}: {few(list(dict.fromkeys(paths)))}."
         for reason, paths in alone.items()
     )
+
+
+def _told_apart(groups: Sequence[Group]) -> list[Group]:
+    """Where several attentions are in one module, what each of them multiplies isn't known."""
+    owners = Counter(path for group in groups for path in group.attentions)
+    return [
+        replace(group, attentions=tuple(path for path in group.attentions if owners[path] == 1))
+        for group in groups
+    ]
 
 
 def _followed(tape: Tape, at: _Whereabouts) -> Labels:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from compress.pruning.traced_layers import Port
 from compress.pruning.traced_operations import (
+    ATTENTION,
     PRODUCTS,
     Blocked,
     Operation,
@@ -78,6 +79,11 @@ class Graph:
             for function, number in self._users.get(lane.tensor, [])
         }
         return sorted(many - {1})
+
+    def multiplies(self, lane: Lane) -> bool:
+        """Whether a tensor is multiplied with another that was computed from inputs, too."""
+        names = (operation_name(function) for function, _ in self._users.get(lane.tensor, []))
+        return any(name == "Bmm" or name.startswith(ATTENTION) for name in names)
 
     def onward(self, key: Spot) -> Iterator[Onward]:
         """Where the positions along a dimension go on, in both directions of the run."""

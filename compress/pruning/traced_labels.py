@@ -28,7 +28,11 @@ class Parts:
     size: int
 
 
-Holder = Port | Leaf | Parts
+class Multiplied:
+    """A product of activations with activations, for each of the positions by itself."""
+
+
+Holder = Port | Leaf | Parts | Multiplied
 """What has parts that are cut, or cares how many are."""
 
 
@@ -114,6 +118,8 @@ class Labels:
                 continue
             for blocks in self._graph.parts(key):
                 yield Parts(blocks, key.tensor.shape[key.axis]), joined
+            if self._graph.multiplies(key):
+                yield Multiplied(), joined
             if id(key.tensor.leaf) in leaves:
                 path, name = leaves[id(key.tensor.leaf)]
                 yield Leaf(path, name, key.axis), joined

@@ -81,6 +81,10 @@ PRODUCTS = frozenset(
 """What takes a layer's weights otherwise than element by element."""
 
 
+ATTENTION = "ScaledDotProduct"
+"""How the names of all kinds of fused attention begin."""
+
+
 def operation_name(function: Any) -> str:
     """The name of an operation, without autograd's "Backward0"."""
     return str(function.name()).rpartition("::")[2].partition("Backward")[0]

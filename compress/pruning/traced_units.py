@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
+from os.path import commonprefix
 
 import torch
 
 from compress.pruning.groups import Attribute, Group, Slice
-from compress.pruning.traced_labels import Holder, Labels, Leaf, Parts
+from compress.pruning.traced_labels import Holder, Labels, Leaf, Multiplied, Parts
 from compress.pruning.traced_layers import Place, Port
 from compress.pruning.traced_tape import Tape
 
@@ -101,7 +102,7 @@ def _joined(found: Sequence[Alike]) -> Alike:
 
 def _blocked(each: Alike) -> list[Port | Parts]:
     """What takes these channels in blocks."""
-    return [h for h in each.channels[0] if not isinstance(h, Leaf) and h.blocks > 1]
+    return [h for h in each.channels[0] if isinstance(h, Port | Parts) and h.blocks > 1]
 
 
 def as_group(each: Alike) -> Group | str:
@@ -118,7 +119,7 @@ def as_group(each: Alike) -> Group | str:
         if isinstance(holder, Leaf):
             slices.append(Slice(holder.path, holder.name, holder.dim, torch.tensor(rows)))
             continue
-        if isinstance(holder, Parts):
+        if not isinstance(holder, Port):
             continue
         for place in holder.places:
             index = _index(rows, place, holder)
@@ -129,7 +130,21 @@ def as_group(each: Alike) -> Group | str:
             if sum(len(row) for row in rows) != each.sizes[holder]:
                 return f"{_named(holder)} has other channels as well, and no weights"
             attributes.append(Attribute(holder.path, holder.attribute))
-    return Group(each.makers[0], "channels", len(units), tuple(slices), tuple(attributes))
+    multiplied = any(isinstance(holder, Multiplied) for holder in units[0])
+    return Group(
+        each.makers[0],
+        "channels",
+        len(units),
+        tuple(slices),
+        tuple(attributes),
+        (_around(each.makers),) if multiplied else (),
+    )
+
+
+def _around(makers: Sequence[str]) -> str:
+    """Path of the innermost module that has all of some layers."""
+    parents = [path.split(".")[:-1] for path in makers]
+    return ".".join(commonprefix(parents))
 
 
 def _units(each: Alike) -> list[Positions] | str:

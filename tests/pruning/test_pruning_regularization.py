@@ -53,6 +53,16 @@ def test_units_of_several_elements():
     assert weights == 2
 
 
+def test_a_shared_weight_counts_once():
+    module = nn.ModuleList([nn.Embedding(2, 3), nn.Linear(3, 2, bias=False)])
+    module[1].weight = module[0].weight
+    index = block_index(3, 1)
+    slices = (Slice("0", "weight", 1, index), Slice("1", "weight", 1, index))
+    squares, weights = unit_squares(module, Group("hidden", "hidden", 3, slices))
+    torch.testing.assert_close(squares, module[0].weight.square().sum(0))
+    assert weights == 2
+
+
 def test_group_lasso_by_hand():
     parts = GroupLasso([group(), group()], strength=0.5)(network(), BATCH)
     assert parts["group_lasso"].item() == pytest.approx(0.5 * (5 + 0 + 2) * 4**0.5)
