@@ -19,7 +19,7 @@ from compress.models.low_rank import LowRankLayer, is_conv1d, is_splittable, mat
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
-_STEP, _NARROW = 8, 32
+_STEP, _NARROW = 8, 64
 """Ranks are multiples of `_STEP` where at least `_NARROW` are possible: kernels work in eights."""
 
 

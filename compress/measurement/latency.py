@@ -111,9 +111,7 @@ def measure_latency(
             feeds = {name: feed(each, inputs[size]) for name, each in sessions.items()}
             description = f"timing batch size {size}"
             with (progress or Silent()).track(description, spec.rounds) as advance, no_collection():
-                times = _rounds(
-                    sessions, feeds, spec=spec, seed=seed, advance=advance, clock=clock
-                )
+                times = _rounds(sessions, feeds, spec=spec, seed=seed, advance=advance, clock=clock)
             runs[size] = dict(zip(sessions, times.T / NANOSECONDS_PER_MS, strict=True))
     return Latencies(runs, seed=seed, notes=notes)
 

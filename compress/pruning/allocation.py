@@ -43,15 +43,13 @@ def ranking_by_sensitivity(
     ------
     StageError : the sensitivity is of other groups.
     """
-    measured = {each.name: each for each in sensitivity.groups}
-    other = [g.name for g in groups if g.name not in measured or measured[g.name].units != g.units]
-    if other:
-        raise StageError(f"the sensitivity isn't one of {other[0]}, or of another width of it.")
+    measured = [(each.name, each.units) for each in sensitivity.groups]
+    if measured != [(group.name, group.units) for group in groups]:
+        raise StageError("the sensitivity must be of the same groups, in their order. It isn't.")
     none = [0] * len(groups)
     whole = cost(none)
     entries: list[tuple[float, float, float, int]] = []
-    for number, group in enumerate(groups):
-        curve = measured[group.name]
+    for number, (group, curve) in enumerate(zip(groups, sensitivity.groups, strict=True)):
         saved = [whole - cost([*none[:number], count, *none[number + 1 :]]) for count in curve.cut]
         slopes, last = _slopes(curve, saved)
         entries += [

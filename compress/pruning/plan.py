@@ -19,7 +19,7 @@ from compress.pruning.find import find_groups
 from compress.pruning.groups import Group, cut_units
 from compress.pruning.importance.scores import scores
 from compress.pruning.meter import Meter
-from compress.pruning.options import READ_LABELS, CutOptions, Quantity
+from compress.pruning.options import READ_LABELS, CutOptions, Quantity, Target
 from compress.pruning.search import Ranking, rank
 from compress.pruning.sensitivity import Sensitivity
 from compress.pruning.trials import Samples, measure_sensitivity
@@ -55,6 +55,7 @@ class Plan:
     groups : all that can be cut.
     units : of each group, (R,) int64, the units that go.
     before, after : parameters, and MACs of one sample; `after` as predicted.
+    target : what was to be met; None where ratios were given.
     notes : what is cut, what is left alone, and why.
     sensitivity : what each group costs when it is cut, where that was measured.
     """
@@ -64,6 +65,7 @@ class Plan:
     before: Cost
     after: Cost
     notes: tuple[str, ...]
+    target: Target | None = None
     sensitivity: Sensitivity | None = None
 
     @classmethod
@@ -138,6 +140,7 @@ def plan(
         chosen.before,
         chosen.after,
         (*_describe(groups, chosen), *found.notes, *chosen.notes),
+        options.target,
         sensitivity,
     )
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from compress.core.batch import model_inputs
 from compress.core.context import Batch, Task
-from compress.errors import StageError
+from compress.errors import StageError, TargetError
+from compress.pruning.choose import TOLERANCE, met
 from compress.pruning.cost import Cost, count_cost
 from compress.pruning.cut import cut, mask
 from compress.pruning.options import CutOptions
@@ -72,7 +73,8 @@ def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task)
     Raises
     ------
     StageError : the structure was misunderstood: the result answers otherwise than the module with
-        the same units at zero, or doesn't cost what was predicted.
+        the same units at zero, or doesn't have the parameters that were predicted.
+    TargetError : MACs were the target, and aren't what was predicted.
     """
     inputs = model_inputs(example_inputs)
     smaller = cut(module, made.groups, made.units)
@@ -84,8 +86,20 @@ def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task)
             f"{type(module).__name__} was misunderstood: pruned, it has {after.params:,} "
             f"parameters, {made.after.params:,} were predicted. It can't be pruned."
         )
+    if made.target is not None and made.target.quantity == "macs":
+        _require_foretold(after, made)
     notes = (*made.notes, _describe_cost(made.before, after, single))
     return Pruned(smaller, made.before, after, notes)
+
+
+def _require_foretold(after: Cost, made: Plan) -> None:
+    """A target of MACs is met by what they are foretold to be, so that must be what they are."""
+    if met(after.macs, made.after.macs, TOLERANCE):
+        return
+    raise TargetError(
+        f"MACs were foretold as {made.after.macs:,} and are {after.macs:,}: some layer's products "
+        "don't go with the weights that it loses. A target of params can be met."
+    )
 
 
 def _require_same_answer(

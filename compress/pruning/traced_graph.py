@@ -15,6 +15,7 @@ from compress.pruning.traced_operations import (
     Step,
     backwards,
     forwards,
+    is_spread,
     operation_name,
     parts,
 )
@@ -157,17 +158,18 @@ class Graph:
     def _refused(self, function: Any) -> Blocked | None:
         """Why nothing is known of an operation: it has weights, and belongs to no known layer."""
         name = operation_name(function)
-        if name not in PRODUCTS:
-            return None
-        fixed = [
+        made = Made(function, 0).shape
+        weights = [
             source
             for source in _sources(function)
-            if source is not None and source.function not in self._live
+            if source is not None
+            and source.function not in self._live
+            and (name in PRODUCTS or not is_spread(name, source.shape, made))
         ]
-        if fixed:
-            largest = max(fixed, key=lambda source: prod(source.shape))
+        if weights:
+            largest = max(weights, key=lambda source: prod(source.shape))
             return f"{self._names(largest.function)} by {name}, which isn't a known layer's"
-        return None if name == "Bmm" else f"{name} mixes them"
+        return f"{name} mixes them" if name in PRODUCTS - {"Bmm"} else None
 
     def _find_live(self, tape: Tape) -> set[Any]:
         """All that isn't computed from parameters and buffers alone."""

@@ -139,12 +139,12 @@ def _elementwise(operation: Operation, axis: int) -> Answer:
     added = len(operation.made) - len(operation.given)
     if added < 0:
         gone = [dim for dim in along if dim < axis]
-        return _same(operation, axis, axis - len(gone)) if along else _over_all(operation)
+        return (
+            _same(operation, axis, axis - len(gone))
+            if along
+            else f"{operation.name} runs over them"
+        )
     return _same(operation, axis, axis + added)
-
-
-def _over_all(operation: Operation) -> Blocked:
-    return f"{operation.name} runs over them"
 
 
 def _cat(operation: Operation, axis: int) -> Answer:
@@ -205,7 +205,7 @@ def _glu(operation: Operation, axis: int) -> Answer:
 
 def _pixel_shuffle(operation: Operation, axis: int) -> Answer:
     if axis != len(operation.given) - 3:
-        return _over_all(operation)
+        return f"{operation.name} runs over them"
     many = operation.given[axis] // operation.made[axis]
     return Step(axis, [(i, i // many) for i in range(operation.given[axis])])
 
@@ -297,3 +297,9 @@ _RULES: dict[str, Callable[[Operation, int], Answer]] = {
     "ScaledDotProductEfficientAttention": _attention,
 }
 _PARTED = frozenset({"Split", "SplitWithSizes", "Slice"})
+
+
+def is_spread(name: str, given: Sizes, made: Sizes) -> bool:
+    """Whether an argument is laid over the result element by element, or only moved about."""
+    aligned = zip(reversed(given), reversed(made), strict=False)
+    return name in _RULES or all(own in (1, size) for own, size in aligned)

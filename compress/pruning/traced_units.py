@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import lcm
-from os.path import commonprefix
 
 import torch
 
@@ -143,8 +143,8 @@ def as_group(each: Alike) -> Group | str:
 
 def _around(makers: Sequence[str]) -> str:
     """Path of the innermost module that has all of some layers."""
-    parents = [path.split(".")[:-1] for path in makers]
-    return ".".join(commonprefix(parents))
+    steps = zip(*(path.split(".")[:-1] for path in makers), strict=False)
+    return ".".join(step[0] for step in takewhile(lambda step: len(set(step)) == 1, steps))
 
 
 def _units(each: Alike) -> list[Positions] | str:

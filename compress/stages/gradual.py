@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import islice
@@ -58,8 +59,8 @@ class GradualCut:
         self._meter: OnnxMeter | None = None
         self._notes: list[str] = []
         # By group: how many units it had at first, and has now.
-        self._units: dict[str, int] = {}
-        self._kept: dict[str, int] = {}
+        self._units: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
 
     def run(self) -> Artifact:
         """The artifact with its pruned, recovered module.
@@ -110,9 +111,13 @@ class GradualCut:
             module = self._pressed(module, made)
         pruned = cut_out(module, made, example_inputs=self._inputs, task=task)
         self._notes += [label + note for note in pruned.notes]
-        for group, gone in zip(made.groups, made.units, strict=True):
-            self._units.setdefault(group.name, group.units)
-            self._kept[group.name] = group.units - len(gone)
+        # Groups may share a name, where parts of a layer's channels go different ways.
+        before, gone = Counter[str](), Counter[str]()
+        for group, units in zip(made.groups, made.units, strict=True):
+            before[group.name] += group.units
+            gone[group.name] += len(units)
+        self._units = self._units or before
+        self._kept = before - gone
         if not has_statistics(pruned.module):
             return pruned.module
         batches = self._loader("calibration", batch_size=self._stage.calibration.batch_size)

@@ -87,6 +87,26 @@ def test_misunderstood_structures_are_found_out(module, part):
         halve(module, round_to=2)
 
 
+class MixesPlaces(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 16, 3)
+        self.mix = nn.Linear(36, 36)
+        self.out = nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.out(self.mix(self.conv(images).flatten(2)).mean(2))
+        return answer
+
+
+def test_macs_that_can_not_be_foretold_are_no_target():
+    with pytest.raises(TargetError, match=r"foretold as .* A target of params can be met"):
+        halve(MixesPlaces(), round_to=1)
+    options = CutOptions(target=Target(params=0.95), round_to=1)
+    result = prune(MixesPlaces().eval(), options, example_inputs=IMAGES, task=IMAGE)
+    assert result.after.params == pytest.approx(0.95 * result.before.params, rel=0.02)
+
+
 def test_targets_out_of_reach_say_the_best():
     module, inputs, task = make("bert")
     with pytest.raises(TargetError, match=r"macs: 0.01 can't be met .* as little as 0\.\d+"):

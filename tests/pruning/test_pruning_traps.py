@@ -19,6 +19,7 @@ from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
 from compress.pruning.cost import CostModel, count_cost
 from compress.pruning.cut import cut, mask
+from compress.pruning.deadline import within
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 from compress.pruning.traced import channel_groups
@@ -176,8 +177,23 @@ def llama():
     return transformers.LlamaForCausalLM(config).eval()
 
 
+def test_theirs_never_ends_with_fewer_key_value_heads():
+    inputs = {"input_ids": torch.randint(0, 50, (1, 7))}
+
+    def groups():
+        graph = tp.DependencyGraph().build_dependency(
+            llama(),
+            example_inputs=inputs,
+            forward_fn=task("text-generation").logits,
+            verbose=False,
+        )
+        return list(graph.get_all_groups())
+
+    with pytest.raises(StageError, match="took longer than 2 s"):
+        within(2, groups, what=lambda: "theirs")
+
+
 def test_fewer_key_value_heads_do_not_hang():
-    """torch-pruning's `get_all_groups` never ends here; nothing calls it."""
     inputs = {"input_ids": torch.randint(0, 50, (2, 7))}
     module, kind = llama(), task("text-generation")
     groups, notes = channel_groups(module, task=kind, inputs=inputs, limit_s=20)
@@ -221,6 +237,26 @@ def test_unknown_layers_are_named_and_what_they_read_stays():
             example_inputs={"pixel_values": torch.rand(2, 16)},
             task=IMAGE,
         )
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 16), nn.LSTM(16, 16, batch_first=True)
+        self.third = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.up, self.out = nn.Linear(16, 24), nn.Linear(24, 3)
+
+    def forward(self, given: Tensor) -> Tensor:
+        hidden = self.second(self.first(given))[0]
+        answer: Tensor = self.out(self.up(self.third(hidden, hidden, hidden)[0]).relu().mean(1))
+        return answer
+
+
+def test_recurrent_layers_and_attentions_are_named():
+    module, inputs = Recurrent().eval(), {"pixel_values": torch.rand(1, 5, 8)}
+    groups, notes = channel_groups(module, task=IMAGE, inputs=inputs)
+    assert [group.name for group in groups] == ["up"]
+    assert notes[0].startswith("left alone, as second (LSTM) uses its 'weight_ih_l0' on them")
 
 
 def test_undescribed_gpt2_is_refused_with_the_names_of_its_layers():
