@@ -101,7 +101,12 @@ class MixesPlaces(nn.Module):
 
 def test_macs_that_can_not_be_foretold_are_no_target():
     with pytest.raises(TargetError, match=r"foretold as .* A target of params can be met"):
-        halve(MixesPlaces(), round_to=1)
+        prune(
+            MixesPlaces().eval(),
+            CutOptions(target=Target(macs=0.9), round_to=1),
+            example_inputs=IMAGES,
+            task=IMAGE,
+        )
     options = CutOptions(target=Target(params=0.95), round_to=1)
     result = prune(MixesPlaces().eval(), options, example_inputs=IMAGES, task=IMAGE)
     assert result.after.params == pytest.approx(0.95 * result.before.params, rel=0.02)
