@@ -13,7 +13,7 @@ from compress.core.artifact import ModelSource
 from compress.errors import StageError
 from compress.models.layers import COUNT, layer_list
 from compress.models.skeleton import without_weights
-from compress.models.source import TransformersSource
+from compress.models.source import LowRankSource, TransformersSource
 
 _TYPES = "layer_types"
 _PLACES = (
@@ -51,6 +51,11 @@ def count_layers(module: nn.Module, source: ModelSource | None) -> int:
         them was found.
     """
     name, config = type(module).__name__, getattr(module, "config", None)
+    if isinstance(source, LowRankSource):
+        raise StageError(
+            f"the layers of this {name} can't be chosen any more: a stage before split some of "
+            "their parts into two. Choose layers first, and split after it."
+        )
     if not isinstance(source, TransformersSource):
         raise StageError(
             f"choosing layers needs a transformers model with one list of them. Got {name}: the "

@@ -9,6 +9,7 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.models.families import family
+from compress.models.low_rank import LowRankLayer
 from compress.pruning.described import family_groups, prunable
 from compress.pruning.groups import Group
 from compress.pruning.options import Unit
@@ -79,6 +80,12 @@ def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit
         raise StageError(
             f"{name} can't be pruned: it has an encoder and a decoder that reads it, and only one "
             "of the two alone is described."
+        )
+    split = next((path for path, p in module.named_modules() if isinstance(p, LowRankLayer)), None)
+    if split is not None:
+        raise StageError(
+            f"{name} can't be pruned any more: a stage before split {split}, among others, into "
+            "two layers. Prune first, and split after it."
         )
     can = prunable(kind)
     reasons = {unit: can[unit] or _by_task(unit, task) for unit in can}

@@ -155,21 +155,21 @@ def masked(module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     return made
 
 
-def settled(module: nn.Module) -> nn.Module:
-    """A copy with the masked weights themselves, and no masks."""
-    made = copy.deepcopy(module)
-    layers: list[Any] = [part for part in made.modules() if _is_masked(part)]
-    for part in layers:
-        trained = part.parametrizations.weight.original.requires_grad
-        parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
-        part.weight.requires_grad_(trained)
+def settled(module: nn.Module, plain: nn.Module) -> nn.Module:
+    """A copy of `plain`, with all tensors of a masked module made of it: zeros, but no masks.
+
+    Parameters
+    ----------
+    module : from `masked`, or a copy of that, trained.
+    plain : what `masked` was given.
+    """
+    # Removing parametrizations in place would take them from the copies of the module too.
+    made = copy.deepcopy(plain)
+    with torch.no_grad():
+        for name, tensor in chain(made.named_parameters(), made.named_buffers()):
+            path, _, leaf = name.rpartition(".")
+            tensor.copy_(getattr(module.get_submodule(path), leaf))
     return made
-
-
-def _is_masked(part: Any) -> bool:
-    if not parametrize.is_parametrized(part, "weight"):
-        return False
-    return any(isinstance(step, _Masked) for step in part.parametrizations.weight)
 
 
 def zeros(module: nn.Module, paths: Iterable[str]) -> tuple[int, int]:

@@ -71,7 +71,7 @@ class Sparsify(SparsityOptions, Stage):
                 description="recover",
             )
             made, notes = fitted.module, fitted.notes
-        sparse = settled(made)
+        sparse = settled(made, module)
         about = _describe(module, sparse, found.paths)
         return artifact.with_module(sparse, notes=(*about, *found.notes, *notes))
 

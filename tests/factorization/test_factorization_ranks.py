@@ -74,14 +74,14 @@ def test_energy_is_kept_by_the_smallest_rank_that_does():
 @settings(max_examples=60, deadline=None)
 @given(
     shapes=st.lists(
-        st.tuples(st.integers(90, 300), st.integers(90, 300), st.integers(1, 3)),
-        min_size=4,
+        st.tuples(st.integers(90, 120), st.integers(90, 120), st.integers(1, 2)),
+        min_size=6,
         max_size=6,
     ),
     paces=st.lists(st.floats(0.5, 0.99), min_size=6, max_size=6),
     weights=st.lists(st.floats(1e-3, 10), min_size=6, max_size=6),
     fraction=st.floats(0.5, 0.9),
-    rest=st.integers(0, 5000),
+    rest=st.integers(0, 1000),
     quantity=st.sampled_from(["params", "macs"]),
 )
 def test_targets_are_met(shapes, paces, weights, fraction, rest, quantity):
@@ -91,8 +91,8 @@ def test_targets_are_met(shapes, paces, weights, fraction, rest, quantity):
     goal = Goal(quantity, fraction, whole)
     least = rest + cost(layers, [layer.step for layer in layers], quantity)
     each = max(layer.step * layer.of_rank * layer.positions for layer in layers)
-    if least > fraction * whole or each > TOLERANCE * fraction * whole:
-        return  # too little, or steps so coarse that it may be missed
+    # Not too little, and no steps so coarse that it may be missed.
+    assume(least <= fraction * whole and each <= 2 * TOLERANCE * fraction * whole)
     ranks = ranks_by_target(layers, spectra, goal, effects=weights[: len(layers)])
     reached = rest + cost(layers, ranks, quantity)
     assert (1 - TOLERANCE) * fraction * whole <= reached <= (1 + TOLERANCE) * fraction * whole + 1

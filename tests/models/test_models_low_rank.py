@@ -41,7 +41,6 @@ def factors(part):
     ],
 )
 def test_with_all_its_rank_a_layer_answers_as_before(part):
-    values = torch.rand(2, 6) if isinstance(part, nn.Linear) else torch.rand(2, 3, 8, 8)
     if isinstance(part, nn.Linear):
         values = torch.rand(2, 7, part.in_features)
     else:
@@ -123,8 +122,14 @@ def test_a_source_of_sources_builds_and_survives_json():
     module = again.build()
     assert not module.training
     assert [module.get_submodule(path).rank for path in paths[1:3]] == [2, 3]
+
+
+def test_a_source_builds_without_weights(tiny_bert):
+    ranks = {"bert.pooler.dense": 2}
     with without_weights():
-        assert next(source.build().parameters()).device.type == "meta"
+        built = LowRankSource(TransformersSource.of(tiny_bert), ranks).build()
+    layer = built.get_submodule("bert.pooler.dense")
+    assert (layer.rank, layer.reduce.weight.device.type) == (2, "meta")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_groups_of_one_unit_and_of_other_names():
     curves = [measured(groups[0], (), ()), measured(groups[1], (0.1, 0.2, 0.3))]
     ranking = ranked(groups, curves, (1, 1))
     assert ranking.keys[0] == [8 / 9]
-    with pytest.raises(StageError, match="isn't one of two"):
+    with pytest.raises(StageError, match="of the same groups, in their order"):
         ranked(groups, [curves[0], measured(plain("two", 9), (0.1, 0.2, 0.3))], (1, 1))
 
 
