@@ -6,8 +6,8 @@
     python benchmarks/importance.py table --results images.jsonl
 
 Models and data as in `teaching.py`. Of the trained model, so many multiply-accumulates remain; the
-recovery is one epoch of the small training set. Each line of RESULTS is one cut: accuracy of the
-test split right after it and after the recovery, by the torch module in fp32. What is there isn't
+recovery is one epoch of the small training set. Each line of RESULTS is one cut: accuracy on 2,000
+test samples right after it and after the recovery, by the torch module in fp32. What is there isn't
 done again.
 """
 
@@ -28,23 +28,36 @@ CRITERIA = (
     "magnitude", "batch_norm", "lamp", "fpgm", "random", "taylor", "hessian", "activation",
 )  # fmt: skip
 WITHOUT_BATCH_NORM = "texts"
+CALIBRATION = 64
+"""Samples for the criteria that read data."""
+TESTED = 2000
+"""Test samples."""
 
 
-def stage_of(kind: str, criterion: str, target: float, *, recover: bool) -> Any:
-    """The pruning under test."""
+def stage_of(criterion: str, target: float) -> Any:
+    """The cut under test, without recovery."""
     from compress.stages.prune import Prune
+
+    return Prune.model_validate(
+        {
+            "target": {"macs": target},
+            "importance": criterion,
+            "calibration": {"samples": CALIBRATION},
+            "recovery": None,
+        }
+    )
+
+
+def recovery_of(kind: str) -> Any:
+    """What every cut is followed by."""
+    from compress.distillation.recovery import Recovery
 
     training: dict[str, Any] = {"epochs": 1, "learning_rate": 2e-4, "precision": "bf16"}
     if kind == "images":
         training |= {"optimizer": "sgd", "learning_rate": 0.02, "batch_size": 64}
     losses = {"response": {"temperature": 2.0, "weight": 0.7}, "labels": {"weight": 0.3}}
-    recovery = {"training": training, "losses": losses, "teacher": {"cache": {}}}
-    return Prune.model_validate(
-        {
-            "target": {"macs": target},
-            "importance": criterion,
-            "recovery": recovery if recover else None,
-        }
+    return Recovery.model_validate(
+        {"training": training, "losses": losses, "teacher": {"cache": {}}}
     )
 
 
@@ -58,7 +71,7 @@ def study(kind: str, *, teacher: Path, data: Path, results: Path) -> None:
     folder.mkdir(exist_ok=True)
     artifact, context = problem(kind, teacher=teacher, data=data, folder=folder)
     if ("none", 1.0, 0) not in done:
-        whole = accuracy(artifact, context)
+        whole = accuracy(artifact, context, samples=TESTED)
         add(results, criterion="none", target=1.0, seed=0, cut=whole, recovered=whole)
     for seed in SEEDS:
         for target in TARGETS:
@@ -67,14 +80,21 @@ def study(kind: str, *, teacher: Path, data: Path, results: Path) -> None:
                     continue
                 if (criterion, target, seed) in done:
                     continue
-                found = {}
-                for name, recover in (("cut", False), ("recovered", True)):
-                    own = folder / f"{criterion}-{target}-{seed}-{name}"
-                    own.mkdir(exist_ok=True)
-                    stage = stage_of(kind, criterion, target, recover=recover)
-                    pruned = stage.apply(artifact, replace(context, seed=seed, directory=own))
-                    found[name] = accuracy(pruned, context)
-                add(results, criterion=criterion, target=target, seed=seed, **found)
+                own = folder / f"{criterion}-{target}-{seed}"
+                own.mkdir(exist_ok=True)
+                here = replace(context, seed=seed, directory=own)
+                cut = stage_of(criterion, target).apply(artifact, here)
+                fitted = recovery_of(kind).recover(
+                    cut.module, artifact=cut, context=here, description="recover"
+                )
+                add(
+                    results,
+                    criterion=criterion,
+                    target=target,
+                    seed=seed,
+                    cut=accuracy(cut, context, samples=TESTED),
+                    recovered=accuracy(cut.with_module(fitted.module), context, samples=TESTED),
+                )
 
 
 def table(results: Path) -> None:

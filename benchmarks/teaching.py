@@ -157,15 +157,16 @@ def stage_of(kind: str, losses: dict[str, Any]) -> Any:
     return Distill.model_validate(fields)
 
 
-def accuracy(artifact: Any, context: Any) -> float:
-    """On the test split."""
+def accuracy(artifact: Any, context: Any, *, samples: int | None = None) -> float:
+    """On the test split, or its first samples."""
     import torch
 
     from compress.core.batch import model_inputs
 
     right = total = 0
     with torch.no_grad():
-        for batch in context.data.loader("test", artifact.preprocessor, batch_size=64):
+        loader = context.data.loader("test", artifact.preprocessor, batch_size=64, limit=samples)
+        for batch in loader:
             logits = context.task.logits(artifact.module, model_inputs(batch))
             right += int((logits.argmax(1) == batch["labels"]).sum())
             total += len(logits)

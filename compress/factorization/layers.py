@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -100,6 +100,36 @@ def find_layers(
     for key, patterns in (("layers", layers or ()), ("exclude", exclude)):
         _require_known(key, patterns, parts)
     calls = _run(module, parts, task=task, inputs=inputs)
+    whole = _whole_by_structure(module, parts)
+    found: list[Layer] = []
+    alone: dict[str, list[str]] = {}
+    for path, part in parts.items():
+        named = layers is not None and _fits(path, layers)
+        call = calls.get(path)
+        if (layers is not None and not named) or _fits(path, exclude):
+            why: str | None = "'layers' or 'exclude' say so"
+        elif (why := whole.get(path)) is None:
+            if call is None:
+                why = "the model doesn't call it"
+            elif call.makes_output and not named:
+                why = "it makes the output"
+            elif (layer := _layer(path, part, call)).largest < 1:
+                why = "it is too small to gain"
+            else:
+                found.append(layer)
+        if why is not None:
+            alone.setdefault(why, []).append(path or type(part).__name__)
+    reasons = "; ".join(f"{few(paths, most=3)} ({why})" for why, paths in alone.items())
+    if not found:
+        what = f"left whole: {reasons}" if reasons else "it has no such layer"
+        raise StageError(
+            f"{type(module).__name__} has no linear layer or convolution to split: {what}."
+        )
+    return Found(found, (f"left whole: {reasons}.",) if reasons else ())
+
+
+def _whole_by_structure(module: nn.Module, parts: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Why a layer can't be split, whatever the model does with it."""
     factors = {
         f"{name}.{half}"
         for name, part in module.named_modules()
@@ -109,34 +139,15 @@ def find_layers(
     owners = Counter(
         id(parameter) for part in module.modules() for parameter in part.parameters(recurse=False)
     )
-    found: list[Layer] = []
-    alone: dict[str, list[str]] = {}
+    reasons = {}
     for path, part in parts.items():
-        named = layers is not None and _fits(path, layers)
-        call = calls.get(path)
-        if (layers is not None and not named) or _fits(path, exclude):
-            alone.setdefault("'layers' or 'exclude' say so", []).append(path)
-        elif path in factors:
-            alone.setdefault("it was split before", []).append(path)
+        if path in factors:
+            reasons[path] = "it was split before"
         elif not path or not is_splittable(part):
-            alone.setdefault("its kind isn't split", []).append(path or type(part).__name__)
+            reasons[path] = "its kind isn't split"
         elif owners[id(part.weight)] > 1:
-            alone.setdefault("its weight belongs to another layer too", []).append(path)
-        elif call is None:
-            alone.setdefault("the model doesn't call it", []).append(path)
-        elif call.makes_output and not named:
-            alone.setdefault("it makes the output", []).append(path)
-        elif (layer := _layer(path, part, call)).largest < 1:
-            alone.setdefault("it is too small to gain", []).append(path)
-        else:
-            found.append(layer)
-    reasons = tuple(f"{few(paths, most=3)} ({why})" for why, paths in alone.items())
-    if not found:
-        what = f"left whole: {'; '.join(reasons)}" if reasons else "it has no such layer"
-        raise StageError(
-            f"{type(module).__name__} has no linear layer or convolution to split: {what}."
-        )
-    return Found(found, (f"left whole: {'; '.join(reasons)}.",) if reasons else ())
+            reasons[path] = "its weight belongs to another layer too"
+    return reasons
 
 
 class _Call(NamedTuple):
@@ -145,7 +156,7 @@ class _Call(NamedTuple):
 
 
 def _run(
-    module: nn.Module, parts: dict[str, nn.Module], *, task: Task, inputs: Batch
+    module: nn.Module, parts: Mapping[str, nn.Module], *, task: Task, inputs: Batch
 ) -> dict[str, _Call]:
     """How the model calls its layers for one sample."""
     positions: Counter[str] = Counter()
