@@ -31,7 +31,6 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "onnxscript",
-    "torch-pruning",
     "accelerate",
     "datasets",
     "numpy",

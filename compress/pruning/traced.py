@@ -1,9 +1,9 @@
 """Which channels of a module that nobody has described go together.
 
-The module is run once, on a copy; torch-pruning's dependency graph says which layers and operations
-that run was made of. Channels are then followed through it, position by position. Fang et al.,
-"DepGraph: Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900. torch-pruning itself cuts
-nothing: `compress.pruning.cut` does, so that the result can be held against the masked original.
+The module is run once, on a copy; autograd's graph says which layers and operations that run was
+made of. Channels are then followed through it, position by position, as in Fang et al., "DepGraph:
+Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900. Their torch-pruning follows widths
+where this follows places, and so can't tell the halves of a chunk or of a concatenation apart.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def channel_groups(
 
     Raises
     ------
-    StageError : torch-pruning can't trace the module, or it took longer than `limit_s`.
+    StageError : the module can't be traced, or it took longer than `limit_s`.
     """
     at = _Whereabouts(type(module).__name__)
     traced = copy.deepcopy(module).eval()
@@ -58,8 +58,6 @@ def channel_groups(
         return alike(_followed(tape, at), tape)
 
     # Once without a limit: interrupted imports, of what is needed first here, leave half a module.
-    import torch_pruning  # noqa: F401
-
     with torch.no_grad():
         task.logits(traced, inputs)
     groups: list[Group] = []
@@ -102,7 +100,7 @@ class _Whereabouts:
         self._now = "before its first layer"
 
     def runs(self, path: str) -> None:
-        self._now = f"in {path!r}" if path else "after its last layer, in torch-pruning"
+        self._now = f"in {path!r}" if path else "after its last layer"
 
     def follows(self, path: str) -> None:
         self._now = f"following the channels of {path!r}"

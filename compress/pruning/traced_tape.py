@@ -128,7 +128,7 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], 
 
     Raises
     ------
-    StageError : torch-pruning can't trace the module.
+    StageError : the module can't be traced.
     """
     tape = Tape(traced.requires_grad_(True))  # the graph follows autograd's
     known: dict[nn.Module, Sequence[Port]] = {
@@ -150,46 +150,24 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], 
     return tape
 
 
-class _Enough(Exception):  # noqa: N818 (nothing went wrong)
-    """The layers and operations are known."""
-
-
 def _functions(
     traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape, at: Callable[[str], None]
 ) -> list[Function]:
-    """The operations of torch-pruning's dependency graph, all kept alive by it.
-
-    It is stopped where it goes on to infer numbers of channels: it does so by names that autograd
-    no longer has, and fails where parts of a tensor are concatenated.
-    """
-    from torch_pruning import DependencyGraph
-
-    def forward(model: nn.Module, given: Batch) -> Tensor:
-        answer = task.logits(model, given)
-        if answer.grad_fn is None:
-            raise StageError(
-                f"{type(traced).__name__} can't be traced: its answer has no gradient with respect "
-                "to its parameters."
-            )
-        tape.output = Made(answer.grad_fn, answer.output_nr)
-        at("")
-        return answer
-
-    def stop(found: object) -> None:
-        raise _Enough
-
-    graph = DependencyGraph()
-    graph._build_dependency = stop
+    """The operations that made the module's answer, leaves left out."""
     try:
-        graph.build_dependency(traced, example_inputs=inputs, forward_fn=forward, verbose=False)
-    except _Enough:
-        return [node.grad_fn for node in graph.module2node.values()]
+        answer = task.logits(traced, inputs)
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise StageError(
-            f"{type(traced).__name__} can't be traced by torch-pruning: "
-            f"{type(error).__name__}: {error}"
+            f"{type(traced).__name__} can't be traced: {type(error).__name__}: {error}"
         ) from error
-    raise StageError("torch-pruning has another version than those that compress knows.")
+    if answer.grad_fn is None:
+        raise StageError(
+            f"{type(traced).__name__} can't be traced: its answer has no gradient with respect to "
+            "its parameters."
+        )
+    tape.output = Made(answer.grad_fn, answer.output_nr)
+    at("")
+    return [found for found in _behind(answer.grad_fn) if not hasattr(found, "variable")]
 
 
 @contextmanager
@@ -229,13 +207,17 @@ def _listening(
 
 def _between(call: Call) -> list[Function]:
     """The operations that a layer is made of."""
-    end = call.given.function if call.given is not None else None
+    return _behind(call.made.function, end=call.given.function if call.given else None)
+
+
+def _behind(function: Function, *, end: Function | None = None) -> list[Function]:
+    """A node of autograd's graph and all that it comes from, up to `end`, which is left out."""
     found: dict[Function, None] = {}
-    waiting = [call.made.function]
+    waiting = [function]
     while waiting:
-        function = waiting.pop()
-        if function is None or function is end or function in found:
+        at = waiting.pop()
+        if at is None or at is end or at in found:
             continue
-        found[function] = None
-        waiting += [source for source, _ in function.next_functions]
+        found[at] = None
+        waiting += [source for source, _ in at.next_functions]
     return list(found)

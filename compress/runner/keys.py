@@ -21,7 +21,6 @@ _LIBRARIES = (
     "onnxruntime",
     "onnxscript",
     "torch",
-    "torch-pruning",
     "transformers",
 )
 

@@ -14,6 +14,7 @@ from compress.errors import StageError
 from compress.pruning import deadline
 from compress.pruning.deadline import within
 from compress.pruning.traced import channel_groups
+from compress.pruning.traced_labels import Labels
 
 
 def what():
@@ -158,14 +159,13 @@ def test_the_model_and_the_layer_are_named():
         torch.set_grad_enabled(True)
 
 
-def test_loops_inside_torch_pruning_are_stopped(monkeypatch):
-    from torch_pruning import DependencyGraph
-
-    def endless(self, *given, **options):
+def test_the_layer_whose_channels_were_followed_is_named(monkeypatch):
+    def endless(self, port):
         while True:
-            len(given)
+            len(port.path)
 
-    monkeypatch.setattr(DependencyGraph, "_trace_computational_graph", endless)
+    monkeypatch.setattr(Labels, "spread", endless)
     module = nn.Sequential(nn.Conv2d(1, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(StageError, match=r"tracing Sequential .* in torch-pruning, took longer"):
+    message = r"tracing Sequential for pruning, following the channels of '0', took longer"
+    with pytest.raises(StageError, match=message):
         channel_groups(module, task=IMAGE, inputs=IMAGES, limit_s=0.2)
