@@ -44,9 +44,9 @@ class SparsityOptions(Options):
     first; or give `pattern`."""
     pattern: str | None = None
     """"N:M": of every M weights along a layer's inputs the N largest stay, such as "2:4"."""
-    scope: SparsityScope = "global"
-    """Of `ratio`: `global` compares weights over all layers, `layer` takes the same fraction of
-    each."""
+    scope: SparsityScope = "layer"
+    """Of `ratio`: `layer` takes the same fraction of each layer, `global` compares weights over all
+    layers, some of which may then lose nearly everything."""
     exclude: tuple[str, ...] = ()
     """Patterns (*, ?) of paths of layers that stay dense."""
 

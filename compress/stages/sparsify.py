@@ -86,7 +86,8 @@ class Sparsify(SparsityOptions, Stage):
     def summarize(self) -> str:
         """Such as "2:4 zeros; recovery: none"."""
         recovery = self.recovery.training.summarize() if self.recovery else "none"
-        what = f"{self.pattern} zeros" if self.pattern else f"{self.ratio:g} zeros, {self.scope}"
+        where = "in each layer" if self.scope == "layer" else "over all layers"
+        what = f"{self.pattern} zeros" if self.pattern else f"{self.ratio:g} zeros {where}"
         return f"{what}; recovery: {recovery}"
 
 

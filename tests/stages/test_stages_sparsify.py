@@ -51,9 +51,9 @@ def apply(problem, directory, **fields):
 def test_recovery_keeps_the_zeros_and_brings_accuracy_back(problem, tmp_path):
     trained = problem[0]
     before = {name: value.clone() for name, value in trained.module.state_dict().items()}
-    cut = apply(problem, tmp_path, ratio=0.9)
+    cut = apply(problem, tmp_path, ratio=0.9, scope="global")
     training = TRAINING | {"epochs": 4, "weight_decay": 0.1}
-    recovered = apply(problem, tmp_path, ratio=0.9, recovery={"training": training})
+    recovered = apply(problem, tmp_path, ratio=0.9, scope="global", recovery={"training": training})
     assert all(torch.equal(before[n], v) for n, v in trained.module.state_dict().items())
     paths = find_weights(trained.module).paths
     count, total = zeros(cut.module, paths)
@@ -121,5 +121,6 @@ def test_bad_fields_are_refused(fields):
 
 def test_summaries_say_what_will_be_done():
     assert stage(pattern="2:4").summarize() == "2:4 zeros; recovery: none"
-    assert stage(ratio=0.5).summarize() == "0.5 zeros, global; recovery: none"
+    assert stage(ratio=0.5).summarize() == "0.5 zeros in each layer; recovery: none"
+    assert "over all layers" in stage(ratio=0.5, scope="global").summarize()
     assert "3 epochs" in compress.Sparsify(ratio=0.5).summarize()
