@@ -193,10 +193,14 @@ class GradualCut:
     def _evidence(self, options: CutOptions) -> Evidence:
         calibration: Iterable[Batch] = ()
         if options.importance in READ_DATA:
+            asked = options.calibration.samples
+            used = min(asked, self._context.data.size("calibration"))
+            fewer = "" if used == asked else f" (of {asked} asked for)"
+            self._notes.append(
+                f"importance by {options.importance} on {used} calibration samples{fewer}."
+            )
             calibration = self._loader(
-                "calibration",
-                batch_size=options.calibration.batch_size,
-                samples=self._calibration_samples(options.calibration.samples),
+                "calibration", batch_size=options.calibration.batch_size, samples=used
             )
         return Evidence(
             calibration=calibration,
@@ -205,15 +209,6 @@ class GradualCut:
             seed=self._context.seed,
             progress=self._context.progress,
         )
-
-    def _calibration_samples(self, asked: int) -> int:
-        size = self._context.data.size("calibration")
-        if asked > size:
-            raise StageError(
-                f"'calibration.samples' must be at most the {size} that the data holds ready "
-                f"('data.calibration_samples'). Got {asked}."
-            )
-        return asked
 
     def _samples(self, options: SensitivityOptions | None) -> Samples | None:
         """Drawn validation samples, and what the task is measured by."""

@@ -150,6 +150,13 @@ def test_criteria_that_read_data(problem, tmp_path, criterion):
         assert accuracy(made.module) > accuracy(random.module) + 0.1
 
 
+def test_fewer_samples_than_asked_for_are_noted(problem, tmp_path):
+    fields = {"target": {"macs": 0.6}, "importance": "activation", "round_to": 1}
+    made = prune(problem, tmp_path, **fields, calibration={"samples": 10_000})
+    [note] = notes_with(made, "importance by activation")
+    assert "on 512 calibration samples (of 10000 asked for)" in note
+
+
 def test_sensitivity_is_left_for_the_report_and_spends_a_target(problem, tmp_path):
     sensitivity = {"samples": 100, "ratios": [0.25, 0.5, 0.75]}
     fields = {"target": {"macs": 0.5}, "sensitivity": sensitivity, "round_to": 1}
