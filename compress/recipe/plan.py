@@ -50,7 +50,7 @@ def foreseen(recipe: Recipe) -> dict[str, list[str]]:
         stage = step.stage
         lines = stage.foresee(task=recipe.task, model=recipe.model, data=recipe.data)
         if lines and changed:
-            lines = [*lines, "counted as if this stage were given the recipe's model as it is"]
+            lines = [*lines, "as if this stage were given the recipe's model as it is"]
         if lines:
             found[step.name] = lines
         changed = changed or not stage.makes_reference

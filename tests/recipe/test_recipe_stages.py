@@ -88,7 +88,7 @@ def test_foreseen_lines_stand_under_their_stage(good, monkeypatch):
     monkeypatch.setattr(Prune, "foresee", foresee)
     recipe = load_recipe(good, overrides=["stages.2={use: prune, name: more, target: {macs: 0.5}}"])
     line = "for image-classification of digits"
-    counted = "counted as if this stage were given the recipe's model as it is"
+    counted = "as if this stage were given the recipe's model as it is"
     assert foreseen(recipe) == {"train": [line], "prune": [line], "more": [line, counted]}
     lines = describe(recipe)
     place = next(at for at, text in enumerate(lines) if text.startswith("  1  train"))
