@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from compress.core.batch import model_inputs
-from compress.core.context import Batch, Task
+from compress.core.context import Batch, Loader, Task
 from compress.core.progress import Progress, Silent
 from compress.errors import StageError
 from compress.pruning.allocation import ranking_by_sensitivity
@@ -39,7 +39,7 @@ class Evidence:
     progress : where to say how far it is.
     """
 
-    calibration: Iterable[Batch] = ()
+    calibration: Loader = ()
     validation: Samples | None = None
     meter: Meter | None = None
     seed: int = 0
@@ -105,7 +105,7 @@ def plan(
         criterion=options.importance,
         seed=evidence.seed,
         task=task,
-        batches=evidence.calibration,
+        batches=_shown(evidence.calibration, evidence.progress),
         loss=_label_loss(task) if options.importance in READ_LABELS else None,
     )
     sensitivity = None
@@ -143,6 +143,16 @@ def plan(
         options.target,
         sensitivity,
     )
+
+
+def _shown(batches: Loader, progress: Progress) -> Iterator[Batch]:
+    """The batches, and how many of them have been read."""
+    if len(batches) == 0:
+        return
+    with progress.track("measure importance", len(batches)) as advance:
+        for batch in batches:
+            yield batch
+            advance()
 
 
 def _label_loss(task: Task) -> Callable[[nn.Module, Batch], Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from compress.core.artifact import Artifact
-from compress.core.context import Batch, Context, Loader, Split
+from compress.core.context import Context, Loader, Split
 from compress.errors import StageError
 from compress.pruning.cost import count_cost
 from compress.pruning.find import find_groups
@@ -191,7 +191,7 @@ class GradualCut:
         return fitted.module
 
     def _evidence(self, options: CutOptions) -> Evidence:
-        calibration: Iterable[Batch] = ()
+        calibration: Loader = ()
         if options.importance in READ_DATA:
             asked = options.calibration.samples
             used = min(asked, self._context.data.size("calibration"))
