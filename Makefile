@@ -2,6 +2,8 @@
 # than Python 3.11 with pip and venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Processes that the tests run in; each takes about a gigabyte, and one thread.
+WORKERS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-fast lint types lock clean
@@ -9,11 +11,14 @@ export TOKENIZERS_PARALLELISM := false
 demo: .venv/installed
 	$(BIN)/compress recipes/digits.yaml
 
+# Each process computes on one thread.
+test test-fast: export OMP_NUM_THREADS := 1
+
 test: lint types .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
