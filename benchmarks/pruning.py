@@ -133,6 +133,8 @@ def table(results: Path) -> None:
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for path in sorted(results.glob("*/report.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
+        if report["status"] != "passed":
+            continue
         first, last = report["stages"][0], report["stages"][-1]
         speedups = [
             f"{found['vs_original']:.2f}x {found['ci95'][0]:.2f}-{found['ci95'][1]:.2f}"
