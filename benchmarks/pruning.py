@@ -28,7 +28,7 @@ Runs = dict[str, tuple[int, list[dict[str, Any]]]]
 
 
 def image_runs() -> Runs:
-    """Half and a quarter of the MACs, over seeds; half of the latency."""
+    """Half and a quarter of the MACs, over seeds, and a little less; half of the latency."""
 
     def prune(epochs: int, **target: float) -> dict[str, Any]:
         losses = {"response": {"temperature": 4.0, "weight": 0.9}, "labels": {"weight": 0.1}}
@@ -44,6 +44,9 @@ def image_runs() -> Runs:
     for seed in SEEDS:
         runs[f"macs-0.5-seed{seed}"] = seed, [prune(4, macs=0.5)]
         runs[f"macs-0.25-seed{seed}"] = seed, [prune(4, macs=0.25)]
+    # A target is met within 2 %: these two leave no doubt on which side of 2x and 4x they are.
+    runs["macs-0.49"] = 0, [prune(4, macs=0.49)]
+    runs["macs-0.245"] = 0, [prune(4, macs=0.245)]
     runs["latency-0.5"] = 0, [prune(2, latency=0.5)]
     return runs
 
