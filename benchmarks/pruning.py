@@ -3,12 +3,14 @@
     python benchmarks/pruning.py images --model STAGE --data FOLDER --results OUT
     python benchmarks/pruning.py texts --model MODEL --data FOLDER --results OUT
     python benchmarks/pruning.py table --results OUT
+    python benchmarks/pruning.py same --model MODEL --data FOLDER --results OUT
 
 `images`: STAGE is the folder of a trained ResNet, such as `01-train` of a run of
 `recipes/fashion-mnist.yaml`, FOLDER has the data's IDX files. `texts`: MODEL is a folder of a
 fine-tuned BERT-type classifier, FOLDER holds train, validation and test as parquet. `--only` names
-some of a study's runs. Every run is a folder of OUT, with its report; what is finished there isn't
-done again.
+some of a study's runs. `same` counts the test rows to which the run `vocabulary` gives the class
+that the whole model gives. Every run is a folder of OUT, with its report; what is finished there
+isn't done again.
 """
 
 from __future__ import annotations
@@ -156,10 +158,49 @@ def table(results: Path) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
+def same(*, model: Path, data: Path, results: Path) -> None:
+    """Compare the model with trimmed vocabulary to the whole one, row by row, in torch."""
+    import torch
+
+    from compress.core.batch import model_inputs
+    from compress.data.dataset import load_data
+    from compress.data.preprocess import load_preprocessor
+    from compress.data.spec import DataSpec
+    from compress.models.checkpoint import load_checkpoint
+    from compress.tasks.task import task as find_task
+
+    torch.set_num_threads(1)
+    task = find_task("text-classification")
+    spec = DataSpec.model_validate(recipe("texts", model=model, data=data)["data"])
+    stages = results / "vocabulary" / "stages"
+    answers = []
+    for folder, tokenizer in (
+        ("00-original", model),
+        ("01-vocabulary", stages / "01-vocabulary" / "preprocessor"),
+    ):
+        module, _ = load_checkpoint(stages / folder)
+        names = module.config.id2label
+        labels = tuple(names[index] for index in sorted(names))
+        preprocessor = load_preprocessor(str(tokenizer), task=task, spec=spec)
+        loader = load_data(spec, task=task, labels=labels, seed=0).loader(
+            "test", preprocessor, batch_size=64
+        )
+        with torch.no_grad():
+            answers.append(
+                torch.cat([task.logits(module, model_inputs(batch)) for batch in loader])
+            )
+    whole, trimmed = answers
+    equal = int((whole.argmax(1) == trimmed.argmax(1)).sum())
+    largest = float((whole - trimmed).abs().max())
+    print(
+        f"{equal} of {len(whole)} rows have the same class; logits differ by at most {largest:.2g}"
+    )
+
+
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("images", "texts", "table"))
+    parser.add_argument("kind", choices=("images", "texts", "table", "same"))
     parser.add_argument("--model", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--results", type=Path, required=True)
@@ -167,6 +208,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.kind == "table":
         table(given.results)
+    elif given.kind == "same":
+        same(model=given.model, data=given.data, results=given.results)
     else:
         study(
             given.kind,
