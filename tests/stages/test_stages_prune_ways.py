@@ -13,7 +13,8 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.errors import StageError, TargetError
 from compress.models.source import PythonSource
-from compress.pruning.cost import count_params
+from compress.pruning.cost import count_cost, count_params
+from compress.stages.metering import OnnxMeter
 from compress.stages.prune import Prune
 from compress.stages.train import Train
 from compress.tasks.task import task
@@ -178,11 +179,29 @@ def test_size_is_of_the_file(problem, tmp_path):
     assert float(note.split()[1]) == pytest.approx(0.5, rel=0.02)
 
 
-@pytest.mark.slow
-def test_latency_is_measured(problem, tmp_path):
-    made = prune(problem, tmp_path, target={"latency": 0.75}, round_to=1)
-    assert notes_with(made, "latency:")
-    assert count_params(made.module) < count_params(problem[0].module)
+def test_latency_is_what_the_meter_measures(problem, tmp_path, monkeypatch):
+    """Times of so small a model are of calls, not of products: here they go by MACs."""
+    asked = []
+
+    def macs(module):
+        image = {"pixel_values": torch.zeros(1, 1, 8, 8)}
+        return count_cost(module, task=problem[1].task, inputs=image).macs
+
+    def ratio(self, module, original):
+        asked.append(self.batch_size)
+        return macs(module) / macs(original)
+
+    def shares(self, operators, original):
+        return [operator.macs / self.batch_size / macs(original) for operator in operators]
+
+    monkeypatch.setattr(OnnxMeter, "latency_ratio", ratio)
+    monkeypatch.setattr(OnnxMeter, "operator_shares", shares)
+    fields = {"target": {"latency": 0.6}, "latency": {"batch_size": 4}, "round_to": 1}
+    made = prune(problem, tmp_path, **fields)
+    assert macs(made.module) == pytest.approx(0.6 * macs(problem[0].module), rel=0.05)
+    assert set(asked) == {4}
+    [note] = notes_with(made, "latency:")
+    assert "at batch size 4" in note
 
 
 def test_a_rehearsal_tells_structure_and_what_is_impossible(problem):
