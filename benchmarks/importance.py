@@ -13,14 +13,13 @@ done again.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from teaching import accuracy, add, lines, problem
+from teaching import accuracy, add, lines, main, problem
 
 SEEDS = (0, 1, 2)
 TARGETS = (0.5, 0.25)
@@ -114,19 +113,5 @@ def table(results: Path) -> None:
         )
 
 
-def main() -> None:
-    """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("images", "texts", "table"))
-    parser.add_argument("--teacher", type=Path)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--results", type=Path, required=True)
-    given = parser.parse_args()
-    if given.kind == "table":
-        table(given.results)
-    else:
-        study(given.kind, teacher=given.teacher, data=given.data, results=given.results)
-
-
 if __name__ == "__main__":
-    main()
+    main(study, table, about=__doc__)

@@ -20,7 +20,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,9 +227,9 @@ def table(results: Path) -> None:
         print(f"| {name} | {mean:.2f} % | {spread} | {mean - base:+.2f} | {len(found)} |")
 
 
-def main() -> None:
-    """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(study: Callable[..., None], table: Callable[[Path], None], *, about: str) -> None:
+    """Parse and run one of the two."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("kind", choices=("images", "texts", "table"))
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--data", type=Path)
@@ -242,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(study, table, about=__doc__)

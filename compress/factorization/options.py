@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from compress.core.stage import Options
+from compress.data.calibration import Calibration
 
 Method = Literal["activation", "svd"]
 Quantity = Literal["macs", "params"]
@@ -51,15 +52,6 @@ class LowRankTarget(Options):
         return float(getattr(self, self.quantity))
 
 
-class LowRankCalibration(Options):
-    """Samples of the calibration split, whose activations tell what each layer is given."""
-
-    samples: int = Field(default=256, ge=1)
-    """How many."""
-    batch_size: int = Field(default=32, ge=1)
-    """How many at once; it changes memory and time, not the result."""
-
-
 class LowRankOptions(Options):
     """Which layers are split, and into how much."""
 
@@ -78,7 +70,7 @@ class LowRankOptions(Options):
     """Patterns (*, ?) of paths of layers to split; null: all but the one that makes the output."""
     exclude: tuple[str, ...] = ()
     """Patterns (*, ?) of paths of layers that stay whole."""
-    calibration: LowRankCalibration = LowRankCalibration()
+    calibration: Calibration = Calibration()
     """Data of `activation`."""
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from compress.pruning.cut import cut
 from compress.pruning.groups import Group, cut_units
 from compress.pruning.latency.predict import LatencyModel
 from compress.pruning.meter import Meter
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.ratios import ratio_counts
 from compress.pruning.search import Costs, Ranking, choices, search
 
@@ -52,11 +52,8 @@ def choose(
     module: nn.Module,
     groups: Sequence[Group],
     ranking: Ranking,
+    options: CutOptions,
     *,
-    target: Target | None,
-    ratios: Mapping[str, float] | None,
-    max_ratio: float | Mapping[str, float],
-    round_to: int | None,
     task: Task,
     inputs: Batch,
     meter: Meter | None = None,
@@ -66,26 +63,22 @@ def choose(
     Parameters
     ----------
     module : in eval mode; left as it was.
-    target : the fraction that remains, of one quantity; or
-    ratios : by pattern of groups' names, the fraction removed: exactly one of the two.
-    max_ratio : at most this fraction of each group goes, or of those that a pattern matches.
-    round_to : see `compress.pruning.search.step_of`.
+    options : `target`, or `ratios` by pattern of groups' names; `max_ratio` and `round_to`.
     inputs : one sample, on which MACs are counted.
     meter : measures, for targets of size and latency.
 
     Raises
     ------
-    StageError : neither or both of target and ratios, a pattern that matches nothing, no meter.
+    StageError : a pattern matches nothing, or there is no meter where the target is measured.
     TargetError : the target can't be met; it says the nearest, and the least that can be.
     """
-    every = choices(groups, max_ratio=max_ratio, round_to=round_to)
+    every = choices(groups, max_ratio=options.max_ratio, round_to=options.round_to)
     model = CostModel(module, groups, task=task, inputs=inputs)
-    if ratios is not None and target is None:
+    target = options.target
+    if target is None:
+        ratios = options.ratios if isinstance(options.ratios, dict) else {}
         counts, notes = ratio_counts(groups, ratios, choices=every)
         return Choice(counts, model.total, model.predict(counts), notes)
-    if target is None or ratios is not None:
-        given = "none" if target is None else "both"
-        raise StageError(f"exactly one of 'target' and 'ratios' must be given. Got {given}.")
     problem = _Problem(module, groups, ranking, target, every)
     if target.quantity in ("params", "macs"):
         counts, notes = _counted(problem, model), ()

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from compress.core.stage import Options
 from compress.errors import StageError
 
 DepthCriterion = Literal["output", "block_influence"]
-
-
-class DepthCalibration(Options):
-    """Data on which it is measured what a layer does."""
-
-    samples: int = Field(default=256, ge=1)
-    """First samples of the calibration split that are run through the model."""
-    batch_size: int = Field(default=32, ge=1)
-    """Samples at a time; memory grows with it, the result doesn't depend on it. Of text generation
-    fewer are taken where answers a vocabulary wide would fill the memory."""
 
 
 def remaining_layers(*, layers: int | None, ratio: float | None, total: int) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from compress.core.stage import Options
+from compress.data.calibration import Calibration
 from compress.errors import expected
 
 Unit = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
@@ -63,15 +64,6 @@ class Target(Options):
             "latency": self.latency,
         }
         return {name: value for name, value in every.items() if value is not None}
-
-
-class Calibration(Options):
-    """Samples of the train split on which importance is measured."""
-
-    samples: int = Field(default=256, ge=1)
-    """How many."""
-    batch_size: int = Field(default=32, ge=1)
-    """How many at once; it changes memory and time, not the result."""
 
 
 class SensitivityOptions(Options):

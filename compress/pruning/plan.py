@@ -108,28 +108,14 @@ def plan(
         batches=_shown(evidence.calibration, evidence.progress),
         loss=_label_loss(task) if options.importance in READ_LABELS else None,
     )
-    sensitivity = None
-    if options.measures_sensitivity is not None:
-        if evidence.validation is None:
-            raise StageError("sensitivity is measured on samples. There are none.")
-        sensitivity = measure_sensitivity(
-            module,
-            groups,
-            values,
-            samples=evidence.validation,
-            ratios=options.measures_sensitivity.ratios,
-            progress=evidence.progress,
-        )
+    sensitivity = _sensitivity(module, groups, values, options, evidence)
     cost = CostModel(module, groups, task=task, inputs=single)
     ranking = _ranking(options, groups, values, sensitivity, cost)
     chosen = choose(
         module,
         groups,
         ranking,
-        target=options.target,
-        ratios=options.ratios if isinstance(options.ratios, dict) else None,
-        max_ratio=options.max_ratio,
-        round_to=options.round_to,
+        options,
         task=task,
         inputs=single,
         meter=evidence.meter,
@@ -142,6 +128,28 @@ def plan(
         (*_describe(groups, chosen), *found.notes, *chosen.notes),
         options.target,
         sensitivity,
+    )
+
+
+def _sensitivity(
+    module: nn.Module,
+    groups: Sequence[Group],
+    values: Sequence[Tensor],
+    options: CutOptions,
+    evidence: Evidence,
+) -> Sensitivity | None:
+    wanted = options.measures_sensitivity
+    if wanted is None:
+        return None
+    if evidence.validation is None:
+        raise StageError("sensitivity is measured on samples. There are none.")
+    return measure_sensitivity(
+        module,
+        groups,
+        values,
+        samples=evidence.validation,
+        ratios=wanted.ratios,
+        progress=evidence.progress,
     )
 
 

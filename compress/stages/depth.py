@@ -10,9 +10,11 @@ from pydantic import Field, model_validator
 
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
+from compress.data.calibration import Calibration
 from compress.distillation.recovery import Recovery
 from compress.errors import StageError
-from compress.pruning.depth_options import DepthCalibration, DepthCriterion, remaining_layers
+from compress.pruning.depth_options import DepthCriterion, remaining_layers
+from compress.stages.calibration import calibration_batches
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Depth(Stage):
     criterion: DepthCriterion = "output"
     """`output` removes layer after layer, each time the one without which the answers change least;
     `block_influence` those that change their input least, in one pass over the data."""
-    calibration: DepthCalibration = DepthCalibration()
+    calibration: Calibration = Calibration()
     """Data on which it is measured what a layer does."""
     recovery: Recovery | None = Recovery()
     """Training afterwards, with the reference as teacher; null for none."""
@@ -86,33 +88,22 @@ class Depth(Stage):
         return remaining_layers(layers=self.layers, ratio=self.ratio, total=total)
 
     def _remove(self, artifact: Artifact, context: Context, *, remain: int) -> Shallower:
-        from compress.exporting.checked import answer_batch_size
         from compress.pruning.depth import remove_layers
 
-        preprocessor = artifact.preprocessor
-        if preprocessor is None:
+        if artifact.preprocessor is None:
             raise StageError("layers are measured on data: a preprocessor is needed.")
-        wanted = self.calibration
+        batches, words = calibration_batches(self.calibration, artifact, context)
         made = remove_layers(
             artifact.require_module(),
             artifact.source,
             remain=remain,
             criterion=self.criterion,
             task=context.task,
-            batches=context.data.loader(
-                "calibration",
-                preprocessor,
-                batch_size=answer_batch_size(
-                    preprocessor, task=context.task, most=wanted.batch_size
-                ),
-                limit=wanted.samples,
-            ),
+            batches=batches,
             device=context.device,
             progress=context.progress,
         )
-        used = min(wanted.samples, context.data.size("calibration"))
-        fewer = "" if used == wanted.samples else f" (of {wanted.samples} asked for)"
-        note = f"layers chosen by {self.criterion} on {used} calibration samples{fewer}."
+        note = f"layers chosen by {self.criterion} on {words}."
         return replace(made, notes=(note, *made.notes))
 
     def summarize(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from compress.core.artifact import Artifact
-from compress.core.context import Context, Loader, Split
+from compress.core.context import Context, Loader
 from compress.errors import StageError
 from compress.pruning.cost import count_cost
 from compress.pruning.find import find_groups
@@ -27,6 +27,7 @@ from compress.pruning.prune import cut_out
 from compress.pruning.ratios import most
 from compress.pruning.schedule import step_fraction, step_ratios
 from compress.pruning.trials import Samples
+from compress.stages.calibration import calibration_batches
 from compress.stages.metering import OnnxMeter
 from compress.tasks.task import TASKS
 from compress.training.batch_norm import has_statistics, reestimate
@@ -120,7 +121,11 @@ class GradualCut:
         self._kept = before - gone
         if not has_statistics(pruned.module):
             return pruned.module
-        batches = self._loader("calibration", batch_size=self._stage.calibration.batch_size)
+        batches = self._context.data.loader(
+            "calibration",
+            self._artifact.require_preprocessor(),
+            batch_size=self._stage.calibration.batch_size,
+        )
         renewed, seen = reestimate(pruned.module, batches, task=task)
         self._notes.append(f"{label}batch norm's statistics were taken anew from {seen} samples.")
         return renewed
@@ -193,15 +198,10 @@ class GradualCut:
     def _evidence(self, options: CutOptions) -> Evidence:
         calibration: Loader = ()
         if options.importance in READ_DATA:
-            asked = options.calibration.samples
-            used = min(asked, self._context.data.size("calibration"))
-            fewer = "" if used == asked else f" (of {asked} asked for)"
-            self._notes.append(
-                f"importance by {options.importance} on {used} calibration samples{fewer}."
+            calibration, words = calibration_batches(
+                options.calibration, self._artifact, self._context
             )
-            calibration = self._loader(
-                "calibration", batch_size=options.calibration.batch_size, samples=used
-            )
+            self._notes.append(f"importance by {options.importance} on {words}.")
         return Evidence(
             calibration=calibration,
             validation=self._samples(options.measures_sensitivity),
@@ -226,11 +226,6 @@ class GradualCut:
             list(islice(loader, -(-options.samples // options.batch_size))),
             TASKS[task.name].default_metric(labelled=data.labelled),
             self._artifact.labels,
-        )
-
-    def _loader(self, split: Split, *, batch_size: int, samples: int | None = None) -> Loader:
-        return self._context.data.loader(
-            split, self._artifact.require_preprocessor(), batch_size=batch_size, limit=samples
         )
 
     def _require_one_process(self, quantity: Quantity) -> None:

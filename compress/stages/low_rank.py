@@ -9,6 +9,7 @@ from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
 from compress.distillation.recovery import Recovery
 from compress.factorization.options import LowRankOptions
+from compress.stages.calibration import calibration_batches
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -63,31 +64,21 @@ class LowRank(LowRankOptions, Stage):
     def _factorize(self, artifact: Artifact, context: Context) -> Factorized:
         from dataclasses import replace
 
-        from compress.exporting.checked import answer_batch_size
         from compress.factorization.factorize import factorize
 
-        preprocessor, wanted = artifact.require_preprocessor(), self.calibration
+        batches, words = calibration_batches(self.calibration, artifact, context)
         made = factorize(
             artifact.require_module(),
             options=self,
             **self._given(artifact, context),
-            batches=context.data.loader(
-                "calibration",
-                preprocessor,
-                batch_size=answer_batch_size(
-                    preprocessor, task=context.task, most=wanted.batch_size
-                ),
-                limit=wanted.samples,
-            ),
+            batches=batches,
             device=context.device,
             progress=context.progress,
         )
         if self.method == "svd":
             note = "split by the singular values of the weights; no data was read."
         else:
-            used = min(wanted.samples, context.data.size("calibration"))
-            fewer = "" if used == wanted.samples else f" (of {wanted.samples} asked for)"
-            note = f"split by activations on {used} calibration samples{fewer}."
+            note = f"split by activations on {words}."
         return replace(made, notes=(note, *made.notes))
 
     def _given(self, artifact: Artifact, context: Context) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from compress.pruning.cut import cut
 from compress.pruning.find import find_groups
 from compress.pruning.groups import cut_units
 from compress.pruning.importance.scores import scores
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.search import rank, step_of
 
 
@@ -52,10 +52,10 @@ def problem(name):
     return module, groups, ranking, {"task": task, "inputs": inputs}
 
 
-def chosen(name, target=None, **changed):
+def chosen(name, target=None, *, meter=None, **options):
     module, groups, ranking, given = problem(name)
-    settings = {"ratios": None, "max_ratio": 1.0, "round_to": 1} | given | changed
-    choice = choose(module, groups, ranking, target=target, **settings)
+    wanted = CutOptions.model_validate({"target": target, "round_to": 1} | options)
+    choice = choose(module, groups, ranking, wanted, **given, meter=meter)
     return module, groups, ranking, choice
 
 
@@ -103,7 +103,7 @@ def test_a_latency_is_measured_and_corrected(name, slower):
 def test_what_cannot_be_met_says_the_nearest_and_the_least(target, least):
     meter = FakeMeter(**problem("bert")[3])
     with pytest.raises(TargetError, match=rf"target {target}: 0\.05 can't be met") as caught:
-        chosen("bert", Target(**{target: 0.05}), meter=meter)
+        chosen("bert", Target(**{target: 0.05}), max_ratio=0.999, meter=meter)
     words = str(caught.value).split()
     nearest = float(words[words.index("nearest") + 2].strip(".;"))
     lowest = float(words[words.index("little") + 2].strip(".;"))
@@ -133,8 +133,6 @@ def test_ratios_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "exactly one of 'target' and 'ratios' must be given. Got none"),
-        ({"target": Target(macs=0.5), "ratios": {"*": 0.5}}, "Got both"),
         ({"target": Target(latency=0.5)}, "latency is measured, but no meter"),
         ({"target": Target(size=0.5)}, "size is measured, but no meter"),
     ],

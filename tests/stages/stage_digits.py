@@ -1,13 +1,18 @@
 """scikit-learn's digits as a run has them."""
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
 
-from compress.core.artifact import Preprocessor
+from compress.core.artifact import Artifact, Format, Preprocessor
+from compress.core.context import Context
 from compress.data.dataset import Dataset, load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec, ImageSpec
+from compress.models.source import PythonSource
+from compress.stages.train import Train
 from compress.tasks.task import task
 
 TASK = task("image-classification")
@@ -32,3 +37,21 @@ def accuracy(module: torch.nn.Module) -> float:
     with torch.no_grad():
         logits = TASK.logits(module, {"pixel_values": batch["pixel_values"]})
     return (logits.argmax(1) == batch["labels"]).float().mean().item()
+
+
+def trained(directory: Path, *, epochs: int) -> tuple[Artifact, Context]:
+    """A small network that knows the digits, and a context in which it is the reference."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    source = PythonSource("compress.models.resnet:resnet", {"blocks": [1, 1], "width": 16})
+    untrained = Artifact(
+        Format.TORCH,
+        source.build(),
+        source,
+        preprocessor=preprocessor(),
+        labels=tuple("0123456789"),
+    )
+    context = Context(untrained, TASK, digits(), directory)
+    training = {"epochs": epochs, "batch_size": 64, "learning_rate": 5e-3}
+    artifact = Train.model_validate({"training": training}).apply(untrained, context)
+    return artifact, replace(context, reference=artifact)

@@ -4,7 +4,7 @@ import onnx
 import pytest
 import torch
 from pydantic import ValidationError
-from stage_digits import accuracy, digits, preprocessor
+from stage_digits import accuracy, trained
 from stage_texts import coloured, save_tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -17,12 +17,11 @@ from compress.data.spec import DataSpec
 from compress.errors import StageError, TargetError
 from compress.exporting.checked import lower_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.source import LowRankSource, PythonSource, TransformersSource
+from compress.models.source import LowRankSource, TransformersSource
 from compress.pruning.cost import count_params
 from compress.stages.depth import Depth
 from compress.stages.low_rank import LowRank
 from compress.stages.prune import Prune
-from compress.stages.train import Train
 from compress.tasks.task import task
 
 TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}
@@ -31,21 +30,7 @@ TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     """A trained network for digits, and its context."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    source = PythonSource("compress.models.resnet:resnet", {"blocks": [1, 1], "width": 16})
-    untrained = Artifact(
-        Format.TORCH,
-        source.build(),
-        source,
-        preprocessor=preprocessor(),
-        labels=tuple("0123456789"),
-    )
-    context = Context(
-        untrained, task("image-classification"), digits(), tmp_path_factory.mktemp("train")
-    )
-    trained = Train.model_validate({"training": TRAINING | {"epochs": 5}}).apply(untrained, context)
-    return trained, replace(context, reference=trained)
+    return trained(tmp_path_factory.mktemp("train"), epochs=5)
 
 
 def stage(**fields):

@@ -17,7 +17,7 @@ from compress.pruning.find import find_groups
 from compress.pruning.groups import cut_units
 from compress.pruning.importance.scores import scores
 from compress.pruning.latency.options import LatencyOptions
-from compress.pruning.options import Target
+from compress.pruning.options import CutOptions, Target
 from compress.pruning.search import rank
 from compress.stages import metering
 from compress.stages.metering import OnnxMeter
@@ -51,10 +51,7 @@ def test_size_is_a_target_and_latency_is_measured(tmp_path, monkeypatch):
             module,
             groups,
             ranking,
-            target=Target(size=0.6),
-            ratios=None,
-            max_ratio=1.0,
-            round_to=1,
+            CutOptions(target=Target(size=0.6), round_to=1),
             task=TASK,
             inputs=inputs,
             meter=meter,
@@ -87,10 +84,7 @@ def test_operators_are_timed_at_the_batch_size_asked_for(tmp_path, monkeypatch):
             module,
             groups,
             ranking,
-            target=Target(latency=0.6),
-            ratios=None,
-            max_ratio=1.0,
-            round_to=None,
+            CutOptions(target=Target(latency=0.6), round_to=None),
             task=TASK,
             inputs=inputs,
             meter=meter,

@@ -1,16 +1,13 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from stage_digits import accuracy, digits, preprocessor
+from stage_digits import accuracy, preprocessor, trained
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.errors import StageError, TargetError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.source import PythonSource
 from compress.stages.prune import Prune
-from compress.stages.train import Train
-from compress.tasks.task import task
 
 TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}
 
@@ -18,24 +15,7 @@ TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     """A trained network for digits, and its context."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    source = PythonSource("compress.models.resnet:resnet", {"blocks": [1, 1], "width": 16})
-    untrained = Artifact(
-        Format.TORCH,
-        source.build(),
-        source,
-        preprocessor=preprocessor(),
-        labels=tuple("0123456789"),
-    )
-    context = Context(
-        reference=untrained,
-        task=task("image-classification"),
-        data=digits(),
-        directory=tmp_path_factory.mktemp("train"),
-    )
-    trained = Train.model_validate({"training": TRAINING | {"epochs": 5}}).apply(untrained, context)
-    return trained, context
+    return trained(tmp_path_factory.mktemp("train"), epochs=5)
 
 
 def stage_context(problem, directory):
