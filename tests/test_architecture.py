@@ -14,7 +14,7 @@ FLOORS = (
     {"errors"},
     {"core"},
     {"training", "measurement", "data", "models", "tasks"},
-    {"distillation", "pruning", "factorization", "quantization", "exporting"},
+    {"distillation", "pruning", "factorization", "fusion", "quantization", "exporting"},
     {"stages"},
     {"recipe"},
     {"report"},
