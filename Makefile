@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-fast lint types lock clean
+.PHONY: demo test test-fast test-deploy lint types lock clean
 
 demo: .venv/installed
 	$(BIN)/compress recipes/digits.yaml
@@ -19,6 +19,31 @@ test: lint types .venv/installed
 
 test-fast: .venv/installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+# Bundles of small models in the runtimes where people deploy: onnxruntime alone, onnxruntime-node and
+# -web (in Chromium), Transformers.js, Optimum, OpenVINO. All of these are installed into .deploy/.
+DEPLOY_PYTHONS := plain node openvino optimum
+
+test-deploy: .venv/installed $(DEPLOY_PYTHONS:%=.deploy/%/installed) .deploy/npm/installed .deploy/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy --durations=10
+
+.deploy/%/installed: tests/deploy/requirements-%.txt
+	$(PYTHON) -m venv .deploy/$*
+	.deploy/$*/bin/pip install --disable-pip-version-check --quiet --requirement $<
+	touch $@
+
+# Without the download of CUDA's part of onnxruntime-node.
+.deploy/npm/installed: tests/deploy/package.json tests/deploy/package-lock.json .deploy/node/installed
+	mkdir -p .deploy/npm
+	cp tests/deploy/package.json tests/deploy/package-lock.json .deploy/npm/
+	cd .deploy/npm && PATH="$(CURDIR)/.deploy/node/bin:$$PATH" ONNXRUNTIME_NODE_INSTALL=skip \
+	  npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.deploy/browser:
+	command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || (apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends chromium)
+	touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -45,4 +70,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lock .deploy build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compress.stages.depth import Depth
     from compress.stages.distill import Distill
     from compress.stages.export import Export
+    from compress.stages.low_bit import LowBit
     from compress.stages.low_rank import LowRank
     from compress.stages.prune import Prune
     from compress.stages.quantize import Quantize
@@ -39,6 +40,7 @@ _MODULES = {
     "Distill": "compress.stages.distill",
     "Export": "compress.stages.export",
     "Format": "compress.core.artifact",
+    "LowBit": "compress.stages.low_bit",
     "LowRank": "compress.stages.low_rank",
     "Options": "compress.core.stage",
     "Pipeline": "compress.runner.pipeline",
@@ -58,6 +60,7 @@ __all__ = [
     "Distill",
     "Export",
     "Format",
+    "LowBit",
     "LowRank",
     "Options",
     "Pipeline",

@@ -33,11 +33,16 @@ STAGES: dict[str, dict[str, Any]] = {
     },
     "low_rank": {"target": {"macs": 0.6}, "recovery": {"training": TRAINING}},
     "sparsify": {"ratio": 0.5, "recovery": {"training": TRAINING}},
-    "quantize": {"calibration": {"samples": 32}},
+    "quantize": {
+        "method": "static",
+        "calibration": {"samples": 32},
+        "trials": {"samples": 100, "rounds": 5, "seconds": 0.01},
+    },
+    "low_bit": {},
     "export": {},
 }
-LAYERED = {"depth"}
-"""Stages that work on transformers models only."""
+LAYERED = {"depth", "low_bit"}
+"""Stages that work on transformers models only, or on more than one linear layer."""
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
 

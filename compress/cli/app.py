@@ -174,3 +174,64 @@ def compare(
     from compress.report.comparison import read_runs, show_comparison
 
     show_comparison(read_runs(runs), stdout_console())
+
+
+@app.command()
+def verify(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="exports/<name>, or a copy of its bundle.")
+    ],
+    debug: Debug = False,
+) -> None:
+    """Check that a bundle is whole, answers as when it was published, and suits this CPU.
+
+    Exit codes: 0 all holds, 1 a check failed, 2 it is no bundle.
+    """
+    from compress.cli.verifying import verify as verified
+
+    raise typer.Exit(verified(bundle))
+
+
+@app.command()
+def bench(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="ONNX files; the first is compared with."),
+    ],
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-sizes", metavar="N,N", help="[default: 1,32, or the only one a file takes]"
+        ),
+    ] = None,
+    threads: Annotated[
+        str, typer.Option(metavar="N,N", help="Threads of ONNX Runtime, each by itself.")
+    ] = "1",
+    seconds: Annotated[float, typer.Option(min=0.01, help="Least time of each batch size.")] = 5.0,
+    length: Annotated[
+        int, typer.Option(min=1, help="Tokens of a text, where the file leaves that open.")
+    ] = 128,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="AXIS=SIZE", help="Size of another open axis. May be repeated."
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE.npz",
+            help="Real inputs instead of made ones, such as a bundle's samples.npz.",
+        ),
+    ] = None,
+    document: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Time ONNX files side by side: latency, throughput and speedup, with 95 % intervals."""
+    from compress.cli.benching import Asked, bench_models
+
+    asked = Asked(batch_sizes, threads, seconds, length, sizes or [], inputs, document)
+    bench_models(models, asked)

@@ -24,6 +24,16 @@ class Format(StrEnum):
         """Whether the model is an ONNX file."""
         return self in (Format.ONNX, Format.ONNX_INT8)
 
+    @property
+    def why_last(self) -> str:
+        """A sentence where a model in this format can't become an ONNX file; else empty."""
+        if self is not Format.TORCH_INT8:
+            return ""
+        return (
+            "Layers in few bits from bitsandbytes run in PyTorch alone and have no ONNX form, so "
+            "a pipeline ends with them."
+        )
+
 
 class ModelSource(Protocol):
     """How an untrained module of this architecture is made again, without pickle."""
@@ -76,12 +86,17 @@ class Artifact:
     notes: tuple[str, ...] = ()
 
     def with_module(
-        self, module: nn.Module, *, source: ModelSource | None = None, notes: tuple[str, ...] = ()
+        self,
+        module: nn.Module,
+        *,
+        source: ModelSource | None = None,
+        format: Format = Format.TORCH,  # noqa: A002 (the field's own name)
+        notes: tuple[str, ...] = (),
     ) -> Artifact:
         """The same artifact with another torch module (and its source, where that changed)."""
         return replace(
             self,
-            format=Format.TORCH,
+            format=format,
             module=module,
             source=source or self.source,
             onnx=None,

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written aside, then renamed."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -28,6 +29,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_bytes` of UTF-8 text; line ends are written as they stand."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mode(path: Path) -> int:

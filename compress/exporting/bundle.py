@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
-
-from compress.core.files import write_text
+from compress.exporting.conventions import write_conventions, write_json
+from compress.exporting.examples import write_examples
 from compress.measurement.size import external_files
 
 if TYPE_CHECKING:
@@ -19,13 +16,13 @@ if TYPE_CHECKING:
     from compress.core.context import Target, Task
 
 MODEL = "model.onnx"
-SCRIPT = "infer.py"
-_SCRIPTS: dict[Target, str] = {
-    "token-class": "infer_tokens",
-    "next-token": "infer_generation",
-    "none": "infer_embeddings",
+_ACTIVATIONS: Mapping[Target, str | None] = {
+    "class": "softmax",
+    "class-set": "sigmoid",
+    "token-class": "softmax",
+    "next-token": "softmax",
+    "none": None,
 }
-"""Those of classification go by what is classified."""
 
 
 def write_bundle(
@@ -40,15 +37,15 @@ def write_bundle(
 
     It gets `model.onnx` (and its external data, where the weights are 2 GB and more),
     `labels.json`, what the preprocessor saves (tokenizer or image processor,
-    `preprocessing.json`), `infer.py`, and for a transformers model its `config.json`, taken
-    from the ONNX file's metadata.
+    `preprocessing.json`), `postprocessing.json`, the examples (`compress.exporting.examples`), and
+    what other libraries know it by (`compress.exporting.conventions`).
 
     Parameters
     ----------
     model : the ONNX file; copied, unless it lies at its place in `directory` already.
     directory : made where it doesn't exist.
     labels : class names in the order of the logits.
-    task : which example script.
+    task : which examples, and what is to be done with the model's answer.
 
     Returns
     -------
@@ -58,14 +55,31 @@ def write_bundle(
     target = directory / MODEL
     copy_model(model, target)
     preprocessor.save(directory)
-    write_text(directory / "labels.json", _json(list(labels)))
-    config = _config(target)
-    if config is not None:
-        write_text(directory / "config.json", _json(_with_labels(config, labels)))
-    name = _SCRIPTS.get(task.target, f"infer_{task.modality}")
-    script = files("compress.exporting").joinpath(f"{name}.py.txt")
-    write_text(directory / SCRIPT, script.read_text(encoding="utf-8"))
+    write_json(directory / "labels.json", list(labels))
+    write_json(directory / "postprocessing.json", postprocessing(task))
+    write_conventions(target, labels=labels, task=task)
+    write_examples(directory, task=task)
     return target
+
+
+def postprocessing(task: Task) -> dict[str, Any]:
+    """What makes an answer of the model's output, as plain JSON.
+
+    Returns
+    -------
+    task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the last axis,
+    or null); word_class (of token classification: which token of a word decides); pooling (over
+    unmasked tokens) and normalize (to length 1), of embeddings.
+    """
+    pooled = task.target == "none"
+    return {
+        "task": task.name,
+        "output": task.output_names[0],
+        "activation": _ACTIVATIONS[task.target],
+        "word_class": "first token" if task.target == "token-class" else None,
+        "pooling": "mean" if pooled else None,
+        "normalize": pooled,
+    }
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -75,23 +89,3 @@ def copy_model(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     for file in external_files(source):
         shutil.copyfile(file, target.parent / file.name)
-
-
-def _config(model: Path) -> dict[str, Any] | None:
-    metadata = onnx.load(str(model), load_external_data=False).metadata_props
-    text = next((entry.value for entry in metadata if entry.key == "config"), None)
-    return None if text is None else json.loads(text)
-
-
-def _with_labels(config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    if not labels:
-        return dict(config)
-    names = {
-        "id2label": {str(index): label for index, label in enumerate(labels)},
-        "label2id": {label: index for index, label in enumerate(labels)},
-    }
-    return {**config, **names}
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
+from compress.exporting.ladder import ladder
 from compress.exporting.lower import lower
+from compress.exporting.onnx_file import remove
 from compress.exporting.parity import TOLERANCE, Parity, check_parity
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def lower_artifact(
     opset: int | None = None,
     tolerance: float = TOLERANCE,
     samples: int = SAMPLES,
+    dynamic_image_size: bool = False,
 ) -> Parity:
     """Write a torch artifact as an ONNX file; returns how near its answers are to the module's.
 
@@ -38,6 +41,7 @@ def lower_artifact(
     path : the file to write.
     tolerance : see `check_parity`.
     samples : validation samples to compare on.
+    dynamic_image_size : see `lower`; the file is then also compared on images of another size.
 
     Raises
     ------
@@ -55,18 +59,40 @@ def lower_artifact(
         path=path,
         labels=artifact.labels,
         opset=opset,
+        dynamic_image_size=dynamic_image_size,
     )
     try:
         return check_parity(
             module,
             path,
             task=context.task,
-            batches=real_batches(artifact, context, samples=samples),
+            batches=_rungs(artifact, context, samples=samples, other_size=dynamic_image_size),
             tolerance=tolerance,
         )
     except StageError:
-        path.unlink()
+        remove(path)
         raise
+
+
+def _rungs(
+    artifact: Artifact, context: Context, *, samples: int, other_size: bool
+) -> Iterator[Batch]:
+    """`real_batches`, of which the first is taken at several batch sizes and lengths."""
+    preprocessor = artifact.require_preprocessor()
+    size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
+    padded = context.data.loader(
+        "validation",
+        preprocessor,
+        batch_size=size,
+        limit=min(size, samples),
+        fixed_length=True,
+    )
+    return ladder(
+        padded,
+        real_batches(artifact, context, samples=samples),
+        modality=context.task.modality,
+        other_size=other_size,
+    )
 
 
 def real_batches(

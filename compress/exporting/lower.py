@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.onnx.errors import OnnxExporterError
 
 from compress.core.batch import model_inputs
 from compress.errors import StageError
-from compress.exporting.onnx_file import add_metadata, check_file, name_weights, save, strip_traces
+from compress.exporting.cache import AXIS_NAMES, cached_form
+from compress.exporting.form import BATCH, HEIGHT, Form, plain_form, widened
+from compress.exporting.initializers import check_shapes
+from compress.exporting.onnx_file import (
+    add_metadata,
+    check_file,
+    name_weights,
+    rename_axes,
+    save,
+    strip_traces,
+)
 from compress.exporting.silence import silence
 
 if TYPE_CHECKING:
@@ -22,21 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.core.context import Batch, Task
-
-BATCH, SEQUENCE = "batch", "sequence"
-
-
-class _Positional(nn.Module):
-    """The module as a function from the batch's tensors, in their order, to the task's output."""
-
-    def __init__(self, module: nn.Module, task: Task, names: Sequence[str]) -> None:
-        super().__init__()
-        self.module = module
-        self._task = task
-        self._names = tuple(names)
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self._task.logits(self.module, dict(zip(self._names, tensors, strict=True)))
 
 
 def lower(
@@ -47,8 +42,12 @@ def lower(
     path: Path,
     labels: Sequence[str],
     opset: int | None = None,
+    dynamic_image_size: bool = False,
 ) -> Path:
     """Write `module` as an ONNX file in fp32; the module itself is left as it was.
+
+    A transformers model that generates text gets inputs and outputs for its key-value cache (see
+    `compress.exporting.cache`).
 
     Parameters
     ----------
@@ -60,6 +59,8 @@ def lower(
     labels : class names in the order of the logits; kept in the file's metadata with the task
         and, of a transformers model, the config.
     opset : ONNX opset; None for the default of torch's exporter.
+    dynamic_image_size : images of other heights and widths than the example's too, as fully
+        convolutional models take them.
 
     Returns
     -------
@@ -67,14 +68,20 @@ def lower(
 
     Raises
     ------
-    StageError : the module can't be exported, or not with dynamic axes.
+    StageError : the module can't be exported, or not with dynamic axes, or not with its weights'
+        shapes.
     """
-    inputs = _widen(model_inputs(example))
-    traced = _Positional(_deployable(module), task, tuple(inputs)).eval()
-    model = _export(traced, inputs=inputs, task=task, opset=opset)
-    _require_dynamic(model, inputs=inputs, task=task)
+    inputs = widened(model_inputs(example))
+    plain = _deployable(module)
+    form = cached_form(plain, task=task, inputs=inputs) or plain_form(
+        plain, task=task, inputs=inputs, dynamic_image_size=dynamic_image_size
+    )
+    model = _export(form, name=type(module).__name__, opset=opset)
+    _require_dynamic(model, form)
     strip_traces(model)
-    name_weights(model, traced.module.state_dict())
+    rename_axes(model, AXIS_NAMES)
+    name_weights(model, plain.state_dict())
+    check_shapes(model, plain)
     add_metadata(model, {"task": task.name, **_config(module)}, labels=labels)
     save(model, path)
     check_file(path)
@@ -106,40 +113,24 @@ def _config(module: nn.Module) -> dict[str, str]:
     return {"config": json.dumps(values | {"dtype": "float32"}, sort_keys=True)}
 
 
-def _widen(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """At least two samples: torch.export takes a size of 1 for a constant."""
-    return {
-        name: (torch.cat([x, x]) if x.shape[0] == 1 else x).cpu().contiguous()
-        for name, x in inputs.items()
-    }
-
-
-def _axes(task: Task, inputs: Mapping[str, Tensor]) -> tuple[dict[int, str], ...]:
-    text = {0: BATCH, 1: SEQUENCE}
-    return tuple(text if task.modality == "text" else {0: BATCH} for _ in inputs)
-
-
-def _export(
-    traced: nn.Module, *, inputs: Mapping[str, Tensor], task: Task, opset: int | None
-) -> onnx.ModelProto:
+def _export(form: Form, *, name: str, opset: int | None) -> onnx.ModelProto:
     try:
         with silence(), torch.no_grad():
             program = torch.onnx.export(
-                traced,
-                tuple(inputs.values()),
+                form.traced,
+                tuple(form.inputs.values()),
                 dynamo=True,
-                input_names=list(inputs),
-                output_names=list(task.output_names),
-                dynamic_shapes=(_axes(task, inputs),),
+                input_names=list(form.inputs),
+                output_names=list(form.outputs),
+                dynamic_shapes=(form.axes,),
                 opset_version=opset,
                 verbose=False,
             )
     except OnnxExporterError as error:
-        raise StageError(
-            f"torch can't export {type(traced.module).__name__} to ONNX: {_reason(error)}"
-        ) from error
+        sizes = " for images of any size" if any(HEIGHT in x.values() for x in form.axes) else ""
+        raise StageError(f"torch can't export {name}{sizes} to ONNX: {_reason(error)}") from error
     if program is None:
-        raise StageError(f"torch exported nothing for {type(traced.module).__name__}.")
+        raise StageError(f"torch exported nothing for {name}.")
     return program.model_proto
 
 
@@ -147,16 +138,18 @@ def _reason(error: BaseException) -> str:
     """The innermost cause in one line; the exporter's own message is mostly instructions."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
+    # Of a conflict over dynamic axes the first line only says that there is one.
+    said = lines[: 2 if "conflicts" in "".join(lines[:1]) else 1]
+    return f"{type(error).__name__}: {' '.join(said) or 'no message'}"
 
 
-def _require_dynamic(model: onnx.ModelProto, *, inputs: Mapping[str, Tensor], task: Task) -> None:
+def _require_dynamic(model: onnx.ModelProto, form: Form) -> None:
     given = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
-    missing = sorted(set(inputs) - set(given))
+    missing = sorted(set(form.inputs) - set(given))
     if missing:
         raise StageError(f"the exported graph has no input {', '.join(missing)}.")
-    for name, axes in zip(inputs, _axes(task, inputs), strict=True):
+    for name, axes in zip(form.inputs, form.axes, strict=True):
         _require_symbolic(name, given[name], axes)
     for value in model.graph.output:
         _require_symbolic(value.name, value.type.tensor_type.shape.dim, {0: BATCH})

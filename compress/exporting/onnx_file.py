@@ -46,6 +46,15 @@ def _subgraphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
     return inner + [deeper for subgraph in inner for deeper in _subgraphs(subgraph)]
 
 
+def rename_axes(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Give dynamic axes other names, wherever a shape is noted."""
+    for graph in (model.graph, *_subgraphs(model.graph)):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for axis in value.type.tensor_type.shape.dim:
+                if axis.dim_param in names:
+                    axis.dim_param = names[axis.dim_param]
+
+
 def name_weights(model: onnx.ModelProto, state: Mapping[str, Tensor]) -> None:
     """Name initialisers as the module names its parameters, and keep each tensor once.
 
@@ -58,21 +67,21 @@ def name_weights(model: onnx.ModelProto, state: Mapping[str, Tensor]) -> None:
     by_digest = _digests(state)
     first: dict[str, str] = {}
     renamed: dict[str, str] = {}
-    kept = []
-    for tensor in model.graph.initializer:
+    doubles = []
+    for place, tensor in enumerate(model.graph.initializer):
         array = numpy_helper.to_array(tensor)
         digest = _digest(array) if array.ndim > 1 else tensor.name
         if digest in first:
             renamed[tensor.name] = first[digest]
+            doubles.append(place)
             continue
         name = tensor.name.removeprefix(PREFIX)
-        name = name if name in state else by_digest.get(digest, name)
+        name = by_digest.get(digest, name)
         name = tensor.name if name in taken else name
         taken.add(name)
         renamed[tensor.name] = first[digest] = tensor.name = name
-        kept.append(tensor)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    for place in reversed(doubles):  # in place: a copy would be serialized, which 2 GB can't be
+        del model.graph.initializer[place]
     _rename(model.graph, renamed)
 
 
@@ -126,6 +135,12 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     else:
         onnx.save_model(model, aside, save_as_external_data=True, location=data.name)
     aside.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file that `save` wrote, and what lies beside it."""
+    path.unlink()
+    path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def check_file(path: Path) -> None:

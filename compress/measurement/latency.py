@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from compress.measurement.session import feed, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
 
 if TYPE_CHECKING:
-    import onnxruntime
     from numpy.typing import NDArray
 
 MOST_ROUNDS = 1000
 NANOSECONDS_PER_MS = 1e6
 Clock = Callable[[], int]
+Call = Callable[[], object]
+Timed = Path | Callable[[Mapping[str, "NDArray[Any]"]], Call]
+"""An ONNX file; or, of a model that has none, what makes of inputs a call that only computes."""
 
 
 class Latency(NamedTuple):
@@ -71,7 +73,7 @@ class Latencies:
 
 
 def measure_latency(
-    models: Mapping[str, Path],
+    models: Mapping[str, Timed],
     inputs: Mapping[int, Mapping[str, np.ndarray]],
     *,
     spec: MeasureSpec,
@@ -90,7 +92,8 @@ def measure_latency(
 
     Parameters
     ----------
-    models : ONNX files by the name that results get.
+    models : ONNX files by the name that results get; or all of them functions (`Timed`), since
+        one runtime's times say nothing of another's.
     inputs : by batch size, arrays (N, …) by input name; a superset of what each model takes.
     seed : of the orders and the bootstrap.
     clock : nanoseconds; `time.thread_time_ns` leaves out what other processes take, where models
@@ -106,28 +109,41 @@ def measure_latency(
         raise StageError(unknown("batch size of latency inputs", missing[0], map(str, inputs)))
     runs: dict[int, dict[str, NDArray[np.float64]]] = {}
     with pinned(spec.threads) as notes:
-        sessions = {name: session(path, threads=spec.threads) for name, path in models.items()}
+        ready = {
+            name: model if callable(model) else _runner(name, model, spec.threads)
+            for name, model in models.items()
+        }
         for size in spec.batch_sizes:
-            feeds = {name: feed(each, inputs[size]) for name, each in sessions.items()}
+            calls = [prepare(inputs[size]) for prepare in ready.values()]
             description = f"timing batch size {size}"
             with (progress or Silent()).track(description, spec.rounds) as advance, no_collection():
-                times = _rounds(sessions, feeds, spec=spec, seed=seed, advance=advance, clock=clock)
-            runs[size] = dict(zip(sessions, times.T / NANOSECONDS_PER_MS, strict=True))
+                times = _rounds(calls, spec=spec, seed=seed, advance=advance, clock=clock)
+            runs[size] = dict(zip(ready, times.T / NANOSECONDS_PER_MS, strict=True))
     return Latencies(runs, seed=seed, notes=notes)
 
 
+def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArray[Any]]], Call]:
+    opened = session(onnx, threads=threads)
+
+    def prepare(inputs: Mapping[str, NDArray[Any]]) -> Call:
+        arrays = feed(opened, inputs)
+
+        def call() -> object:
+            try:
+                return opened.run(None, arrays)
+            except runtime_errors() as error:
+                raise StageError(f"ONNX Runtime failed while timing {name!r}: {error}") from error
+
+        return call
+
+    return prepare
+
+
 def _rounds(
-    sessions: Mapping[str, onnxruntime.InferenceSession],
-    feeds: Mapping[str, dict[str, np.ndarray]],
-    *,
-    spec: MeasureSpec,
-    seed: int,
-    advance: Advance,
-    clock: Clock,
+    calls: Sequence[Call], *, spec: MeasureSpec, seed: int, advance: Advance, clock: Clock
 ) -> NDArray[np.int64]:
     """Nanoseconds (R, models)."""
     generator = np.random.default_rng(seed)
-    calls = [(name, sessions[name], feeds[name]) for name in sessions]
     rows: list[NDArray[np.int64]] = []
     for _ in range(spec.warmup):
         _round(calls, generator.permutation(len(calls)), clock)
@@ -139,21 +155,13 @@ def _rounds(
     return np.stack(rows)
 
 
-def _round(
-    calls: list[tuple[str, onnxruntime.InferenceSession, dict[str, np.ndarray]]],
-    order: NDArray[np.int64],
-    clock: Clock,
-) -> NDArray[np.int64]:
+def _round(calls: Sequence[Call], order: NDArray[np.int64], clock: Clock) -> NDArray[np.int64]:
     """Nanoseconds (models,) of one call of each, in the order given."""
     row = np.zeros(len(calls), dtype=np.int64)
     for index in order:
-        name, runtime, inputs = calls[index]
-        try:
-            start = clock()
-            runtime.run(None, inputs)
-            row[index] = clock() - start
-        except runtime_errors() as error:
-            raise StageError(f"ONNX Runtime failed while timing {name!r}: {error}") from error
+        start = clock()
+        calls[index]()
+        row[index] = clock() - start
     return row
 
 

@@ -167,6 +167,31 @@ def _attention(node: NodeProto, shapes: list[Shape]) -> int:
     return (prod(query) + prod(output)) * length
 
 
+def _fused_matmul(node: NodeProto, shapes: list[Shape]) -> int:
+    """Output (…, M, N), left operand (…, M, K), or (…, K, M) where `transA` is set."""
+    output, left = shapes
+    batched, transposed = (
+        any(a.name == name and a.i for a in node.attribute) for name in ("transBatchA", "transA")
+    )
+    return prod(output) * left[(0 if batched else -2) if transposed else -1]
+
+
+def _packed_attention(node: NodeProto, shapes: list[Shape]) -> int:
+    """Output (N, S, D), input (N, S, C), weight (C, queries + keys + values), past (2, …, P, D)."""
+    output, values, weight, *past = shapes
+    length = values[1] + sum(shape[-2] for shape in past)
+    queries = (weight[1] - output[2]) // 2  # as wide as the keys
+    attention = prod(values[:2]) * (queries + output[2]) * length
+    return prod(values) * weight[1] + attention
+
+
+def _multi_head_attention(node: NodeProto, shapes: list[Shape]) -> int:
+    """Output (N, S, D), query (N, S, D), key (N, S_k, D) or (N, heads, S_k, d), past key."""
+    output, query, key, *past = shapes
+    length = (key[2] if len(key) == 4 else key[1]) + sum(shape[-2] for shape in past)
+    return (prod(query) + prod(output)) * length
+
+
 PRODUCTS: dict[tuple[str, str], Product] = {
     ("", "Conv"): Product((OUTPUT, 1), _conv),
     ("", "ConvInteger"): Product((OUTPUT, 1), _conv),
@@ -177,5 +202,14 @@ PRODUCTS: dict[tuple[str, str], Product] = {
     ("", "QLinearMatMul"): Product((OUTPUT, 0), _matmul),
     ("", "Gemm"): Product((OUTPUT, 0), _gemm),
     ("com.microsoft", "QGemm"): Product((OUTPUT, 0), _gemm),
+    ("com.microsoft", "MatMulNBits"): Product((OUTPUT, 0), _matmul),
     ("", "Attention"): Product((OUTPUT, 0, 1, 4), _attention),
+    ("com.microsoft", "DynamicQuantizeMatMul"): Product((OUTPUT, 0), _matmul),
+    ("com.microsoft", "MatMulIntegerToFloat"): Product((OUTPUT, 0), _matmul),
+    ("com.microsoft", "FusedMatMul"): Product((OUTPUT, 0), _fused_matmul),
+    ("com.microsoft", "FusedGemm"): Product((OUTPUT, 0), _gemm),
+    ("com.microsoft", "FusedConv"): Product((OUTPUT, 1), _conv),
+    ("com.microsoft", "Attention"): Product((OUTPUT, 0, 1, 4), _packed_attention),
+    ("com.microsoft", "QAttention"): Product((OUTPUT, 0, 1, 8), _packed_attention),
+    ("com.microsoft", "MultiHeadAttention"): Product((OUTPUT, 0, 1, 6), _multi_head_attention),
 }

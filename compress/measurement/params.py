@@ -31,11 +31,17 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
     "QLinearGlobalAveragePool": (1, 2, 3, 4),
     "Resize": (1, 2),
     "Upsample": (1,),
+    "DynamicQuantizeMatMul": (2, 3),
+    "MatMulIntegerToFloat": (2, 3, 4, 5),
+    "QAttention": (3, 4, 6, 7),
+    "MatMulNBits": (2, 3, 4),
+    "GatherBlockQuantized": (2, 3),
 }
 # Inputs whose int32 constants are biases.
 BIASES: dict[str, int] = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
-# What ONNX Runtime's quantizer adds to a weight's name for the copies that it makes.
-COPY_SUFFIXES = ("_quantized", "_Transposed")
+# What is added to a weight's name for the copies of it: by ONNX Runtime's quantizer, by rounding in
+# blocks, and by the export.
+COPY_SUFFIXES = ("_quantized", "_Transposed", "_Q4", "_Q8", ".transposed")
 
 
 def count_params(onnx: Path) -> int:
@@ -43,8 +49,8 @@ def count_params(onnx: Path) -> int:
 
     Counted are the constants that some node uses and that have more than one element: floats,
     8-bit (and 4-, 16-bit) quantized weights, and int32 biases. Each counts once however often it is
-    used, and so do the copies that quantization makes of a weight that several nodes share (float
-    and INT8, transposed, biases at several scales). Scales, zero points and shapes don't count.
+    used, and so do the copies of a weight that several nodes share (transposed, float and INT8,
+    biases at several scales). Scales, zero points, shapes and what fills a block up don't count.
     ONNX doesn't mark what was trained, so a float table that the model merely computes with counts
     too; and the exporter keeps weights that are equal as one.
 
@@ -82,8 +88,9 @@ def _weights(graph: GraphProto) -> Iterator[tuple[str, bool, int]]:
     quantized = {T.INT8, T.UINT8, T.INT4, T.UINT4, T.INT16, T.UINT16}
     quantized |= {T.FLOAT8E4M3FN, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2, T.FLOAT8E5M2FNUZ}
     uses = _uses(graph)
+    packed = _packed(graph)
     for name, constant in constants(graph).items():
-        count = prod(constant.shape)
+        count = packed.get(name, prod(constant.shape))
         is_bias = constant.type == T.INT32 and "bias" in uses[name]
         is_weight = constant.type in floats | quantized and "weight" in uses[name]
         if count > 1 and (is_bias or is_weight):
@@ -110,6 +117,23 @@ def _uses(graph: GraphProto) -> defaultdict[str, set[str]]:
         for value in each.output:
             uses[value.name].add("weight")
     return uses
+
+
+def _packed(graph: GraphProto) -> dict[str, int]:
+    """Weights in tensors whose bytes hold several, and filling."""
+    from onnx import TensorProto
+
+    found: dict[str, int] = {}
+    known = constants(graph)
+    for node in nodes(graph):
+        given = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "MatMulNBits":
+            found[node.input[1]] = given["K"] * given["N"]
+        elif node.op_type == "GatherBlockQuantized" and node.input[0] in known:
+            data = known[node.input[0]]
+            if data.type == TensorProto.UINT8:
+                found[node.input[0]] = prod(data.shape) * 8 // given.get("bits", 4)
+    return found
 
 
 def _not_weights(node: NodeProto) -> tuple[int, ...]:

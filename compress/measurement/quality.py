@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ from compress.measurement.session import run, session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Answering = Path | Callable[[Batch], "NDArray[np.float32]"]
+"""An ONNX file; or, of a model that has none, a function from a batch to its scores."""
 
 _SHAPES: Mapping[Target, tuple[int, str]] = {
     "class": (2, "scores of shape ({samples}, classes)"),
@@ -55,16 +58,16 @@ class Reference:
 
     Attributes
     ----------
-    onnx : its file.
+    model : its file, or what answers in its place.
     loader : the same samples, as it reads them, in batches as large; None: as the model does.
     """
 
-    onnx: Path
+    model: Answering
     loader: Loader | None = None
 
 
 def measure_quality(
-    onnx: Path,
+    model: Answering,
     *,
     loader: Loader,
     metric: str,
@@ -79,6 +82,7 @@ def measure_quality(
 
     Parameters
     ----------
+    model : an ONNX file, run in ONNX Runtime, or a function that answers.
     metric : such as "accuracy"; see `compress.measurement.metrics.METRICS`.
     target : what a sample's label is.
     labels : class names in the order of the scores, for metrics that read them.
@@ -96,7 +100,7 @@ def measure_quality(
     wanted = reference if found.needs_reference else None
     other = None if wanted is None else _answers(wanted, loader, target, threads)
     with (progress or Silent()).track(f"measuring {metric}", len(loader)) as advance:
-        for answer in _answers(Reference(onnx), loader, target, threads):
+        for answer in _answers(Reference(model), loader, target, threads):
             if found.needs_reference:
                 compared = answer if other is None else next(other)
                 answer = replace(answer, reference=compared)
@@ -111,23 +115,35 @@ def measure_quality(
 
 def _answers(model: Reference, loader: Loader, target: Target, threads: int) -> Iterator[Answer]:
     """The first output for each batch."""
-    runtime = session(model.onnx, threads=threads)
+    answer = _answering(model.model, threads)
     for batch in model.loader or loader:
-        name, scores = next(iter(run(runtime, batch).items()))
-        _require_scores(scores, batch, name=name, onnx=model.onnx, target=target)
+        said, scores = answer(batch)
+        _require_scores(scores, batch, said=said, target=target)
         yield Answer(scores, {key: np.asarray(value) for key, value in batch.items()})
 
 
+def _answering(
+    model: Answering, threads: int
+) -> Callable[[Batch], tuple[str, NDArray[np.float32]]]:
+    """From a batch to the scores, and what they are called in a message."""
+    if callable(model):
+        return lambda batch: ("the model's first output", model(batch))
+    runtime = session(model, threads=threads)
+
+    def answer(batch: Batch) -> tuple[str, NDArray[np.float32]]:
+        name, scores = next(iter(run(runtime, batch).items()))
+        return f"output {name!r} of {model}", scores
+
+    return answer
+
+
 def _require_scores(
-    scores: NDArray[np.float32], batch: Batch, *, name: str, onnx: Path, target: Target
+    scores: NDArray[np.float32], batch: Batch, *, said: str, target: Target
 ) -> None:
     samples = len(next(iter(batch.values()))) if LABELS not in batch else len(batch[LABELS])
     dimensions, allowed = _SHAPES[target]
     if scores.ndim != dimensions or len(scores) != samples:
-        raise StageError(
-            f"output {name!r} of {onnx} must be {allowed.format(samples=samples)}. "
-            f"Got {scores.shape}."
-        )
+        raise StageError(f"{said} must be {allowed.format(samples=samples)}. Got {scores.shape}.")
     # Least and largest hand NaN on, and need no second array of this size.
     if not np.isfinite([scores.min(initial=0), scores.max(initial=0)]).all():
-        raise StageError(f"output {name!r} of {onnx} has scores that aren't finite numbers.")
+        raise StageError(f"{said} has scores that aren't finite numbers.")

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, StageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ERRORS_ONLY = 3
 PROVIDERS = ["CPUExecutionProvider"]
+PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
+"""Inputs of models that generate text, as Optimum and Transformers.js name them."""
 
 
 def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
@@ -71,20 +74,44 @@ def feed(
 ) -> dict[str, np.ndarray]:
     """The arrays that a session takes, out of a batch that may hold more (such as `labels`).
 
+    What a model that generates text takes besides the tokens is supplied where the batch lacks it:
+    empty caches, and positions that don't count padding.
+
     Raises
     ------
     DataError : the batch lacks one of the model's inputs.
     """
     import numpy as np
 
-    names = [value.name for value in session.get_inputs()]
-    missing = [name for name in names if name not in batch]
+    wanted = session.get_inputs()
+    arrays = {value.name: _array(value, batch) for value in wanted}
+    missing = [name for name, array in arrays.items() if array is None]
     if missing:
         raise DataError(
-            f"the model takes the inputs {', '.join(names)}, but the batch has no "
+            f"the model takes the inputs {', '.join(arrays)}, but the batch has no "
             f"{', '.join(missing)}. It has: {', '.join(batch) or 'nothing'}."
         )
-    return {name: np.ascontiguousarray(batch[name]) for name in names}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _array(
+    value: onnxruntime.NodeArg, batch: Mapping[str, Tensor | np.ndarray]
+) -> Tensor | np.ndarray | None:
+    """An input's values; None where the batch lacks it and they don't follow from the others."""
+    import numpy as np
+
+    if value.name in batch:
+        return batch[value.name]
+    if value.name.startswith(PAST) and batch:
+        heads, width = value.shape[1], value.shape[3]
+        samples = len(next(iter(batch.values())))
+        kind = np.float16 if "float16" in value.type else np.float32
+        return np.zeros((samples, heads, 0, width), kind)
+    if value.name == POSITIONS and {TOKENS, ATTENTION_MASK} <= batch.keys():
+        mask = np.asarray(batch[ATTENTION_MASK])
+        places: np.ndarray = np.maximum(mask.cumsum(-1) - 1, 0)
+        return places[:, mask.shape[1] - batch[TOKENS].shape[1] :]
+    return None
 
 
 def run(

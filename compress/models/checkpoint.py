@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from compress.core.artifact import ModelSource
 from compress.errors import ModelError
 from compress.models.load import few
+from compress.models.lowbit_stored import packed, unpacked
 from compress.models.source import source_from_dict
 
 SCHEMA = 1
@@ -40,7 +41,7 @@ def save_checkpoint(module: nn.Module, source: ModelSource, directory: Path) -> 
     ------
     ModelError : the skeleton has other submodules, parameters or buffers than the module.
     """
-    skeleton = _build(source)
+    module, skeleton = packed(module), _build(source)
     names = _tensor_names(skeleton)
     tensors = _named_tensors(module)
     _require_same("submodules", dict(skeleton.named_modules()), dict(module.named_modules()))
@@ -75,6 +76,7 @@ def load_checkpoint(directory: Path) -> tuple[nn.Module, ModelSource]:
     Raises
     ------
     ModelError : files missing or damaged, an unknown schema, tensors missing or left over.
+    StageError : it has layers in few bits, and bitsandbytes isn't installed.
     """
     structure = _read_structure(directory / STRUCTURE)
     try:
@@ -95,7 +97,7 @@ def load_checkpoint(directory: Path) -> tuple[nn.Module, ModelSource]:
     for name, first in names.items():
         if name == first:
             _put(module, [alias for alias, of in names.items() if of == first], tensors[name])
-    return module.eval(), source
+    return unpacked(module).eval(), source
 
 
 def _build(source: ModelSource) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Linear layers in 8 or 4 bits, so that a large teacher fits beside its student.
+"""Linear layers in 8 or 4 bits: for a teacher beside its student, or as the end of a pipeline.
 
 Through bitsandbytes: LLM.int8() (Dettmers et al., NeurIPS 2022, arXiv:2208.07339) and NF4 (Dettmers
 et al., "QLoRA", NeurIPS 2023, arXiv:2305.14314).
@@ -7,8 +7,8 @@ et al., "QLoRA", NeurIPS 2023, arXiv:2305.14314).
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
-from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -36,25 +36,45 @@ def to_low_bit(module: nn.Module, *, bits: Bits, device: str) -> nn.Module:
     ------
     StageError : bitsandbytes isn't installed, or there is no linear layer to quantise.
     """
-    library = _bitsandbytes()
+    names = low_bit_layers(module, bits=bits)
+    bitsandbytes_for("a model in 8 or 4 bits")
+    smaller = copy.deepcopy(module)
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        parent = smaller.get_submodule(path)
+        setattr(parent, leaf, _quantised(parent.get_submodule(leaf), bits=bits))
+    return smaller.to(device).eval().requires_grad_(False)
+
+
+def low_bit_layers(module: nn.Module, *, bits: Bits) -> tuple[str, ...]:
+    """Paths of the layers that `to_low_bit` quantises.
+
+    Raises
+    ------
+    StageError : there is none.
+    """
     names = [name for name in _replaceable(module) if bits == 8 or _packs(module, name)]
     if not names:
         raise StageError(
             f"{type(module).__name__} has no linear layer (torch.nn.Linear) besides the one that "
             f"makes its answers, or none that fits: it can't be held in {bits} bits."
         )
-    smaller = copy.deepcopy(module)
-    for name in names:
-        path, _, leaf = name.rpartition(".")
-        parent = smaller.get_submodule(path)
-        setattr(parent, leaf, _quantised(library, parent.get_submodule(leaf), bits=bits))
-    return smaller.to(device).eval().requires_grad_(False)
+    return tuple(names)
+
+
+def is_low_bit(module: nn.Module) -> bool:
+    """Whether it is a layer of bitsandbytes."""
+    return type(module).__module__.partition(".")[0] == "bitsandbytes"
 
 
 def stored_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers, and of what its quantised layers keep beside."""
-    tensors = [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """Bytes of a module's parameters and buffers, and of what its quantised layers keep beside.
+
+    A tensor that several layers share counts once.
+    """
+    state = module.state_dict()
+    tensors = {(value.data_ptr(), value.shape): value for value in state.values()}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _replaceable(module: nn.Module) -> list[str]:
@@ -72,35 +92,58 @@ def _packs(module: nn.Module, name: str) -> bool:
     return rows % 32 == 0 and columns % 64 == 0
 
 
-def _quantised(library: Any, linear: nn.Module, *, bits: Bits) -> nn.Module:
+def _quantised(linear: nn.Module, *, bits: Bits) -> nn.Module:
     """The layer, still to be moved to its device: that is when bitsandbytes quantises."""
     weight = linear.get_parameter("weight").detach().float()
     rows, columns = weight.shape
-    bias = linear.bias
-    made: nn.Module
+    made: nn.Module = empty_layer(columns, rows, bias=linear.bias, bits=bits)
+    nn_ = bitsandbytes_for("a model in 8 or 4 bits").nn
     if bits == 8:
-        made = library.nn.Linear8bitLt(
-            columns, rows, bias=bias is not None, has_fp16_weights=False, threshold=6.0
-        )
-        made.weight = library.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+        made.weight = nn_.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
     else:
-        made = library.nn.Linear4bit(
-            columns, rows, bias=bias is not None, compute_dtype=torch.float32, quant_type="nf4"
-        )
-        made.weight = library.nn.Params4bit(weight, requires_grad=False, quant_type="nf4")
+        made.weight = nn_.Params4bit(weight, requires_grad=False, quant_type="nf4")
+    return made
+
+
+def empty_layer(columns: int, rows: int, *, bias: object, bits: Bits) -> Any:
+    """A layer of bitsandbytes whose weight is still to be put into it.
+
+    Parameters
+    ----------
+    bias : a tensor (rows,), which is copied, or None.
+    """
+    library = bitsandbytes_for("a model in 8 or 4 bits")
+    made: Any
+    has_bias = isinstance(bias, torch.Tensor)
+    with torch.device("meta"):  # its own weight is thrown away
+        if bits == 8:
+            made = library.nn.Linear8bitLt(
+                columns, rows, bias=has_bias, has_fp16_weights=False, threshold=6.0
+            )
+        else:
+            made = library.nn.Linear4bit(
+                columns, rows, bias=has_bias, compute_dtype=torch.float32, quant_type="nf4"
+            )
     if isinstance(bias, torch.Tensor):
         made.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
     return made
 
 
-def _bitsandbytes() -> ModuleType:
+def bitsandbytes_for(what: str) -> Any:
+    """The library.
+
+    Raises
+    ------
+    StageError : it isn't installed; `what` says what needs it.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch, in its own modules
             import bitsandbytes
     except ImportError as error:
         raise StageError(
-            "a teacher in 8 or 4 bits needs bitsandbytes: pip install 'compress[bitsandbytes]'."
+            f"{what} needs bitsandbytes: pip install 'compress[bitsandbytes]'."
         ) from error
-    found: ModuleType = bitsandbytes
-    return found
+    # It warns at every call that inputs become fp16, and that a faster kernel could be downloaded.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    return bitsandbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from compress.core.artifact import ModelSource
 from compress.errors import InputError, ModelError, unknown
@@ -153,6 +153,61 @@ class LowRankSource:
         return cls(source_from_dict(base), dict(ranks))
 
 
+@dataclass(frozen=True)
+class LowBitSource:
+    """A model some of whose linear layers are held in 8 or 4 bits.
+
+    Attributes
+    ----------
+    base : the model with float layers.
+    bits : of a weight.
+    layers : paths of the layers.
+    """
+
+    base: ModelSource
+    bits: Literal[4, 8]
+    layers: tuple[str, ...]
+
+    def build(self) -> nn.Module:
+        """The base's module with empty packed layers in it: a checkpoint fills them.
+
+        Raises
+        ------
+        ModelError : the base can't be built, or has no such layers.
+        """
+        from compress.models.lowbit_stored import put_packed
+
+        return put_packed(self.base.build(), self.layers, bits=self.bits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; see `source_from_dict`."""
+        return {
+            "kind": "low-bit",
+            "base": self.base.to_dict(),
+            "bits": self.bits,
+            "layers": list(self.layers),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LowBitSource:
+        """See `source_from_dict`; without the kind.
+
+        Raises
+        ------
+        ModelError : as it does.
+        """
+        base, bits, layers = (values.get(name) for name in ("base", "bits", "layers"))
+        if set(values) != {"base", "bits", "layers"} or not isinstance(base, dict):
+            raise ModelError(
+                "a model source of kind 'low-bit' is damaged: it needs base, bits, layers."
+            )
+        if bits not in (4, 8) or not isinstance(layers, list):
+            raise ModelError(
+                "a model source of kind 'low-bit' is damaged: bits are 4 or 8, layers a list."
+            )
+        return cls(source_from_dict(base), bits, tuple(map(str, layers)))
+
+
 def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
     """The source whose `to_dict` gave these values.
 
@@ -164,6 +219,7 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
         "transformers": TransformersSource,
         "python": PythonSource,
         "low-rank": lambda **rest: LowRankSource.from_dict(rest),
+        "low-bit": lambda **rest: LowBitSource.from_dict(rest),
     }
     rest = {key: value for key, value in values.items() if key != "kind"}
     kind = kinds.get(str(values.get("kind")))

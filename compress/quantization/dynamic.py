@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from compress.quantization.instructions import Instructions
+from compress.quantization.integers import Integers
 from compress.quantization.silence import silence
 from compress.quantization.write import write
 
@@ -21,7 +21,7 @@ def quantize_dynamic(
     *,
     path: Path,
     selection: Selection,
-    instructions: Instructions,
+    integers: Integers,
     per_channel: bool = True,
 ) -> Path:
     """Write an INT8 model that needs no calibration; for matrix products and embeddings.
@@ -31,7 +31,7 @@ def quantize_dynamic(
     source : the float model.
     path : the file to write.
     selection : what to quantize; see `selection.select`.
-    instructions : see `instructions.int8_instructions`.
+    integers : the 8-bit types; activations come out unsigned, whatever it says of them.
     per_channel : a scale for each output channel of a weight, rather than one for all.
     """
     from onnxruntime.quantization import QuantType
@@ -46,10 +46,14 @@ def quantize_dynamic(
             quantized,
             op_types_to_quantize=[kind for kind in selection.operators if kind != "Gemm"],
             per_channel=per_channel,
-            reduce_range=instructions.reduce_range,
-            weight_type=QuantType.QInt8,
+            reduce_range=integers.reduce_range,
+            weight_type=QuantType.QInt8 if integers.weights == "int8" else QuantType.QUInt8,
             nodes_to_exclude=excluded,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={
+                "MatMulConstBOnly": True,
+                "WeightSymmetric": True,
+                "DefaultTensorType": onnx.TensorProto.FLOAT,
+            },
         )
         model = onnx.load(str(quantized))
     return write(model, path=path, source=source)

@@ -1,12 +1,21 @@
-"""How a static quantization is calibrated."""
+"""How INT8 models are made and chosen. No torch and no onnx here."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.core.stage import Options
+from compress.errors import expected
 
-CalibrationMethod = Literal["minmax", "entropy", "percentile"]
+CalibrationMethod = Literal["minmax", "moving_average", "percentile", "entropy", "mse"]
+METHODS: tuple[CalibrationMethod, ...] = (
+    "minmax",
+    "mse",
+    "percentile",
+    "entropy",
+    "moving_average",
+)
+"""In the order in which `method: null` tries them; of equals the first is kept."""
 
 
 class Calibration(Options):
@@ -14,7 +23,31 @@ class Calibration(Options):
 
     samples: int = Field(default=128, ge=1)
     """First samples of the calibration split that are run through the model."""
-    method: CalibrationMethod = "minmax"
-    """The whole range seen; the range of least information lost; or a percentile of the values."""
+    method: CalibrationMethod | None = None
+    """The whole range seen; the mean of each sample's extremes; a percentile of the values; the
+    range of least information lost; or that of least squared error. Null tries all of them and
+    keeps the one whose model answers best."""
     percentile: float = Field(default=99.99, gt=50, le=100)
     """Part of all values, in percent, that stays in range (method percentile only)."""
+
+
+class Trials(Options):
+    """How candidates are measured against the float model and against one another."""
+
+    samples: int = Field(default=2000, ge=16)
+    """First samples of the validation split on which quality is measured."""
+    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 32), min_length=1)
+    """Batch sizes whose speedups count, by their geometric mean."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """Threads of ONNX Runtime; on one thread only the thread's own time counts."""
+    rounds: int = Field(default=20, ge=5, le=1000)
+    """Least rounds of a batch size, each running every candidate once."""
+    seconds: float = Field(default=2.0, gt=0, le=3600)
+    """Time of a batch size after which no round beyond `rounds` begins."""
+
+    @model_validator(mode="after")
+    def _each_batch_size_once(self) -> Self:
+        if len(set(self.batch_sizes)) != len(self.batch_sizes):
+            allowed = "a list of different whole numbers of at least 1"
+            raise ValueError(expected("batch_sizes", allowed, list(self.batch_sizes)))
+        return self

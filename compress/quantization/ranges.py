@@ -1,7 +1,7 @@
 """Ranges of activations from their histograms.
 
 A histogram has an even number of bins over [-limit, limit], where `limit` is the largest absolute
-value seen; its second half thus belongs to the positive values.
+value seen; its second half thus belongs to zero and the positive values.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 Range = tuple[float, float]
 Counts = NDArray[np.int64]
 
-HALF_BINS = 2048
+HALF_BINS = 8192
+ENTROPY_BINS = 2048  # of absolute values, as published
 LEVELS = 128  # of a quantized absolute value, as in 8 bits with a sign
 STRIDE = 8  # bins between two candidates of the entropy search
 SMOOTHING = 1e-4  # share of the quantized distribution spread over all bins
+_BLOCK = 2**18  # values counted at once: what is held beside them stays small, and in the cache
 
 
 @dataclass(frozen=True)
@@ -28,41 +30,62 @@ class Histogram:
     ----------
     low, high : the least and the largest value.
     counts : (2 * HALF_BINS,) values per bin over [-limit, limit].
+    zeros : how many of them are exactly 0, and so lie on every grid.
     """
 
     low: float
     high: float
     counts: Counts
+    zeros: int = 0
 
     @property
     def limit(self) -> float:
         """The largest absolute value."""
         return max(abs(self.low), abs(self.high))
 
+    @property
+    def constant(self) -> bool:
+        """Whether there is only one value, or none: nothing can then be gained by a clip."""
+        return self.low == self.high or not self.counts.any()
+
 
 def count(values: NDArray[np.float32], limit: float) -> Counts:
-    """The histogram's counts of some values; counts of batches can be added.
+    """The histogram's counts of some values; counts of parts can be added.
 
-    Values are all within [-limit, limit], which is above 0.
+    Values are finite and within [-limit, limit]; where `limit` is 0 all are in bin HALF_BINS.
     """
-    counts, _ = np.histogram(values, bins=2 * HALF_BINS, range=(-limit, limit))
-    return counts.astype(np.int64)
+    counts = np.zeros(2 * HALF_BINS, np.int64)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        # Division first: 1 / limit isn't finite where the limit is subnormal.
+        scaled = flat[start : start + _BLOCK] / np.float32(limit or 1.0)
+        scaled *= HALF_BINS
+        bins = np.floor(scaled, out=scaled).astype(np.intp)
+        bins += HALF_BINS
+        np.minimum(bins, 2 * HALF_BINS - 1, out=bins)
+        counts += np.bincount(bins, minlength=2 * HALF_BINS)
+    return counts
+
+
+def with_zero(bounds: Range) -> Range:
+    """The range widened to hold 0, as every 8-bit grid must (padding, masks, ReLU)."""
+    return min(bounds[0], 0.0), max(bounds[1], 0.0)
 
 
 def percentile_range(histogram: Histogram, percentile: float) -> Range:
     """The range that leaves out the same share of values at both ends, `100 - percentile` in all.
 
-    It is never wider than the values seen, and holds 0 where they do.
+    It is never wider than the values seen.
     """
-    total = int(histogram.counts.sum())
-    if not total or histogram.limit == 0:
+    if histogram.constant:
         return histogram.low, histogram.high
+    total = int(histogram.counts.sum())
     cut = (100.0 - percentile) / 200.0 * total
     edges = np.linspace(-histogram.limit, histogram.limit, 2 * HALF_BINS + 1)
     below = np.concatenate([[0], np.cumsum(histogram.counts)])
     low = edges[np.searchsorted(below, cut, side="right") - 1]
     high = edges[np.searchsorted(below, total - cut, side="left")]
-    return _within(histogram, float(low), float(high))
+    return within(histogram, float(low), float(high))
 
 
 def entropy_range(histogram: Histogram) -> Range:
@@ -72,17 +95,17 @@ def entropy_range(histogram: Histogram) -> Range:
     (Kullback-Leibler) from the same distribution in 128 levels. Migacz, "8-bit Inference with
     TensorRT", GTC 2017.
     """
-    if histogram.limit == 0:
+    if histogram.constant:
         return histogram.low, histogram.high
-    positive = histogram.counts[HALF_BINS:]
-    absolute = positive + histogram.counts[:HALF_BINS][::-1]
-    # Exact zeros (ReLU, padding) cost nothing in any range, and would drown all else.
+    fine = histogram.counts[HALF_BINS:] + histogram.counts[:HALF_BINS][::-1]
+    absolute = fine.reshape(ENTROPY_BINS, -1).sum(axis=1)
+    # Exact zeros (ReLU) cost nothing in any range, and would drown all else.
     absolute[0] = absolute[1]
-    candidates = [*range(LEVELS, HALF_BINS, STRIDE), HALF_BINS]
+    candidates = [*range(LEVELS, ENTROPY_BINS, STRIDE), ENTROPY_BINS]
     divergences = [_divergence(absolute, bins) for bins in candidates]
     best = candidates[int(np.argmin(divergences))]
-    threshold = histogram.limit * best / HALF_BINS
-    return _within(histogram, -threshold, threshold)
+    threshold = histogram.limit * best / ENTROPY_BINS
+    return within(histogram, -threshold, threshold)
 
 
 def _divergence(absolute: Counts, bins: int) -> float:
@@ -106,5 +129,6 @@ def _divergence(absolute: Counts, bins: int) -> float:
     return float((p[filled] * np.log(p[filled] / q[filled])).sum())
 
 
-def _within(histogram: Histogram, low: float, high: float) -> Range:
+def within(histogram: Histogram, low: float, high: float) -> Range:
+    """The part of [low, high] that the values reach."""
     return max(histogram.low, low), min(histogram.high, high)

@@ -1,10 +1,10 @@
-"""Which method and which nodes of a graph are quantized."""
+"""Which nodes of a graph are quantized."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING, Literal
@@ -58,21 +58,31 @@ class Selection:
     excluded: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def without(self, nodes: Collection[str]) -> Selection:
+        """The same, but these nodes stay in float."""
+        return replace(
+            self,
+            nodes=tuple(node for node in self.nodes if node not in nodes),
+            excluded=(*self.excluded, *(node for node in self.nodes if node in nodes)),
+        )
+
+    def only(self, nodes: Collection[str]) -> Selection:
+        """The same, but all nodes other than these stay in float."""
+        return self.without([node for node in self.nodes if node not in nodes])
+
 
 def select(
     graph: onnx.GraphProto,
     *,
-    method: Literal["auto", "dynamic", "static"] = "auto",
+    method: Method,
     operators: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
 ) -> Selection:
-    """Choose the method and the nodes.
-
-    `auto` is static where most weights belong to convolutions, dynamic otherwise: ViT and ConvNeXt,
-    which have both, were 5 to 20 % faster with dynamic products and float convolutions.
+    """Choose the nodes.
 
     Parameters
     ----------
+    method : dynamic or static.
     operators : operator types to quantize; None for the method's own.
     exclude : patterns (`*`, `?`) of nodes' names or of their weights' names that stay in float.
 
@@ -82,8 +92,8 @@ def select(
         quantization of a model whose weights are convolutions.
     """
     weights = _weights(graph)
-    chosen, reason = _choose_method(graph, weights, method)
-    types = _operators(chosen, operators, cnn=_conv_share(graph, weights) > 0.5)
+    _require_fast(graph, method)
+    types = _operators(method, operators, cnn=convolution_share(graph) > 0.5)
     candidates = [node for node in graph.node if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
     kept_float = _excluded(wanted, exclude)
@@ -94,11 +104,11 @@ def select(
             "constant float weight is left in the graph."
         )
     counted = Counter(node.op_type for node in wanted if node.name in nodes)
-    notes = [reason, "quantized: " + ", ".join(f"{n} {kind}" for kind, n in counted.items())]
+    notes = ["quantized: " + ", ".join(f"{n} {kind}" for kind, n in counted.items())]
     if kept_float:
         notes.append(f"kept in float by 'exclude': {', '.join(sorted(kept_float))}")
     return Selection(
-        method=chosen,
+        method=method,
         operators=types,
         nodes=nodes,
         excluded=tuple(node.name for node in candidates if node.name not in nodes),
@@ -120,8 +130,9 @@ def _quantizable(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     return node.op_type not in WEIGHT_INPUT or _weight(node) in weights
 
 
-def _conv_share(graph: onnx.GraphProto, weights: Mapping[str, int]) -> float:
+def convolution_share(graph: onnx.GraphProto) -> float:
     """Part of the convolutions and products' weights that belongs to convolutions."""
+    weights = _weights(graph)
     sizes = Counter[bool]()
     for node in graph.node:
         if node.op_type in WEIGHT_INPUT and node.op_type != "Gather":
@@ -129,22 +140,13 @@ def _conv_share(graph: onnx.GraphProto, weights: Mapping[str, int]) -> float:
     return sizes[True] / max(1, sizes[True] + sizes[False])
 
 
-def _choose_method(
-    graph: onnx.GraphProto, weights: Mapping[str, int], method: str
-) -> tuple[Method, str]:
-    share = _conv_share(graph, weights)
-    words = f"{share:.0%} of the weights belong to convolutions"
-    if method == "auto":
-        chosen: Method = "static" if share > 0.5 else "dynamic"
-        return chosen, f"method {chosen}, chosen by 'auto': {words}"
-    if method == "static":
-        return "static", "method static, as asked for"
-    if share > 0.5:
+def _require_fast(graph: onnx.GraphProto, method: Method) -> None:
+    share = convolution_share(graph)
+    if method == "dynamic" and share > 0.5:
         raise StageError(
-            f"dynamic quantization would make this model slower: {words}, and ONNX Runtime has no "
-            "fast dynamic convolution. Use method static."
+            f"dynamic quantization would make this model slower: {share:.0%} of the weights belong "
+            "to convolutions, and ONNX Runtime has no fast dynamic convolution. Use method static."
         )
-    return "dynamic", "method dynamic, as asked for"
 
 
 def _operators(method: Method, given: Sequence[str] | None, *, cnn: bool) -> tuple[str, ...]:

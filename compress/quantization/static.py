@@ -1,18 +1,15 @@
-"""Static quantization: weights and activations have fixed scales, in QDQ form."""
+"""Static quantization: weights and activations have fixed scales."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
 
-from compress.core.progress import Progress
-from compress.quantization.calibration import Batches, calibrate
-from compress.quantization.instructions import Instructions
-from compress.quantization.options import Calibration
+from compress.quantization.integers import Integers
 from compress.quantization.ranges import Range
 from compress.quantization.silence import silence
 from compress.quantization.write import write
@@ -20,49 +17,44 @@ from compress.quantization.write import write
 if TYPE_CHECKING:
     from compress.quantization.selection import Selection
 
+Form = Literal["qdq", "qoperator"]
+
 
 def quantize_static(
     source: Path,
     *,
     path: Path,
     selection: Selection,
-    batches: Batches,
-    calibration: Calibration,
-    instructions: Instructions,
+    ranges: Mapping[str, Range],
+    integers: Integers,
     per_channel: bool = True,
-    progress: Progress | None = None,
+    form: Form = "qdq",
 ) -> Path:
-    """Write an INT8 model: activations unsigned and asymmetric, weights signed and symmetric.
+    """Write an INT8 model whose activations have the given ranges.
 
     Parameters
     ----------
     source : the float model.
     path : the file to write.
     selection : what to quantize; see `selection.select`.
-    batches : calibration samples, gone through up to twice.
-    instructions : see `instructions.int8_instructions`.
+    ranges : least and largest value of each of `activations(...)`.
+    integers : the 8-bit types.
     per_channel : a scale for each output channel of a weight, rather than one for all.
+    form : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any runtime
+        reads; "qoperator" writes ONNX Runtime's integer operators.
 
     Raises
     ------
-    StageError : no calibration samples, or activations that aren't finite.
+    StageError : the written file is no valid model, or too large.
     """
-    tensors = activations(onnx.load(str(source), load_external_data=False), selection)
-    ranges = calibrate(
-        onnx.load(str(source), load_external_data=False),
-        tensors,
-        path=source,
-        batches=batches,
-        calibration=calibration,
-        progress=progress,
-    )
     with silence():
         model = _insert(
             onnx.load(str(source)),
             ranges=ranges,
             selection=selection,
-            reduce_range=instructions.reduce_range,
+            integers=integers,
             per_channel=per_channel,
+            form=form,
         )
     return write(model, path=path, source=source)
 
@@ -92,29 +84,41 @@ def _insert(
     *,
     ranges: Mapping[str, Range],
     selection: Selection,
-    reduce_range: bool,
+    integers: Integers,
     per_channel: bool,
+    form: Form,
 ) -> onnx.ModelProto:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
 
+    kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
         for name, (low, high) in ranges.items()
     }
-    quantizer = QDQQuantizer(
-        model,
-        per_channel,
-        reduce_range,
-        QuantType.QInt8,
-        QuantType.QUInt8,
+    symmetric = {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": integers.activations == "int8",
+        "DefaultTensorType": onnx.TensorProto.FLOAT,
+    }
+    rest: tuple[Any, ...] = (
+        kinds[integers.weights],
+        kinds[integers.activations],
         TensorsData(CalibrationMethod.MinMax, data),
         list(selection.nodes),
         list(selection.excluded),
         list(selection.operators),
-        {"WeightSymmetric": True, "ActivationSymmetric": False},
+        symmetric,
     )
+    quantizer: Any
+    if form == "qdq":
+        quantizer = QDQQuantizer(model, per_channel, integers.reduce_range, *rest)
+    else:
+        mode = QuantizationMode.QLinearOps
+        quantizer = ONNXQuantizer(model, per_channel, integers.reduce_range, mode, True, *rest)
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model

@@ -44,7 +44,8 @@ def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit
                 f"'{use}' takes {taken} and would be given {current.value} "
                 f"{maker if index else '(the model itself)'}."
             )
-            return links, Misfit(index, sentence + _advice(stages, index, links))
+            reason = f" {current.why_last}" if current.why_last else ""
+            return links, Misfit(index, sentence + reason + _advice(stages, index, links))
         links.append(Link(current, stage.accepts[current]))
         current = links[-1].made
     return links, None

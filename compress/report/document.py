@@ -70,6 +70,29 @@ class Delta(_Part):
     """Absolute: -0.01 is one point of accuracy lost; of perplexity, more is worse."""
 
 
+class Candidate(_Part):
+    """A model that a stage made and measured on the way, among others of its kind."""
+
+    name: str
+    """How it was made; "float" is the model that the stage was given."""
+    quality: Quality
+    """On the trial's samples, not the test split."""
+    loss: float
+    """How much worse than the float model: an absolute difference, of perplexity a relative one."""
+    fits: bool
+    """Whether the loss is within the stage's budget."""
+    chosen: bool
+    """Whether it was handed over."""
+    latency_ms: dict[str, Latency]
+    """By batch size."""
+    speedup: dict[str, Speedup]
+    """Over the float model, by batch size."""
+    size_bytes: int
+    """Its ONNX file, external data included."""
+    notes: list[str] = Field(default_factory=list)
+    """What was chosen in making it."""
+
+
 class Row(_Part):
     """One model of the run, measured from its ONNX file in ONNX Runtime."""
 
@@ -99,6 +122,8 @@ class Row(_Part):
     """Most memory that the process held while the stage worked."""
     notes: list[str] = Field(default_factory=list)
     """What was chosen, skipped or refused, and why."""
+    candidates: list[Candidate] = Field(default_factory=list)
+    """Where the stage chose among several models by measuring them: all of them."""
 
 
 class GateResult(_Part):

@@ -51,6 +51,12 @@ def html(report: Report, *, folders: Mapping[int, Path] | None = None) -> str:
         gates=tables.gates(report) if report.gates else None,
         environment=tables.environment(report),
         notes=words.notes(report),
+        candidates=[
+            (words.candidates_title(row), tables.candidates(row))
+            for row in report.stages
+            if row.candidates
+        ],
+        below_candidates=words.BELOW_CANDIDATES,
         tradeoffs=tradeoffs(report),
         trainings=trainings,
         sensitivities=sensitivities,

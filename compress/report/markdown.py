@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 def markdown(report: Report) -> str:
     """The whole report as Markdown."""
-    parts = [f"# {_escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
+    parts = [f"# {escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
     if report.stages:
-        parts += ["## Stages", _table(tables.stages(report)), tables.below_stages(report)]
+        parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
     if report.gates:
-        parts += ["## Gates", _table(_loud(tables.gates(report)))]
+        parts += ["## Gates", table(_loud(tables.gates(report)))]
+    for row in report.stages:
+        if row.candidates:
+            title, choices = words.candidates_title(row), tables.candidates(row)
+            parts += [f"## {escape(title)}", table(choices), words.BELOW_CANDIDATES]
     if notes := words.notes(report):
-        parts += ["## Notes", "\n".join(f"- {_escape(note)}" for note in notes)]
+        parts += ["## Notes", "\n".join(f"- {escape(note)}" for note in notes)]
     parts += ["## Environment", _environment(report)]
     return "\n\n".join(parts) + "\n"
 
@@ -31,14 +35,16 @@ def _loud(gates: tables.Table) -> tables.Table:
 
 def _environment(report: Report) -> str:
     compress, *others = tables.environment(report).rows
-    lines = [" ".join(compress), *(f"{name}: {_escape(value)}" for name, value in others)]
+    lines = [" ".join(compress), *(f"{name}: {escape(value)}" for name, value in others)]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(table: tables.Table) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows]
-    return "\n".join(f"| {' | '.join(_escape(cell) for cell in line)} |" for line in lines)
+def table(given: tables.Table) -> str:
+    """A table as Markdown."""
+    lines = [given.head, ["---"] * len(given.head), *given.rows]
+    return "\n".join(f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """A text that stands in a line or in a cell of a table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

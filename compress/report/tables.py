@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from compress.report import words
-from compress.report.document import Report, Row
+from compress.report.document import Candidate, Report, Row
 
 
 class Table(NamedTuple):
@@ -41,6 +41,26 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
         found = row.speedup.get(batch) if words.is_compared(report, row) else None
         cells.append(words.speedup(found))
     return [*cells, words.duration(row.seconds), words.size(row.peak_memory_bytes)]
+
+
+def candidates(row: Row) -> Table:
+    """One row a model that the stage chose from."""
+    batches = list(row.candidates[0].speedup) if row.candidates else []
+    head = ["candidate", row.candidates[0].quality.metric if row.candidates else "quality"]
+    head += ["loss", *(f"speedup at {batch}" for batch in batches), "size", ""]
+    return Table(head, [_candidate(each, batches) for each in row.candidates])
+
+
+def _candidate(candidate: Candidate, batches: Sequence[str]) -> list[str]:
+    verdict = "chosen" if candidate.chosen else "" if candidate.fits else "over the budget"
+    return [
+        candidate.name,
+        words.quality(candidate.quality),
+        f"{candidate.loss:+.4f}",
+        *(words.speedup(candidate.speedup.get(batch)) for batch in batches),
+        words.size(candidate.size_bytes),
+        verdict,
+    ]
 
 
 def gates(report: Report) -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compress.report import words
+from compress.report import tables, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,10 @@ def show(report: Report, console: Console) -> None:
         console.print(line)
     if report.gates:
         console.print()
+    for row in report.stages:
+        if row.candidates:
+            console.print(f"{words.candidates_title(row)}:", highlight=False, markup=False)
+            console.print(_candidates(row))
     for note in words.notes(report):
         _note(console, note)
     if machine := words.environment_line(report):
@@ -95,6 +99,16 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
             *_latency_cells(report, row, batches),
             words.duration(row.seconds),
         )
+    return table
+
+
+def _candidates(row: Row) -> Table:
+    found = tables.candidates(row)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    for number, title in enumerate(found.head):
+        table.add_column(title, no_wrap=number > 0)
+    for cells in found.rows:
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 

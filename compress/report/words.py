@@ -117,6 +117,17 @@ def gate(result: GateResult) -> tuple[str, str, str]:
     return name, times(result.value), f"at least {result.limit:g}x"
 
 
+def candidates_title(row: Row) -> str:
+    """Over the table of models that a stage chose from."""
+    return f"What {row.name} chose from"
+
+
+BELOW_CANDIDATES = (
+    "Measured on validation samples against the float model, all in the same rounds. A loss is the "
+    "difference of the metric (of perplexity the relative one)."
+)
+
+
 def metric(report: Report) -> str:
     """The name of the quality metric."""
     return report.stages[0].quality.metric if report.stages else "quality"

@@ -16,6 +16,7 @@ from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.models.digests import weights_digest
+from compress.report.candidates import read_candidates
 from compress.report.document import GateResult, Report, Row, Status, write_report
 from compress.report.html import FILE_NAME, html
 from compress.report.markdown import markdown
@@ -23,6 +24,7 @@ from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import digest, first_key, next_key
 from compress.runner.ledger import Rival, Subject, measure_row
+from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.rehearsal import rehearse
 from compress.runner.store import load_artifact, save_artifact
@@ -83,12 +85,15 @@ class Execution:
         self.workdir = workdir
         self.settings = settings
         original = inputs.original
+        self._origin = Origin(
+            weights=weights_digest(original.require_module()), data=inputs.data.fingerprint
+        )
         decisive: dict[str, Any] = {
             "source": original.source.to_dict() if original.source else None,
-            "weights": weights_digest(original.require_module()),
+            "weights": self._origin.weights,
             "labels": list(original.labels),
             "preprocessor": original.require_preprocessor().fingerprint,
-            "data": inputs.data.fingerprint,
+            "data": self._origin.data,
             "task": recipe.task,
             "seed": recipe.seed,
             "device": settings.device,
@@ -120,7 +125,7 @@ class Execution:
             raise
         finally:
             if broken is not None:
-                self._write(broken)
+                self._write(self._report(broken))
         return self._finish()
 
     def _rehearse(self, stages: Sequence[tuple[str, Stage]]) -> None:
@@ -162,16 +167,17 @@ class Execution:
             name=slot.name,
             use=record["use"],
             artifact=artifact,
-            onnx=folder / record["onnx"],
+            onnx=None if record["onnx"] is None else folder / record["onnx"],
+            folder=folder,
             seconds=record["seconds"],
             peak_memory_bytes=record["peak_memory_bytes"],
         )
         row = self._row(slot, subject, previous_key)
         state.rows.append(row)
-        state.previous = Rival(onnx=subject.onnx, row=row)
+        state.previous = Rival(artifact=artifact, onnx=subject.onnx, row=row)
         if becomes_reference:
             state.original = state.previous
-        self._write("running")
+        self._write(self._report("running"))
 
     def _compute(self, slot: Slot, stage: Stage | None, key: str) -> dict[str, Any]:
         given = self._state.artifact
@@ -230,6 +236,7 @@ class Execution:
             original=state.original,
             previous=state.previous,
         )
+        row = row.model_copy(update={"candidates": read_candidates(self.workdir.folder(slot))})
         self.workdir.save_row(slot, key, row.model_dump(mode="json"))
         return row
 
@@ -252,16 +259,18 @@ class Execution:
             self.recipe.gates, reference=state.rows[state.reference_index], final=state.rows[-1]
         )
         passed = all(gate.passed for gate in gates)
+        report = self._report("passed" if passed else "gate_failed", gates)
         if state.artifact.bundle is not None:
             publish(
                 state.artifact.bundle,
                 self.workdir.root,
                 self.recipe,
-                threads=self.settings.threads,
+                report=report,
+                origin=self._origin,
             )
-        return self._write("passed" if passed else "gate_failed", gates)
+        return self._write(report)
 
-    def _write(self, status: Status, gates: list[GateResult] | None = None) -> Report:
+    def _report(self, status: Status, gates: list[GateResult] | None = None) -> Report:
         state = self._state
         notes = []
         if state.reference_index:
@@ -270,7 +279,13 @@ class Execution:
                 f"'original' in deltas, speedups and gates is the model that '{name}' made; "
                 "the recipe began with an untrained one"
             )
-        report = Report(
+        if state.artifact.format.why_last and status in ("passed", "gate_failed"):
+            last = Slot(state.rows[-1].index, state.rows[-1].name)
+            notes.append(
+                f"the model is the checkpoint in {self.workdir.folder(last)}; in Python: "
+                "module, source = compress.models.checkpoint.load_checkpoint(Path(…))"
+            )
+        return Report(
             name=self.recipe.name,
             status=status,
             environment=environment(threads=self.settings.threads),
@@ -280,9 +295,13 @@ class Execution:
             notes=notes,
             recipe_hash=self.recipe.hash,
         )
+
+    def _write(self, report: Report) -> Report:
         root = self.workdir.root
         write_report(report, root)
         write_text(root / "report.md", markdown(report))
-        folders = {row.index: self.workdir.folder(Slot(row.index, row.name)) for row in state.rows}
+        folders = {
+            row.index: self.workdir.folder(Slot(row.index, row.name)) for row in report.stages
+        }
         write_text(root / FILE_NAME, html(report, folders=folders))
         return report

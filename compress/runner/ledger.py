@@ -1,4 +1,8 @@
-"""Measures one row of the report, always from a stage's ONNX file in ONNX Runtime."""
+"""Measures one row of the report: a stage's ONNX file in ONNX Runtime.
+
+A model that has no ONNX form is measured in PyTorch, and so is what it's compared with: nothing is
+compared across runtimes.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,24 @@ import numpy as np
 
 from compress.core.batch import model_inputs
 from compress.exporting.checked import answer_batch_size
+from compress.exporting.parity import module_answers
 from compress.measurement.latency import measure_latency
-from compress.measurement.macs import count_macs
+from compress.measurement.macs import Macs, count_macs
 from compress.measurement.metrics import metric_named
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Latency, Quality, Row, Speedup
+from compress.runner.in_torch import NOTES, checkpoint_bytes, module_calls
+from compress.runner.inputs import torch_threads
 from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
+    from compress.measurement.latency import Timed
     from compress.measurement.metrics import Metric
+    from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 
 _QUALITY_BATCH = 32
@@ -32,22 +41,30 @@ _ORIGINAL, _PREVIOUS, _THIS = "original", "previous", "this"
 
 @dataclass(frozen=True)
 class Subject:
-    """One measured model: its ONNX file, and where it stands in the pipeline."""
+    """One measured model, and where it stands in the pipeline.
+
+    Attributes
+    ----------
+    onnx : its file; None of a model that is measured in PyTorch.
+    folder : the stage's, where a torch artifact's checkpoint is.
+    """
 
     index: int
     name: str
     use: str | None
     artifact: Artifact
-    onnx: Path
+    onnx: Path | None
+    folder: Path
     seconds: float
     peak_memory_bytes: int
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A model that was measured before, to compare with: its file and its row."""
+    """A model that was measured before, to compare with: its file, if any, and its row."""
 
-    onnx: Path
+    artifact: Artifact
+    onnx: Path | None
     row: Row
 
 
@@ -68,19 +85,24 @@ def measure_row(
     """
     inputs, notes = latency_inputs(subject.artifact, context, spec)
     metric = _metric(context, spec, subject.artifact)
-    single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
-    macs = count_macs(subject.onnx, single)
-    quality = _quality(subject, metric, context=context, spec=spec, original=original)
-    latency, speedup, latency_notes = _timed(
-        subject, inputs, context=context, spec=spec, original=original, previous=previous
-    )
+    params, macs, size = _counts(subject, inputs, previous)
+    with torch_threads(spec.threads if subject.onnx is None else context.threads):
+        quality = _quality(subject, metric, context=context, spec=spec, original=original)
+        latency, speedup, latency_notes = _timed(
+            subject,
+            inputs,
+            context=context,
+            spec=spec,
+            original=_comparable(original, subject),
+            previous=_comparable(previous, subject),
+        )
     row = Row(
         index=subject.index,
         name=subject.name,
         use=subject.use,
-        params=count_params(subject.onnx),
+        params=params,
         macs=macs.total,
-        size_bytes=size_bytes(subject.onnx),
+        size_bytes=size,
         quality=quality,
         latency_ms=latency,
         speedup=speedup,
@@ -95,6 +117,30 @@ def measure_row(
         ],
     )
     return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
+
+
+def _counts(
+    subject: Subject,
+    inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
+    previous: Rival | None,
+) -> tuple[int, Macs, int]:
+    """Params, macs and bytes; the first two of a model without ONNX are the one's it came from."""
+    if subject.onnx is None:
+        if previous is None:
+            raise TypeError("a model that is measured in PyTorch must come after a float one.")
+        macs = Macs(previous.row.macs, NOTES)
+        return previous.row.params, macs, checkpoint_bytes(subject.folder)
+    single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
+    macs = count_macs(subject.onnx, single)
+    return count_params(subject.onnx), macs, size_bytes(subject.onnx)
+
+
+def _comparable(rival: Rival | None, subject: Subject) -> Rival | None:
+    """The rival, where it runs in the subject's runtime."""
+    if rival is None:
+        return None
+    missing = rival.artifact.module if subject.onnx is None else rival.onnx
+    return None if missing is None else rival
 
 
 def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
@@ -112,8 +158,9 @@ def _quality(
     spec: MeasureSpec,
     original: Rival | None,
 ) -> Quality:
+    in_torch = subject.onnx is None
     found = measure_quality(
-        subject.onnx,
+        _answering(subject, context, in_torch=in_torch),
         loader=_quality_loader(subject.artifact, metric, context=context, spec=spec),
         metric=metric.name,
         target=context.task.target,
@@ -121,7 +168,7 @@ def _quality(
         reference=None
         if original is None
         else Reference(
-            original.onnx,
+            _answering(original, context, in_torch=in_torch),
             _quality_loader(context.reference, metric, context=context, spec=spec),
         ),
         threads=context.threads,
@@ -134,6 +181,12 @@ def _quality(
         samples=found.samples,
         higher_is_better=found.higher_is_better,
     )
+
+
+def _answering(model: Subject | Rival, context: Context, *, in_torch: bool) -> Answering:
+    if in_torch or model.onnx is None:
+        return module_answers(model.artifact.require_module(), task=context.task)
+    return model.onnx
 
 
 def _quality_loader(
@@ -198,12 +251,18 @@ def _timed(
     previous: Rival | None,
 ) -> tuple[dict[str, Latency], dict[str, Speedup], tuple[str, ...]]:
     """Latency and speedups by batch size, from rounds in which all the models run in turn."""
-    models = {_THIS: subject.onnx}
+
+    def model(of: Subject | Rival) -> Timed:
+        if subject.onnx is None or of.onnx is None:
+            return module_calls(of.artifact.require_module(), task=context.task)
+        return of.onnx
+
+    models = {_THIS: model(subject)}
     if original is not None:
-        models[_ORIGINAL] = original.onnx
+        models[_ORIGINAL] = model(original)
     if previous is not None:
-        same = original is not None and previous.onnx == original.onnx
-        models[_ORIGINAL if same else _PREVIOUS] = previous.onnx
+        same = original is not None and previous.row.index == original.row.index
+        models[_ORIGINAL if same else _PREVIOUS] = model(previous)
     times = measure_latency(models, inputs, spec=spec, progress=context.progress)
     latency, speedup = {}, {}
     for size in spec.batch_sizes:

@@ -25,7 +25,8 @@ def save_artifact(
     """Write an artifact to `context.directory`; returns the plain JSON that `load_artifact` needs.
 
     A torch module is kept as checkpoint.safetensors + structure.json, and lowered to ONNX for its
-    row; the lowered file is held against the module on real data.
+    row; the lowered file is held against the module on real data. One in few bits has no ONNX form,
+    and its checkpoint is all there is.
 
     Raises
     ------
@@ -37,16 +38,16 @@ def save_artifact(
 
     directory = context.directory
     notes: tuple[str, ...] = ()
-    if artifact.format.is_onnx:
-        onnx = artifact.require_onnx()
-    else:
+    onnx = artifact.onnx
+    if not artifact.format.is_onnx:
         if artifact.source is None:
             raise StageError("a torch artifact needs a source, to be built again from its files.")
         save_checkpoint(artifact.require_module(), artifact.source, directory)
-        onnx = directory / ONNX_FILE
-        parity = lower_artifact(artifact, context, onnx)
-        notes = (f"ONNX against torch: {parity}",)
-    if not onnx.is_relative_to(directory):
+        if artifact.format is Format.TORCH:
+            onnx = directory / ONNX_FILE
+            parity = lower_artifact(artifact, context, onnx)
+            notes = (f"ONNX against torch: {parity}",)
+    if onnx is not None and not onnx.is_relative_to(directory):
         raise StageError(f"the stage left {onnx.name} outside its folder.")
     changed = previous is not None and (
         artifact.require_preprocessor().fingerprint != previous.require_preprocessor().fingerprint
@@ -55,7 +56,7 @@ def save_artifact(
         artifact.require_preprocessor().save(directory / _PREPROCESSOR)
     return {
         "format": artifact.format.value,
-        "onnx": str(onnx.relative_to(directory)),
+        "onnx": _relative(onnx, directory),
         "bundle": _relative(artifact.bundle, directory),
         "labels": list(artifact.labels),
         "preprocessor": _PREPROCESSOR if changed else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from compress.core.files import write_text
+from compress.core.files import file_digest, write_text
 from compress.errors import InputError
 
 _RECORD = "stage.json"
@@ -160,12 +159,6 @@ class Workdir:
         for path in self.stages.iterdir():
             if path.name[:2].isdigit() and int(path.name.split("-")[0]) >= count:
                 shutil.rmtree(path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

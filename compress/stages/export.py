@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from compress.core.artifact import Format
-from compress.core.stage import Stage
+from compress.core.stage import Options, Stage
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -27,39 +27,48 @@ class Export(Stage):
 
     opset: int | None = Field(default=None, ge=18, le=23)
     """ONNX opset of a model lowered here; null takes the default of torch's exporter."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """The numbers that a float model is stored and computed in; fp16 keeps float32 inputs and
+    outputs. INT8 models stay as they are, and are refused with fp16."""
+    dynamic_image_size: bool = False
+    """Take images of any height and width; of fully convolutional models, lowered here."""
     tolerance: float = Field(default=1e-4, gt=0, lt=1)
     """Largest error against torch, as a part of the largest output where that is over 1."""
     samples: int = Field(default=64, ge=1)
     """Validation samples on which the ONNX file is compared with torch."""
+    keep_samples: int = Field(default=8, ge=0, le=8)
+    """Preprocessed validation samples that the bundle keeps with their answers, for `compress
+    verify`; 0 where no data may leave."""
+    transformers_js: bool = False
+    """Also give the file the place and name that Transformers.js looks for, such as
+    onnx/model_quantized.onnx: a hard link, so that it is stored once."""
+    license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    """License of the result, such as apache-2.0; null: the one that the model's own card names, or
+    none is stated."""
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact as an ONNX file inside its bundle.
 
         Raises
         ------
-        ParityError : the ONNX file of a torch module answers otherwise.
+        ParityError : the ONNX file of a torch module answers otherwise, or the fp16 file.
         StageError : the model can't be exported, or the file is no valid model.
         """
-        from compress.exporting.bundle import MODEL, copy_model, write_bundle
-        from compress.exporting.checked import lower_artifact
-        from compress.exporting.onnx_file import opset_of
+        from compress.exporting.bundle import MODEL, write_bundle
+        from compress.exporting.exported import Wishes, write_exported
+        from compress.exporting.layout import lay_out
 
         directory = context.directory / "bundle"
         directory.mkdir(parents=True, exist_ok=True)
         model = directory / MODEL
-        if artifact.format is Format.TORCH:
-            parity = lower_artifact(
-                artifact,
-                context,
-                model,
-                opset=self.opset,
-                tolerance=self.tolerance,
-                samples=self.samples,
-            )
-            notes: tuple[str, ...] = (f"ONNX opset {opset_of(model)}", f"against torch: {parity}")
-        else:
-            copy_model(artifact.require_onnx(), model)
-            notes = self._check(artifact, model, context)
+        wishes = Wishes(
+            opset=self.opset,
+            dynamic_image_size=self.dynamic_image_size,
+            tolerance=self.tolerance,
+            samples=self.samples,
+            half=self.precision == "fp16",
+        )
+        notes = write_exported(artifact, context, model, wishes=wishes)
         write_bundle(
             model,
             directory=directory,
@@ -67,31 +76,40 @@ class Export(Stage):
             labels=artifact.labels,
             task=context.task,
         )
+        if self.transformers_js:
+            lay_out(model)
+        if self.keep_samples:
+            self._keep_samples(artifact, model, context)
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
         )
 
-    def _check(self, artifact: Artifact, model: Path, context: Context) -> tuple[str, ...]:
-        """Notes on a file that was made by an earlier stage, once it has proved to run."""
+    def _keep_samples(self, artifact: Artifact, model: Path, context: Context) -> None:
         from compress.exporting.checked import real_batches
-        from compress.exporting.onnx_file import check_file, opset_of
-        from compress.exporting.parity import compare, module_answers, onnx_answers
+        from compress.exporting.parity import module_answers
+        from compress.exporting.samples import write_samples
         from compress.models.vocabulary import as_seen_by
 
-        check_file(model)
-        found = compare(
-            module_answers(as_seen_by(artifact, context.reference), task=context.task),
-            onnx_answers(model, threads=context.threads),
-            batches=real_batches(artifact, context, samples=self.samples),
-            target=context.task.target,
-        ).require_finite(model)
-        opset = opset_of(model)
-        notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}"]
-        if self.opset is not None and self.opset != opset:
-            notes.append(f"'opset: {self.opset}' isn't used: the model was lowered before")
-        return tuple(notes)
+        write_samples(
+            model,
+            real_batches(artifact, context, samples=self.keep_samples),
+            model.parent,
+            reference=module_answers(as_seen_by(artifact, context.reference), task=context.task),
+        )
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        from compress.tasks.task import task as find_task
+
+        problems = []
+        if self.dynamic_image_size and find_task(task).modality != "image":
+            problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
+        if self.transformers_js and getattr(model, "python", None) is not None:
+            wrong = "Transformers.js loads models of transformers only, and 'model' is 'python'."
+            problems.append(("transformers_js", wrong))
+        return problems
 
     def summarize(self) -> str:
-        """Such as "opset 20, tolerance 0.0001"."""
+        """Such as "opset 20, fp32, tolerance 0.0001"."""
         opset = "default opset" if self.opset is None else f"opset {self.opset}"
-        return f"{opset}, tolerance {self.tolerance:g}"
+        return f"{opset}, {self.precision}, tolerance {self.tolerance:g}"

@@ -1,39 +1,62 @@
-"""Turns the model into an INT8 ONNX file, with dynamic or static quantization."""
+"""Turns the model into an INT8 ONNX file that is as fast as can be and still good enough."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from compress.core.artifact import Format
-from compress.core.stage import Stage
+from compress.core.stage import Options, Stage
+from compress.distillation.recovery import Recovery
 from compress.errors import unknown
-from compress.quantization.options import Calibration
+from compress.measurement.cpu import TargetCpu
+from compress.quantization.options import Calibration, Trials
 from compress.quantization.selection import DYNAMIC, STATIC_KNOWN
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.quantization.selection import Selection
+
+Improvement = Literal["smooth", "equalize", "bias_correction", "rounding", "float_return"]
 
 
 class Quantize(Stage):
-    """Quantize to INT8: unsigned activations, signed weights, run by ONNX Runtime."""
+    """Quantize to INT8, run by ONNX Runtime."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {
         Format.TORCH: Format.ONNX_INT8,
         Format.ONNX: Format.ONNX_INT8,
     }
 
-    method: Literal["auto", "dynamic", "static"] = "auto"
-    """Auto is static where most weights belong to convolutions, and dynamic otherwise."""
+    method: Literal["auto", "dynamic", "static", "weights"] = "auto"
+    """Dynamic scales activations as they come, static by calibration; weights leaves activations in
+    float. Auto builds what can be fast, measures each, and keeps the fastest within `budget`."""
+    graph: Literal["auto", "plain", "lean", "attention"] = "auto"
+    """The float graph that is quantized: as exported; without work that isn't read, and kept from
+    fusions that are slower; or with attention as one operator. Auto is the fastest, as measured, for
+    method auto, and plain for the others."""
     calibration: Calibration = Calibration()
     """How static quantization finds the ranges of activations; dynamic needs none."""
+    budget: float = Field(default=0.005, ge=0, lt=1)
+    """The most quality that method auto may lose on validation samples: an absolute difference of
+    the metric, of perplexity a relative one."""
+    trials: Trials = Trials()
+    """How candidates are measured."""
+    improve: tuple[Improvement, ...] | None = None
+    """What is done for accuracy, in this order. Null: with method auto whatever helps a fast
+    candidate that loses too much, with the other methods nothing."""
+    recovery: Recovery | None = None
+    """Train with the INT8 file's own rounding, with the reference as teacher (static only)."""
     per_channel: bool = True
     """A scale for each output channel of a weight, rather than one for the whole weight."""
+    bits: Literal[4, 8] = 8
+    """Of weights, with method weights."""
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale, with method weights."""
+    target_cpu: TargetCpu | None = None
+    """The kind of CPU that the file is for; null: this one."""
     operators: tuple[str, ...] | None = None
     """ONNX operator types to quantize; null takes those that are faster and lose little."""
     exclude: tuple[str, ...] = ()
@@ -48,102 +71,44 @@ class Quantize(Stage):
                 raise ValueError(unknown("operator", name, known))
         return value
 
+    @model_validator(mode="after")
+    def _static_alone_trains(self) -> Quantize:
+        if self.recovery is not None and self.method in ("dynamic", "weights"):
+            raise ValueError(
+                "'recovery' trains with the rounding of static quantization. "
+                f"Got method {self.method!r}; it must be static or auto."
+            )
+        return self
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        if self.recovery is None:
+            return []
+        return self.recovery.problems(task=task, data=data, key="recovery")
+
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact as an INT8 ONNX file; a torch module is lowered first, and checked.
 
         Raises
         ------
         ParityError : the float ONNX file of a torch module answers otherwise.
-        StageError : nothing can be quantized, or not with this method.
+        TargetError : method auto finds nothing within the budget.
+        StageError : nothing can be quantized, not with this method, or INT8 is slower and larger
+            than float.
         """
-        from compress.exporting.checked import lower_artifact
+        from compress.stages.quantize_work import Work
 
-        path = context.directory / "model.onnx"
-        if artifact.format is not Format.TORCH:
-            notes = self._quantize(artifact.require_onnx(), path, artifact, context)
-        else:
-            lowered = context.directory / "float.onnx"
-            try:
-                notes = (f"against torch: {lower_artifact(artifact, context, lowered)}",)
-                notes += self._quantize(lowered, path, artifact, context)
-            finally:
-                for file in context.directory.glob(f"{lowered.name}*"):
-                    file.unlink()
+        path, notes = Work(self, artifact, context).do()
         return artifact.with_onnx(path, format=Format.ONNX_INT8, notes=notes)
-
-    def _quantize(
-        self, source: Path, path: Path, artifact: Artifact, context: Context
-    ) -> tuple[str, ...]:
-        from compress.exporting.checked import real_batches
-        from compress.exporting.parity import compare, onnx_answers
-        from compress.measurement.graph import load_graph
-        from compress.measurement.size import size_bytes
-        from compress.quantization.dynamic import quantize_dynamic
-        from compress.quantization.instructions import int8_instructions
-        from compress.quantization.selection import select
-
-        cpu = int8_instructions()
-        selection = select(
-            load_graph(source).graph,
-            method=self.method,
-            operators=self.operators,
-            exclude=self.exclude,
-        )
-        notes = [*selection.notes, cpu.reason]
-        if selection.method == "static":
-            notes.append(self._static(source, path, selection, artifact, context))
-        else:
-            quantize_dynamic(
-                source,
-                path=path,
-                selection=selection,
-                instructions=cpu,
-                per_channel=self.per_channel,
-            )
-            if self.calibration != Calibration():
-                notes.append("'calibration' isn't used by dynamic quantization")
-        found = compare(
-            onnx_answers(source, threads=context.threads),
-            onnx_answers(path, threads=context.threads),
-            batches=real_batches(artifact, context),
-            target=context.task.target,
-        ).require_finite(path)
-        notes.append(f"against the float model: {found.top1()}")
-        before, after = size_bytes(source), size_bytes(path)
-        if after >= before:
-            notes.append(f"no smaller: {after:,} bytes in INT8, {before:,} in float")
-        return tuple(notes)
-
-    def _static(
-        self,
-        source: Path,
-        path: Path,
-        selection: Selection,
-        artifact: Artifact,
-        context: Context,
-    ) -> str:
-        from compress.quantization.instructions import int8_instructions
-        from compress.quantization.static import quantize_static
-
-        wanted = self.calibration.samples
-        quantize_static(
-            source,
-            path=path,
-            selection=selection,
-            batches=context.data.loader(
-                "calibration", artifact.require_preprocessor(), batch_size=8, limit=wanted
-            ),
-            calibration=self.calibration,
-            instructions=int8_instructions(),
-            per_channel=self.per_channel,
-            progress=context.progress,
-        )
-        used = min(wanted, context.data.size("calibration"))
-        fewer = "" if used == wanted else f" (of {wanted} asked for; the split has no more)"
-        return f"calibrated on {used} samples{fewer}, method {self.calibration.method}"
 
     def summarize(self) -> str:
         """Such as "static, minmax on 128 samples, per channel"."""
-        calibration = f"{self.calibration.method} on {self.calibration.samples} samples"
-        words = [self.method] + ([] if self.method == "dynamic" else [calibration])
+        words = [f"{self.bits}-bit weights" if self.method == "weights" else self.method]
+        if self.method in ("static", "auto"):
+            method = self.calibration.method or "best calibration"
+            words.append(f"{method} on {self.calibration.samples} samples")
+        if self.method == "auto":
+            words.append(f"at most {self.budget:g} lost")
+        if self.recovery is not None:
+            words.append("trained with its own rounding")
         return ", ".join([*words, "per channel" if self.per_channel else "per tensor"])

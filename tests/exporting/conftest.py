@@ -3,6 +3,7 @@
 import pytest
 import torch
 from exporting_samples import LABELS, texts
+from exporting_tasks import inputs, model_for, task_of
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -54,6 +55,22 @@ def lowered_bert(tmp_path_factory):
     path = tmp_path_factory.mktemp("lowered") / "bert.onnx"
     task = TASKS["text-classification"]
     return module, lower(module, task=task, example=texts(padding=4), path=path, labels=LABELS)
+
+
+@pytest.fixture(scope="session")
+def lowered_of(tmp_path_factory):
+    """A model of `exporting_tasks` by its name, and its file, for tests that change neither."""
+    made = {}
+
+    def lowered(name):
+        if name not in made:
+            module = model_for(name)
+            path = tmp_path_factory.mktemp(name) / "model.onnx"
+            lower(module, task=task_of(name), example=inputs(name), path=path, labels=())
+            made[name] = module, path
+        return made[name]
+
+    return lowered
 
 
 @pytest.fixture

@@ -56,6 +56,21 @@ def test_an_image_model_takes_any_batch(name, tmp_path, request):
         np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
+def test_a_convolutional_model_takes_images_of_any_size(cnn, tmp_path):
+    path = _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE, dynamic_image_size=True)
+    for count, height, width in ((1, 8, 8), (3, 13, 10), (2, 6, 21)):
+        batch = {"pixel_values": torch.randn(count, 1, height, width)}
+        wanted = module_answers(cnn, task=IMAGE)(batch)
+        np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
+
+
+def test_a_model_that_fixes_the_size_of_images_is_refused_with_the_reason(vit, tmp_path):
+    said = "can't export ViTForImageClassification for images of any size.* a static shape of 8"
+    with pytest.raises(StageError, match=rf"{said}"):
+        _lower(vit, tmp_path / "vit.onnx", task=IMAGE, dynamic_image_size=True)
+    assert not (tmp_path / "vit.onnx").exists()
+
+
 def test_inputs_outputs_and_axes_are_named(lowered_bert):
     graph = onnx.load(lowered_bert[1]).graph
     axes = {

@@ -2,68 +2,16 @@
 
 import pytest
 import torch
-from exporting_samples import texts
+from exporting_tasks import TASK_OF, inputs, model_for
 
 from compress.errors import ParityError
-from compress.exporting.lower import lower
 from compress.exporting.parity import check_parity, compare, onnx_answers
 from compress.tasks.task import TASKS
 
-SIZES = {
-    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "intermediate_size": 24, "max_position_embeddings": 40, "initializer_range": 0.5,
-}  # fmt: skip
-END = {"bos_token_id": 0, "eos_token_id": 0}
 
-
-def model_for(name):
-    import transformers as hf
-
-    torch.manual_seed(0)
-    made = {
-        "llama": lambda: hf.LlamaForCausalLM(
-            hf.LlamaConfig(**SIZES, **END, num_key_value_heads=2, tie_word_embeddings=True)
-        ),
-        "gpt2": lambda: hf.GPT2LMHeadModel(
-            hf.GPT2Config(
-                vocab_size=60,
-                n_embd=16,
-                n_layer=2,
-                n_head=4,
-                n_positions=40,
-                initializer_range=0.5,
-                **END,
-            )
-        ),
-        "tokens": lambda: hf.BertForTokenClassification(hf.BertConfig(**SIZES, num_labels=5)),
-        "encoder": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
-        "sets": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=4)),
-    }
-    return made[name]().eval()
-
-
-TASK_OF = {
-    "llama": "text-generation",
-    "gpt2": "text-generation",
-    "tokens": "token-classification",
-    "encoder": "feature-extraction",
-    "sets": "multi-label-text-classification",
-}
-
-
-def inputs(name, *shape, padding=0):
-    batch = texts(*shape, padding=padding)
-    if name in ("llama", "gpt2"):
-        del batch["token_type_ids"]
-    return batch
-
-
-@pytest.fixture(scope="module", params=TASK_OF)
-def lowered(request, tmp_path_factory):
-    name = request.param
-    module, task = model_for(name), TASKS[TASK_OF[name]]
-    path = tmp_path_factory.mktemp(name) / "model.onnx"
-    return name, module, lower(module, task=task, example=inputs(name), path=path, labels=())
+@pytest.fixture(params=TASK_OF)
+def lowered(request, lowered_of):
+    return request.param, *lowered_of(request.param)
 
 
 def test_a_file_answers_as_its_module_at_other_sizes(lowered):
@@ -79,7 +27,7 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
     from compress.measurement.graph import load_graph
     from compress.measurement.size import size_bytes
     from compress.quantization.dynamic import quantize_dynamic
-    from compress.quantization.instructions import int8_instructions
+    from compress.quantization.integers import Integers
     from compress.quantization.selection import select
 
     name, _, path = lowered
@@ -87,7 +35,7 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
         path,
         path=tmp_path / "int8.onnx",
         selection=select(load_graph(path).graph, method="dynamic"),
-        instructions=int8_instructions(),
+        integers=Integers(),
     )
     batches = [inputs(name, 4, 9, padding=3), inputs(name, 2, 5)]
     target = TASKS[TASK_OF[name]].target

@@ -144,3 +144,21 @@ def test_summaries_of_fixed_runs():
     assert value == 60 / 55
     assert 1 < low < value < high
     assert measured.speedup(1, "fast", over="slow") == (value, (low, high))
+
+
+def test_functions_are_timed_as_files_are_with_their_inputs_prepared_once():
+    prepared, called = [], []
+
+    def model(name):
+        def prepare(inputs):
+            prepared.append((name, sorted(inputs)))
+            return lambda: called.append(name)
+
+        return prepare
+
+    inputs = {size: {"x": np.zeros((size, 2), np.float32)} for size in (1, 4)}
+    measured = measure_latency({n: model(n) for n in "ab"}, inputs, spec=QUICK)
+    assert prepared == [("a", ["x"]), ("b", ["x"])] * 2
+    runs = [len(measured.runs_ms[size]["a"]) for size in (1, 4)]
+    assert len(called) == 2 * (sum(runs) + 2 * QUICK.warmup)
+    assert set(called) == {"a", "b"}

@@ -132,3 +132,19 @@ def test_multinomial_draws_are_a_bootstrap_over_samples():
         rows = generator.integers(200, size=200)
         resampled.append(f1_score(labels[rows], predictions[rows], average="macro"))
     assert (low, high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])), abs=0.025)
+
+
+def test_a_function_answers_in_place_of_a_file(cnn, cnn_onnx, images):
+    batch = images(4) | {"labels": torch.arange(4)}
+    loader = [{name: torch.as_tensor(value) for name, value in batch.items()}]
+
+    def answer(batch):
+        with torch.no_grad():
+            return cnn(batch["pixel_values"]).numpy()
+
+    of_file, of_function = (
+        measure_quality(model, loader=loader, metric="accuracy") for model in (cnn_onnx, answer)
+    )
+    assert of_function == of_file
+    with pytest.raises(StageError, match="the model's first output must be scores"):
+        measure_quality(lambda batch: answer(batch)[:, 0], loader=loader, metric="accuracy")

@@ -8,25 +8,28 @@ import pytest
 from quantization_models import digits, texts
 
 from compress.measurement.session import run, session
+from compress.quantization.calibration.observe import observe
 from compress.quantization.dynamic import quantize_dynamic
-from compress.quantization.instructions import Instructions
-from compress.quantization.options import Calibration
+from compress.quantization.integers import Integers
 from compress.quantization.selection import select
-from compress.quantization.static import quantize_static
+from compress.quantization.static import activations, quantize_static
 
-FULL = Instructions(reduce_range=False, reason="")
-SEVEN_BITS = Instructions(reduce_range=True, reason="")
+FULL = Integers()
+SEVEN_BITS = Integers(reduce_range=True)
 
 
-def _static(source, path, batches, *, method="minmax", cpu=FULL, per_channel=True, **selection):
+def _static(source, path, batches, *, method="minmax", cpu=FULL, per_channel=True, form="qdq"):
+    selection = select(onnx.load(source).graph, method="static")
+    tensors = activations(onnx.load(source), selection)
+    observed = observe(source, tensors, batches=batches, methods=[method])
     return quantize_static(
         source,
         path=path,
-        selection=select(onnx.load(source).graph, method="static", **selection),
-        batches=batches,
-        calibration=Calibration(method=method),
-        instructions=cpu,
+        selection=selection,
+        ranges=observed.ranges(method, integers=cpu),
+        integers=cpu,
         per_channel=per_channel,
+        form=form,
     )
 
 
@@ -35,7 +38,7 @@ def _dynamic(source, path, *, cpu=FULL, per_channel=True, **selection):
         source,
         path=path,
         selection=select(onnx.load(source).graph, method="dynamic", **selection),
-        instructions=cpu,
+        integers=cpu,
         per_channel=per_channel,
     )
 
@@ -57,7 +60,7 @@ def _initializers(path):
     return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
 
 
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+@pytest.mark.parametrize("method", ["minmax", "moving_average", "percentile", "entropy", "mse"])
 def test_a_static_cnn_answers_as_the_float_one(cnn, tmp_path, method):
     path = _static(cnn, tmp_path / "int8.onnx", _calibration(), method=method)
     images, labels = digits()
@@ -189,3 +192,39 @@ def test_the_source_stays_and_the_metadata_come_along(cnn, transformer, tmp_path
     ]
     assert metadata[0] == metadata[1]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("integers", "activations_are", "weights_are"),
+    [
+        (Integers("uint8", "int8"), np.uint8, np.int8),
+        (Integers("uint8", "uint8"), np.uint8, np.uint8),
+        (Integers("int8", "int8"), np.int8, np.int8),
+    ],
+    ids=str,
+)
+def test_integers_are_those_asked_for(cnn, tmp_path, integers, activations_are, weights_are):
+    path = _static(cnn, tmp_path / "int8.onnx", _calibration(), cpu=integers)
+    values = _initializers(path)
+    for node in onnx.load(path).graph.node:
+        if node.op_type == "QuantizeLinear":
+            zero = values[node.input[2]]
+            assert zero.dtype == activations_are
+            assert activations_are == np.uint8 or not zero.any()
+    weights = [v for name, v in values.items() if name.endswith(".weight_quantized")]
+    assert {array.dtype for array in weights} == {np.dtype(weights_are)}
+    images, _ = digits()
+    test = {"pixel_values": images[1400:]}
+    before, after = _scores(cnn, test).argmax(-1), _scores(path, test).argmax(-1)
+    assert (before == after).mean() > 0.95
+
+
+def test_the_operator_form_answers_as_the_qdq_form(cnn, tmp_path):
+    qdq = _static(cnn, tmp_path / "qdq.onnx", _calibration())
+    operators = _static(cnn, tmp_path / "op.onnx", _calibration(), form="qoperator")
+    assert _kinds(operators)["QLinearConv"] == _kinds(cnn)["Conv"]
+    assert _kinds(operators)["DequantizeLinear"] < _kinds(qdq)["DequantizeLinear"]
+    images, _ = digits()
+    test = {"pixel_values": images[1400:]}
+    same = _scores(qdq, test).argmax(-1) == _scores(operators, test).argmax(-1)
+    assert same.mean() > 0.97

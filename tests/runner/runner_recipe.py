@@ -27,6 +27,8 @@ stages:
     recovery:
       training: {epochs: 1, batch_size: 32, learning_rate: 1.0e-3}
   - use: quantize
-    calibration: {samples: 32}
+    method: static
+    calibration: {samples: 32, method: minmax}
+    trials: {samples: 100, rounds: 5, seconds: 0.01}
   - use: export
 """

@@ -14,6 +14,7 @@ from runner_recipe import RECIPE
 import compress
 from compress.core.progress import Silent
 from compress.errors import InputError, StageError, TargetError
+from compress.exporting.verify import verify_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +74,7 @@ def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
     manifest = json.loads((run / "manifest.json").read_text())
     for name, entry in manifest["files"].items():
         assert hashlib.sha256((run / name).read_bytes()).hexdigest() == entry["sha256"]
+    assert {check.status for check in verify_bundle(run)} == {"ok"}
 
     before = weights(run)
     lines = Lines()

@@ -15,12 +15,14 @@ from compress.errors import ParityError, StageError
 from compress.measurement.session import run, session
 from compress.models.resnet import resnet
 from compress.models.source import PythonSource
-from compress.quantization.options import Calibration
+from compress.quantization.options import Calibration, Trials
 from compress.stages.export import Export
 from compress.stages.quantize import Quantize
 from compress.tasks.task import task as find_task
 
-SMALL = Calibration(samples=32)
+SMALL = Calibration(samples=32, method="minmax")
+QUICK = Trials(samples=100, rounds=5, seconds=0.01)
+STATIC = Quantize(method="static", calibration=SMALL, trials=QUICK)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +90,11 @@ def test_export_writes_a_bundle_that_answers_as_the_module(problem, apply):
     assert made.bundle is not None
     assert made.onnx == made.bundle / "model.onnx"
     names = {file.name for file in made.bundle.iterdir()}
-    assert names == {"model.onnx", "labels.json", "preprocessing.json", "infer.py"}
+    kept = {"model.onnx", "labels.json", "preprocessing.json", "infer.py", "samples.npz"}
+    assert names >= kept
+    without = apply(Export(keep_samples=0))
+    assert without.bundle is not None
+    assert not (without.bundle / "samples.npz").exists()
     batch = _batch(problem)
     with torch.no_grad():
         wanted = problem[0].require_module()(batch["pixel_values"]).numpy()
@@ -103,13 +109,14 @@ def test_export_beyond_the_tolerance_is_an_error(apply):
 
 
 def test_quantize_a_module_leaves_only_the_int8_file(problem, apply):
-    made = apply(Quantize(calibration=SMALL))
+    made = apply(STATIC)
     assert made.format is Format.ONNX_INT8
-    assert [file.name for file in made.require_onnx().parent.iterdir()] == ["model.onnx"]
+    left = {file.name for file in made.require_onnx().parent.iterdir()}
+    assert left == {"model.onnx", "candidates.json"}
     kinds = {node.op_type for node in onnx.load(made.require_onnx()).graph.node}
     assert "QuantizeLinear" in kinds
-    assert any(note.startswith("method static, chosen by 'auto'") for note in made.notes)
-    assert any("bit weights" in note for note in made.notes)
+    assert any(note.startswith("static QDQ, U8S8") for note in made.notes)
+    assert any("8-bit weights can't saturate" in note for note in made.notes)
     assert "calibrated on 32 samples, method minmax" in made.notes
     batch = _batch(problem)
     with torch.no_grad():
@@ -118,8 +125,8 @@ def test_quantize_a_module_leaves_only_the_int8_file(problem, apply):
 
 
 def test_both_orders_give_the_same_model(problem, apply):
-    quantized = apply(Export(), apply(Quantize(calibration=SMALL)))
-    exported = apply(Quantize(calibration=SMALL), apply(Export()))
+    quantized = apply(Export(), apply(STATIC))
+    exported = apply(STATIC, apply(Export()))
     assert quantized.format is exported.format is Format.ONNX_INT8
     batch = _batch(problem)
     np.testing.assert_array_equal(
@@ -129,7 +136,7 @@ def test_both_orders_give_the_same_model(problem, apply):
 
 
 def test_export_of_an_int8_file_says_how_often_it_agrees_with_the_reference(apply):
-    quantized = apply(Quantize(calibration=SMALL))
+    quantized = apply(STATIC)
     before = quantized.require_onnx().read_bytes()
     made = apply(Export(opset=19), quantized)
     assert made.require_onnx().read_bytes() == before
@@ -139,7 +146,8 @@ def test_export_of_an_int8_file_says_how_often_it_agrees_with_the_reference(appl
 
 
 def test_what_calibration_could_not_have_is_noted(apply):
-    made = apply(Quantize(calibration=Calibration(samples=500, method="percentile")))
+    options = Calibration(samples=500, method="percentile")
+    made = apply(STATIC.model_copy(update={"calibration": options}))
     wanted = "calibrated on 40 samples (of 500 asked for; the split has no more), method percentile"
     assert wanted in made.notes
 
@@ -163,7 +171,7 @@ def test_dynamic_convolutions_are_refused(apply):
 def test_the_module_given_is_left_as_it_was(problem, apply):
     module = problem[0].require_module()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    apply(Quantize(calibration=SMALL))
+    apply(STATIC)
     assert not module.training
     assert all(parameter.requires_grad for parameter in module.parameters())
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
@@ -174,6 +182,11 @@ def test_the_module_given_is_left_as_it_was(problem, apply):
     [
         (Quantize, {"operators": ["Convolution"]}),
         (Quantize, {"method": "qat"}),
+        (Quantize, {"method": "dynamic", "recovery": {}}),
+        (Quantize, {"budget": -0.1}),
+        (Quantize, {"trials": {"batch_sizes": [1, 1]}}),
+        (Quantize, {"target_cpu": "pentium"}),
+        (Quantize, {"improve": ["luck"]}),
         (Quantize, {"calibration": {"samples": 0}}),
         (Quantize, {"calibration": {"percentile": 10}}),
         (Export, {"opset": 7}),
@@ -187,6 +200,7 @@ def test_bad_values_are_refused(stage, fields):
 
 
 def test_summaries_are_a_few_words():
-    assert Export().summarize() == "default opset, tolerance 0.0001"
-    assert Quantize(method="static").summarize() == "static, minmax on 128 samples, per channel"
+    assert Export().summarize() == "default opset, fp32, tolerance 0.0001"
+    assert STATIC.summarize() == "static, minmax on 32 samples, per channel"
+    assert "best calibration on 128 samples, at most 0.005 lost" in Quantize().summarize()
     assert Quantize(method="dynamic", per_channel=False).summarize() == "dynamic, per tensor"

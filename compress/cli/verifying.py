@@ -1,0 +1,43 @@
+"""`compress verify`: what was found, and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from compress.cli.running import stdout_console
+
+HOLDS, FAILED = 0, 1
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+def verify(folder: Path) -> int:
+    """Show each check of a bundle as it is done.
+
+    Returns
+    -------
+    The exit code: 0 where all holds (warnings included), 1 where a check failed.
+
+    Raises
+    ------
+    InputError : the folder is no bundle.
+    """
+    from compress.exporting.verify import verify_bundle
+
+    console = stdout_console()
+    counts = dict.fromkeys(_STYLES, 0)
+    for check in verify_bundle(folder):
+        counts[check.status] += 1
+        word = "FAILED" if check.status == "failed" else check.status
+        line = Table.grid(padding=(0, 2, 0, 0))
+        for width in (7, 7):
+            line.add_column(width=width)
+        line.add_row(Text(word, _STYLES[check.status]), Text(check.name), Text(check.text))
+        console.print(line)
+    failed, warned = counts["failed"], counts["warning"]
+    more = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+    verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all holds"
+    console.print(Text(f"{folder}: {verdict}{more}"))
+    return FAILED if failed else HOLDS

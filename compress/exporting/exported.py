@@ -1,0 +1,115 @@
+"""Writes the file that is handed over: lowered or taken from an earlier stage, in fp32 or fp16."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.artifact import Format
+from compress.exporting.bundle import copy_model
+from compress.exporting.checked import SAMPLES, lower_artifact, real_batches
+from compress.exporting.half import to_half
+from compress.exporting.onnx_file import check_file, opset_of, remove
+from compress.exporting.parity import TOLERANCE, compare, module_answers, onnx_answers
+from compress.measurement.graph import load_graph
+from compress.measurement.session import PAST
+from compress.models.vocabulary import as_seen_by
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the file shall be.
+
+    Attributes
+    ----------
+    opset, dynamic_image_size : of a model lowered here; see `compress.exporting.lower.lower`.
+    tolerance : see `compress.exporting.parity.check_parity`.
+    samples : validation samples to compare on.
+    half : fp16 instead of fp32.
+    """
+
+    opset: int | None = None
+    dynamic_image_size: bool = False
+    tolerance: float = TOLERANCE
+    samples: int = SAMPLES
+    half: bool = False
+
+
+def write_exported(
+    artifact: Artifact, context: Context, path: Path, *, wishes: Wishes
+) -> tuple[str, ...]:
+    """Write an artifact as the ONNX file to hand over; returns notes on it.
+
+    Raises
+    ------
+    ParityError : a module's file answers otherwise than the module, or the fp16 file than the fp32.
+    StageError : it can't be exported as wished, or the file of an earlier stage is no valid model.
+    """
+    if not wishes.half:
+        return _write_float(artifact, context, path, wishes)
+    if artifact.format is not Format.TORCH:
+        source = artifact.require_onnx()
+        halved = _halve(source, path, artifact, context, wishes)
+        return (*_notes_on_made(artifact, source, context, wishes), halved)
+    full = path.with_name("fp32.onnx")
+    notes = _write_float(artifact, context, full, wishes)
+    try:
+        return (*notes, _halve(full, path, artifact, context, wishes))
+    finally:
+        remove(full)
+
+
+def _write_float(
+    artifact: Artifact, context: Context, path: Path, wishes: Wishes
+) -> tuple[str, ...]:
+    if artifact.format is not Format.TORCH:
+        copy_model(artifact.require_onnx(), path)
+        return _notes_on_made(artifact, path, context, wishes)
+    parity = lower_artifact(
+        artifact,
+        context,
+        path,
+        opset=wishes.opset,
+        tolerance=wishes.tolerance,
+        samples=wishes.samples,
+        dynamic_image_size=wishes.dynamic_image_size,
+    )
+    return (f"ONNX opset {opset_of(path)}", f"against torch: {parity}", *_cache_note(path))
+
+
+def _halve(source: Path, path: Path, artifact: Artifact, context: Context, wishes: Wishes) -> str:
+    batches = real_batches(artifact, context, samples=wishes.samples)
+    found = to_half(source, path=path, batches=batches, target=context.task.target)
+    return f"fp16, with float32 inputs and outputs; against fp32: {found}"
+
+
+def _notes_on_made(
+    artifact: Artifact, model: Path, context: Context, wishes: Wishes
+) -> tuple[str, ...]:
+    """Notes on a file that was made by an earlier stage, once it has proved to run."""
+    check_file(model)
+    found = compare(
+        module_answers(as_seen_by(artifact, context.reference), task=context.task),
+        onnx_answers(model, threads=context.threads),
+        batches=real_batches(artifact, context, samples=wishes.samples),
+        target=context.task.target,
+    ).require_finite(model)
+    opset = opset_of(model)
+    notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}", *_cache_note(model)]
+    before = "isn't used: the model was lowered before"
+    if wishes.opset is not None and wishes.opset != opset:
+        notes.append(f"'opset: {wishes.opset}' {before}")
+    if wishes.dynamic_image_size:
+        notes.append(f"'dynamic_image_size' {before}, for images of one size")
+    return tuple(notes)
+
+
+def _cache_note(model: Path) -> tuple[str, ...]:
+    names = [value.name for value in load_graph(model).graph.input]
+    layers = sum(name.startswith(PAST) for name in names) // 2
+    return (f"generates with a key-value cache of {layers} layers",) if layers else ()

@@ -1,0 +1,214 @@
+"""Names the first node at which a graph goes another way than what it was made from.
+
+A module's insides are held against the graph where they can be matched: a node that reads the
+weights of a submodule (whose names `lower` keeps), and what that submodule returned. Two graphs are
+held against each other at every float tensor whose name they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx as onnx_format
+import torch
+from torch import Tensor, nn
+
+from compress.core.batch import model_inputs
+from compress.measurement.graph import load_graph
+from compress.measurement.session import POSITIONS, run, unoptimized_session
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+TOLERANCE = 1e-3
+"""Of a tensor's largest value: well over what float sums in another order make."""
+_AT_ONCE = 64
+_MASKED = -3e4
+_TRANSPOSED = ".transposed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two computations part.
+
+    Attributes
+    ----------
+    node : the first node whose result differs.
+    operator : its operator.
+    part : the submodule, or the tensor, that was compared.
+    error : largest absolute difference; infinite where a value isn't finite.
+    scale : largest absolute value that it should have.
+    before : the last node, in the graph's order, whose result was still the same.
+    """
+
+    node: str
+    operator: str
+    part: str
+    error: float
+    scale: float
+    before: str | None
+
+    def __str__(self) -> str:
+        after = "" if self.before is None else f"; {self.before} before it is still right"
+        return (
+            f"The first node that differs: {self.operator} {self.node} ({self.part}), by "
+            f"{self.error:.1e} where values reach {self.scale:.1e}{after}."
+        )
+
+
+def first_difference(
+    module: nn.Module, onnx: Path, *, task: Task, batch: Batch, tolerance: float = TOLERANCE
+) -> Difference | str:
+    """The first node that doesn't compute what its submodule does; a sentence where there is none.
+
+    Parameters
+    ----------
+    onnx : a float file that `lower` made of the module.
+    batch : inputs on which the answers differ.
+    tolerance : allowed error, as a part of the largest value of each tensor.
+    """
+    anchors = list(_anchors(load_graph(onnx).graph))
+    opened = _inputs_with_positions(module, batch, task=task)
+    returned = _returned(module, task=task, batch=opened)
+    before: str | None = None
+    for node, part, values in _computed(onnx, anchors, opened):
+        # A graph may hold tokens in rows (N * S, H), where the module has (N, S, H).
+        fitting = [
+            (name, x.reshape(values.shape))
+            for name, x in returned
+            if x.size == values.size and x.shape[-1:] == values.shape[-1:]
+        ]
+        if not fitting:
+            continue
+        errors = [_error(x, values) for _, x in fitting]
+        scales = [float(np.abs(x).max(initial=0)) for _, x in fitting]
+        # A convolution has its batch normalisation folded in, so any submodule may be the one.
+        if any(e <= tolerance * max(s, 1e-6) for e, s in zip(errors, scales, strict=True)):
+            before = node.name
+            continue
+        own = [i for i, (name, _) in enumerate(fitting) if name == part]
+        best = min(own or range(len(fitting)), key=lambda i: errors[i])
+        return Difference(node.name, node.op_type, part, errors[best], scales[best], before)
+    return "No node that reads weights differs by itself; the graph differs after the last of them."
+
+
+def first_difference_of_files(
+    wanted: Path, got: Path, *, batch: Batch, tolerance: float = 0.1
+) -> Difference | None:
+    """The first shared tensor of two files, in the first one's order, that differs.
+
+    Parameters
+    ----------
+    wanted : the float file.
+    got : made from it, such as its INT8 or fp16 form, which keeps most tensors' names.
+    tolerance : allowed error as a root mean square, as a part of that of the tensor's values.
+
+    Returns
+    -------
+    None where all shared tensors are alike.
+    """
+    graph = load_graph(wanted).graph
+    made = {name for node in load_graph(got).graph.node for name in node.output}
+    nodes = [node for node in graph.node if node.output[0] in made]
+    before: str | None = None
+    right = _computed(got, [(node, node.output[0]) for node in nodes], batch)
+    left = _computed(wanted, [(node, node.output[0]) for node in nodes], batch)
+    for (node, name, x), (_, _, y) in zip(left, right, strict=True):
+        if x.dtype.kind != "f" or x.shape != y.shape or not x.size:
+            continue
+        # Minus infinity, float32's least number or -30,000: a mask is the same under any of them.
+        x, y = np.maximum(x, _MASKED), np.maximum(y, _MASKED)
+        difference = x.astype(np.float64) - y
+        noise, signal = (
+            float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (difference, x)
+        )
+        if not noise <= tolerance * max(signal, 1e-12):
+            error, scale = _error(x, y), float(np.abs(x).max())
+            return Difference(node.name, node.op_type, name, error, scale, before)
+        before = node.name
+    return None
+
+
+def _error(wanted: np.ndarray, got: np.ndarray) -> float:
+    largest = float(np.abs(wanted.astype(np.float64) - got).max(initial=0))
+    return largest if np.isfinite(largest) else float("inf")
+
+
+def _anchors(graph: onnx_format.GraphProto) -> Iterator[tuple[onnx_format.NodeProto, str]]:
+    """The nodes that read weights, the last one of each run of them (product, then bias)."""
+    weights = {tensor.name for tensor in graph.initializer if "." in tensor.name}
+    nodes = list(graph.node)
+    parts = [_part(node, weights) for node in nodes]
+    for place, (node, part) in enumerate(zip(nodes, parts, strict=True)):
+        if part is None:
+            continue
+        goes_on = any(
+            other == part and node.output[0] in later.input
+            for later, other in zip(nodes[place + 1 :], parts[place + 1 :], strict=True)
+        )
+        if not goes_on:
+            yield node, part
+
+
+def _part(node: onnx_format.NodeProto, weights: set[str]) -> str | None:
+    """The submodule whose weights a node reads."""
+    for name in node.input:
+        if name in weights:
+            return str(name).removesuffix(_TRANSPOSED).rpartition(".")[0]
+    return None
+
+
+def _inputs_with_positions(module: nn.Module, batch: Batch, *, task: Task) -> dict[str, Tensor]:
+    from compress.core.batch import ATTENTION_MASK
+    from compress.exporting.cache import positions, takes_positions
+
+    inputs = model_inputs(batch)
+    if task.target == "next-token" and ATTENTION_MASK in inputs and takes_positions(module):
+        inputs.setdefault(POSITIONS, positions(inputs[ATTENTION_MASK]))
+    return inputs
+
+
+def _returned(module: nn.Module, *, task: Task, batch: Batch) -> list[tuple[str, np.ndarray]]:
+    """What each submodule returned, by its path, once for each call."""
+    found: list[tuple[str, np.ndarray]] = []
+
+    def keep(name: str, output: object) -> None:
+        if isinstance(output, Tensor):
+            found.append((name, output.detach().float().cpu().numpy().copy()))
+
+    was_training = module.training
+    module.eval()
+    handles = [
+        part.register_forward_hook(lambda _m, _i, output, name=name: keep(name, output))
+        for name, part in module.named_modules()
+    ]
+    try:
+        with torch.no_grad():
+            task.logits(module, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+        module.train(was_training)
+    return found
+
+
+def _computed(
+    path: Path, anchors: Iterable[tuple[onnx_format.NodeProto, str]], batch: Mapping[str, Tensor]
+) -> Iterator[tuple[onnx_format.NodeProto, str, np.ndarray]]:
+    """Each node with its first output's values; few tensors are held at once."""
+    wanted = list(anchors)
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = wanted[start : start + _AT_ONCE]
+        model = load_graph(path)
+        present = {value.name for value in model.graph.output}
+        for node, _ in part:
+            if node.output[0] not in present:
+                present.add(node.output[0])
+                model.graph.output.append(onnx_format.ValueInfoProto(name=node.output[0]))
+        outputs = run(unoptimized_session(model, path=path), batch)
+        for node, name in part:
+            yield node, name, outputs[node.output[0]]

@@ -1,0 +1,74 @@
+"""What is traced of a module: a function of tensors with named inputs, axes and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from compress.core.context import Task
+
+BATCH, SEQUENCE, HEIGHT, WIDTH = "batch", "sequence", "height", "width"
+Axes = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a module becomes a graph.
+
+    Attributes
+    ----------
+    traced : takes the inputs in their order; it holds the module as `module`.
+    inputs : example tensors by the graph's input names.
+    axes : the dynamic axes of each input, by their names.
+    outputs : names of the graph's outputs.
+    """
+
+    traced: nn.Module
+    inputs: Mapping[str, Tensor]
+    axes: tuple[Axes, ...]
+    outputs: tuple[str, ...]
+
+
+class _Positional(nn.Module):
+    """The module as a function from the batch's tensors, in their order, to the task's output."""
+
+    def __init__(self, module: nn.Module, task: Task, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+        self._task = task
+        self._names = tuple(names)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self._task.logits(self.module, dict(zip(self._names, tensors, strict=True)))
+
+
+def plain_form(
+    module: nn.Module,
+    *,
+    task: Task,
+    inputs: Mapping[str, Tensor],
+    dynamic_image_size: bool = False,
+) -> Form:
+    """The batch's inputs, under their names, to the task's first output.
+
+    Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
+    """
+    if task.modality == "text":
+        axes: Axes = {0: BATCH, 1: SEQUENCE}
+    else:
+        axes = {0: BATCH, 2: HEIGHT, 3: WIDTH} if dynamic_image_size else {0: BATCH}
+    traced = _Positional(module, task, tuple(inputs))
+    return Form(traced.eval(), inputs, tuple(axes for _ in inputs), task.output_names)
+
+
+def widened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """At least two samples: torch.export takes a size of 1 for a constant."""
+    return {
+        name: (torch.cat([x, x]) if x.shape[0] == 1 else x).cpu().contiguous()
+        for name, x in inputs.items()
+    }

@@ -1,0 +1,191 @@
+"""Turns a float ONNX file into one in half precision (fp16), for GPUs and for half the download.
+
+Inputs and outputs stay float32, as Transformers.js's own converter leaves them, so that a caller
+needn't know. ONNX Runtime's converter does the work. By itself it clips weights beyond 65504 in
+silence, and would let activations overflow; both are looked for here, and refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from compress.errors import ParityError, StageError
+from compress.exporting.first_difference import first_difference_of_files
+from compress.exporting.onnx_file import SINGLE_FILE_BYTES, check_file, remove, save
+from compress.exporting.parity import Parity, compare, onnx_answers
+from compress.exporting.silence import silence
+from compress.measurement.graph import load_graph, tensors
+from compress.measurement.session import run, unoptimized_session
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Target
+
+HALF_TOLERANCE = 2e-2
+"""Of the largest answer: fp16 keeps 11 bits (5e-4), and errors add up over the layers."""
+LARGEST = 65504.0
+_MASKED = -3e4
+"""What stands for minus infinity in masks: far below every score, and scores still fit below it."""
+_FAR_BELOW = -1e30
+_AT_ONCE = 64
+_THERE_AND_BACK = (TensorProto.FLOAT16, TensorProto.FLOAT)
+
+
+def to_half(
+    source: Path, *, path: Path, batches: Iterable[Batch], target: Target = "class"
+) -> Parity:
+    """Write a float file in half precision; returns how near its answers are.
+
+    Constants of masks (minus infinity, or float32's least number) become -30,000. The converter
+    would make -65,504 of them, which with a score added is minus infinity, and of a row that is all
+    padding NaN.
+
+    Parameters
+    ----------
+    source : a float32 file.
+    path : the file to write.
+    batches : real samples; the first is also looked through for values that don't fit.
+
+    Raises
+    ------
+    StageError : it holds quantized weights; or a weight, or an activation on the first batch, is
+        beyond 65504.
+    ParityError : the answers differ by more than a fiftieth of the largest.
+    """
+    given = list(batches)
+    if not given:
+        raise StageError("no samples to compare the fp16 file on.")
+    model = onnx.load(str(source))
+    _require_float(model, source)
+    _require_fitting_weights(model)
+    _require_fitting_activations(source, given[0])
+    save(_converted(model), path)
+    try:
+        check_file(path)
+        return _require_parity(source, path, batches=given, target=target)
+    except StageError:
+        remove(path)
+        raise
+
+
+def _require_float(model: onnx.ModelProto, source: Path) -> None:
+    kinds = {node.op_type for node in model.graph.node}
+    quantized = kinds & {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+    if quantized or any(node.op_type == "MatMulNBits" for node in model.graph.node):
+        raise StageError(
+            f"'precision: fp16' needs a float model. Got {source.name}, which is quantized: its "
+            "8-bit kernels work with float32. Export it with 'precision: fp32', or before "
+            "'quantize'."
+        )
+
+
+def _require_fitting_weights(model: onnx.ModelProto) -> None:
+    for tensor in tensors(model.graph):
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        masked = values <= _FAR_BELOW
+        largest = float(np.abs(values[~masked]).max(initial=0))
+        if largest > LARGEST:
+            raise StageError(
+                f"fp16 holds no value beyond {LARGEST:,.0f}, and {tensor.name!r} reaches "
+                f"{largest:,.0f}. Export with 'precision: fp32'."
+            )
+        if masked.any():
+            name = tensor.name
+            tensor.CopyFrom(
+                numpy_helper.from_array(np.where(masked, _MASKED, values).astype(np.float32), name)
+            )
+
+
+def _require_fitting_activations(source: Path, batch: Batch) -> None:
+    """ONNX Runtime computes fp16 in float32 on a CPU, so that an overflow wouldn't show here."""
+    names = [name for node in load_graph(source).graph.node for name in node.output if name]
+    for start in range(0, len(names), _AT_ONCE):
+        model = load_graph(source)
+        present = {value.name for value in model.graph.output}
+        added = [name for name in names[start : start + _AT_ONCE] if name not in present]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in added)
+        for name, values in run(unoptimized_session(model, path=source), batch).items():
+            if values.dtype != np.float32:
+                continue
+            largest = float(np.abs(values[values > _FAR_BELOW]).max(initial=0))
+            if largest > LARGEST:
+                raise StageError(
+                    f"fp16 holds no value beyond {LARGEST:,.0f}, and the activation {name!r} "
+                    f"reaches {largest:,.0f} on real samples. Export with 'precision: fp32'."
+                )
+
+
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    with silence():
+        half: onnx.ModelProto = convert_float_to_float16(
+            model,
+            keep_io_types=True,
+            node_block_list=_rotations(model.graph),
+            # It would serialize the model for that, which isn't possible beyond 2 GB.
+            disable_shape_infer=weights >= SINGLE_FILE_BYTES,
+        )
+        _join(half.graph)
+        OnnxModel(half).topological_sort()  # casts were put at the graph's end
+    return half
+
+
+def _rotations(graph: onnx.GraphProto) -> list[str]:
+    """Nodes that compute the angles of rotary positions: fp16 can't count beyond 2048."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    waiting = [node for node in graph.node if node.op_type in ("Cos", "Sin")]
+    found: dict[str, None] = {}
+    while waiting:
+        node = waiting.pop()
+        if node.name not in found:
+            found[node.name] = None
+            waiting.extend(made_by[name] for name in node.input if name in made_by)
+    return list(found)
+
+
+def _join(graph: onnx.GraphProto) -> None:
+    """Hand float32 straight from one float32 node to the next; the converter goes through fp16."""
+    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
+    outputs = {value.name for value in graph.output}
+    straight: dict[str, str] = {}
+    for name, node in casts.items():
+        before = casts.get(node.input[0])
+        if (
+            before is not None
+            and name not in outputs
+            and (_to(before), _to(node)) == _THERE_AND_BACK
+        ):
+            straight[name] = before.input[0]
+    for node in graph.node:
+        node.input[:] = [straight.get(name, name) for name in node.input]
+    read = {name for node in graph.node for name in node.input} | outputs
+    unread = {name for name in casts if name not in read}
+    kept = [node for node in graph.node if node.output[0] not in unread]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _to(cast: onnx.NodeProto) -> int:
+    return next(int(attribute.i) for attribute in cast.attribute if attribute.name == "to")
+
+
+def _require_parity(source: Path, path: Path, *, batches: list[Batch], target: Target) -> Parity:
+    found = compare(onnx_answers(source), onnx_answers(path), batches=batches, target=target)
+    allowed = HALF_TOLERANCE * max(1.0, found.scale)
+    if not found.max_error <= allowed:
+        difference = first_difference_of_files(source, path, batch=batches[0], tolerance=0.01)
+        raise ParityError(
+            f"{path.name} in fp16 doesn't answer as in fp32: {found}. Allowed: a max error of "
+            f"{allowed:.1e}. {difference or ''}".strip()
+        )
+    return found

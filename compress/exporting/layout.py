@@ -1,0 +1,80 @@
+"""File names that Transformers.js looks for: `onnx/model.onnx`, `onnx/model_quantized.onnx` …"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from compress.measurement.size import external_files
+
+FOLDER = "onnx"
+_QUANTIZED = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
+)
+
+
+def lay_out(model: Path) -> Path:
+    """Give a bundle's model the place and name that Transformers.js expects; returns it.
+
+    The file isn't stored twice: it is a hard link, and a copy only where the file system has none.
+
+    Parameters
+    ----------
+    model : the bundle's model.onnx; `onnx/` is made beside it.
+    """
+    folder = model.parent / FOLDER
+    folder.mkdir(exist_ok=True)
+    target = folder / f"model{suffix(model)}.onnx"
+    link(model, target)
+    for file in external_files(model):
+        link(file, folder / file.name)
+    return target
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link to a file, in place of what was there; a copy where links can't be made."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def suffix(model: Path) -> str:
+    """What Transformers.js appends to a file's name for its precision.
+
+    Returns
+    -------
+    "_q4" for 4-bit weights, "_quantized" for 8 bits, "_fp16" for half precision, "" for fp32.
+    """
+    graph = onnx.load(str(model), load_external_data=False).graph
+    operators = {node.op_type for node in graph.node}
+    if "MatMulNBits" in operators:
+        return "_q4" if 4 in _bits(graph) else "_quantized"
+    if operators & _QUANTIZED:
+        return "_quantized"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer)
+    return "_fp16" if halves else ""
+
+
+def _bits(graph: onnx.GraphProto) -> set[int]:
+    return {
+        attribute.i
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+        for attribute in node.attribute
+        if attribute.name == "bits"
+    }

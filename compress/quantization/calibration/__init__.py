@@ -1,0 +1,1 @@
+"""Runs real samples through a float model and finds the ranges of its activations."""

@@ -1,0 +1,166 @@
+"""Pairs of layers of an ONNX graph between which channels can be scaled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+Array = NDArray[np.float32]
+Value = TypeVar("Value")
+
+CONVOLUTION, PRODUCT = "Conv", "Gemm"
+_PASSES = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")
+"""Operators that give s * f(x) for s * x, channel by channel, where s > 0."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two layers of which only the second reads what the first makes.
+
+    Attributes
+    ----------
+    first, second : the layers' nodes.
+    clip : the node between them that cuts off above, where there is one.
+    """
+
+    first: onnx.NodeProto
+    second: onnx.NodeProto
+    clip: onnx.NodeProto | None = None
+
+
+class Weights:
+    """The float initialisers of a graph, to be changed and put back."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self._arrays: dict[str, Array] = {}
+        self._uses = Counter(name for node in graph.node for name in node.input)
+
+    def alone(self, name: str) -> bool:
+        """Whether it is a float initialiser that one node reads."""
+        tensor = self._tensors.get(name)
+        is_float = tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
+        return is_float and self._uses[name] == 1
+
+    def __getitem__(self, name: str) -> Array:
+        """The array; changes to it are written by `store`."""
+        if name not in self._arrays:
+            self._arrays[name] = numpy_helper.to_array(self._tensors[name]).copy()
+        return self._arrays[name]
+
+    def value(self, name: str) -> Array | None:
+        """An initialiser's array; None for any other name, and for an optional input left out."""
+        return numpy_helper.to_array(self._tensors[name]) if name in self._tensors else None
+
+    def store(self) -> None:
+        """Write all arrays that were asked for into the graph."""
+        for name, array in self._arrays.items():
+            self._tensors[name].CopyFrom(numpy_helper.from_array(array, name))
+
+
+def find_pairs(graph: onnx.GraphProto, weights: Weights) -> list[Pair]:
+    """All pairs, in the graph's order.
+
+    Both layers are convolutions (of any number of groups) or `Gemm`s whose weights nobody else
+    reads. Between them each tensor has one reader and is no output of the graph, and there are only
+    operators that keep positive factors of a channel: ReLU, pooling, padding with zeros; and
+    `Clip` from 0, which keeps them except for its upper bound.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for value in graph.output:
+        readers.setdefault(value.name, []).append(onnx.NodeProto())
+    found = []
+    for node in graph.node:
+        if _is_layer(node, weights, makes=True):
+            pair = _follow(node, readers, weights)
+            if pair is not None:
+                found.append(pair)
+    return found
+
+
+def _follow(
+    first: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]], weights: Weights
+) -> Pair | None:
+    clip: onnx.NodeProto | None = None
+    node = first
+    while True:
+        after = readers.get(node.output[0], [])
+        if len(node.output) != 1 or len(after) != 1:
+            return None
+        before, node = node, after[0]
+        if not node.input or node.input[0] != before.output[0]:
+            return None
+        if _is_layer(node, weights, makes=False):
+            return Pair(first, node, clip)
+        if is_clip_from_zero(node, weights) and clip is None:
+            clip = node
+        elif node.op_type not in _PASSES and not _is_zero_padding(node, weights):
+            return None
+
+
+def _is_layer(node: onnx.NodeProto, weights: Weights, *, makes: bool) -> bool:
+    """Whether it has a weight of its own; `makes`: and a bias of its own, where it has one."""
+    if node.op_type not in (CONVOLUTION, PRODUCT) or not weights.alone(node.input[1]):
+        return False
+    if attribute(node, "transA", 0):
+        return False
+    bias = node.input[2] if len(node.input) > 2 else ""
+    return not makes or not bias or weights.alone(bias)
+
+
+def is_clip_from_zero(node: onnx.NodeProto, weights: Weights) -> bool:
+    """Whether it is a `Clip` from 0 to a constant, such as ReLU6."""
+    if node.op_type != "Clip" or len(node.input) < 3:
+        return False
+    low, high = weights.value(node.input[1]), weights.value(node.input[2])
+    return low is not None and high is not None and float(low) == 0
+
+
+def _is_zero_padding(node: onnx.NodeProto, weights: Weights) -> bool:
+    if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant":
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    value = weights.value(node.input[2])
+    return value is not None and not value.any()
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Value) -> Value:
+    """An attribute of a node, or its default."""
+    for each in node.attribute:
+        if each.name == name:
+            value: Value = onnx.helper.get_attribute_value(each)
+            return value
+    return default
+
+
+def made_channels(node: onnx.NodeProto, weight: Array) -> Array:
+    """A layer's weight with the channels that it makes first; a view."""
+    return weight.T if _holds_columns_first(node) else weight
+
+
+def read_channels(node: onnx.NodeProto, weight: Array) -> Array:
+    """A layer's weight with the channels that it reads along the second axis of four.
+
+    (groups, channels of a group, outputs of a group, kernel); a view.
+    """
+    if node.op_type == PRODUCT:
+        rows = weight.T if _holds_columns_first(node) else weight
+        return rows.T[None, :, :, None]
+    groups = attribute(node, "group", 1)
+    split = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    return split.transpose(0, 2, 1, 3)
+
+
+def _holds_columns_first(node: onnx.NodeProto) -> bool:
+    return node.op_type == PRODUCT and not attribute(node, "transB", 0)

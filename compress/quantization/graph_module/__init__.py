@@ -1,0 +1,1 @@
+"""An ONNX graph as a torch module that can be trained."""

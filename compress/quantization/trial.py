@@ -1,0 +1,226 @@
+"""Measures INT8 candidates against their float model, and keeps the fastest that is good enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.progress import Progress, Silent
+from compress.measurement.latency import Latency, Speedup, measure_latency
+from compress.measurement.quality import Quality, Reference, measure_quality
+from compress.measurement.size import size_bytes
+from compress.measurement.spec import MeasureSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compress.core.context import Loader, Target
+    from compress.quantization.options import Trials
+
+MARGIN = 0.03
+"""A candidate must be faster by more than this part to be preferred to an earlier one."""
+_WARMUP = 3
+_FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An INT8 file that could be handed over.
+
+    Attributes
+    ----------
+    name : in words, such as "static, mse, QDQ".
+    path : its file.
+    notes : what was chosen in making it.
+    """
+
+    name: str
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured of a candidate, or of the float model itself.
+
+    Attributes
+    ----------
+    quality : on the trial's samples.
+    loss : how much worse it is than the float model: the absolute difference of the metric, of
+        perplexity the relative one. Negative where it is better.
+    fits : whether the loss is within the budget.
+    latency : milliseconds by batch size.
+    speedup : over the float model, by batch size.
+    """
+
+    candidate: Candidate
+    quality: Quality
+    loss: float
+    fits: bool
+    latency: Mapping[int, Latency]
+    speedup: Mapping[int, Speedup]
+    size_bytes: int
+
+    @property
+    def pace(self) -> float:
+        """Geometric mean of the speedups over the batch sizes."""
+        values = [speedup.value for speedup in self.speedup.values()]
+        return float(prod(values) ** (1 / len(values)))
+
+
+@dataclass
+class Trial:
+    """Holds candidates against one float model, all on the same samples.
+
+    Parameters
+    ----------
+    source : the float model.
+    loader : labelled samples that decide quality, in order.
+    metric, target, labels : see `measure_quality`.
+    inputs : by batch size, arrays (N, …) by input name for timing.
+    options : sizes of the trial.
+    budget : largest `Verdict.loss` that fits.
+    threads : of quality's sessions.
+    """
+
+    source: Path
+    loader: Loader
+    metric: str
+    target: Target
+    labels: Sequence[str]
+    inputs: Mapping[int, Mapping[str, np.ndarray]]
+    options: Trials
+    budget: float
+    threads: int = 1
+    progress: Progress = field(default_factory=Silent)
+    _qualities: dict[Path, Quality] = field(default_factory=dict)
+
+    def quality(self, path: Path) -> Quality:
+        """The metric of a file; measured once for each."""
+        if path not in self._qualities:
+            self._qualities[path] = measure_quality(
+                path,
+                loader=self.loader,
+                metric=self.metric,
+                target=self.target,
+                labels=self.labels,
+                reference=Reference(self.source),
+                threads=self.threads,
+                progress=self.progress,
+            )
+        return self._qualities[path]
+
+    def loss(self, path: Path) -> float:
+        """See `Verdict.loss`."""
+        own, wanted = self.quality(path), self.quality(self.source)
+        if wanted.higher_is_better:
+            return wanted.value - own.value
+        return own.value / wanted.value - 1
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file's loss is within the budget, as far as the samples can tell.
+
+        Of few samples one alone can be more than the budget; a single one is let pass.
+        """
+        return self.loss(path) <= max(self.budget, 1 / self.quality(path).samples) + 1e-12
+
+    def paces(self, candidates: Iterable[Candidate]) -> dict[str, float]:
+        """Geometric means of the speedups over the float model, by candidate."""
+        named = {candidate.name: candidate for candidate in candidates}
+        return {
+            name: prod(s.value for s in found.values()) ** (1 / len(found))
+            for name, (_, found) in self._time(named.values()).items()
+            if name in named
+        }
+
+    def judge(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """The float model's verdict, and one for each candidate, timed in the same rounds."""
+        own = Candidate(_FLOAT, self.source)
+        times = self._time(candidates)
+        return [
+            Verdict(
+                candidate=each,
+                quality=self.quality(each.path),
+                loss=self.loss(each.path),
+                fits=self.fits(each.path),
+                latency=times[each.name][0],
+                speedup=times[each.name][1],
+                size_bytes=size_bytes(each.path),
+            )
+            for each in (own, *candidates)
+        ]
+
+    def _time(
+        self, candidates: Iterable[Candidate]
+    ) -> dict[str, tuple[dict[int, Latency], dict[int, Speedup]]]:
+        files = {_FLOAT: self.source, **{each.name: each.path for each in candidates}}
+        options = self.options
+        times = measure_latency(
+            files,
+            self.inputs,
+            spec=MeasureSpec(
+                batch_sizes=options.batch_sizes,
+                threads=options.threads,
+                rounds=options.rounds,
+                warmup=_WARMUP,
+                seconds=options.seconds,
+            ),
+            progress=self.progress,
+            # A thread's own time leaves out other processes' turns.
+            clock=time.thread_time_ns if options.threads == 1 else time.perf_counter_ns,
+        )
+        sizes = options.batch_sizes
+        return {
+            name: (
+                {size: times.latency(size, name) for size in sizes},
+                {size: times.speedup(size, name, over=_FLOAT) for size in sizes},
+            )
+            for name in files
+        }
+
+
+def fastest(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The fastest that fits; one that isn't clearly faster than an earlier one doesn't replace it.
+
+    Returns
+    -------
+    None where none fits.
+    """
+    best: Verdict | None = None
+    for verdict in verdicts:
+        if verdict.fits and (best is None or verdict.pace > best.pace * (1 + MARGIN)):
+            best = verdict
+    return best
+
+
+def record(verdicts: Sequence[Verdict], *, chosen: Candidate | None) -> dict[str, Any]:
+    """The verdicts as the plain JSON of candidates.json, which the report shows."""
+    return {
+        "schema": 1,
+        "candidates": [_plain(verdict, verdict.candidate == chosen) for verdict in verdicts],
+    }
+
+
+def _plain(verdict: Verdict, chosen: bool) -> dict[str, Any]:
+    quality = asdict(verdict.quality)
+    return {
+        "name": verdict.candidate.name,
+        "quality": {**quality, "ci95": list(quality["ci95"])},
+        "loss": verdict.loss,
+        "fits": verdict.fits,
+        "chosen": chosen,
+        "latency_ms": {
+            str(size): {"p50": found.p50_ms, "p95": found.p95_ms}
+            for size, found in verdict.latency.items()
+        },
+        "speedup": {
+            str(size): {"vs_original": found.value, "ci95": list(found.ci95)}
+            for size, found in verdict.speedup.items()
+        },
+        "size_bytes": verdict.size_bytes,
+        "notes": list(verdict.candidate.notes),
+    }

@@ -1,0 +1,19 @@
+"""candidates.json: the models that a stage chose from, as the stage left it in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from compress.report.document import Candidate
+
+FILE_NAME = "candidates.json"
+
+
+def read_candidates(folder: Path) -> list[Candidate]:
+    """What a stage measured of its candidates, the float model first; empty where it had none."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return [Candidate.model_validate(each) for each in document["candidates"]]

@@ -1,0 +1,194 @@
+"""README.md of a bundle: a model card as the Hugging Face hub reads it, with the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from compress.report import tables, words
+from compress.report.markdown import escape, table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from compress.report.document import Report, Row
+
+CARD = "README.md"
+_TEMPLATE = "model_card.md.jinja"
+_DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
+"""What Transformers.js calls the precision of a file of that suffix."""
+_OPTIMUM = {
+    "image-classification": "ORTModelForImageClassification",
+    "text-classification": "ORTModelForSequenceClassification",
+    "token-classification": "ORTModelForTokenClassification",
+    "feature-extraction": "ORTModelForFeatureExtraction",
+    "text-generation": "ORTModelForCausalLM",
+}
+_EXAMPLES = {"text-generation": '"Return the number of"'}
+
+
+def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
+    """A bundle's README.md.
+
+    Parameters
+    ----------
+    report : of the whole run; its last row is the model in the bundle.
+    manifest : what manifest.json holds; its `files` may lack the card itself.
+    """
+    pipeline = pipeline_of(manifest["task"])
+    text = "image" not in pipeline
+    inputs = '"a text" "another text"' if text else "image.png another.jpg"
+    return _template().render(
+        report=report,
+        front_matter=_yaml(_front_matter(report, manifest)),
+        summary=_summary(report, manifest),
+        results=_results(report),
+        modality="text" if text else "image",
+        example=_EXAMPLES.get(pipeline, inputs),
+        has_page="index.html" in manifest["files"],
+        pipeline=pipeline if "config.json" in manifest["files"] else None,
+        transformers_js=_transformers_js(manifest["files"]),
+        optimum=_OPTIMUM[pipeline],
+        limits=_limits(report, manifest),
+        license=_license(manifest),
+        made_from=_made_from(report, manifest),
+        notes=[escape(note) for note in words.notes(report)],
+    )
+
+
+def pipeline_of(task: str) -> str:
+    """What Transformers, Transformers.js and the hub call a task."""
+    return task.removeprefix("multi-label-")
+
+
+def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    model, data = manifest["made_from"]["model"], manifest["made_from"]["data"]
+    final = report.stages[-1]
+    values: dict[str, Any] = {}
+    if manifest["license"] is not None:
+        values["license"] = manifest["license"]
+    laid_out = _layout(manifest["files"]) is not None
+    values["library_name"] = "transformers.js" if laid_out else "onnx"
+    values["pipeline_tag"] = pipeline_of(manifest["task"])
+    values["tags"] = ["onnx", "onnxruntime", "compress"]
+    if model["kind"] == "hub":
+        values["base_model"] = model["name"]
+    if data["kind"] == "hub":
+        values["datasets"] = [data["name"]]
+    values["metrics"] = [final.quality.metric]
+    return values
+
+
+def _summary(report: Report, manifest: Mapping[str, Any]) -> str:
+    final = report.stages[-1]
+    quality = f"{final.quality.metric} {words.quality(final.quality)}"
+    return (
+        f"A model for {manifest['task']} in ONNX, {words.size(final.size_bytes)}, made by "
+        f"compress from {_named(manifest)}: {quality} on "
+        f"{final.quality.samples:,} test samples{_faster(report, final)}."
+    )
+
+
+def _faster(report: Report, final: Row) -> str:
+    if not words.is_compared(report, final) or not final.speedup:
+        return ""
+    batch, found = next(iter(final.speedup.items()))
+    if 0.95 < found.vs_original < 1.05:
+        return ""
+    reference = report.stages[report.reference].name
+    return f", {words.times(found.vs_original)} as fast as `{reference}` at batch {batch}"
+
+
+def _named(manifest: Mapping[str, Any]) -> str:
+    model = manifest["made_from"]["model"]
+    kinds = {"config": "an untrained {}", "python": "`{}`"}
+    return kinds.get(model["kind"], "{}").format(escape(model["name"]))
+
+
+def _results(report: Report) -> str:
+    parts = [table(tables.stages(report)), tables.below_stages(report)]
+    if report.gates:
+        parts += [f"Status: {words.STATUS[report.status]}.", table(tables.gates(report))]
+    parts.append(f"Measured on: {escape(words.environment_line(report))}.")
+    return "\n\n".join(parts)
+
+
+def _layout(files: Mapping[str, Any]) -> str | None:
+    """The suffix of the file that Transformers.js finds; None where there is none."""
+    names = [Path(name).stem for name in files if name.startswith("onnx/") and name[-5:] == ".onnx"]
+    return names[0].removeprefix("model") if names else None
+
+
+def _transformers_js(files: Mapping[str, Any]) -> str:
+    suffix = _layout(files)
+    if suffix is None:
+        return '{ subfolder: "", model_file_name: "model", dtype: "fp32" }'
+    return f'{{ dtype: "{_DTYPES[suffix]}" }}'
+
+
+def _limits(report: Report, manifest: Mapping[str, Any]) -> list[str]:
+    data, final = manifest["made_from"]["data"], report.stages[-1]
+    limits = [
+        f"Its quality was measured on {final.quality.samples:,} samples of one data set "
+        f"({escape(data['name'])}). What it does on others, nobody has measured.",
+        "It inherits what the model it was made from can't do, and that model's biases.",
+        "Latencies are those of one machine. `compress bench model.onnx` gives them for another.",
+    ]
+    target = manifest["cpu"]["target_cpu"]
+    if target is not None:
+        limits.append(
+            f"It was quantized for CPUs of the kind {target}. On an x86 CPU without VNNI, 8-bit "
+            "sums can saturate; the scripts for Python and Node look at the CPU and then choose "
+            "slower, exact products."
+        )
+    return limits
+
+
+def _license(manifest: Mapping[str, Any]) -> str:
+    if manifest["license"] is None:
+        return (
+            "Not stated: neither the recipe nor the original model's card names a license. Find "
+            "out what the original model and its data allow before you pass this one on."
+        )
+    return f"{manifest['license']}, as {manifest['license_from']} says."
+
+
+def _made_from(report: Report, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    made = manifest["made_from"]
+    model, data = made["model"], made["data"]
+    rows = [
+        ("model", f"{model['name']} ({model['kind']})"),
+        ("its revision", model["revision"]),
+        ("its weights, SHA-256", model["weights_sha256"]),
+        ("data", f"{data['name']} ({data['kind']})"),
+        ("its fingerprint", data["fingerprint"]),
+        ("stages", ", ".join(stage["use"] for stage in made["stages"])),
+        ("recipe, SHA-256", manifest["recipe_hash"]),
+        ("seed", str(manifest["seed"])),
+        ("compress", report.version),
+    ]
+    return [(what, escape(value)) for what, value in rows if value is not None]
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=2, offset=0)
+    text = StringIO()
+    yaml.dump(dict(values), text)
+    return text.getvalue()
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("compress.report", "")
+    environment = Environment(  # noqa: S701 (Markdown; what comes from outside is escaped)
+        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    return environment.get_template(_TEMPLATE)

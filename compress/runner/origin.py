@@ -1,0 +1,84 @@
+"""What a run's result was made from, and under which license it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.models.spec import is_folder
+
+if TYPE_CHECKING:
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
+    from compress.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Digests of what a run began with.
+
+    Attributes
+    ----------
+    weights : SHA-256 of the original model's weights; see `compress.models.digests`.
+    data : the data's fingerprint.
+    """
+
+    weights: str
+    data: str
+
+    def made_from(self, recipe: Recipe) -> dict[str, Any]:
+        """The manifest's `made_from`: model, data and stages, without this machine's paths."""
+        return {
+            "model": {**_model(recipe.model), "weights_sha256": self.weights},
+            "data": {**_data(recipe.data), "fingerprint": self.data},
+            "stages": [{"name": step.name, "use": step.use} for step in recipe.stages],
+        }
+
+
+def license_of(recipe: Recipe) -> dict[str, str | None]:
+    """The manifest's `license` and `license_from`; both null where nothing states one.
+
+    The last `export` stage's `license` comes before what the original model's card says.
+    """
+    from compress.models.license import stated_license
+    from compress.stages.export import Export
+
+    named = [step.stage.license for step in recipe.stages if isinstance(step.stage, Export)]
+    if named and named[-1] is not None:
+        return {"license": named[-1], "license_from": "the recipe"}
+    found = stated_license(recipe.model)
+    return {"license": found, "license_from": found and "the original model's card"}
+
+
+def _model(spec: ModelSpec) -> dict[str, Any]:
+    if spec.transformers is not None:
+        folder = is_folder(spec.transformers)
+        return {
+            "kind": "folder" if folder else "hub",
+            "name": _last(spec.transformers) if folder else spec.transformers,
+            "revision": spec.revision,
+        }
+    if spec.config is not None:
+        return {"kind": "config", "name": spec.config["model_type"], "revision": None}
+    return {"kind": "python", "name": spec.python, "revision": None}
+
+
+def _data(spec: DataSpec) -> dict[str, Any]:
+    if spec.huggingface is not None and spec.from_hub:
+        folder = is_folder(spec.huggingface)
+        name = _last(spec.huggingface) if folder else spec.huggingface
+        return {"kind": "folder" if folder else "hub", "name": name, "revision": spec.revision}
+    if spec.huggingface is not None:
+        paths = spec.local_paths()
+        named = paths[0].parent.name if spec.files else paths[0].name
+        return {"kind": spec.huggingface, "name": named, "revision": None}
+    if spec.idx is not None:
+        return {"kind": "idx", "name": _last(str(spec.idx)), "revision": None}
+    if spec.sklearn is not None:
+        return {"kind": "sklearn", "name": spec.sklearn, "revision": None}
+    return {"kind": "python", "name": spec.python, "revision": None}
+
+
+def _last(path: str) -> str:
+    return Path(path).expanduser().resolve().name

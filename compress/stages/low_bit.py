@@ -1,0 +1,68 @@
+"""Holds the linear layers in 8 or 4 bits through bitsandbytes, for use in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from compress.core.artifact import Format
+from compress.core.stage import Options, Stage
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+
+_NAMES = {8: "LLM.int8()", 4: "NF4"}
+
+
+class LowBit(Stage):
+    """Hold linear layers in 8 bits (LLM.int8()) or 4 (NF4), in PyTorch: the end of a pipeline."""
+
+    accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH_INT8}
+
+    bits: Literal[8, 4] = 8
+    """Of a weight: 8 with large activations multiplied apart, or 4 with a scale for each 64."""
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """The artifact with layers of bitsandbytes, on the CPU.
+
+        Raises
+        ------
+        StageError : bitsandbytes isn't installed, or no layer can be held in so few bits.
+        """
+        from compress.models.lowbit import low_bit_layers, stored_bytes, to_low_bit
+        from compress.models.source import LowBitSource
+
+        module, source = artifact.require_module(), artifact.source
+        if source is None:
+            raise TypeError("a source is needed. Got an artifact that has none.")
+        layers = low_bit_layers(module, bits=self.bits)
+        smaller = to_low_bit(module, bits=self.bits, device="cpu")
+        notes = (
+            f"{len(layers)} linear layers in {self.bits} bits ({_NAMES[self.bits]}): "
+            f"{stored_bytes(smaller):,} bytes of tensors instead of {stored_bytes(module):,}",
+        )
+        return artifact.with_module(
+            smaller,
+            source=LowBitSource(source, self.bits, layers),
+            format=Format.TORCH_INT8,
+            notes=notes,
+        )
+
+    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
+        """Nothing comes after it; says whether there are layers for it."""
+        from compress.models.lowbit import low_bit_layers
+
+        low_bit_layers(artifact.require_module(), bits=self.bits)
+        return None
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """Whether bitsandbytes is there."""
+        if find_spec("bitsandbytes") is None:
+            return [("bits", "needs bitsandbytes: pip install 'compress[bitsandbytes]'.")]
+        return []
+
+    def summarize(self) -> str:
+        """Such as "8 bits, LLM.int8(), for PyTorch"."""
+        return f"{self.bits} bits, {_NAMES[self.bits]}, for PyTorch"

@@ -1,0 +1,194 @@
+"""What a quantize stage does for the accuracy of a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.artifact import Format
+from compress.errors import StageError
+from compress.stages.quantize_drafts import Draft, Workshop
+from compress.stages.quantize_search import Improve
+
+if TYPE_CHECKING:
+    from compress.fusion.forms import Form
+    from compress.quantization.trial import Trial
+    from compress.stages.quantize import Improvement
+
+_RANKED_SAMPLES = 64
+_FLOAT_SHARE = 4
+"""Of the nodes one in so many is given back to float, at most."""
+
+
+def improvements(
+    wanted: Sequence[Improvement] | None, workshop: Workshop, trial: Trial
+) -> list[Improve]:
+    """The improvements asked for, in their order; None for all that can be made of the artifact."""
+    known: dict[Improvement, Improve] = {
+        "smooth": Smooth(workshop),
+        "equalize": Equalize(workshop),
+        "bias_correction": BiasCorrection(workshop),
+        "rounding": Rounding(workshop),
+        "float_return": FloatReturn(workshop, trial),
+    }
+    if wanted is not None:
+        return [known[name] for name in wanted]
+    possible: list[Improvement] = ["equalize", "bias_correction", "rounding", "float_return"]
+    if workshop.artifact.format is Format.TORCH:
+        possible.insert(0, "smooth")
+    return [known[name] for name in possible]
+
+
+@dataclass
+class Smooth:
+    """Moves outliers of activations into weights, in torch; the graph is lowered anew."""
+
+    workshop: Workshop
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """The draft of the smoothed module.
+
+        Raises
+        ------
+        StageError : there is no torch module.
+        """
+        from compress.exporting.checked import lower_artifact
+        from compress.quantization.smooth import smooth
+
+        workshop = self.workshop
+        artifact, context = workshop.artifact, workshop.context
+        if artifact.format is not Format.TORCH:
+            raise StageError(
+                "'smooth' is folded into the torch module, and this stage was given an ONNX file. "
+                "Put 'quantize' before 'export'."
+            )
+        made = smooth(
+            artifact.require_module(),
+            task=context.task,
+            batches=workshop.batches(),
+            integers=draft.integers,
+            progress=context.progress,
+        )
+        path = workshop.folder / "smoothed.onnx"
+        lower_artifact(replace(artifact, module=made.module), context, path)
+        form = workshop.form_like(draft.form, path)
+        return [replace(draft, form=_renamed(form, "smoothed", made.notes))]
+
+
+@dataclass
+class Equalize:
+    """Evens out the channels' ranges of consecutive convolutions."""
+
+    workshop: Workshop
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """The draft of the equalised graph; none where it has no such layers."""
+        from compress.quantization.equalization import equalize
+
+        path = self.workshop.beside(draft, "equalized")
+        notes = equalize(draft.form.path, path=path)
+        if not path.is_file():
+            return []
+        return [replace(draft, form=_renamed(replace(draft.form, path=path), "equalized", notes))]
+
+
+@dataclass
+class BiasCorrection:
+    """Takes the mean error of every layer out of its bias."""
+
+    workshop: Workshop
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """The draft with corrected biases; none of one whose activations have no fixed scales."""
+        from compress.quantization.bias_correction import correct_biases
+
+        if draft.kind != "static":
+            return []
+        workshop = self.workshop
+        path = workshop.beside(draft, "corrected")
+        notes = correct_biases(
+            draft.form.path,
+            workshop.candidate(draft).path,
+            path=path,
+            batches=workshop.batches(),
+            progress=workshop.context.progress,
+        )
+        form = _renamed(replace(draft.form, path=path), "biases corrected", notes)
+        return [replace(draft, form=form, ranged=draft.ranged or draft.form)]
+
+
+@dataclass
+class Rounding:
+    """Chooses for every weight whether it is rounded up or down, by what its layer answers."""
+
+    workshop: Workshop
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """The draft with rounded weights; none of one whose activations have no fixed scales."""
+        from compress.quantization.rounding import optimize_rounding
+
+        if draft.kind != "static":
+            return []
+        workshop = self.workshop
+        path = workshop.beside(draft, "rounded")
+        notes = optimize_rounding(
+            draft.form.path,
+            path=path,
+            selection=workshop.selection(draft),
+            ranges=workshop.ranges(draft),
+            integers=draft.integers,
+            batches=workshop.batches(),
+            per_channel=workshop.per_channel,
+            progress=workshop.context.progress,
+        )
+        form = _renamed(replace(draft.form, path=path), "rounding optimized", notes)
+        return [replace(draft, form=form, ranged=draft.ranged or draft.form)]
+
+
+@dataclass
+class FloatReturn:
+    """Gives nodes back to float, those first that disturb the answers most when quantized alone."""
+
+    workshop: Workshop
+    trial: Trial
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """A draft for each node more in float, up to the first that fits."""
+        from compress.exporting.checked import real_batches
+        from compress.quantization.float_return import return_to_float
+        from compress.quantization.signal_noise import signal_to_noise
+
+        workshop = self.workshop
+        if self.trial.fits(workshop.candidate(draft).path):
+            return []
+        nodes = workshop.weighted_nodes(draft)
+        ranking = signal_to_noise(
+            draft.form.path,
+            nodes,
+            build=lambda names, path: workshop.quantize_only(draft, names, path),
+            batches=real_batches(workshop.artifact, workshop.context, samples=_RANKED_SAMPLES),
+            threads=workshop.context.threads,
+            progress=workshop.context.progress,
+        )
+        drafts = {}
+
+        def build(names: Sequence[str]) -> Path:
+            made = replace(draft, kept=(*draft.kept, *names))
+            path = workshop.candidate(made).path
+            drafts[path] = made
+            return path
+
+        steps = return_to_float(
+            list(ranking),
+            build=build,
+            good=self.trial.fits,
+            most=max(1, len(nodes) // _FLOAT_SHARE),
+        )
+        return [drafts[step.path] for step in steps]
+
+
+def _renamed(form: Form, what: str, notes: Sequence[str]) -> Form:
+    """The form with one change more in its name, and what is to be said of it."""
+    return replace(form, name=f"{form.name}, {what}", notes=(*form.notes, *notes))

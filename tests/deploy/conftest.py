@@ -1,0 +1,70 @@
+"""Bundles of small models, made once and kept in .deploy/, which the tests then deploy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import deploy_bundles
+import pytest
+from deploy_bundles import Deployed, deployed, texts, write_images
+from deploy_places import PLACE, shipped
+
+RUNS = PLACE / "runs"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.path).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.deploy)
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def text_bundle(request) -> Deployed:
+    """A text classifier."""
+    quantized = request.param == "int8"
+    run = deploy_bundles.bert(RUNS, quantized=quantized)
+    return deployed(shipped(run), texts(), quantized=quantized)
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def image_bundle(request) -> Deployed:
+    """An image classifier that is no model of transformers."""
+    quantized = request.param == "int8"
+    run = deploy_bundles.digits(RUNS, quantized=quantized)
+    return deployed(shipped(run), write_images(PLACE / "images"), quantized=quantized)
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def vit_bundle(request) -> Deployed:
+    """An image classifier of transformers, which resizes its images."""
+    quantized = request.param == "int8"
+    run = deploy_bundles.vit(RUNS, quantized=quantized)
+    return deployed(shipped(run), write_images(PLACE / "images"), quantized=quantized)
+
+
+@pytest.fixture(scope="session")
+def sized_vit_bundle(vit_bundle) -> Deployed:
+    """The same, with images that have its size already."""
+    paths = write_images(PLACE / "images16", size=16)
+    return dataclasses.replace(
+        deployed(vit_bundle.folder, paths, quantized=vit_bundle.quantized), inputs=paths
+    )
+
+
+@pytest.fixture(scope="session")
+def embeddings_bundle() -> Path:
+    """A model of vectors of texts."""
+    return shipped(deploy_bundles.embeddings(RUNS))
+
+
+@pytest.fixture(scope="session")
+def tokens_bundle() -> Path:
+    """A model of kinds of words."""
+    return shipped(deploy_bundles.tokens(RUNS))
+
+
+@pytest.fixture(scope="session")
+def generation_bundle() -> Path:
+    """A model that goes on with a text."""
+    return shipped(deploy_bundles.llama(RUNS))
