@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from compress.core.context import Task
 
 POSITIONS = "position_ids"
-PAST, TOTAL = "past", "total"
-AXIS_NAMES = {TOTAL: "past + sequence", "sequence + past": "past + sequence"}
+PAST, TOTAL = "past_sequence_length", "total_length"
+_WHOLE = f"{PAST} + {SEQUENCE}"
+AXIS_NAMES = {TOTAL: _WHOLE, f"{SEQUENCE} + {PAST}": _WHOLE}
 """What torch's names of axes (which can hold no operators) become in the file."""
 _TRACED_TOKENS = 8
 _PARTS = ("key", "value")

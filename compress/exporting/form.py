@@ -12,7 +12,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from compress.core.context import Task
 
-BATCH, SEQUENCE, HEIGHT, WIDTH = "batch", "sequence", "height", "width"
+BATCH, SEQUENCE, HEIGHT, WIDTH = "batch_size", "sequence_length", "height", "width"
+"""Axes, as Optimum names them; Transformers.js goes by `batch_size` to make an empty cache."""
 Axes = Mapping[int, str]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.batch import ATTENTION_MASK
-from compress.exporting.check import Check
+from compress.exporting.check import Check, Status
 from compress.exporting.samples import Samples, read_samples, shorter
 from compress.measurement.bench_inputs import declared, fixed_batch, make_inputs
 from compress.measurement.graph import load_graph, tensors
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 FLOAT_TOLERANCE = 1e-3
 """Largest difference in float, as a part of the largest answer where that is over 1."""
 HALF_TOLERANCE = 1e-2
-INT8_TOLERANCE = 0.05
+INT8_EXPECTED, INT8_TOLERANCE = 0.02, 0.05
 """Of INT8: root mean square of the differences, as a part of that of the answers. Another CPU's
-float steps between the products round a few of them otherwise; products that saturate do far more.
+float steps between the products round a few numbers otherwise: 0.04 % of the answers of a MiniLM
+with emulated products, and 4 % where those saturate.
 """
 _BATCHES = (1, 3)
 _TINY = float(np.finfo(np.float32).tiny)
@@ -63,10 +64,10 @@ class Answering:
             text = f"{name} {list(wanted.shape)} is stored, and the model gives {given}"
             return Check("answers", "failed", text)
         got, wanted = self._counted(outputs[name]), self._counted(wanted)
-        said, allowed = self._difference(got, wanted)
+        status, said = self._difference(got, wanted)
         same = f"{self._agreement(got, wanted):.0%} the same"
         text = f"{samples.count} stored samples: {said}; {same}{self._beside_reference(got)}"
-        return Check("answers", "ok" if allowed else "failed", text)
+        return Check("answers", status, text)
 
     def labels(self, labels: list[str]) -> Check:
         """Whether labels.json fits the width of the answers, and the file's own labels."""
@@ -130,19 +131,22 @@ class Answering:
         kept: Array = answers[mask != 0]
         return kept.astype(np.float64)
 
-    def _difference(self, got: Array, wanted: Array) -> tuple[str, bool]:
-        """How far apart, in words, and whether that is allowed."""
+    def _difference(self, got: Array, wanted: Array) -> tuple[Status, str]:
+        """Whether that is allowed, and how far apart they are, in words."""
         from onnx import TensorProto
 
         kinds = {tensor.data_type for tensor in tensors(load_graph(self._model).graph)}
         if kinds & {TensorProto.INT8, TensorProto.UINT8}:
             error = _rms(got - wanted) / max(_rms(wanted), _TINY)
-            said = f"answers differ by {error:.1%} (at most {INT8_TOLERANCE:.0%})"
-            return said, error <= INT8_TOLERANCE
+            if error <= INT8_EXPECTED:
+                return "ok", f"answers differ by {error:.1%} (at most {INT8_EXPECTED:.0%})"
+            said = f"answers differ by {error:.1%}, more than rounding on another CPU explains"
+            return ("warning" if error <= INT8_TOLERANCE else "failed"), said
         tolerance = HALF_TOLERANCE if TensorProto.FLOAT16 in kinds else FLOAT_TOLERANCE
         largest = float(np.abs(got - wanted).max())
         allowed = tolerance * max(1.0, float(np.abs(wanted).max()))
-        return f"largest difference {largest:.1e} (at most {allowed:.1e})", largest <= allowed
+        said = f"largest difference {largest:.1e} (at most {allowed:.1e})"
+        return ("ok" if largest <= allowed else "failed"), said
 
     def _beside_reference(self, got: Array) -> str:
         """How many answers are the reference's, then and now."""

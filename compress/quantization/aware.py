@@ -192,7 +192,8 @@ def _node(
 def _learned_values(module: GraphModule, roles: Roles) -> dict[str, NDArray[np.generic]]:
     """The integers and scales that stand for the module's weights, biases and activations."""
     learns = bool(roles.scales) and roles.scales[0] + _CHANGE in module.keys
-    if not all(stored.name in module.keys for stored in roles.stored):
+    made = {name for step in module.steps if step.kind == WEIGHT for name in step.outputs}
+    if not {weight.output for weight in roles.weights} <= made:
         raise StageError("the module wasn't made of this file: it lacks some of its weights.")
     names = [stored.output for stored in roles.stored]
     names += [weight.scale for weight in roles.weights] + (list(roles.scales) if learns else [])

@@ -14,7 +14,7 @@ from compress.errors import StageError, unknown
 if TYPE_CHECKING:
     import onnx
 
-Method = Literal["dynamic", "static"]
+Method = Literal["dynamic", "static", "weights"]
 
 # The input that holds the weight. Everything else on these lists has no weights.
 WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
@@ -45,7 +45,7 @@ class Selection:
 
     Attributes
     ----------
-    method : dynamic or static.
+    method : what it was chosen for.
     operators : operator types.
     nodes : names of the nodes that will be.
     excluded : names of the nodes of these types that won't.
@@ -82,7 +82,7 @@ def select(
 
     Parameters
     ----------
-    method : dynamic or static.
+    method : dynamic, static, or of weights alone.
     operators : operator types to quantize; None for the method's own.
     exclude : patterns (`*`, `?`) of nodes' names or of their weights' names that stay in float.
 
@@ -150,9 +150,9 @@ def _require_fast(graph: onnx.GraphProto, method: Method) -> None:
 
 
 def _operators(method: Method, given: Sequence[str] | None, *, cnn: bool) -> tuple[str, ...]:
-    known = DYNAMIC if method == "dynamic" else STATIC_KNOWN
+    known = STATIC_KNOWN if method == "static" else DYNAMIC
     if given is None:
-        if method == "dynamic":
+        if method != "static":
             return DYNAMIC
         return STATIC_CNN if cnn else STATIC_TRANSFORMER
     for name in given:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compress.quantization.integers import Integers, Kind
+from compress.quantization.grid import activation_grid, weight_levels
+from compress.quantization.integers import Integers
+from compress.quantization.ranges import Range
 from compress.quantization.smooth_inputs import Inputs
 
 _LEAST = 1e-5
 """Of a channel's largest value, as a part of the largest of all: below, it counts as dead."""
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,30 +75,27 @@ def _error(
 ) -> float:
     """Mean over the layers of |Q(X / s) Q(W s)' - X W'|^2 / |X W'|^2."""
     by = torch.ones_like(inputs.low) if scales is None else scales
-    low, high = float((inputs.low / by).min()), float((inputs.high / by).max())
-    rows = quantized_rows(inputs.rows / by, low=low, high=high, kind=integers.activations)
+    bounds = float((inputs.low / by).min()), float((inputs.high / by).max())
+    rows = _quantized_rows(inputs.rows / by, bounds, integers)
     total = 0.0
     for weight in weights:
         wanted = inputs.rows @ weight.T
-        got = rows @ quantized_weight(weight * by, reduce_range=integers.reduce_range).T
-        total += float((got - wanted).square().sum() / wanted.square().sum().clamp_min(1e-30))
+        got = rows @ _quantized_weight(weight * by, integers).T
+        total += float((got - wanted).square().sum() / wanted.square().sum().clamp_min(_TINY))
     return total / len(weights)
 
 
-def quantized_rows(rows: Tensor, *, low: float, high: float, kind: Kind) -> Tensor:
-    """Activations on their grid of 8 bits, one for all channels, that holds 0 and the range."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    if kind == "int8":
-        scale = max(-low, high) / 127 or 1.0
-        return (rows / scale).round().clamp(-127, 127) * scale
-    scale = (high - low) / 255 or 1.0
-    zero = round(-low / scale)
-    return ((rows / scale).round() + zero).clamp(0, 255).sub(zero) * scale
+def _quantized_rows(rows: Tensor, bounds: Range, integers: Integers) -> Tensor:
+    """Activations on their one grid."""
+    scale, zero = activation_grid(bounds, integers=integers)
+    least, most = (0, 255) if integers.activations == "uint8" else (-127, 127)
+    levels = (rows / float(scale)).round().add(zero).clamp(least, most)
+    return levels.sub(zero).mul(float(scale))
 
 
-def quantized_weight(weight: Tensor, *, reduce_range: bool) -> Tensor:
-    """A weight (outputs, columns) on its symmetric grids, one for each output."""
-    most = 64 if reduce_range else 127
-    scale = weight.abs().amax(1, keepdim=True) / most
+def _quantized_weight(weight: Tensor, integers: Integers) -> Tensor:
+    """A weight (outputs, columns) on its grids, one for each output."""
+    levels = weight_levels(integers)
+    scale = weight.abs().amax(1, keepdim=True) * 2 / levels
     scale = torch.where(scale > 0, scale, 1.0)
-    return (weight / scale).round().clamp(-most, most) * scale
+    return (weight / scale).round().clamp(-levels / 2, levels / 2) * scale

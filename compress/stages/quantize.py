@@ -35,8 +35,8 @@ class Quantize(Stage):
     float. Auto builds what can be fast, measures each, and keeps the fastest within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
     """The float graph that is quantized: as exported; without work that isn't read, and kept from
-    fusions that are slower; or with attention as one operator. Auto is the fastest, as measured, for
-    method auto, and plain for the others."""
+    fusions that are slower; or with attention as one operator. Auto is the fastest, as measured,
+    for method auto, and plain for the others."""
     calibration: Calibration = Calibration()
     """How static quantization finds the ranges of activations; dynamic needs none."""
     budget: float = Field(default=0.005, ge=0, lt=1)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from compress.quantization.calibration.observations import Observations
     from compress.quantization.integers import Integers
     from compress.quantization.options import Calibration, CalibrationMethod
-    from compress.quantization.selection import Selection
+    from compress.quantization.selection import Method, Selection
     from compress.quantization.trial import Candidate
     from compress.quantization.weight_only_graph import BlockSize
 
-Kind = Literal["dynamic", "static", "static-qoperator", "weights-8", "weights-4"]
+Kind = Literal["dynamic", "fixed", "static", "static-qoperator", "weights-8", "weights-4"]
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,28 @@ class Draft:
         return ", ".join(word for word in (*words, kept) if word)
 
     @property
-    def method(self) -> Literal["dynamic", "static"]:
+    def calibrated(self) -> bool:
+        """Whether its activations have scales from calibration samples."""
+        return self.kind in ("fixed", "static", "static-qoperator")
+
+    @property
+    def method(self) -> Method:
         """How its nodes are selected."""
-        return "static" if self.kind.startswith("static") else "dynamic"
+        return _METHODS[self.kind]
 
 
+_OWN_OPERATORS = "its integer products are operators of ONNX Runtime's own, for no other runtime"
+_METHODS: dict[Kind, Method] = {
+    "dynamic": "dynamic",
+    "fixed": "dynamic",
+    "static": "static",
+    "static-qoperator": "static",
+    "weights-8": "weights",
+    "weights-4": "weights",
+}
 _WORDS: dict[Kind, str] = {
     "dynamic": "dynamic",
+    "fixed": "fixed scales",
     "static": "static QDQ",
     "static-qoperator": "static QOperator",
     "weights-8": "8-bit weights",
@@ -78,7 +93,7 @@ class Workshop:
     artifact: Artifact
     context: Context
     folder: Path
-    select: Callable[[Path, str], Selection]
+    select: Callable[[Path, Method], Selection]
     calibration: Calibration
     per_channel: bool
     block_size: BlockSize
@@ -172,12 +187,13 @@ class Workshop:
 
     def _quantize(self, draft: Draft, selection: Selection, path: Path) -> tuple[str, ...]:
         from compress.quantization.dynamic import quantize_dynamic
+        from compress.quantization.integer_products import fix_scales
         from compress.quantization.static import quantize_static
         from compress.quantization.weight_only import quantize_weights
         from compress.quantization.weight_only_graph import WeightOnly
 
         source = draft.form.path
-        if draft.kind == "dynamic":
+        if draft.kind in ("dynamic", "fixed"):
             quantize_dynamic(
                 source,
                 path=path,
@@ -185,7 +201,10 @@ class Workshop:
                 integers=draft.integers,
                 per_channel=self.per_channel,
             )
-            return selection.notes
+            if draft.kind == "dynamic":
+                return selection.notes
+            fix_scales(path, path=path, ranges=self.ranges(draft))
+            return (*selection.notes, self._calibrated(draft), _OWN_OPERATORS)
         if draft.kind in ("weights-8", "weights-4"):
             all_nodes = self.select(source, draft.method).nodes
             return quantize_weights(

@@ -79,8 +79,7 @@ class Search:
         """On the form that runs fastest; accuracy doesn't depend on it."""
         from compress.quantization.trial import MARGIN
 
-        method = self.workshop.calibration_methods[0] if kind.startswith("static") else None
-        drafts = [Draft(kind, form, integers, method) for form in self.forms]
+        drafts = [first_draft(kind, form, integers, self.workshop) for form in self.forms]
         if len(drafts) == 1:
             return drafts[0]
         paces = self.trial.paces([self._candidate(draft) for draft in drafts])
@@ -103,6 +102,14 @@ class Search:
                 if self.trial.fits(path):
                     return kept
         return kept
+
+
+def first_draft(kind: Kind, form: Form, integers: Integers, workshop: Workshop) -> Draft:
+    """With the first calibration method, where its activations have fixed scales."""
+    draft = Draft(kind, form, integers)
+    if not draft.calibrated:
+        return draft
+    return replace(draft, calibration=workshop.calibration_methods[0])
 
 
 def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:

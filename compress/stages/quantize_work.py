@@ -130,7 +130,7 @@ class Work:
             calibration_methods=(calibration.method,) if calibration.method else METHODS,
         )
 
-    def _select(self, source: Path, method: Any) -> Selection:
+    def _select(self, source: Path, method: Method) -> Selection:
         from compress.measurement.graph import load_graph
         from compress.quantization.selection import select
 
@@ -167,8 +167,9 @@ class Work:
 
         found: list[tuple[Kind, Integers]] = []
         for kind in self._kinds(source):
-            method: Method = "static" if kind.startswith("static") else "dynamic"
-            suitable = integers_for(self.cpu, method=method)
+            suitable = integers_for(
+                self.cpu, method="static" if kind.startswith("static") else "dynamic"
+            )
             found += [
                 (kind, each) for each in suitable[: 1 if kind.startswith("weights") else None]
             ]
@@ -187,8 +188,8 @@ class Work:
         if convolution_share(load_graph(source).graph) > 0.5:
             return ("static", "static-qoperator")
         if self.context.task.target == "next-token":
-            return ("dynamic", "static", "weights-8", "weights-4")
-        return ("dynamic", "static")
+            return ("dynamic", "fixed", "static", "weights-8", "weights-4")
+        return ("dynamic", "fixed", "static")
 
     def _search(
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
@@ -213,11 +214,10 @@ class Work:
     ) -> tuple[Draft, list[Verdict]]:
         """One method, without a choice by time: the same on any machine."""
         from compress.stages.quantize_improve import improvements
-        from compress.stages.quantize_search import best_method
+        from compress.stages.quantize_search import best_method, first_draft
 
         kind, integers = self._typed_kinds(trial.source)[0]
-        first = Draft(kind, forms[-1], integers, "minmax" if kind == "static" else None)
-        draft = best_method(first, workshop, trial)
+        draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
         steps = [draft]
         for improve in improvements(self.stage.improve or (), workshop, trial):
             steps += improve(steps[-1])

@@ -19,12 +19,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.deploy)
 
 
-@pytest.fixture(scope="session", params=["fp32", "int8"])
+@pytest.fixture(scope="session", params=["fp32", "plain", "lean", "attention"])
 def text_bundle(request) -> Deployed:
-    """A text classifier."""
-    quantized = request.param == "int8"
-    run = deploy_bundles.bert(RUNS, quantized=quantized)
-    return deployed(shipped(run), texts(), quantized=quantized)
+    """A text classifier; in float, and in INT8 of each graph that `quantize` can make."""
+    graph = None if request.param == "fp32" else request.param
+    run = deploy_bundles.bert(RUNS, graph=graph)
+    return deployed(shipped(run), texts(), quantized=graph is not None)
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])

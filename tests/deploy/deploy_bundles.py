@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from deploy_data import load_lines
@@ -96,7 +97,7 @@ def digits(root: Path, *, quantized: bool) -> Path:
         "arguments": {"blocks": [1, 1], "width": 16, "in_channels": 1, "num_classes": 10},
     }
     plan = Plan("digits", model, _DIGITS, "image-classification", epochs=16)
-    return plan.run(root, quantize="static" if quantized else None)
+    return plan.run(root, quantize={"method": "static"} if quantized else None)
 
 
 def vit(root: Path, *, quantized: bool) -> Path:
@@ -108,15 +109,18 @@ def vit(root: Path, *, quantized: bool) -> Path:
     }  # fmt: skip
     data = {**_DIGITS, "image": _RGB}
     plan = Plan("vit", {"config": config}, data, "image-classification", epochs=25)
-    return plan.run(root, quantize="dynamic" if quantized else None)
+    return plan.run(root, quantize={"method": "dynamic"} if quantized else None)
 
 
-def bert(root: Path, *, quantized: bool) -> Path:
-    """A small BERT with a word-piece tokenizer on lines of source files."""
+def bert(root: Path, *, graph: str | None) -> Path:
+    """A small BERT with a word-piece tokenizer on lines of source files.
+
+    `graph` : the float graph that is quantized, such as "plain"; None: it stays in float.
+    """
     model = {"transformers": str(_untrained_bert(root))}
-    data = {"python": "deploy_data:load_lines", "max_length": 32}
-    plan = Plan("bert", model, data, "text-classification", epochs=3)
-    return plan.run(root, quantize="dynamic" if quantized else None)
+    data = {"python": "deploy_data:load_lines", "max_length": 32, "limit": {"train": 4000}}
+    plan = Plan("bert", model, data, "text-classification", epochs=4)
+    return plan.run(root, quantize=graph and {"method": "dynamic", "graph": graph})
 
 
 def embeddings(root: Path) -> Path:
@@ -131,13 +135,18 @@ def embeddings(root: Path) -> Path:
 
 
 def tokens(root: Path) -> Path:
-    """The same BERT on kinds of words; untrained, as only sameness is looked at."""
-    model = {"transformers": str(_untrained_bert(root)), "arguments": {"num_labels": 9}}
+    """A BERT with a byte-level tokenizer on kinds of words; untrained, as only sameness counts."""
+    config = {
+        "model_type": "bert", "vocab_size": 512, "hidden_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 64,
+        "num_labels": 9,
+    }  # fmt: skip
     data = {
         "python": "compress.data.source_lines:load_source_lines", "max_length": 32,
+        "tokenizer": {"train": {"vocab_size": 512}},
         "limit": {"train": 500, "test": 100, "validation": 100},
     }  # fmt: skip
-    return Plan("tokens", model, data, "token-classification").run(root)
+    return Plan("tokens", {"config": config}, data, "token-classification").run(root)
 
 
 def llama(root: Path) -> Path:
@@ -151,6 +160,7 @@ def llama(root: Path) -> Path:
         "python": "compress.data.docstrings:load_docstrings",
         "arguments": {"part": "first_sentence"},
         "tokenizer": {"train": {"vocab_size": 1024}}, "max_length": 64,
+        "limit": {"train": 1500},
     }  # fmt: skip
     return Plan("llama", {"config": config}, data, "text-generation", epochs=1).run(root)
 
@@ -165,26 +175,39 @@ class Plan:
     task: str
     epochs: int = 0
 
-    def run(self, root: Path, *, quantize: Literal["static", "dynamic"] | None = None) -> Path:
-        """Train, quantize, export; returns the run's folder. What lies there already is taken."""
+    def run(self, root: Path, *, quantize: dict[str, Any] | None = None) -> Path:
+        """Train, quantize, export; returns the run's folder. What lies there already is taken.
+
+        Parameters
+        ----------
+        quantize : the stage's fields; None: the model stays in float.
+        """
         stages: list[Any] = []
         if self.epochs:
             training = {"epochs": self.epochs, "batch_size": 64, "learning_rate": 2.0e-3}
             stages.append(Train(training=training))
+        name = f"{self.name}-fp32"
         if quantize is not None:
-            stages.append(Quantize(method=quantize))
+            name = "-".join([self.name, "int8", *filter(None, [quantize.get("graph")])])
+            _begin_as(root / f"{self.name}-fp32", root / name)
+            stages.append(Quantize(**quantize))
         ours = "python" in self.model
         stages.append(Export(transformers_js=not ours, license="apache-2.0"))
-        name = f"{self.name}-{'int8' if quantize else 'fp32'}"
         pipeline = Pipeline(
             stages, name=name, model=self.model, task=self.task, data=self.data, measure=_MEASURE
         )
         report = pipeline.run(output=root / name, threads=1, device="cpu")
         if self.epochs and self.task != "text-generation":
-            assert report.stages[-1].quality.value > 0.8, (
-                "a model that learned nothing shows nothing"
-            )
+            quality = report.stages[-1].quality.value
+            assert quality > 0.8, "a model that learned nothing shows nothing"
         return root / name
+
+
+def _begin_as(other: Path, run: Path) -> None:
+    """Give a new run what another has finished: a run goes on from whatever it finds."""
+    if other.is_dir() and not run.is_dir():
+        for folder in (other / "stages").glob("0[01]-*"):
+            shutil.copytree(folder, run / "stages" / folder.name)
 
 
 def _untrained_bert(root: Path) -> Path:

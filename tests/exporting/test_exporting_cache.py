@@ -72,12 +72,18 @@ def test_names_and_axes(lowered):
     heads = 4 if name == "gpt2" else 2
     parts = [f"{layer}.{part}" for layer in (0, 1) for part in ("key", "value")]
     assert axes == {
-        "input_ids": ["batch", "sequence"],
-        "attention_mask": ["batch", "past + sequence"],
-        "position_ids": ["batch", "sequence"],
-        **{f"past_key_values.{part}": ["batch", heads, "past", 4] for part in parts},
-        "logits": ["batch", "sequence", 60],
-        **{f"present.{part}": ["batch", heads, "past + sequence", 4] for part in parts},
+        "input_ids": ["batch_size", "sequence_length"],
+        "attention_mask": ["batch_size", "past_sequence_length + sequence_length"],
+        "position_ids": ["batch_size", "sequence_length"],
+        **{
+            f"past_key_values.{part}": ["batch_size", heads, "past_sequence_length", 4]
+            for part in parts
+        },
+        "logits": ["batch_size", "sequence_length", 60],
+        **{
+            f"present.{part}": ["batch_size", heads, "past_sequence_length + sequence_length", 4]
+            for part in parts
+        },
     }
     assert graph.output[0].name == "logits"
 

@@ -78,8 +78,8 @@ def test_inputs_outputs_and_axes_are_named(lowered_bert):
         for value in (*graph.input, *graph.output)
     }
     assert axes == {
-        **{name: ["batch", "sequence"] for name in texts()},
-        "logits": ["batch", 3],
+        **{name: ["batch_size", "sequence_length"] for name in texts()},
+        "logits": ["batch_size", 3],
     }
 
 

@@ -23,7 +23,6 @@ from compress.errors import StageError
 from compress.quantization.graph_module.module import GraphModule
 from compress.quantization.integers import Integers
 
-
 QUICK = ("inverted", "convnext")
 
 
