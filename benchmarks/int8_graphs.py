@@ -1,9 +1,10 @@
 """INT8 graphs of one text classifier against one another: what others offer, and what is made here.
 
-    python benchmarks/int8_graphs.py MODEL DATA [--rows 4000] [--seconds 10] [--threads 1 2]
+    python benchmarks/int8_graphs.py MODEL DATA [--run RUN] [--rows 4000] [--seconds 10]
 
 MODEL is a transformers folder of sequence classification, DATA a folder with train.parquet and
-test.parquet (columns text and label). Prints, for each graph, the accuracy on the test rows (in
+test.parquet (columns text and label), RUN the results of a recipe that only quantizes and exports
+MODEL. Prints, for each graph, the accuracy on the test rows (in
 batches of 32, all padded to the full length), on how many rows it answers otherwise than the float
 file, its size, and how much faster it is than the float file: medians of interleaved rounds, text
 of the full length. On one thread the clock is the thread's own, so that other work on the machine
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -222,7 +224,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--run", type=Path, help="folder of a run whose model.onnx is compared too")
     given = parser.parse_args()
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         test, labels = tokenized(
@@ -237,6 +241,8 @@ def main() -> None:
         for index, (name, make) in enumerate(made.items()):
             files[name] = folder / f"graph-{index}.onnx"
             make(files[name])
+        if given.run is not None:
+            files["compress: quantize"] = given.run / "model.onnx"
         times = {
             threads: timed(files, test, threads=threads, seconds=given.seconds)
             for threads in given.threads

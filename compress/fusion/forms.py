@@ -30,7 +30,7 @@ SINGLE_FILE_BYTES = 2**31 - 2**24  # of a protobuf message, less some room for t
 WORDS: dict[Rewrite, str] = {
     padding_masks: "attention masks hold one row for all queries: {}",
     unread_rows: "matrix products computed for the one position that is read: {}",
-    attention_operators: "attentions as one operator of opset 23, which ONNX Runtime has since 1.23: {}",
+    attention_operators: "attentions as one operator (opset 23, ONNX Runtime 1.23 or later): {}",
     residual_sums: "residual additions kept apart from the normalisation after them: {}",
 }
 """What a rewrite is called in a form's notes, with how often it applied."""

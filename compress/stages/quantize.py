@@ -30,9 +30,10 @@ class Quantize(Stage):
         Format.ONNX: Format.ONNX_INT8,
     }
 
-    method: Literal["auto", "dynamic", "static", "weights"] = "auto"
-    """Dynamic scales activations as they come, static by calibration; weights leaves activations in
-    float. Auto builds what can be fast, measures each, and keeps the fastest within `budget`."""
+    method: Literal["auto", "dynamic", "fixed", "static", "weights"] = "auto"
+    """Dynamic scales activations as they come, static by calibration; fixed is dynamic's products
+    with calibrated scales; weights leaves activations in float. Auto builds what can be fast,
+    measures each, and keeps the fastest within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
     """The float graph that is quantized: as exported; without work that isn't read, and kept from
     fusions that are slower; or with attention as one operator. Auto is the fastest, as measured,
@@ -73,7 +74,7 @@ class Quantize(Stage):
 
     @model_validator(mode="after")
     def _static_alone_trains(self) -> Quantize:
-        if self.recovery is not None and self.method in ("dynamic", "weights"):
+        if self.recovery is not None and self.method not in ("auto", "static"):
             raise ValueError(
                 "'recovery' trains with the rounding of static quantization. "
                 f"Got method {self.method!r}; it must be static or auto."
@@ -104,7 +105,7 @@ class Quantize(Stage):
     def summarize(self) -> str:
         """Such as "static, minmax on 128 samples, per channel"."""
         words = [f"{self.bits}-bit weights" if self.method == "weights" else self.method]
-        if self.method in ("static", "auto"):
+        if self.method in ("static", "fixed", "auto"):
             method = self.calibration.method or "best calibration"
             words.append(f"{method} on {self.calibration.samples} samples")
         if self.method == "auto":

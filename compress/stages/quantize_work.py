@@ -181,8 +181,8 @@ class Work:
 
         if self.stage.method == "static" or self.stage.recovery is not None:
             return ("static",)
-        if self.stage.method == "dynamic":
-            return ("dynamic",)
+        if self.stage.method in ("dynamic", "fixed"):
+            return (self.stage.method,)
         if self.stage.method == "weights":
             return ("weights-8" if self.stage.bits == 8 else "weights-4",)
         if convolution_share(load_graph(source).graph) > 0.5:
