@@ -27,6 +27,9 @@ STATIC_CNN = (
 )  # fmt: skip
 # In a transformer Add, Softmax, LayerNormalization and the attention products lose accuracy and
 # gain no time in 8 bits. Embeddings (Gather) cost nothing and are most of a small model's bytes.
+# What reads their outputs isn't quantized, and some outputs are a hundred times as large as others:
+# in 8 bits they cost most of the accuracy, and time.
+PRODUCTS = ("MatMul", "Gemm")
 STATIC_TRANSFORMER = (*CONVOLUTIONS, "MatMul", "Gemm", "Gather")
 STATIC_KNOWN = (
     *STATIC_CNN,
@@ -50,6 +53,7 @@ class Selection:
     nodes : names of the nodes that will be.
     excluded : names of the nodes of these types that won't.
     notes : the choices that were made.
+    float_outputs : operator types whose outputs stay in float in static quantization.
     """
 
     method: Method
@@ -57,6 +61,7 @@ class Selection:
     nodes: tuple[str, ...]
     excluded: tuple[str, ...]
     notes: tuple[str, ...]
+    float_outputs: tuple[str, ...] = ()
 
     def without(self, nodes: Collection[str]) -> Selection:
         """The same, but these nodes stay in float."""
@@ -93,7 +98,8 @@ def select(
     """
     weights = _weights(graph)
     _require_fast(graph, method)
-    types = _operators(method, operators, cnn=convolution_share(graph) > 0.5)
+    cnn = convolution_share(graph) > 0.5
+    types = _operators(method, operators, cnn=cnn)
     candidates = [node for node in graph.node if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
     kept_float = _excluded(wanted, exclude)
@@ -113,6 +119,7 @@ def select(
         nodes=nodes,
         excluded=tuple(node.name for node in candidates if node.name not in nodes),
         notes=tuple(notes),
+        float_outputs=() if cnn else PRODUCTS,
     )
 
 

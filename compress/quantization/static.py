@@ -103,6 +103,7 @@ def _insert(
         "WeightSymmetric": True,
         "ActivationSymmetric": integers.activations == "int8",
         "DefaultTensorType": onnx.TensorProto.FLOAT,
+        "OpTypesToExcludeOutputQuantization": list(selection.float_outputs),
     }
     rest: tuple[Any, ...] = (
         kinds[integers.weights],

@@ -35,10 +35,19 @@ def improvements(
     }
     if wanted is not None:
         return [known[name] for name in wanted]
-    possible: list[Improvement] = ["equalize", "bias_correction", "rounding", "float_return"]
+    return [known[name] for name in _worth_trying(workshop, trial)]
+
+
+def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
+    """Cheap ones first. A transformer has no chains of convolutions, a CNN no outliers to fold."""
+    from compress.measurement.graph import load_graph
+    from compress.quantization.selection import convolution_share
+
+    if convolution_share(load_graph(trial.source).graph) > 0.5:
+        return ["bias_correction", "equalize", "rounding", "float_return"]
     if workshop.artifact.format is Format.TORCH:
-        possible.insert(0, "smooth")
-    return [known[name] for name in possible]
+        return ["smooth", "float_return"]
+    return ["float_return"]
 
 
 @dataclass
@@ -84,13 +93,11 @@ class Equalize:
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft of the equalised graph; none where it has no such layers."""
+        """The draft of the equalised graph."""
         from compress.quantization.equalization import equalize
 
         path = self.workshop.beside(draft, "equalized")
-        notes = equalize(draft.form.path, path=path)
-        if not path.is_file():
-            return []
+        notes = equalize(draft.form.path, path=path, batches=self.workshop.batches())
         return [replace(draft, form=_renamed(replace(draft.form, path=path), "equalized", notes))]
 
 

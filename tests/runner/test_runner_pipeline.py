@@ -142,7 +142,13 @@ def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path:
                     "recovery": {"training": {**training, "learning_rate": 1e-3}},
                 }
             ),
-            Quantize.model_validate({"calibration": {"samples": 32}}),
+            Quantize.model_validate(
+                {
+                    "method": "static",
+                    "calibration": {"samples": 32, "method": "minmax"},
+                    "trials": {"samples": 100, "rounds": 5, "seconds": 0.01},
+                }
+            ),
             Export(),
         ],
         name="small",
