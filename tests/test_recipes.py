@@ -51,7 +51,10 @@ def infer(bundle: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = []
-    if path.name == "fashion-mnist.yaml":  # its data is a package that may not be installed
+    if path.name in (
+        "fashion-mnist.yaml",
+        "mobilenet.yaml",
+    ):  # their data is a package that may not be installed
         overrides = ["data={sklearn: digits}"]
     loaded = load_recipe(path, overrides=overrides)
     assert loaded.name == path.stem
@@ -78,13 +81,7 @@ def test_digits_runs_small(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    for prefix, count in (("train", 96), ("t10k", 32)):
-        labels = np.arange(count, dtype=np.uint8) % 10
-        images = generator.integers(0, 60, (count, 28, 28), dtype=np.uint8)
-        images += (labels * 18)[:, None, None]
-        _idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images)
-        _idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", labels)
+    _idx_files(tmp_path)
     stages = ("train", "distill", "prune.recovery")
     report = compress.run(
         recipe("fashion-mnist.yaml"),
@@ -97,6 +94,40 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
     assert 2_700_000 < teacher.params < 2_900_000
     assert 0.11e9 < teacher.macs < 0.13e9
     assert final.macs < 0.3 * teacher.macs
+
+
+@pytest.mark.slow
+def test_mobilenet_runs_small_and_trains_with_its_own_rounding(tmp_path: Path) -> None:
+    _idx_files(tmp_path)
+    report = compress.run(
+        recipe("mobilenet.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs("train"),
+            f"data.idx={tmp_path}",
+            "stages.quantize.budget=0.9",
+            "stages.quantize.trials={rounds: 5, seconds: 0.01}",
+            "stages.quantize.calibration={samples: 16, method: minmax}",
+            "stages.quantize.recovery={training: {epochs: 1}}",
+        ],
+        output=tmp_path / "run",
+        threads=1,
+    )
+    assert uses(report) == [None, "train", "quantize", "export"]
+    assert report.stages[-1].size_bytes < 0.4 * report.stages[1].size_bytes
+    names = [candidate.name for candidate in report.stages[2].candidates]
+    assert names == ["float", "static QDQ, U8S8, minmax, plain", names[1] + ", trained"]
+
+
+def _idx_files(folder: Path) -> None:
+    """Images whose brightness is their label."""
+    generator = np.random.default_rng(0)
+    for prefix, count in (("train", 96), ("t10k", 32)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = generator.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        images += (labels * 18)[:, None, None]
+        _idx(folder / f"{prefix}-images-idx3-ubyte.gz", images)
+        _idx(folder / f"{prefix}-labels-idx1-ubyte.gz", labels)
 
 
 def _idx(path: Path, array: np.ndarray) -> None:

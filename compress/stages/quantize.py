@@ -87,6 +87,11 @@ class Quantize(Stage):
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
 
+    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+        """See `Stage.foresee`."""
+        unused = self.method in ("dynamic", "weights") and self.calibration != Calibration()
+        return [f"'calibration' isn't used by method {self.method}"] if unused else []
+
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact as an INT8 ONNX file; a torch module is lowered first, and checked.
 

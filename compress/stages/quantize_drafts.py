@@ -88,6 +88,7 @@ class Workshop:
     ----------
     folder : for the files.
     select : the nodes of a float graph for a method; see `compress.quantization.selection.select`.
+    noise : decibels of the answers by node, of nodes that were quantized alone.
     """
 
     artifact: Artifact
@@ -99,6 +100,7 @@ class Workshop:
     block_size: BlockSize
     exclude: Sequence[str]
     calibration_methods: Sequence[CalibrationMethod]
+    noise: dict[str, float] = field(default_factory=dict)
     _made: dict[Draft, Candidate] = field(default_factory=dict)
     _observed: dict[Path, Observations] = field(default_factory=dict)
 

@@ -179,6 +179,7 @@ class FloatReturn:
             threads=workshop.context.threads,
             progress=workshop.context.progress,
         )
+        workshop.noise.update(ranking)
         drafts = {}
 
         def build(names: Sequence[str]) -> Path:

@@ -26,10 +26,12 @@ class Found:
     ----------
     draft : the one that is handed over; None where none is good enough.
     verdicts : on the float model and on everything that was a finalist.
+    notes : what each node that went back to float costs.
     """
 
     draft: Draft | None
     verdicts: list[Verdict]
+    notes: list[str]
 
 
 @dataclass
@@ -70,7 +72,8 @@ class Search:
             verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
             best = fastest(verdicts[1:])
         chosen = next((d for d in drafts if best and self._candidate(d) == best.candidate), None)
-        return Found(chosen, verdicts)
+        notes = [] if chosen is None else float_costs(chosen, drafts, verdicts, self.workshop)
+        return Found(chosen, verdicts, notes)
 
     def _candidate(self, draft: Draft) -> Candidate:
         return self.workshop.candidate(draft)
@@ -120,3 +123,31 @@ def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:
     if len(drafts) == 1:
         return drafts[0]
     return min(drafts, key=lambda each: trial.loss(workshop.candidate(each).path))
+
+
+def float_costs(
+    chosen: Draft, drafts: Sequence[Draft], verdicts: Sequence[Verdict], workshop: Workshop
+) -> list[str]:
+    """What each of a draft's nodes in float costs, a line each, the first one given back first.
+
+    Parameters
+    ----------
+    verdicts : on the float model, and then on each of the drafts.
+    """
+    found = dict(zip(drafts, verdicts[1:], strict=True))
+    lines = []
+    for count in range(1, len(chosen.kept) + 1):
+        after = found.get(replace(chosen, kept=chosen.kept[:count]))
+        before = found.get(replace(chosen, kept=chosen.kept[: count - 1]))
+        node = chosen.kept[count - 1]
+        noise = workshop.noise.get(node)
+        words = [f"{node} stays in float"]
+        if noise is not None:
+            words.append(f"quantized alone it leaves the answers at {noise:.1f} dB")
+        if after is not None and before is not None:
+            words += [
+                f"it costs {after.latency[size].p50_ms - latency.p50_ms:+.3f} ms at batch {size}"
+                for size, latency in before.latency.items()
+            ]
+        lines.append("; ".join(words))
+    return lines

@@ -7,17 +7,16 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
 from compress.core.files import write_text
 from compress.errors import StageError, TargetError
 from compress.stages.quantize_drafts import Draft, Kind, Workshop
+from compress.stages.quantize_trial import make_trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from compress.quantization.trial import Candidate, Trial, Verdict
     from compress.stages.quantize import Quantize
 
-_QUALITY_BATCH = 32
 MODEL, CANDIDATES = "model.onnx", "candidates.json"
 
 
@@ -55,7 +53,7 @@ class Work:
         """Write model.onnx and candidates.json; returns the former and the notes."""
         self.folder.mkdir()
         source = self._source()
-        trial = self._trial(source)
+        trial = make_trial(self.stage, self.artifact, self.context, source=source)
         workshop = self._workshop()
         forms = self._forms(source)
         if self.stage.method == "auto":
@@ -75,44 +73,6 @@ class Work:
         path = self.folder / "float.onnx"
         self.notes.append(f"against torch: {lower_artifact(self.artifact, self.context, path)}")
         return path
-
-    def _trial(self, source: Path) -> Trial:
-        from compress.exporting.checked import answer_batch_size
-        from compress.quantization.trial import Trial
-        from compress.tasks.task import task
-
-        context, preprocessor = self.context, self.artifact.require_preprocessor()
-        return Trial(
-            source=source,
-            loader=context.data.loader(
-                "validation",
-                preprocessor,
-                batch_size=answer_batch_size(preprocessor, task=context.task, most=_QUALITY_BATCH),
-                limit=self.stage.trials.samples,
-            ),
-            metric=task(context.task.name).default_metric(labelled=context.data.labelled),
-            target=context.task.target,
-            labels=self.artifact.labels,
-            inputs=self._timed_inputs(),
-            options=self.stage.trials,
-            budget=self.stage.budget,
-            threads=context.threads,
-            progress=context.progress,
-        )
-
-    def _timed_inputs(self) -> dict[int, dict[str, np.ndarray[Any, Any]]]:
-        """Real samples by batch size, repeated where the split has fewer; text at full length."""
-        import numpy as np
-
-        from compress.training.batches import first_inputs
-
-        found = {}
-        for size in self.stage.trials.batch_sizes:
-            batch = first_inputs(self.context.data, self.artifact.preprocessor, samples=size)
-            found[size] = {
-                name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()
-            }
-        return found
 
     def _workshop(self) -> Workshop:
         from compress.quantization.options import METHODS
@@ -177,7 +137,7 @@ class Work:
 
     def _kinds(self, source: Path) -> tuple[Kind, ...]:
         from compress.measurement.graph import load_graph
-        from compress.quantization.selection import convolution_share
+        from compress.quantization.selection import DYNAMIC, convolution_share
 
         if self.stage.method == "static" or self.stage.recovery is not None:
             return ("static",)
@@ -185,7 +145,8 @@ class Work:
             return (self.stage.method,)
         if self.stage.method == "weights":
             return ("weights-8" if self.stage.bits == 8 else "weights-4",)
-        if convolution_share(load_graph(source).graph) > 0.5:
+        only_static = not set(self.stage.operators or ()) <= set(DYNAMIC)
+        if only_static or convolution_share(load_graph(source).graph) > 0.5:
             return ("static", "static-qoperator")
         if self.context.task.target == "next-token":
             return ("dynamic", "fixed", "static", "weights-8", "weights-4")
@@ -207,6 +168,7 @@ class Work:
         ).run()
         if found.draft is None:
             raise _over_budget(found.verdicts, self.stage.budget)
+        self.notes += found.notes
         return found.draft, found.verdicts
 
     def _as_asked(
@@ -214,14 +176,16 @@ class Work:
     ) -> tuple[Draft, list[Verdict]]:
         """One method, without a choice by time: the same on any machine."""
         from compress.stages.quantize_improve import improvements
-        from compress.stages.quantize_search import best_method, first_draft
+        from compress.stages.quantize_search import best_method, first_draft, float_costs
 
         kind, integers = self._typed_kinds(trial.source)[0]
         draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
         steps = [draft]
         for improve in improvements(self.stage.improve or (), workshop, trial):
             steps += improve(steps[-1])
-        return steps[-1], trial.judge([workshop.candidate(each) for each in steps])
+        verdicts = trial.judge([workshop.candidate(each) for each in steps])
+        self.notes += float_costs(steps[-1], steps, verdicts, workshop)
+        return steps[-1], verdicts
 
     def _train(
         self, recovery: Recovery, workshop: Workshop, trial: Trial, draft: Draft

@@ -113,7 +113,7 @@ def test_improvements_that_are_asked_for_are_made(hard, apply, improve):
         "calibration": {**SMALL, "method": "minmax"},
         "improve": [improve],
     }
-    _, candidates = apply(fields, hard)
+    made, candidates = apply(fields, hard)
     assert len(candidates) > 2
     assert candidates[-1]["chosen"]
     words = {
@@ -124,6 +124,9 @@ def test_improvements_that_are_asked_for_are_made(hard, apply, improve):
     }
     assert words[improve] in candidates[-1]["name"]
     assert candidates[-1]["loss"] <= candidates[1]["loss"]
+    costs = [note for note in made.notes if "stays in float" in note]
+    assert len(costs) == (len(candidates) - 2 if improve == "float_return" else 0)
+    assert all(" dB; it costs " in note and "ms at batch 4" in note for note in costs)
 
 
 def test_smoothing_needs_the_torch_model(problem, apply, tmp_path):
@@ -194,6 +197,14 @@ def test_the_named_methods_give_the_same_bytes(problem, apply):
     fields = {"method": "static", "calibration": {**SMALL, "method": "mse"}}
     first, second = (apply(fields, problem)[0].require_onnx() for _ in range(2))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_calibration_that_is_not_used_is_foreseen():
+    stage = Quantize(method="dynamic", calibration=SMALL)
+    assert stage.foresee(task="image-classification", model=None, data=None) == [
+        "'calibration' isn't used by method dynamic"
+    ]
+    assert Quantize().foresee(task="image-classification", model=None, data=None) == []
 
 
 def test_an_unknown_form_of_the_graph_is_refused(problem, apply):
