@@ -22,7 +22,7 @@ from compress.tasks.task import task as find_task
 
 SMALL = Calibration(samples=32, method="minmax")
 QUICK = Trials(samples=100, rounds=5, seconds=0.01)
-STATIC = Quantize(method="static", calibration=SMALL, trials=QUICK)
+STATIC = Quantize(method="static", calibration=SMALL, trials=QUICK, target_cpu="x86-vnni")
 
 
 @pytest.fixture(autouse=True)
