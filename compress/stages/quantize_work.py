@@ -167,7 +167,7 @@ class Work:
             improvements=improvements(self.stage.improve, workshop, trial),
         ).run()
         if found.draft is None:
-            raise _over_budget(found.verdicts, self.stage.budget)
+            raise self._over_budget(found.verdicts)
         self.notes += found.notes
         return found.draft, found.verdicts
 
@@ -196,7 +196,7 @@ class Work:
         chosen = train_aware(recovery, workshop, draft)
         verdicts = trial.judge([before, chosen])
         if self.stage.method == "auto" and not verdicts[-1].fits:
-            raise _over_budget(verdicts, self.stage.budget)
+            raise self._over_budget(verdicts)
         return chosen, verdicts
 
     def _hand_over(
@@ -231,6 +231,23 @@ class Work:
         )
         return path, (*self.notes, *notes)
 
+    def _over_budget(self, verdicts: Sequence[Verdict]) -> TargetError:
+        """What each candidate loses, and where the best one first goes astray."""
+        from compress.exporting.checked import real_batches
+        from compress.exporting.first_difference import first_difference_of_files
+
+        whole, *others = verdicts
+        best = min(others, key=lambda verdict: verdict.loss).candidate
+        batch = next(real_batches(self.artifact, self.context))
+        where = first_difference_of_files(whole.candidate.path, best.path, batch=batch)
+        lost = "; ".join(f"{each.candidate.name} loses {each.loss:.4f}" for each in others)
+        return TargetError(
+            f"no INT8 candidate keeps within a loss of {self.stage.budget:g} on "
+            f"{whole.quality.samples} validation samples: {lost}. "
+            f"{f'In {best.name}: {where} ' if where else ''}"
+            "Allow more with 'budget', or train with 'recovery'."
+        )
+
     def _about_cpu(self, draft: Draft) -> list[str]:
         from compress.measurement.cpu import this_cpu
         from compress.quantization.cpu_fit import reason
@@ -240,14 +257,6 @@ class Work:
         here = this_cpu()
         elsewhere = [f"measured on another kind of CPU: {here}"] if here.target != self.cpu else []
         return [reason(self.cpu, draft.integers), *elsewhere]
-
-
-def _over_budget(verdicts: Sequence[Verdict], budget: float) -> TargetError:
-    lost = "; ".join(f"{v.candidate.name} loses {v.loss:.4f}" for v in verdicts[1:])
-    return TargetError(
-        f"no INT8 candidate keeps within a loss of {budget:g} on {verdicts[0].quality.samples} "
-        f"validation samples: {lost}. Allow more with 'budget', or train with 'recovery'."
-    )
 
 
 def _costs(own: Verdict, whole: Verdict) -> list[str]:

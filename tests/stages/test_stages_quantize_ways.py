@@ -88,7 +88,10 @@ def test_auto_lists_what_it_chose_from(problem, apply):
 def test_minmax_fails_where_one_channel_is_far_out(hard, apply):
     """And with nothing done about it no candidate fits, which is an error that lists them."""
     fields = {"improve": [], "calibration": {**SMALL, "method": "minmax"}}
-    with pytest.raises(TargetError, match=r"no INT8 candidate keeps.*static QDQ.*loses 0\.\d+"):
+    with pytest.raises(
+        TargetError,
+        match=r"no INT8 candidate keeps.*static QDQ.*loses 0\.\d+.*first node that differs: \w+",
+    ):
         apply(fields, hard)
     _, candidates = apply({**fields, "method": "static"}, hard)
     assert candidates[1]["loss"] > 0.05
