@@ -202,11 +202,10 @@ def _answers(artifact: Artifact, context: Context) -> np.ndarray[Any, Any]:
     for batch in loader:
         inputs = model_inputs(batch)
         if artifact.format.is_onnx:
-            from compress.measurement.session import session
+            from compress.measurement.session import run, session
 
-            runner = session(artifact.require_onnx(), threads=1)
-            feed = {value.name: inputs[value.name].numpy() for value in runner.get_inputs()}
-            scores.append(runner.run(None, feed)[0])
+            answers = run(session(artifact.require_onnx(), threads=1), inputs)
+            scores.append(next(iter(answers.values())))
         else:
             with torch.no_grad():
                 scores.append(context.task.logits(artifact.require_module(), inputs).numpy())

@@ -22,6 +22,7 @@ QUICK = [
     "measure.seconds=0.01",
     "measure.batch_sizes=[1, 2]",
     "gates={}",
+    "stages.quantize.trials={samples: 64, rounds: 5, seconds: 0.01, batch_sizes: [1, 2]}",
 ]
 
 
@@ -107,7 +108,6 @@ def test_mobilenet_runs_small_and_trains_with_its_own_rounding(tmp_path: Path) -
             f"data.idx={tmp_path}",
             "stages.quantize.budget=0.9",
             "stages.quantize.target_cpu=x86-vnni",
-            "stages.quantize.trials={rounds: 5, seconds: 0.01}",
             "stages.quantize.calibration={samples: 16, method: minmax}",
             "stages.quantize.recovery={training: {epochs: 1}}",
         ],

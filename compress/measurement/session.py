@@ -94,6 +94,11 @@ def feed(
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
+def is_supplied(name: str) -> bool:
+    """Whether `feed` supplies an input where a batch lacks it."""
+    return name.startswith(PAST) or name == POSITIONS
+
+
 def _array(
     value: onnxruntime.NodeArg, batch: Mapping[str, Tensor | np.ndarray]
 ) -> Tensor | np.ndarray | None:

@@ -128,6 +128,9 @@ def test_the_exported_file_has_the_cut_shapes_and_answers(name, tmp_path):
     path = lower(smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=("a", "b"))
     got = run(session(path, threads=1), inputs)[task.output_names[0]]
     wanted = answers(smaller, inputs, task).numpy()
+    if "attention_mask" in inputs and wanted.ndim == 3:  # what padding answers doesn't matter
+        real = inputs["attention_mask"].numpy() != 0
+        got, wanted = got[real], wanted[real]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
     stored = {part.name: tuple(part.dims) for part in onnx.load(path).graph.initializer}
     seen = set()

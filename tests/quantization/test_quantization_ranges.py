@@ -83,7 +83,9 @@ def test_counts_of_parts_add_up(values, cut):
     parts = sum(count(part, limit) for part in (values[:cut], values[cut:]))
     np.testing.assert_array_equal(parts, count(values, limit))
     assert parts.sum() == values.size
-    assert parts[HALF_BINS:].sum() == (values >= 0).sum()
+    # Values that are nothing beside the limit may fall on either side of 0.
+    least, most = (values > 1e-6 * limit).sum(), (values >= -1e-6 * limit).sum()
+    assert least <= parts[HALF_BINS:].sum() <= most
 
 
 @settings(max_examples=40, deadline=None)

@@ -43,9 +43,13 @@ def recipe(source: str, *, task: str, model: dict[str, Any], **keys: Any) -> dic
         "task": task,
         "data": data,
         "measure": measure | keys.pop("measure", {}),
-        "stages": [{"use": "quantize"}, {"use": "export"}],
+        "stages": [QUANTIZE, {"use": "export"}],
         **keys,
     }
+
+
+TRIALS = {"samples": 64, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 2]}
+QUANTIZE = {"use": "quantize", "method": "dynamic", "trials": TRIALS}
 
 
 def training(epochs: int) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def test_sets_of_classes_and_the_binary_head_run_whole(source, labels, tmp_path)
         stages=[
             {"use": "train", **training(12)},
             {"use": "distill", "student": {"layers": 1}, **training(6)},
-            {"use": "quantize"},
+            QUANTIZE,
             {"use": "export"},
         ],
         gates={"accuracy_drop": 0.3},

@@ -219,13 +219,16 @@ def test_a_model_that_would_answer_otherwise_is_found_out(folders, tmp_path, mon
         Vocabulary().apply(original, context)
 
 
+TRIALS = {"samples": 16, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 2]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["text-classification", "text-generation"])
 def test_a_whole_run_and_its_resumption(task, folders, tmp_path):
     stages = [
         {"use": "vocabulary"},
         {"use": "distill", "student": {"layers": 1}, "training": TRAINING},
-        {"use": "quantize"},
+        {"use": "quantize", "trials": TRIALS, "calibration": {"samples": 8}, "budget": 0.9},
     ]
     values = recipe(folders, task=task, stages=stages)
     report = compress.run(values, output=tmp_path, threads=1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, StageError
+from compress.measurement.session import is_supplied
 
 if TYPE_CHECKING:
     from compress.core.context import Batch
@@ -34,7 +35,7 @@ def samples(batches: Batches, inputs: Sequence[str]) -> Iterator[Sample]:
 
     Parameters
     ----------
-    inputs : names of the model's inputs.
+    inputs : names of the model's inputs. Caches and positions are left to the session.
 
     Raises
     ------
@@ -42,13 +43,13 @@ def samples(batches: Batches, inputs: Sequence[str]) -> Iterator[Sample]:
     StageError : arrays of one batch hold different numbers of samples, or a sample has no token.
     """
     for batch in batches:
-        missing = [name for name in inputs if name not in batch]
+        missing = [name for name in inputs if name not in batch and not is_supplied(name)]
         if missing:
             raise DataError(
                 f"the model takes the inputs {', '.join(inputs)}, but the batch has no "
                 f"{', '.join(missing)}. It has: {', '.join(batch) or 'nothing'}."
             )
-        arrays = {name: np.asarray(batch[name]) for name in inputs}
+        arrays = {name: np.asarray(batch[name]) for name in inputs if name in batch}
         counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
         if len(set(counts.values())) > 1:
             raise StageError(f"the inputs of a batch don't hold equally many samples: {counts}.")
