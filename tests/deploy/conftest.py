@@ -19,12 +19,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.deploy)
 
 
-@pytest.fixture(scope="session", params=["fp32", "plain", "lean", "attention"])
+@pytest.fixture(scope="session", params=["fp32", "plain", "lean", "attention", "fixed"])
 def text_bundle(request) -> Deployed:
-    """A text classifier; in float, and in INT8 of each graph that `quantize` can make."""
-    graph = None if request.param == "fp32" else request.param
-    run = deploy_bundles.bert(RUNS, graph=graph)
-    return deployed(shipped(run), texts(), quantized=graph is not None)
+    """A text classifier; in float, in INT8 of each graph that `quantize` can make, and with
+    ONNX Runtime's own products."""
+    quantize = {
+        "fp32": None,
+        "fixed": {"method": "fixed", "graph": "attention"},
+    }.get(request.param, {"method": "dynamic", "graph": request.param})
+    run = deploy_bundles.bert(RUNS, quantize=quantize)
+    return deployed(shipped(run), texts(), quantized=quantize is not None)
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8"])

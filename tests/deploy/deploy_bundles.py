@@ -112,15 +112,15 @@ def vit(root: Path, *, quantized: bool) -> Path:
     return plan.run(root, quantize={"method": "dynamic"} if quantized else None)
 
 
-def bert(root: Path, *, graph: str | None) -> Path:
+def bert(root: Path, *, quantize: dict[str, Any] | None) -> Path:
     """A small BERT with a word-piece tokenizer on lines of source files.
 
-    `graph` : the float graph that is quantized, such as "plain"; None: it stays in float.
+    `quantize` : the stage's fields; None: it stays in float.
     """
     model = {"transformers": str(_untrained_bert(root))}
     data = {"python": "deploy_data:load_lines", "max_length": 32, "limit": {"train": 4000}}
     plan = Plan("bert", model, data, "text-classification", epochs=4)
-    return plan.run(root, quantize=graph and {"method": "dynamic", "graph": graph})
+    return plan.run(root, quantize=quantize)
 
 
 def embeddings(root: Path) -> Path:
@@ -188,7 +188,8 @@ class Plan:
             stages.append(Train(training=training))
         name = f"{self.name}-fp32"
         if quantize is not None:
-            name = "-".join([self.name, "int8", *filter(None, [quantize.get("graph")])])
+            words = [quantize.get("graph"), "fixed" if quantize["method"] == "fixed" else None]
+            name = "-".join([self.name, "int8", *filter(None, words)])
             _begin_as(root / f"{self.name}-fp32", root / name)
             stages.append(Quantize(**quantize))
         ours = "python" in self.model
