@@ -61,7 +61,10 @@ class Draft:
         return _METHODS[self.kind]
 
 
-_OWN_OPERATORS = "its integer products are operators of ONNX Runtime's own, for no other runtime"
+_OWN_OPERATORS = (
+    "its integer products are operators of ONNX Runtime's own (com.microsoft), not of ONNX; of "
+    "other runtimes OpenVINO is known to read them"
+)
 _METHODS: dict[Kind, Method] = {
     "dynamic": "dynamic",
     "fixed": "dynamic",

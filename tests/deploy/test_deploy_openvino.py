@@ -1,7 +1,6 @@
 """OpenVINO reads the same model.onnx."""
 
 import numpy as np
-import pytest
 from deploy_bundles import preprocessed, softmax
 from deploy_places import HERE, python_of, run_program
 
@@ -20,10 +19,6 @@ def _answers(bundle, folder):
 
 
 def test_texts(text_bundle, tmp_path):
-    if text_bundle.folder.name.endswith("fixed"):  # ONNX Runtime's own operators, as its notes say
-        with pytest.raises(AssertionError, match="MatMulIntegerToFloat"):
-            _answers(text_bundle, tmp_path)
-        return
     text_bundle.require_same(_answers(text_bundle, tmp_path))
 
 
