@@ -77,8 +77,9 @@ def _table(timings: list[Timing], sizes: Mapping[str, int]) -> Table:
 
 
 def _bracketed(value: float, interval: tuple[float, float]) -> Text:
+    """The interval has a line of its own, which leaves room for models' names."""
     text = Text(_number(value))
-    text.append(f" [{_number(interval[0])}, {_number(interval[1])}]", "cyan")
+    text.append(f"\n[{_number(interval[0])}, {_number(interval[1])}]", "cyan")
     return text
 
 
