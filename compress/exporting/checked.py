@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from compress.errors import StageError
 from compress.exporting.ladder import ladder
 from compress.exporting.lower import lower
-from compress.exporting.onnx_file import remove
 from compress.exporting.parity import TOLERANCE, Parity, check_parity
+from compress.models.onnx_files import remove
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor

@@ -10,10 +10,11 @@ from compress.core.artifact import Format
 from compress.exporting.bundle import copy_model
 from compress.exporting.checked import SAMPLES, lower_artifact, real_batches
 from compress.exporting.half import to_half
-from compress.exporting.onnx_file import check_file, opset_of, remove
+from compress.exporting.onnx_file import check_file, opset_of
 from compress.exporting.parity import TOLERANCE, compare, module_answers, onnx_answers
 from compress.measurement.graph import load_graph
 from compress.measurement.session import PAST
+from compress.models.onnx_files import remove
 from compress.models.vocabulary import as_seen_by
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from onnx import TensorProto, numpy_helper
 
 from compress.errors import ParityError, StageError
 from compress.exporting.first_difference import first_difference_of_files
-from compress.exporting.onnx_file import SINGLE_FILE_BYTES, check_file, remove, save
+from compress.exporting.onnx_file import check_file
 from compress.exporting.parity import Parity, compare, onnx_answers
 from compress.exporting.silence import silence
 from compress.measurement.graph import load_graph, tensors
 from compress.measurement.session import run, unoptimized_session
+from compress.models.onnx_files import SINGLE_FILE_BYTES, remove, save
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Target

@@ -22,10 +22,10 @@ from compress.exporting.onnx_file import (
     check_file,
     name_weights,
     rename_axes,
-    save,
     strip_traces,
 )
 from compress.exporting.silence import silence
+from compress.models.onnx_files import save
 
 if TYPE_CHECKING:
     import onnx

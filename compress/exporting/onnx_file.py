@@ -17,8 +17,6 @@ from compress.errors import StageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A protobuf message can't be longer than 2 GiB; the graph itself needs some of that.
-SINGLE_FILE_BYTES = 2**31 - 2**24
 # `lower` exports a wrapper that holds the module under this name.
 PREFIX = "module."
 
@@ -118,29 +116,6 @@ def add_metadata(
     """Set the model's metadata: the entries, and `labels` as a JSON list."""
     values = {**entries, "labels": json.dumps(list(labels), ensure_ascii=False)}
     onnx.helper.set_model_props(model, values)
-
-
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file, or with weights of 2 GB and more also `<path>.data`; replaces both.
-
-    Written aside and renamed, so that a broken-off write leaves no half file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = path.with_name(path.name + ".data")
-    aside = path.with_name(path.name + ".tmp")
-    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-    data.unlink(missing_ok=True)
-    if weights < SINGLE_FILE_BYTES:
-        aside.write_bytes(model.SerializeToString(deterministic=True))
-    else:
-        onnx.save_model(model, aside, save_as_external_data=True, location=data.name)
-    aside.replace(path)
-
-
-def remove(path: Path) -> None:
-    """Delete a file that `save` wrote, and what lies beside it."""
-    path.unlink()
-    path.with_name(path.name + ".data").unlink(missing_ok=True)
 
 
 def check_file(path: Path) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from compress.core.files import write_bytes
 from compress.errors import StageError
 from compress.fusion.attention_operators import attention_operators
 from compress.fusion.masks import padding_masks
 from compress.fusion.residual_sums import residual_sums
 from compress.fusion.unread_rows import unread_rows
 from compress.measurement.session import run, session
+from compress.models.onnx_files import save
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,6 @@ Rewrite = Callable[[onnx.ModelProto], int]
 
 PLAIN = "plain"
 TOLERANCE = 1e-5
-SINGLE_FILE_BYTES = 2**31 - 2**24  # of a protobuf message, less some room for the graph
 
 WORDS: dict[Rewrite, str] = {
     padding_masks: "attention masks hold one row for all queries: {}",
@@ -115,13 +114,7 @@ def _portable(model: onnx.ModelProto) -> bool:
 
 
 def _write(model: onnx.ModelProto, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > SINGLE_FILE_BYTES:
-        location = f"{path.name}.data"
-        (path.parent / location).unlink(missing_ok=True)  # onnx appends to an old one
-        onnx.save(model, str(path), save_as_external_data=True, location=location)
-    else:
-        write_bytes(path, model.SerializeToString(deterministic=True))
+    save(model, path)
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:

@@ -1,11 +1,24 @@
 """What of a model is measured, and how long."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from compress.core.stage import Options
 from compress.errors import expected
+
+
+def _each_once(batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(batch_sizes)) != len(batch_sizes):
+        allowed = "a list of different whole numbers of at least 1"
+        raise ValueError(expected("batch_sizes", allowed, list(batch_sizes)))
+    return batch_sizes
+
+
+BatchSizes = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_each_once)
+]
+"""Different numbers of samples."""
 
 
 class MeasureSpec(Options):
@@ -13,7 +26,7 @@ class MeasureSpec(Options):
 
     metric: str | None = None
     """Quality metric, such as accuracy or f1_macro; null takes the task's first."""
-    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 32), min_length=1)
+    batch_sizes: BatchSizes = (1, 32)
     """Batch sizes whose latency is measured, each once."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of ONNX Runtime within an operator; the process is pinned to as many CPUs."""
@@ -25,10 +38,3 @@ class MeasureSpec(Options):
     """Time of a batch size after which no round beyond `rounds` begins."""
     samples: int | None = Field(default=None, ge=1)
     """Only the test split's first samples decide quality; null takes all."""
-
-    @model_validator(mode="after")
-    def _each_batch_size_once(self) -> Self:
-        if len(set(self.batch_sizes)) != len(self.batch_sizes):
-            allowed = "a list of different whole numbers of at least 1"
-            raise ValueError(expected("batch_sizes", allowed, list(self.batch_sizes)))
-        return self

@@ -1,11 +1,11 @@
 """How INT8 models are made and chosen. No torch and no onnx here."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from compress.core.stage import Options
-from compress.errors import expected
+from compress.measurement.spec import BatchSizes
 
 CalibrationMethod = Literal["minmax", "moving_average", "percentile", "entropy", "mse"]
 METHODS: tuple[CalibrationMethod, ...] = (
@@ -36,7 +36,7 @@ class Trials(Options):
 
     samples: int = Field(default=2000, ge=16)
     """First samples of the validation split on which quality is measured."""
-    batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 32), min_length=1)
+    batch_sizes: BatchSizes = (1, 32)
     """Batch sizes whose speedups count, by their geometric mean."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of ONNX Runtime; on one thread only the thread's own time counts."""
@@ -44,10 +44,3 @@ class Trials(Options):
     """Least rounds of a batch size, each running every candidate once."""
     seconds: float = Field(default=2.0, gt=0, le=3600)
     """Time of a batch size after which no round beyond `rounds` begins."""
-
-    @model_validator(mode="after")
-    def _each_batch_size_once(self) -> Self:
-        if len(set(self.batch_sizes)) != len(self.batch_sizes):
-            allowed = "a list of different whole numbers of at least 1"
-            raise ValueError(expected("batch_sizes", allowed, list(self.batch_sizes)))
-        return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
@@ -102,7 +102,7 @@ def select(
     types = _operators(method, operators, cnn=cnn)
     candidates = [node for node in graph.node if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
-    kept_float = _excluded(wanted, exclude)
+    kept_float = kept_in_float([(n.name, _weight(n) or n.name) for n in wanted], exclude)
     nodes = tuple(node.name for node in wanted if node.name not in kept_float)
     if not any(node.name in nodes and node.op_type in WEIGHT_INPUT for node in wanted):
         raise StageError(
@@ -168,9 +168,18 @@ def _operators(method: Method, given: Sequence[str] | None, *, cnn: bool) -> tup
     return tuple(given)
 
 
-def _excluded(nodes: Iterable[onnx.NodeProto], patterns: Sequence[str]) -> set[str]:
+def kept_in_float(names: Sequence[tuple[str, str]], patterns: Sequence[str]) -> set[str]:
+    """The nodes that patterns (`*`, `?`) name by themselves or by their weights.
+
+    Parameters
+    ----------
+    names : of each node, its own and its weight's.
+
+    Raises
+    ------
+    StageError : a pattern fits nothing.
+    """
     found: set[str] = set()
-    names = [(node.name, _weight(node) or node.name) for node in nodes]
     for pattern in patterns:
         fits = {name for name, weight in names if _fits(pattern, name, weight)}
         if not fits:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import onnx
 
-from compress.errors import StageError, unknown
+from compress.errors import StageError
+from compress.quantization.selection import kept_in_float
 from compress.quantization.weight_only_graph import Rewriting, WeightOnly
 from compress.quantization.write import write
 
@@ -49,7 +49,7 @@ def quantize_weights(
     model = onnx.load(str(source))
     rewriting = Rewriting(model, options)
     wanted = list(rewriting.candidates())
-    excluded = _excluded([(n.name, str(rewriting.weight_of(n))) for n in wanted], exclude)
+    excluded = kept_in_float([(n.name, str(rewriting.weight_of(n))) for n in wanted], exclude)
     chosen = [node for node in wanted if node.name not in excluded]
     if not chosen:
         raise StageError(
@@ -68,17 +68,3 @@ def quantize_weights(
     if excluded:
         notes.append(f"kept in float by 'exclude': {', '.join(sorted(excluded))}")
     return tuple(notes)
-
-
-def _excluded(names: Sequence[tuple[str, str]], patterns: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for pattern in patterns:
-        fits = {name for name, weight in names if _fits(pattern, name, weight)}
-        if not fits:
-            raise StageError(unknown("node or weight", pattern, {weight for _, weight in names}))
-        found |= fits
-    return found
-
-
-def _fits(pattern: str, *names: str) -> bool:
-    return any(fnmatchcase(name, pattern) for name in names)

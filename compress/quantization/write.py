@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
-from compress.core.files import write_bytes
 from compress.errors import StageError
-from compress.measurement.size import external_files
-
-_LIMIT_BYTES = 2**31 - 2**24  # of a protobuf message, less some room for the graph
+from compress.models.onnx_files import remove, save
 
 
 def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
@@ -27,14 +23,7 @@ def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
     metadata = onnx.load(str(source), load_external_data=False).metadata_props
     onnx.helper.set_model_props(model, {entry.key: entry.value for entry in metadata})
     model.producer_name = "onnxruntime.quantization"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = path.with_name(f"{path.name}.data")
-    data.unlink(missing_ok=True)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LIMIT_BYTES:
-        aside = path.with_name(f"{path.name}.tmp")
-        onnx.save_model(model, aside, save_as_external_data=True, location=data.name)
-        aside.unlink()  # the model in memory points to the data now, and is written below
-    write_bytes(path, model.SerializeToString(deterministic=True))
+    save(model, path)
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
@@ -44,10 +33,8 @@ def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
 
 def move(source: Path, target: Path, *, metadata: Mapping[str, str]) -> None:
     """Move a file, its external data with it, and set entries of its metadata."""
-    model = onnx.load(str(source), load_external_data=False)
+    model = onnx.load(str(source))
     kept = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**kept, **metadata})
-    for file in external_files(source):
-        shutil.move(file, target.parent / file.name)
-    write_bytes(target, model.SerializeToString(deterministic=True))
-    source.unlink()
+    save(model, target)
+    remove(source)

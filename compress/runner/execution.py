@@ -10,16 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Context
-from compress.core.files import write_text
 from compress.core.registry import stage_name
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.models.digests import weights_digest
 from compress.report.candidates import read_candidates
-from compress.report.document import GateResult, Report, Row, Status, write_report
-from compress.report.html import FILE_NAME, html
-from compress.report.markdown import markdown
+from compress.report.document import GateResult, Report, Row, Status
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import digest, first_key, next_key
@@ -27,6 +24,7 @@ from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.rehearsal import rehearse
+from compress.runner.reports import write_reports
 from compress.runner.store import load_artifact, save_artifact
 from compress.runner.together import Finished, Leader, Order
 from compress.runner.workdir import Slot, Workdir
@@ -125,7 +123,7 @@ class Execution:
             raise
         finally:
             if broken is not None:
-                self._write(self._report(broken))
+                write_reports(self._report(broken), self.workdir)
         return self._finish()
 
     def _rehearse(self, stages: Sequence[tuple[str, Stage]]) -> None:
@@ -177,7 +175,7 @@ class Execution:
         state.previous = Rival(artifact=artifact, onnx=subject.onnx, row=row)
         if becomes_reference:
             state.original = state.previous
-        self._write(self._report("running"))
+        write_reports(self._report("running"), self.workdir)
 
     def _compute(self, slot: Slot, stage: Stage | None, key: str) -> dict[str, Any]:
         given = self._state.artifact
@@ -268,7 +266,8 @@ class Execution:
                 report=report,
                 origin=self._origin,
             )
-        return self._write(report)
+        write_reports(report, self.workdir)
+        return report
 
     def _report(self, status: Status, gates: list[GateResult] | None = None) -> Report:
         state = self._state
@@ -295,13 +294,3 @@ class Execution:
             notes=notes,
             recipe_hash=self.recipe.hash,
         )
-
-    def _write(self, report: Report) -> Report:
-        root = self.workdir.root
-        write_report(report, root)
-        write_text(root / "report.md", markdown(report))
-        folders = {
-            row.index: self.workdir.folder(Slot(row.index, row.name)) for row in report.stages
-        }
-        write_text(root / FILE_NAME, html(report, folders=folders))
-        return report

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.context import Context
+    from compress.core.context import Context, Loader
     from compress.fusion.forms import Form
     from compress.quantization.calibration.observations import Observations
     from compress.quantization.integers import Integers
@@ -139,13 +139,13 @@ class Workshop:
             )
         return self._observed[form.path]
 
-    def batches(self, *, samples: int | None = None) -> Any:
+    def batches(self) -> Loader:
         """Calibration samples, in order."""
         return self.context.data.loader(
             "calibration",
             self.artifact.require_preprocessor(),
             batch_size=8,
-            limit=samples or self.calibration.samples,
+            limit=self.calibration.samples,
         )
 
     def ranges(self, draft: Draft) -> dict[str, tuple[float, float]]:

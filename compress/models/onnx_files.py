@@ -1,0 +1,35 @@
+"""Writes ONNX files whole or not at all, with large weights beside them. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from compress.core.files import write_bytes
+
+# A protobuf message can't be longer than 2 GiB; the graph itself needs some of that.
+SINGLE_FILE_BYTES = 2**31 - 2**24
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write one file, or with weights of 2 GB and more also `<path>.data`; replaces both.
+
+    Written aside and renamed, so that a broken-off write leaves no half file. The model in memory
+    refers to `<path>.data` afterwards, where that was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.with_name(path.name + ".data")
+    data.unlink(missing_ok=True)  # onnx appends to an old one
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < SINGLE_FILE_BYTES:
+        write_bytes(path, model.SerializeToString(deterministic=True))
+        return
+    aside = path.with_name(path.name + ".tmp")
+    onnx.save_model(model, aside, save_as_external_data=True, location=data.name)
+    aside.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file that `save` wrote, and what lies beside it."""
+    path.unlink()
+    path.with_name(path.name + ".data").unlink(missing_ok=True)
