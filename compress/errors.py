@@ -63,13 +63,29 @@ class ParityError(StageError):
     """The ONNX file's answers differ from its torch module's by more than the tolerance."""
 
 
+LONGEST = 400
+"""Characters of a value, or of another's message, that a message repeats."""
+
+
+def clipped(text: str, most: int = LONGEST) -> str:
+    """A text of bounded length: its beginning and its end, with what was left out counted.
+
+    >>> clipped("a" * 10 + "b" * 500 + "c" * 10, most=40)
+    'aaaaaaaaaabbbbbbbbbb … (480 characters) … bbbbbbbbbbcccccccccc'
+    """
+    if len(text) <= most + 40:
+        return text
+    half = most // 2
+    return f"{text[:half]} … ({len(text) - 2 * half:,} characters) … {text[-half:]}"
+
+
 def expected(name: str, allowed: str, got: object) -> str:
     """The sentence that every bad value gets: what, what is allowed, what was given.
 
     >>> expected("ratio", "a float in [0, 1)", 1.5)
     "'ratio' must be a float in [0, 1). Got 1.5."
     """
-    return f"{name!r} must be {allowed}. Got {got!r}."
+    return f"{name!r} must be {allowed}. Got {clipped(repr(got))}."
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -79,6 +95,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown stage 'prun'. Known: distill, prune. Did you mean 'prune'?"
     """
     names = sorted(known)
-    sentence = f"unknown {kind} {name!r}. Known: {', '.join(names) or 'none'}."
+    sentence = f"unknown {kind} {clipped(name)!r}. Known: {', '.join(names) or 'none'}."
     nearest = difflib.get_close_matches(name, names, n=1)
     return f"{sentence} Did you mean {nearest[0]!r}?" if nearest else sentence
