@@ -1,5 +1,6 @@
 """Files that are whole or not there: written aside, then renamed."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -12,7 +13,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Parameters
     ----------
     path : where it will be; an older file there is replaced. Its folder must exist.
+
+    Raises
+    ------
+    OSError : it can't be written; names `path`.
     """
+    try:
+        _write_aside(path, content)
+    except OSError as error:
+        # A failed `write` doesn't say of which file.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_aside(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     aside = Path(name)
     try:
@@ -23,7 +36,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         aside.chmod(_mode(path))
         aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not instead of the first error
+            aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

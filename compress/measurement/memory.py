@@ -51,8 +51,13 @@ class PeakMemory:
             self._stop.set()
             self._sampler.join()
             return
-        _settle(PeakMemory._open)
-        PeakMemory._open.remove(self)
+        try:
+            _settle(PeakMemory._open)
+        except OSError:
+            if kind is None:  # otherwise it would hide why the work failed
+                raise
+        finally:
+            PeakMemory._open.remove(self)
 
     def _sample(self) -> None:
         import psutil

@@ -31,5 +31,5 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file that `save` wrote, and what lies beside it."""
-    path.unlink()
+    path.unlink(missing_ok=True)
     path.with_name(path.name + ".data").unlink(missing_ok=True)

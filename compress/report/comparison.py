@@ -64,6 +64,7 @@ def show_comparison(runs: Sequence[tuple[str, Report]], console: Console) -> Non
     for title, report in runs:
         failed = [gate.name.replace("_", " ") for gate in report.gates if not gate.passed]
         more = f" ({', '.join(failed)})" if failed else ""
+        more = more if report.error is None else f": {report.error}"
         console.print(Text(f"{title}: {words.STATUS[report.status]}{more}"))
     for warning in warnings([report for _, report in runs]):
         console.print(Text(f"careful: {warning}", "yellow"))

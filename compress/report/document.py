@@ -148,6 +148,8 @@ class Report(_Part):
     """Name of the recipe."""
     status: Status
     """How the run ended, or that it hasn't yet."""
+    error: str | None = None
+    """What ended a run that failed, in a sentence; null for any other."""
     version: str = Field(default_factory=lambda: version("compress"))
     """Version of compress."""
     recipe_hash: str = ""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def markdown(report: Report) -> str:
     """The whole report as Markdown."""
     parts = [f"# {escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
+    if report.error is not None:
+        parts.append(f"**{escape(report.error)}**")
     if report.stages:
         parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
     if report.gates:

@@ -30,6 +30,8 @@ def show(report: Report, console: Console) -> None:
     console : where to; colours and the width are its own.
     """
     console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
+    if report.error is not None:
+        console.print(Text(report.error, "bold red"))
     batches = words.batch_sizes(report)
     if report.stages:
         console.print(_ledger(report, batches[:_BESIDE]))

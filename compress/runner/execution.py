@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Context
 from compress.core.registry import stage_name
+from compress.core.storage import storing
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
@@ -24,7 +25,7 @@ from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.rehearsal import rehearse
-from compress.runner.reports import write_reports
+from compress.runner.reports import end_of, write_broken, write_reports
 from compress.runner.store import load_artifact, save_artifact
 from compress.runner.together import Finished, Leader, Order
 from compress.runner.workdir import Slot, Workdir
@@ -101,6 +102,7 @@ class Execution:
             decisive["processes"] = settings.leader.processes.count
         key = first_key(decisive)
         self._state = _State(artifact=original, key=key, reference=original, reference_key=key)
+        self._at_work: Path | None = None
 
     def go(self) -> Report:
         """Run every stage; the report has status "passed" or "gate_failed".
@@ -111,20 +113,21 @@ class Execution:
         """
         stages = self.recipe.build_stages()
         self.workdir.trim(len(stages) + 1)
-        broken: Status | None = "failed"
         try:
-            self._step(Slot(0, ORIGINAL), None)
+            # From here on an earlier run's report would speak of files that are no longer there.
+            write_reports(self._report("running"), self.workdir)
+            with storing(f"{Slot(0, ORIGINAL).folder}: "):
+                self._step(Slot(0, ORIGINAL), None)
             self._rehearse(stages)
             for index, (name, stage) in enumerate(stages, start=1):
-                self._step(Slot(index, name), stage)
-            broken = None
-        except KeyboardInterrupt:
-            broken = "interrupted"
+                with storing(f"{Slot(index, name).folder}: "):
+                    self._step(Slot(index, name), stage)
+            with storing("publishing: "):
+                return self._finish()
+        except BaseException as error:
+            report = self._report(*end_of(error))
+            write_broken(report, self.workdir, error=error, unfinished=self._at_work)
             raise
-        finally:
-            if broken is not None:
-                write_reports(self._report(broken), self.workdir)
-        return self._finish()
 
     def _rehearse(self, stages: Sequence[tuple[str, Stage]]) -> None:
         key, unfinished = self._state.key, []
@@ -179,7 +182,8 @@ class Execution:
 
     def _compute(self, slot: Slot, stage: Stage | None, key: str) -> dict[str, Any]:
         given = self._state.artifact
-        context = self._context(self.workdir.begin(slot))
+        self._at_work = self.workdir.begin(slot)
+        context = self._context(self._at_work)
         seed_everything(self.recipe.seed)
         start = time.perf_counter()
         with PeakMemory() as memory:
@@ -198,6 +202,7 @@ class Execution:
             **save_artifact(made, context, previous=None if stage is None else given),
         }
         self.workdir.commit(slot, record)
+        self._at_work = None
         return record
 
     def _apply(self, stage: Stage, given: Artifact, context: Context) -> Artifact:
@@ -257,7 +262,7 @@ class Execution:
             self.recipe.gates, reference=state.rows[state.reference_index], final=state.rows[-1]
         )
         passed = all(gate.passed for gate in gates)
-        report = self._report("passed" if passed else "gate_failed", gates)
+        report = self._report("passed" if passed else "gate_failed", gates=gates)
         if state.artifact.bundle is not None:
             publish(
                 state.artifact.bundle,
@@ -269,11 +274,15 @@ class Execution:
         write_reports(report, self.workdir)
         return report
 
-    def _report(self, status: Status, gates: list[GateResult] | None = None) -> Report:
+    def _report(
+        self, status: Status, error: str | None = None, *, gates: Sequence[GateResult] = ()
+    ) -> Report:
+        """Of the rows so far; the reference's own may be missing while it is measured."""
         state = self._state
         notes = []
-        if state.reference_index:
-            name = state.rows[state.reference_index].name
+        reference = state.reference_index if state.reference_index < len(state.rows) else 0
+        if reference:
+            name = state.rows[reference].name
             notes.append(
                 f"'original' in deltas, speedups and gates is the model that '{name}' made; "
                 "the recipe began with an untrained one"
@@ -287,10 +296,11 @@ class Execution:
         return Report(
             name=self.recipe.name,
             status=status,
+            error=error,
             environment=environment(threads=self.settings.threads),
-            reference=state.reference_index,
+            reference=reference,
             stages=state.rows,
-            gates=gates or [],
+            gates=list(gates),
             notes=notes,
             recipe_hash=self.recipe.hash,
         )

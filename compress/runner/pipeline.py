@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.progress import Progress, Silent
 from compress.core.registry import stage_name
 from compress.core.stage import Options
+from compress.core.storage import storing
 
 if TYPE_CHECKING:
     from compress.core.stage import Stage
@@ -94,7 +95,7 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
     from compress.runner.workdir import Workdir
 
     leader = settings.leader
-    with leader.leading():
+    with leader.leading(), storing():
         inputs = load_inputs(recipe)
         for name, lines in foreseen(recipe).items():
             for line in lines:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.boundary import described
 from compress.core.context import Context
 from compress.core.progress import Silent
 from compress.errors import CompressError, InputError, StageError
@@ -77,9 +78,12 @@ class Leader:
         """
         try:
             yield
-        except Exception:
+        except Exception as error:
             if not self._at_work:
-                self._tell(Over(None))
+                try:
+                    self._tell(Over(None))
+                except RuntimeError as second:  # torch's, where one of them is gone
+                    error.add_note(f"The other processes weren't told: {described(second)}")
             raise
 
     def begin(self) -> None:

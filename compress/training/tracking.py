@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 
+from compress.core.endings import afterwards
 from compress.errors import StageError
 from compress.training.options import TrainingOptions
 
@@ -57,12 +58,13 @@ def tracked(
         def log(figures: Mapping[str, float], *, step: int) -> None:
             accelerator.log(dict(figures), step=step)
 
-        try:
-            yield log
-        finally:
+        def finish() -> None:
             # Not `end_training`, which would also end the group of processes.
             for tracker in accelerator.trackers:
                 tracker.finish()
+
+        with afterwards(finish, what="ending the trackers' runs"):
+            yield log
 
 
 def _nothing(figures: Mapping[str, float], *, step: int) -> None:

@@ -28,7 +28,7 @@ def test_the_format_has_the_public_names(report):
     plain = json.loads(report.to_json())
     assert plain["schema"] == 1
     assert set(plain) == {
-        "schema", "name", "status", "version", "recipe_hash", "environment", "reference",
+        "schema", "name", "status", "error", "version", "recipe_hash", "environment", "reference",
         "stages", "gates", "notes",
     }  # fmt: skip
     assert set(plain["stages"][1]) == {

@@ -12,6 +12,7 @@ import torch
 from compress.core.artifact import Preprocessor
 from compress.core.batch import SAMPLE_IDS
 from compress.core.context import Batch, Context
+from compress.core.endings import afterwards
 from compress.distillation.answers import Teacher
 from compress.distillation.cache.arrays import (
     Kept,
@@ -66,21 +67,21 @@ def fill(
         sample_ids=True,
     )
     last = time.monotonic()
-    with context.progress.track("teacher's answers", len(loader) * variants) as advance:
-        try:
-            for batch in loader:
-                for number in range(variants):
-                    asked = augmenter.variant(batch, number)
-                    if not store.done[asked[SAMPLE_IDS].numpy()].all():
-                        _ask(store, live, _placed(asked, context), kept=kept)
-                    advance()
-                now = time.monotonic()
-                if store.pending_bytes > COMMIT_BYTES or now - last > COMMIT_SECONDS:
-                    store.commit()
-                    _require_space(store)
-                    last = now
-        finally:
-            store.commit()
+    with (
+        context.progress.track("teacher's answers", len(loader) * variants) as advance,
+        afterwards(store.commit, what="keeping the teacher's answers so far"),
+    ):
+        for batch in loader:
+            for number in range(variants):
+                asked = augmenter.variant(batch, number)
+                if not store.done[asked[SAMPLE_IDS].numpy()].all():
+                    _ask(store, live, _placed(asked, context), kept=kept)
+                advance()
+            now = time.monotonic()
+            if store.pending_bytes > COMMIT_BYTES or now - last > COMMIT_SECONDS:
+                store.commit()
+                _require_space(store)
+                last = now
     missing = int((~store.done).sum())
     if missing:
         raise StageError(f"the data gave {missing} samples fewer than it said it has.")
