@@ -99,6 +99,10 @@ def run(
         int | None, typer.Option(min=1, help="Threads of training [default: all CPUs]")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier run's stages.")] = False,
+    no_python: Annotated[
+        bool,
+        typer.Option("--no-python", help="Refuse a recipe that names Python functions to call."),
+    ] = False,
     debug: Debug = False,
     verbose: Annotated[
         bool | None,
@@ -123,6 +127,7 @@ def run(
         device=device.value,
         threads=threads,
         fresh=fresh,
+        python=not no_python,
         quiet=verbose is False,
     )
     raise typer.Exit(code)

@@ -32,6 +32,7 @@ def run_recipe(
     device: str,
     threads: int | None,
     fresh: bool,
+    python: bool,
     quiet: bool,
 ) -> int:
     """Run a recipe and show its report.
@@ -46,7 +47,7 @@ def run_recipe(
     ------
     CompressError : the recipe is wrong, or the run failed.
     """
-    recipe = load_recipe(path, overrides=overrides)
+    recipe = load_recipe(path, overrides=overrides, python=python)
     first = launched().first
     quiet = quiet or not first
     folder = output or Path("exports") / recipe.name
@@ -62,6 +63,7 @@ def run_recipe(
                 device=device,
                 threads=threads,
                 fresh=fresh,
+                python=python,
                 progress=progress,
             )
     except KeyboardInterrupt:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from compress.core.boundary import foreign
 from compress.core.context import Split
+from compress.core.entries import call_entry
 from compress.data.fingerprint import digest
 from compress.data.rows import SequenceRows, input_columns, label_column
 from compress.data.source import Source
 from compress.data.spec import DataSpec
-from compress.errors import DataError, expected, unknown
+from compress.errors import DataError, unknown
 from compress.tasks.task import Task
 
 
@@ -28,22 +27,25 @@ def open_python(target: str, spec: DataSpec, task: Task) -> Source:
 
     Raises
     ------
-    DataError : the function can't be imported, or doesn't return a mapping of split names to
-        sequences. What the function itself raises passes through.
+    DataError : the function can't be imported, fails, or doesn't return a mapping of split names to
+        sequences; or these fail, or change their length.
     """
-    returned = _function(target)(**spec.arguments)
-    if not isinstance(returned, Mapping) or not all(map(_is_sequence, returned.values())):
-        raise DataError(
-            f"{target} must return a mapping of split names to sequences of samples. "
-            f"Got {type(returned).__name__}."
-        )
-    names = choose_splits([str(name) for name in returned], spec.splits)
+    returned = call_entry(target, spec.arguments, error=DataError)
+    with foreign(repr(target), error=DataError):
+        if not isinstance(returned, Mapping) or not all(map(_is_sequence, returned.values())):
+            raise DataError(
+                f"{target} must return a mapping of split names to sequences of samples. "
+                f"Got {type(returned).__name__}."
+            )
+        found = {str(name): samples for name, samples in returned.items()}
+    names = choose_splits(list(found), spec.splits)
     columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
     splits = {
-        ours: SequenceRows(ours, returned[theirs], columns, label) for ours, theirs in names.items()
+        ours: SequenceRows(ours, found[theirs], columns, label, entry=target)
+        for ours, theirs in names.items()
     }
     content = {ours: _digest_samples(rows) for ours, rows in splits.items()}
-    return Source(dict(splits), digest(content), unused_note(returned, names))
+    return Source(dict(splits), digest(content), unused_note(found, names))
 
 
 def choose_splits(available: Sequence[str], wanted: Mapping[Split, str] | None) -> dict[str, str]:
@@ -71,23 +73,6 @@ def unused_note(available: Mapping[str, Any], names: Mapping[str, str]) -> tuple
     return (f"splits of the data that are not used: {', '.join(unused)}.",) if unused else ()
 
 
-def _function(target: str) -> Callable[..., Any]:
-    module_name, _, name = target.partition(":")
-    here = str(Path.cwd())
-    # The installed command doesn't look for modules in the current folder, `python -m` does.
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise DataError(f"{module_name!r} can't be imported: {error}") from error
-    finally:
-        sys.path.remove(here)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise DataError(expected(target, "a function", function))
-    return cast(Callable[..., Any], function)
-
-
 def _is_sequence(value: object) -> bool:
     return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
@@ -95,12 +80,19 @@ def _is_sequence(value: object) -> bool:
 def _digest_samples(rows: SequenceRows) -> str:
     running = hashlib.sha256()
     for row in range(len(rows)):
-        for values in rows.fetch(np.array([row])).values():
-            value = values[0]
-            array = np.asarray(value)
-            is_image = array.dtype.kind not in "UO"
-            running.update(f"{array.shape}{array.dtype}".encode() if is_image else b"text")
-            running.update(array.tobytes() if is_image else repr(value).encode())
+        values = [values[0] for values in rows.fetch(np.array([row])).values()]
+        with foreign(repr(rows.entry), error=DataError):
+            for value in values:
+                _add(running, value)
     for labels in rows.labels():
-        running.update(repr([str(label) for label in labels]).encode())
+        with foreign(repr(rows.entry), error=DataError):
+            running.update(repr([str(label) for label in labels]).encode())
+    rows.require_length()
     return running.hexdigest()
+
+
+def _add(running: hashlib._Hash, value: Any) -> None:
+    array = np.asarray(value)
+    is_image = array.dtype.kind not in "UO"
+    running.update(f"{array.shape}{array.dtype}".encode() if is_image else b"text")
+    running.update(array.tobytes() if is_image else repr(value).encode())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.entries import entry_problem
 from compress.data.idx import find_files
 
 if TYPE_CHECKING:
@@ -27,19 +26,6 @@ def problems_of(spec: DataSpec) -> list[Problem]:
 def looks_like_path(name: str) -> bool:
     """Whether a name can only be a path, not a hub id (which has one slash at most)."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
-def module_exists(target: str) -> bool:
-    """Whether the package of "package.module:function" can be found; it isn't imported."""
-    package = target.partition(":")[0].partition(".")[0]
-    here = str(Path.cwd())
-    if package in sys.modules or importlib.util.find_spec(package) is not None:
-        return True
-    sys.path.insert(0, here)
-    try:
-        return importlib.util.find_spec(package) is not None
-    finally:
-        sys.path.remove(here)
 
 
 def _files(spec: DataSpec) -> list[Problem]:
@@ -66,6 +52,5 @@ def _idx(spec: DataSpec) -> list[Problem]:
 
 
 def _python(spec: DataSpec) -> list[Problem]:
-    if spec.python is None or module_exists(spec.python):
-        return []
-    return [("python", f"there is no module {spec.python.partition(':')[0]!r} to import.")]
+    problem = None if spec.python is None else entry_problem(spec.python)
+    return [] if problem is None else [("python", problem)]

@@ -126,7 +126,7 @@ def _load_tokenizer(name: str) -> Any:
     _require_folder(name)
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unloadable("tokenizer", name, error) from error
     # A folder with a config.json alone gives a tokenizer of special tokens only, without a word.
@@ -150,7 +150,7 @@ def _load_processor(name: str) -> Any:
     try:
         with quiet():
             # Pillow's pixels are what a deployment without torchvision can repeat.
-            return AutoImageProcessor.from_pretrained(name, backend="pil")
+            return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unloadable("image processor", name, error) from error
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from compress.core.boundary import foreign
 from compress.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -70,30 +72,56 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class SequenceRows:
-    """A sequence of mappings, as a Python source returns it."""
+    """A sequence of mappings, as a Python source returns it: its methods are foreign code.
+
+    Attributes
+    ----------
+    entry : the "package.module:function" that returned it.
+    count : how many samples it had when these rows were made.
+    """
 
     split: str
     samples: Sequence[Mapping[str, Any]]
     columns: dict[str, str]
     label_column: str | None
+    entry: str = "data"
     label_names: tuple[str, ...] | None = None
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self._foreign():
+            object.__setattr__(self, "count", len(self.samples))
 
     def __len__(self) -> int:
         """See `Rows`."""
-        return len(self.samples)
+        return self.count
+
+    def require_length(self) -> None:
+        """Raise DataError where the sequence has another length by now."""
+        with self._foreign():
+            count = len(self.samples)
+        if count != self.count:
+            raise DataError(
+                f"{self.entry!r} must return sequences of a fixed length. That of split "
+                f"'{self.split}' had {self.count} samples, and then {count}."
+            )
 
     def fetch(self, indices: Indices) -> dict[str, Values]:
         """See `Rows`."""
-        found = [self.samples[int(index)] for index in indices]
-        fetched: dict[str, Values] = {
-            ours: [
-                self._value(sample, theirs, row)
-                for sample, row in zip(found, indices.tolist(), strict=True)
-            ]
-            for ours, theirs in self.columns.items()
-        }
-        require_texts(fetched, indices, self.split)
+        with self._foreign():
+            found = [self.samples[int(index)] for index in indices]
+            fetched: dict[str, Values] = {
+                ours: [
+                    self._value(sample, theirs, row)
+                    for sample, row in zip(found, indices.tolist(), strict=True)
+                ]
+                for ours, theirs in self.columns.items()
+            }
+            require_texts(fetched, indices, self.split)
         return fetched
+
+    def _foreign(self) -> AbstractContextManager[None]:
+        return foreign(f"{self.entry!r} (split '{self.split}')", error=DataError)
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
@@ -101,7 +129,9 @@ class SequenceRows:
             return
         for start in range(0, len(self), LABEL_CHUNK):
             rows = range(start, min(start + LABEL_CHUNK, len(self)))
-            yield [self._value(self.samples[row], self.label_column, row) for row in rows]
+            with self._foreign():
+                chunk = [self._value(self.samples[row], self.label_column, row) for row in rows]
+            yield chunk
 
     def _value(self, sample: Mapping[str, Any], key: str, row: int) -> Any:
         if not isinstance(sample, Mapping):

@@ -95,7 +95,7 @@ def cut_tokenizer(
         preprocessor.tokenizer.save_pretrained(folder)
         text = json.dumps(written, ensure_ascii=False)
         (Path(folder) / _FILE).write_text(text, encoding="utf-8")
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.padding_side = preprocessor.tokenizer.padding_side  # not always in the files
     read = json.loads(tokenizer.backend_tokenizer.to_str())
     read.update(dict.fromkeys(_LAST_CALL))

@@ -43,23 +43,33 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     Returns
     -------
     One line or none. A recipe's mistakes are reported elsewhere: where they keep parameters from
-    being counted, the line says that.
+    being counted, the line says that. A function that a recipe names isn't called for this.
     """
     if spec is None:
         return []
+    named = spec.python or model.python
+    if named is not None:
+        return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
         counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, TASKS[task])
     except CompressError as error:
         return [f"student: its parameters can't be counted before the run: {error}"]
-    share = counted.student / counted.teacher
-    line = (
-        f"student: {counted.student:,} parameters, {share:.1%} of the teacher's {counted.teacher:,}"
-    )
+    return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
+
+
+def size_line(student: int, *, teacher: int) -> str:
+    """Parameters of a student beside its teacher's, with a warning where that is odd.
+
+    >>> size_line(300, teacher=1000)
+    "300 parameters, 30.0% of the teacher's 1,000"
+    """
+    share = student / teacher
+    line = f"{student:,} parameters, {share:.1%} of the teacher's {teacher:,}"
     if share > LARGEST:
-        return [f"{line}. Warning: above {LARGEST:.0%}, little is saved."]
+        return f"{line}. Warning: above {LARGEST:.0%}, little is saved."
     if share < SMALLEST:
-        return [f"{line}. Warning: below {SMALLEST:.0%}, much of its quality may be lost."]
-    return [line]
+        return f"{line}. Warning: below {SMALLEST:.0%}, much of its quality may be lost."
+    return line
 
 
 def student_problems(spec: StudentSpec | None, *, model: ModelSpec) -> list[tuple[str, str]]:
@@ -121,12 +131,7 @@ def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> 
 def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted:
     from compress.distillation.students import keep_layers
     from compress.distillation.untrained import from_changes, from_config
-    from compress.models.skeleton import (
-        python_skeleton,
-        shapes_of,
-        skeleton,
-        without_weights,
-    )
+    from compress.models.skeleton import shapes_of, skeleton, without_weights
     from compress.models.source import TransformersSource
 
     module, source = skeleton(model, task=task)
@@ -134,9 +139,7 @@ def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted
     if spec.self:
         return _Counted(teacher, teacher)
     with without_weights():
-        if spec.python is not None:
-            student, _ = python_skeleton(spec.python, spec.arguments)
-        elif isinstance(spec.transformers, dict):
+        if isinstance(spec.transformers, dict):
             student = from_changes(spec.transformers, source, labels=(), seed=0).module
         elif spec.transformers is not None:
             student = from_config(

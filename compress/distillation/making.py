@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from compress.core.artifact import ModelSource
+from compress.distillation.foreseen import size_line
 from compress.distillation.student_spec import StudentSpec
 from compress.distillation.students import Student, keep_layers
 from compress.distillation.untrained import from_changes, from_config, from_factory, from_source
@@ -48,7 +49,15 @@ def make_student(
         return from_config(
             spec.transformers, source, auto_class=auto_class, labels=names, seed=seed
         )
-    return from_factory(str(spec.python), arguments=spec.arguments, seed=seed)
+    return _counted(from_factory(str(spec.python), arguments=spec.arguments, seed=seed), module)
+
+
+def _counted(student: Student, teacher: nn.Module) -> Student:
+    """With its parameters among its notes: a recipe check couldn't tell them."""
+    own, given = (sum(p.numel() for p in each.parameters()) for each in (student.module, teacher))
+    return student._replace(
+        notes=(*student.notes, f"student: {size_line(own, teacher=given)}"),
+    )
 
 
 def _cut(spec: StudentSpec, module: nn.Module, source: ModelSource | None) -> Student:

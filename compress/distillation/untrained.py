@@ -81,7 +81,7 @@ def from_config(
     if not given:
         raise StageError(f"a student by 'transformers: {name}' needs class names. Got no labels.")
     with _sentence(f"a student by 'transformers: {name}'"):
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     for key, value in (_label_keys(given) | {"dtype": torch.float32}).items():
         setattr(config, key, value)
     needed = source.config.get("vocab_size") if isinstance(source, TransformersSource) else None
@@ -91,7 +91,8 @@ def from_config(
             f"same tokens. Got {config.vocab_size}."
         )
     with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
-        module = getattr(transformers, auto_class).from_config(config).float().eval()
+        auto = getattr(transformers, auto_class)
+        module = auto.from_config(config, trust_remote_code=False).float().eval()
     note = f"student: untrained {type(module).__name__} with the config of {name}"
     return Student(module, TransformersSource.of(module), (note,))
 

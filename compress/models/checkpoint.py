@@ -20,7 +20,7 @@ from compress.core.artifact import ModelSource
 from compress.errors import ModelError
 from compress.models.load import few
 from compress.models.lowbit_stored import packed, unpacked
-from compress.models.source import source_from_dict
+from compress.models.source import factory_in, source_from_dict
 
 SCHEMA = 1
 WEIGHTS = "checkpoint.safetensors"
@@ -70,15 +70,24 @@ def save_checkpoint(module: nn.Module, source: ModelSource, directory: Path) -> 
     aside.replace(directory / STRUCTURE)
 
 
-def load_checkpoint(directory: Path) -> tuple[nn.Module, ModelSource]:
+def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module, ModelSource]:
     """Rebuild what `save_checkpoint` stored: a module in eval mode on the CPU, and its source.
+
+    Where a function of the user's made the module, structure.json names it, and it is called.
+
+    Parameters
+    ----------
+    python : False refuses that, for folders from elsewhere.
 
     Raises
     ------
-    ModelError : files missing or damaged, an unknown schema, tensors missing or left over.
+    ModelError : files missing or damaged, an unknown schema, tensors missing or left over, or a
+        function that may not be called.
     StageError : it has layers in few bits, and bitsandbytes isn't installed.
     """
     structure = _read_structure(directory / STRUCTURE)
+    if not python and (named := factory_in(structure["source"])) is not None:
+        raise ModelError(f"{str(directory / STRUCTURE)!r} names a function, {named}, to be called.")
     try:
         tensors = load_file(directory / WEIGHTS)
     except (OSError, SafetensorError) as error:

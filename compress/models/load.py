@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import ModelSource
+from compress.core.boundary import foreign
 from compress.errors import ModelError
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
@@ -105,6 +106,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
     ):
         raise ModelError(f"{str(path)!r} must hold a state dict, parameter names to tensors.")
+    sparse = [name for name, value in values.items() if value.layout != torch.strided]
+    if sparse:
+        raise ModelError(f"{str(path)!r} must hold dense tensors. Sparse: {few(sparse)}.")
     return values
 
 
@@ -140,7 +144,8 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], *, name: str) ->
         "float16",
         "bfloat16",
     }
-    module.load_state_dict(weights)
+    with foreign(f"loading {name!r} into {type(module).__name__}", error=ModelError):
+        module.load_state_dict(weights)
     return tuple(f"weights stored as {half} run in float32." for half in sorted(halves))
 
 

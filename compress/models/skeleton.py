@@ -1,4 +1,7 @@
-"""A model's structure without its weights, made on torch's meta device: it takes no memory."""
+"""A model's structure without its weights, made on torch's meta device: it takes no memory.
+
+No function that a recipe names is called here: a recipe check needs it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from compress.core.artifact import ModelSource
-from compress.errors import InputError, ModelError
-from compress.models.importing import call_entry
-from compress.models.source import PythonSource, TransformersSource
+from compress.errors import ModelError
+from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec
 
 _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
@@ -23,33 +25,16 @@ if TYPE_CHECKING:
 
 
 def skeleton(spec: ModelSpec, *, task: Task) -> tuple[nn.Module, ModelSource]:
-    """The module that `compress.models.load.load_model` would load, and its source.
+    """The transformers model that `compress.models.load.load_model` would load, and its source.
 
     Raises
     ------
-    ModelError : its config or its function can't be found, or don't make such a model.
+    ModelError : its config can't be found, doesn't make such a model, or it is no such model.
     """
+    if spec.python is not None:
+        raise ModelError(f"{spec.python!r} isn't called before the run.")
     with without_weights():
-        if spec.python is not None:
-            return python_skeleton(spec.python, spec.arguments)
         return _pretrained(spec, str(spec.transformers), task=task)
-
-
-def python_skeleton(entry: str, arguments: dict[str, object]) -> tuple[nn.Module, PythonSource]:
-    """The module that a function makes.
-
-    Raises
-    ------
-    ModelError : it can't be called, or doesn't make a module on the meta device.
-    """
-    try:
-        with without_weights():
-            module = call_entry(entry, dict(arguments))
-    except (InputError, RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(f"{entry!r} can't be called without weights: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"{entry!r} must return a torch.nn.Module. Got {type(module).__name__}.")
-    return module, PythonSource(entry, dict(arguments))
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -80,7 +65,9 @@ def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, T
     with quiet_transformers():
         config = config_of(spec, name)
         try:
-            module = getattr(transformers, task.auto_class).from_config(config)
+            module = getattr(transformers, task.auto_class).from_config(
+                config, trust_remote_code=False
+            )
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             said = " ".join(str(error).split())
             raise ModelError(f"the config of {name!r} makes no model: {said}") from error

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from compress.core.artifact import ModelSource
-from compress.errors import InputError, ModelError, unknown
-from compress.models.importing import call_entry
+from compress.core.boundary import foreign
+from compress.core.entries import call_entry
+from compress.errors import ModelError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,9 @@ class TransformersSource:
         import transformers
 
         model_class = getattr(transformers, self.class_name, None)
-        if model_class is None:
+        if not isinstance(model_class, type) or not issubclass(
+            model_class, transformers.PreTrainedModel
+        ):
             raise ModelError(f"transformers {transformers.__version__} has no {self.class_name}.")
         module: nn.Module = model_class(self.load_config())
         return module.float().eval()
@@ -90,19 +93,21 @@ class PythonSource:
 
         Raises
         ------
-        ModelError : the factory can't be found or called, or gives something else.
+        ModelError : the factory can't be found or called, or gives something else than a module
+            with dense parameters.
         """
         from torch import nn
 
-        try:
-            module = call_entry(self.factory, dict(self.arguments))
-        except InputError as error:
-            raise ModelError(str(error)) from error
+        module = call_entry(self.factory, dict(self.arguments), error=ModelError)
         if not isinstance(module, nn.Module):
             raise ModelError(
                 f"{self.factory!r} must return a torch.nn.Module. Got {type(module).__name__}."
             )
-        return module.float().cpu().eval()
+        with foreign(repr(self.factory), error=ModelError):  # a module's methods are its own
+            problem = _unusable(module)
+            if problem is not None:
+                raise ModelError(f"{self.factory!r} must return {problem}.")
+            return module.float().cpu().eval()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; see `source_from_dict`."""
@@ -208,6 +213,23 @@ class LowBitSource:
         return cls(source_from_dict(base), bits, tuple(map(str, layers)))
 
 
+def _unusable(module: nn.Module) -> str | None:
+    """What a module lacks to be trained and exported; None: nothing."""
+    import torch
+
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if not dict(module.named_parameters()):
+        return f"a module with parameters. This {type(module).__name__} has none"
+    for name, tensor in tensors.items():
+        if torch.nn.parameter.is_lazy(tensor):
+            return f"a module whose shapes are known. {name!r} gets its own from the first batch"
+        if tensor.is_meta:
+            return f"a module with weights. {name!r} is on the meta device, where there are none"
+        if tensor.layout != torch.strided:
+            return f"a module with dense tensors. {name!r} is {tensor.layout}"
+    return None
+
+
 def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
     """The source whose `to_dict` gave these values.
 
@@ -231,6 +253,12 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
         raise ModelError(
             f"a model source of kind {values['kind']!r} is damaged: {error}"
         ) from error
+
+
+def factory_in(values: Mapping[str, Any]) -> object:
+    """The function that a source's values name, which `build` would call; None: they name none."""
+    base = values.get("base")
+    return values.get("factory") or (factory_in(base) if isinstance(base, Mapping) else None)
 
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from compress.core.entries import entry_problem
 from compress.core.stage import Options
 from compress.errors import expected
-from compress.models.importing import entry_problem
 
 KINDS = ("transformers", "config", "python")
 """Keys that say where a model comes from."""

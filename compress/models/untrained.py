@@ -40,7 +40,7 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
         config = untrained_config(keys)
         try:
             auto_class = getattr(transformers, auto_class_of(config, task))
-            module = auto_class.from_config(config, dtype=torch.float32)
+            module = auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
         except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
             raise ModelError(
                 f"a {config.model_type} model for {task.name} can't be made with "

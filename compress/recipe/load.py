@@ -10,17 +10,21 @@ from typing import Any
 from compress.errors import RecipeError
 from compress.recipe.check import check
 from compress.recipe.document import Document, parse
+from compress.recipe.entries import python_entries
 from compress.recipe.overrides import apply_overrides
 from compress.recipe.schema import Recipe
 
 
-def load_recipe(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: str | os.PathLike[str], *, overrides: Sequence[str] = (), python: bool = True
+) -> Recipe:
     """Read and check a recipe; nothing is computed, and no heavy library imported.
 
     Parameters
     ----------
     path : the YAML file. Paths inside it are relative to the current folder.
     overrides : changes in the form "a.b=value", applied in order; see `apply_overrides`.
+    python : False refuses a recipe that names functions (`python: package.module:function`).
 
     Raises
     ------
@@ -31,6 +35,8 @@ def load_recipe(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) 
     document = parse(text, str(path))
     apply_overrides(document, overrides)
     recipe = check(document)
+    if not python:
+        refuse_functions(recipe, document)
     recipe._source = Path(path)
     return recipe
 
@@ -49,6 +55,24 @@ def recipe_from_dict(given: Mapping[str, Any], *, overrides: Sequence[str] = ())
     document = Document("recipe:", data=dict(given))
     apply_overrides(document, overrides)
     return check(document)
+
+
+def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
+    """Refuse a recipe that names functions of its own.
+
+    Parameters
+    ----------
+    document : what the recipe was read from, for the place of each.
+
+    Raises
+    ------
+    RecipeError : it names some; a line each.
+    """
+    document = document or Document("recipe:")
+    for entry in python_entries(recipe):
+        document.report(entry.keys, entry.refusal)
+    if document.problems:
+        raise RecipeError([str(problem) for problem in sorted(document.problems)])
 
 
 def _read(path: Path, name: str) -> str:

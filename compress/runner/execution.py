@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compress.core.boundary import foreign_within
 from compress.core.context import Context
 from compress.core.registry import stage_name
 from compress.core.storage import storing
@@ -20,7 +21,7 @@ from compress.report.candidates import read_candidates
 from compress.report.document import GateResult, Report, Row, Status
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
-from compress.runner.keys import digest, first_key, next_key
+from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
@@ -42,12 +43,21 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is given besides its recipe."""
+    """What a run is given besides its recipe.
+
+    Attributes
+    ----------
+    device, threads : of training.
+    progress : where it is shown.
+    leader : who helps.
+    python : whether a checkpoint's module may be made by a function that it names.
+    """
 
     device: str
     threads: int
     progress: Progress
     leader: Leader = field(default_factory=lambda: Leader(Processes()))
+    python: bool = True
 
 
 @dataclass
@@ -97,6 +107,7 @@ class Execution:
             "seed": recipe.seed,
             "device": settings.device,
             "threads": settings.threads,
+            "sources": sources(recipe.model, recipe.data),
         }
         if settings.leader.processes.count > 1:
             decisive["processes"] = settings.leader.processes.count
@@ -116,12 +127,13 @@ class Execution:
         try:
             # From here on an earlier run's report would speak of files that are no longer there.
             write_reports(self._report("running"), self.workdir)
-            with storing(f"{Slot(0, ORIGINAL).folder}: "):
-                self._step(Slot(0, ORIGINAL), None)
-            self._rehearse(stages)
-            for index, (name, stage) in enumerate(stages, start=1):
-                with storing(f"{Slot(index, name).folder}: "):
-                    self._step(Slot(index, name), stage)
+            with foreign_within(code_files(self.recipe)):
+                with storing(f"{Slot(0, ORIGINAL).folder}: "):
+                    self._step(Slot(0, ORIGINAL), None)
+                self._rehearse(stages)
+                for index, (name, stage) in enumerate(stages, start=1):
+                    with storing(f"{Slot(index, name).folder}: "):
+                        self._step(Slot(index, name), stage)
             with storing("publishing: "):
                 return self._finish()
         except BaseException as error:
@@ -155,7 +167,12 @@ class Execution:
         folder = self.workdir.folder(slot)
         state.finished.append((record, folder.resolve()))
         artifact = load_artifact(
-            record, folder, previous=state.artifact, task=self.inputs.task, spec=self.recipe.data
+            record,
+            folder,
+            previous=state.artifact,
+            task=self.inputs.task,
+            spec=self.recipe.data,
+            python=self.settings.python,
         )
         becomes_reference = stage is None or stage.makes_reference
         if becomes_reference:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from compress.core.artifact import Artifact, Format
 from compress.core.batch import model_inputs
+from compress.core.boundary import foreign
 from compress.errors import InputError, ModelError, expected
+from compress.models.source import PythonSource
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Split
@@ -124,14 +126,21 @@ def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
         batch = next(iter(loader))
         inputs = model_inputs(batch)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
                 logits = task.logits(module, inputs)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        except ModelError as error:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
             raise ModelError(
                 f"the model can't take the data's inputs ({shapes}): {error}"
             ) from error
         _require_outputs(tuple(logits.shape), batch, original=original, task=task)
+
+
+def _forward_of(original: Artifact) -> str:
+    """What is called when the model is, in words."""
+    source = original.source
+    made_by = f" of {source.factory!r}" if isinstance(source, PythonSource) else ""
+    return f"{type(original.require_module()).__name__}.forward{made_by}"
 
 
 def _require_vocabulary(original: Artifact) -> None:

@@ -9,10 +9,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from compress.core.registry import stage_name
+from compress.core.sources import source_digest, source_files
 from compress.data.fingerprint import digest_file, digest_folder
+from compress.recipe.entries import named_in, python_entries
 
 if TYPE_CHECKING:
-    from compress.core.stage import Stage
+    from compress.core.stage import Options, Stage
+    from compress.recipe.schema import Recipe
 
 _LIBRARIES = (
     "accelerate",
@@ -36,6 +39,29 @@ def first_key(decisive: Mapping[str, Any]) -> str:
     return digest({**decisive, "libraries": {name: version(name) for name in _LIBRARIES}})
 
 
+def sources(*options: Options) -> dict[str, str]:
+    """Digests of the code behind all functions that these options name, by their names."""
+    names = {name for each in options for _, name in named_in(each)}
+    return {name: source_digest(name.partition(":")[0]) for name in sorted(names)}
+
+
+def code_files(recipe: Recipe) -> dict[str, str]:
+    """The source files behind a recipe's functions and foreign stages: whose they are, by path."""
+    named = {entry.name.partition(":")[0]: repr(entry.name) for entry in python_entries(recipe)}
+    for step in recipe.stages:
+        module = type(step.stage).__module__
+        if is_foreign(module):
+            named.setdefault(module, f"stage {step.name!r}")
+    return {
+        str(path): who for module, who in named.items() for path in source_files(module).values()
+    }
+
+
+def is_foreign(module: str) -> bool:
+    """Whether a module isn't part of `compress`."""
+    return module.partition(".")[0] != "compress"
+
+
 def next_key(previous: str, stage: Stage) -> str:
     """The key of a stage's result, given the key of what the stage was given."""
     decisive: dict[str, Any] = {
@@ -50,4 +76,10 @@ def next_key(previous: str, stage: Stage) -> str:
             for path in read
             if path.exists()  # the stage says what is missing
         ]
+    module = type(stage).__module__
+    if is_foreign(module):
+        decisive["stage"] = source_digest(module)
+    named = sources(stage)
+    if named:
+        decisive["sources"] = named
     return digest(decisive)

@@ -31,6 +31,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     fresh: bool = False,
+    python: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Run a recipe whole, as the command does; what an earlier run finished is taken from disk.
@@ -43,6 +44,8 @@ def run(
     device : "auto", "cpu" or "cuda".
     threads : torch threads; as many as the process may use by default.
     fresh : forget what an earlier run left in the folder.
+    python : False refuses a recipe that names functions (`python: package.module:function`), as
+        one from a stranger should; nor does a checkpoint in the run's folder get to call one.
     progress : where to show how far the work is; nowhere by default.
 
     Returns
@@ -60,16 +63,18 @@ def run(
     must call it. The first one runs the recipe, the others help it with training; all return the
     same report.
     """
-    from compress.recipe.load import load_recipe
+    from compress.recipe.load import load_recipe, refuse_functions
     from compress.runner.execution import Settings
     from compress.runner.inputs import available_cpus, resolve_device, torch_threads
     from compress.runner.together import Follower, Leader
     from compress.training.processes import join, leave, on_this_machine
 
     if isinstance(recipe, str | os.PathLike):
-        recipe = load_recipe(Path(recipe), overrides=overrides)
+        recipe = load_recipe(Path(recipe), overrides=overrides, python=python)
     elif overrides:
         raise TypeError("'overrides' go with the path of a recipe; change a Recipe value itself.")
+    elif not python:
+        refuse_functions(recipe)
     device = resolve_device(device)
     leader = Leader(join(device))
     settings = Settings(
@@ -77,6 +82,7 @@ def run(
         threads=threads or max(1, available_cpus() // on_this_machine()),
         progress=progress or Silent(),
         leader=leader,
+        python=python,
     )
     with torch_threads(settings.threads):
         if leader.processes.first:
@@ -89,6 +95,7 @@ def run(
 
 def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: bool) -> Report:
     """The run itself, in the first process or the only one."""
+    from compress.recipe.entries import python_entries
     from compress.recipe.plan import foreseen
     from compress.runner.execution import Execution
     from compress.runner.inputs import load_inputs
@@ -96,6 +103,8 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
 
     leader = settings.leader
     with leader.leading(), storing():
+        for entry in python_entries(recipe):
+            settings.progress.say(f"runs code that the recipe names: {entry}")
         inputs = load_inputs(recipe)
         for name, lines in foreseen(recipe).items():
             for line in lines:
@@ -173,6 +182,7 @@ class Pipeline:
         device: str = "auto",
         threads: int | None = None,
         fresh: bool = False,
+        python: bool = True,
         progress: Progress | None = None,
     ) -> Report:
         """Run it; parameters, result and errors are those of `run`."""
@@ -182,6 +192,7 @@ class Pipeline:
             device=device,
             threads=threads,
             fresh=fresh,
+            python=python,
             progress=progress,
         )
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files import file_digest, write_text
+from compress.core.sources import source_digest
 from compress.exporting.layout import link
 from compress.exporting.metadata import metadata_of, with_metadata
 from compress.measurement.cpu import TARGET_KEY, cpu_record
+from compress.recipe.entries import python_entries
 from compress.report.model_card import CARD, model_card
 from compress.runner.origin import license_of
 
@@ -48,6 +50,14 @@ def publish(bundle: Path, root: Path, recipe: Recipe, *, report: Report, origin:
         "task": recipe.task,
         **license_of(recipe),
         "made_from": origin.made_from(recipe),
+        "python": [
+            {
+                "key": entry.shown,
+                "function": entry.name,
+                "source_sha256": source_digest(entry.name.partition(":")[0]),
+            }
+            for entry in python_entries(recipe)
+        ],
         "recipe_hash": recipe.hash,
         "seed": recipe.seed,
         "cpu": cpu_record(target),

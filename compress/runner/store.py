@@ -65,9 +65,20 @@ def save_artifact(
 
 
 def load_artifact(
-    record: Mapping[str, Any], directory: Path, *, previous: Artifact, task: Task, spec: DataSpec
+    record: Mapping[str, Any],
+    directory: Path,
+    *,
+    previous: Artifact,
+    task: Task,
+    spec: DataSpec,
+    python: bool = True,
 ) -> Artifact:
-    """The artifact that `save_artifact` wrote; what it didn't keep comes from `previous`."""
+    """The artifact that `save_artifact` wrote; what it didn't keep comes from `previous`.
+
+    Parameters
+    ----------
+    python : whether its module may be made by a function that structure.json names.
+    """
     from compress.data.preprocess import load_preprocessor
     from compress.models.checkpoint import load_checkpoint
 
@@ -88,7 +99,7 @@ def load_artifact(
         artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=own))
     if format_.is_onnx:
         return replace(artifact, onnx=directory / record["onnx"])
-    module, source = load_checkpoint(directory)
+    module, source = load_checkpoint(directory, python=python)
     return replace(artifact, module=module.eval(), source=source)
 
 

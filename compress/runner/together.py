@@ -174,7 +174,12 @@ class Follower:
             previous = self._loaded[-1] if self._loaded else inputs.original
             self._loaded.append(
                 load_artifact(
-                    record, folder, previous=previous, task=inputs.task, spec=self._recipe.data
+                    record,
+                    folder,
+                    previous=previous,
+                    task=inputs.task,
+                    spec=self._recipe.data,
+                    python=self._settings.python,
                 )
             )
 

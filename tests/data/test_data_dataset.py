@@ -206,9 +206,9 @@ def test_python_functions(tmp_path, monkeypatch):
     assert other.fingerprint != data.fingerprint == load(IMAGES, **keys).fingerprint
     for target, problem in (
         ("samples_of_mine:wrong", "must return a mapping of split names.* Got list"),
-        ("samples_of_mine:none", "must be a function"),
-        ("samples_of_mine:number", "must be a function. Got 3"),
-        ("no_module_of_mine:load", "can't be imported"),
+        ("samples_of_mine:none", "has no 'none'"),
+        ("samples_of_mine:number", "must be a function, or anything callable. Got 3"),
+        ("no_module_of_mine:load", "no module 'no_module_of_mine'"),
     ):
         with pytest.raises(DataError, match=problem):
             load(IMAGES, python=target)

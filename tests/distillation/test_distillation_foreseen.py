@@ -16,7 +16,12 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from compress.distillation.foreseen import data_problems, student_lines, student_problems
+from compress.distillation.foreseen import (
+    data_problems,
+    size_line,
+    student_lines,
+    student_problems,
+)
 from compress.distillation.making import make_student
 from compress.distillation.student_spec import StudentSpec
 from compress.models.header import count, stored_shapes
@@ -69,7 +74,6 @@ STUDENTS = [
     {"width": {"hidden_size": 8, "intermediate_size": 12}},
     {"self": True},
     {"transformers": {"num_hidden_layers": 1}},
-    {"python": "torch.nn:Linear", "arguments": {"in_features": 4, "out_features": 3}},
 ]
 
 
@@ -152,10 +156,33 @@ def test_students_that_are_too_large_are_warned_of(tmp_path, layers, warning):
 
 
 def test_students_that_are_too_small_are_warned_of():
-    model = ModelSpec(python="compress.models.resnet:resnet")
-    spec = StudentSpec(python="compress.models.resnet:resnet", arguments={"width": 4})
-    [line] = student_lines(spec, model=model, task="image-classification")
+    line = size_line(9, teacher=100)
     assert line.endswith("Warning: below 10%, much of its quality may be lost.")
+
+
+def test_functions_that_a_recipe_names_are_not_called_to_count(tmp_path):
+    spec = StudentSpec(python="os:system", arguments={"command": f"touch {tmp_path / 'ran'}"})
+    for model, student in (
+        (bert(tmp_path), spec),
+        (ModelSpec(python="os:system", arguments=spec.arguments), StudentSpec(self=True)),
+    ):
+        [line] = student_lines(student, model=model, task="text-classification")
+        assert line == "student: the run counts its parameters; os:system isn't called before"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_student_by_a_function_is_counted_when_it_is_made(tmp_path):
+    model = load_model(bert(tmp_path), task=task("text-classification"), seed=0)
+    spec = StudentSpec(python="torch.nn:Linear", arguments={"in_features": 4, "out_features": 3})
+    student = make_student(
+        spec,
+        model.module,
+        model.source,
+        labels=model.labels,
+        auto_class=task("text-classification").auto_class,
+        seed=0,
+    )
+    assert f"student: 15 parameters, {15 / parameters(model.module):.1%}" in student.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +191,6 @@ def test_students_that_are_too_small_are_warned_of():
         ({"layers": 9}, "'layers' must be at most the teacher's 4. Got 9."),
         ({"width": {"hidden_size": 10}}, "each head keeps its 4 units"),
         ({"transformers": {"hiden_size": 8}}, "unknown key of the teacher's config"),
-        ({"python": "torch.nn:Lineal"}, "has no 'Lineal'"),
     ],
 )
 def test_what_can_not_be_counted_says_why(tmp_path, student, reason):
