@@ -115,7 +115,10 @@ def test_a_run_says_it_before_any_work(good, monkeypatch, tmp_path):
     said = Said()
     with pytest.raises(StageError, match="stopped"):
         pipeline.run(good, output=tmp_path / "out", device="cpu", threads=1, progress=said)
-    assert said.lines == ["train: a line"]
+    assert said.lines == [
+        "runs code that the recipe names: model.python: compress.models.resnet:resnet",
+        "train: a line",
+    ]
 
 
 def test_by_default_a_stage_says_nothing(good):
