@@ -14,6 +14,7 @@ A message says what is wrong, what is allowed, and what was given: see `expected
 
 import difflib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 
 class CompressError(Exception):
@@ -65,6 +66,10 @@ class ParityError(StageError):
 
 LONGEST = 400
 """Characters of a value, or of another's message, that a message repeats."""
+MOST_KNOWN = 1600
+"""Characters of the known names that a message lists."""
+_COMPARED = 1000
+"""Known names that an unknown one is compared with; each takes a millisecond."""
 
 
 def clipped(text: str, most: int = LONGEST) -> str:
@@ -95,6 +100,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown stage 'prun'. Known: distill, prune. Did you mean 'prune'?"
     """
     names = sorted(known)
-    sentence = f"unknown {kind} {clipped(name)!r}. Known: {', '.join(names) or 'none'}."
-    nearest = difflib.get_close_matches(name, names, n=1)
+    listed = clipped(", ".join(names), MOST_KNOWN) or "none"
+    sentence = f"unknown {kind} {clipped(name)!r}. Known: {listed}."
+    near = (one for one in names if len(name) <= LONGEST and abs(len(one) - len(name)) <= 20)
+    nearest = difflib.get_close_matches(name, list(islice(near, _COMPARED)), n=1)
     return f"{sentence} Did you mean {nearest[0]!r}?" if nearest else sentence

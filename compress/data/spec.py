@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import HEAVIEST, MOST_PIXELS_A_SIDE, MOST_SAMPLES, MOST_TOKENS
 from compress.core.context import Split
 from compress.core.stage import Options
 from compress.data.check import problems_of
@@ -15,7 +16,8 @@ SOURCES = ("huggingface", "idx", "sklearn", "python")
 FILE_FORMATS = ("parquet", "csv", "json", "arrow")
 """Values of `huggingface` that read `files`; "imagefolder" reads `folder`."""
 
-Positive = Annotated[int, Field(ge=1)]
+Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
 Fraction = Annotated[float, Field(gt=0.0, le=0.4)]
 
 
@@ -54,13 +56,13 @@ class TrainedTokenizer(Options):
 class ImageSpec(Options):
     """Preprocessing of images: resize, scale to [0, 1], then (x - mean) / std, per channel."""
 
-    size: tuple[Positive, Positive] | None = None
+    size: tuple[Pixels, Pixels] | None = None
     """Height and width in pixels to resize to; null: images stay as large as they are."""
     channels: Literal[1, 3] | None = None
     """1: grey, 3: RGB; null: as many as `mean` has, or as the images have."""
-    mean: list[float] | None = None
+    mean: list[Annotated[float, Field(ge=-HEAVIEST, le=HEAVIEST)]] | None = None
     """Mean of each channel, of values in [0, 1]; null: 0."""
-    std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    std: list[Annotated[float, Field(gt=0.0, le=HEAVIEST)]] | None = None
     """Standard deviation of each channel, of values in [0, 1]; null: 1."""
 
     @model_validator(mode="after")
@@ -104,7 +106,7 @@ class DataSpec(Options):
     `idx` it is how the files' names begin; null: train, and t10k for test."""
     columns: Columns = Columns()
     """Names of the columns."""
-    max_length: Annotated[int, Field(ge=2)] | None = None
+    max_length: Annotated[int, Field(ge=2, le=MOST_TOKENS)] | None = None
     """Tokens kept of a text; null: as many as the tokenizer allows, at most 512. Text generation
     cuts its text into blocks of so many, and loses nothing."""
     tokenizer: str | TrainedTokenizer | None = None
@@ -113,13 +115,13 @@ class DataSpec(Options):
     image: ImageSpec | None = None
     """Preprocessing of images; null: the model's own image processor, or, for a model without one,
     scaling to [0, 1]."""
-    limit: dict[Split, Positive] = Field(default_factory=dict)
+    limit: dict[Split, Samples] = Field(default_factory=dict)
     """Only the first samples of a split, such as {train: 5000}."""
     validation_fraction: Fraction = 0.1
     """Share of train that becomes validation where the data has none."""
     test_fraction: Fraction = 0.1
     """Share of train that becomes test where the data has none."""
-    calibration_samples: Positive = 512
+    calibration_samples: Samples = 512
     """Samples of train that also serve for calibration where the data has no split for it."""
 
     @model_validator(mode="after")

@@ -6,11 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import HEAVIEST, MOST_LAYERS, MOST_TOKENS, MOST_UNITS
 from compress.core.stage import Options
 from compress.errors import expected
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Layer = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+Weight = Annotated[float, Field(ge=0, le=HEAVIEST, allow_inf_nan=False)]
+Layer = Annotated[int, Field(ge=0, lt=MOST_LAYERS)] | Annotated[str, Field(min_length=1)]
 
 
 class LayerPair(Options):
@@ -54,7 +55,7 @@ class Response(Options):
     student's to the teacher's (reverse), or the generalised Jensen-Shannon divergence."""
     jsd_beta: float = Field(default=0.5, gt=0, lt=1)
     """For `divergence: jsd`: the teacher's share in the mixture of both."""
-    chunk_tokens: Annotated[int, Field(ge=1)] | None = None
+    chunk_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
     """For text generation: logits are computed for so many tokens at a time, which saves memory
     where the vocabulary is large; null for all at once."""
 
@@ -128,7 +129,7 @@ class Attention(Options):
     al., 2020)."""
     values: Weight = 0.0
     """For transformers: factor of the KL between the values' relations to one another (MiniLM)."""
-    relation_heads: Annotated[int, Field(ge=1)] | None = None
+    relation_heads: Annotated[int, Field(ge=1, le=MOST_UNITS)] | None = None
     """Heads into which queries, keys and values are split anew for the relations; null for as many
     as the teacher has, or the most that divide both widths."""
     layers: Layers = "last"

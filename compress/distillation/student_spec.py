@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import MOST_LAYERS, MOST_UNITS
 from compress.core.stage import Options
 from compress.distillation.layer_choice import Which
 from compress.errors import expected
@@ -13,7 +14,7 @@ from compress.errors import expected
 _UNTRAINED = ("transformers", "python", "self")
 _KINDS = ("layers", "width", *_UNTRAINED)
 
-Positive = Annotated[int, Field(ge=1)]
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
 
 class Width(Options):
@@ -22,11 +23,11 @@ class Width(Options):
     Attention heads keep the width that they have in the teacher.
     """
 
-    hidden_size: Positive | None = None
+    hidden_size: Units | None = None
     """Units that every layer reads and writes; null: as many as the teacher's."""
-    intermediate_size: Positive | None = None
+    intermediate_size: Units | None = None
     """Neurons of each feed-forward; null: as many as the teacher's."""
-    num_attention_heads: Positive | None = None
+    num_attention_heads: Units | None = None
     """Heads of each attention; null: as many as fit the hidden size, or as the teacher has."""
 
     @model_validator(mode="after")
@@ -44,9 +45,11 @@ class Width(Options):
 class StudentSpec(Options):
     """The student: `layers` and `width`, or one of them; or exactly one of the other kinds."""
 
-    layers: Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = (
-        None
-    )
+    layers: (
+        Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+        | Annotated[list[Annotated[int, Field(ge=0, lt=MOST_LAYERS)]], Field(min_length=1)]
+        | None
+    ) = None
     """So many of the teacher's layers, or the numbers of those layers (from 0), with their weights
     and all else that it has."""
     which: Which = "even"

@@ -6,13 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from compress.core.bounds import MOST_UNITS
 from compress.core.stage import Options
 
 
 class CacheSpec(Options):
     """The teacher's answers, computed once and kept on disk for all epochs and later stages."""
 
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1, le=MOST_UNITS)
     """Only the largest logits of each sample or token, with the mass of all others; null: all."""
     dtype: Literal["fp16", "fp32"] = "fp32"
     """What numbers are kept in. fp16 halves the bytes and errs by up to 0.05 % of each number."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE
 from compress.core.stage import Options
 from compress.errors import expected
 
@@ -16,7 +17,9 @@ def _each_once(batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 BatchSizes = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_each_once)
+    tuple[Annotated[int, Field(ge=1, le=MOST_SAMPLES_AT_ONCE)], ...],
+    Field(min_length=1, max_length=64),
+    AfterValidator(_each_once),
 ]
 """Different numbers of samples."""
 
@@ -36,5 +39,5 @@ class MeasureSpec(Options):
     """Rounds run before, and not counted."""
     seconds: float = Field(default=15.0, gt=0, le=3600)
     """Time of a batch size after which no round beyond `rounds` begins."""
-    samples: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Only the test split's first samples decide quality; null takes all."""

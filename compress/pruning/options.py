@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE, MOST_UNITS
 from compress.core.stage import Options
 from compress.data.calibration import Calibration
 from compress.errors import expected
@@ -73,9 +74,9 @@ class SensitivityOptions(Options):
         default=(0.25, 0.5, 0.75), min_length=1
     )
     """The fractions of a group's units that are taken away in turn, the least important first."""
-    samples: int = Field(default=256, ge=1)
+    samples: int = Field(default=256, ge=1, le=MOST_SAMPLES)
     """Samples of the validation split that the model answers each time."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=MOST_SAMPLES_AT_ONCE)
     """How many at once."""
 
 
@@ -99,7 +100,7 @@ class CutOptions(Options):
     scope: Scope = "global"
     """`global` compares units of a kind over all layers, `isomorphic` over layers of the same
     shape; `layer` cuts the same fraction of each."""
-    round_to: int | None = Field(default=None, ge=1)
+    round_to: int | None = Field(default=None, ge=1, le=MOST_UNITS)
     """Each layer keeps a multiple of this many channels or neurons; null: 8, and less in layers of
     fewer than 32."""
     sensitivity: SensitivityOptions | None = None

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from compress.core.bounds import MOST_SAMPLES
 from compress.core.stage import Options
 from compress.measurement.spec import BatchSizes
 
@@ -21,7 +22,7 @@ METHODS: tuple[CalibrationMethod, ...] = (
 class Calibration(Options):
     """How the ranges of activations are found, for static quantization."""
 
-    samples: int = Field(default=128, ge=1)
+    samples: int = Field(default=128, ge=1, le=MOST_SAMPLES)
     """First samples of the calibration split that are run through the model."""
     method: CalibrationMethod | None = None
     """The whole range seen; the mean of each sample's extremes; a percentile of the values; the
@@ -34,7 +35,7 @@ class Calibration(Options):
 class Trials(Options):
     """How candidates are measured against the float model and against one another."""
 
-    samples: int = Field(default=2000, ge=16)
+    samples: int = Field(default=2000, ge=16, le=MOST_SAMPLES)
     """First samples of the validation split on which quality is measured."""
     batch_sizes: BatchSizes = (1, 32)
     """Batch sizes whose speedups count, by their geometric mean."""

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from compress.core.registry import stage_class, stage_names
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
-from compress.errors import RecipeError, expected, unknown
+from compress.errors import RecipeError, clipped, expected, unknown
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
+from compress.recipe.bounds import MOST_PROBLEMS, MOST_STAGES, beyond
 from compress.recipe.document import Document, Keys, Problem
 from compress.recipe.order import chain
 from compress.recipe.overrides import caused_by_override, is_override
@@ -20,6 +21,9 @@ from compress.tasks.task import TASKS, Task
 
 RESERVED = "original"
 """Name of the row of the model that a run begins with."""
+
+_LONGEST_PROBLEM = 2000
+"""Characters of a problem: what is allowed may be a list of many names."""
 
 _Section = TypeVar("_Section", bound=Options)
 
@@ -34,7 +38,9 @@ def check(document: Document) -> Recipe:
     recipe = _Check(document).recipe()
     if document.problems or recipe is None:
         found = sorted(dict.fromkeys(document.problems), key=lambda problem: problem.place.line)
-        raise RecipeError([str(problem) for problem in found])
+        shown = [clipped(str(problem), _LONGEST_PROBLEM) for problem in found[:MOST_PROBLEMS]]
+        more = len(found) - len(shown)
+        raise RecipeError([*shown, *([f"{document.source} … and {more:,} more."] if more else [])])
     return recipe
 
 
@@ -51,6 +57,8 @@ class _Check:
             if not self.document.problems:
                 self.report((), expected("recipe", "a mapping of keys to values", brief(data)))
             return None
+        if self.beyond():
+            return None
         self.data = data
         head = {key: value for key, value in data.items() if key != "stages"}
         for fault in faults(Head, head, also=("stages",)):
@@ -64,6 +72,13 @@ class _Check:
             return None
         checked = Head.model_validate(head)
         return Recipe(**{name: getattr(checked, name) for name in Head.model_fields}, stages=steps)
+
+    def beyond(self) -> bool:
+        """Whether something is too large to be looked at closely; it is reported."""
+        found = list(beyond(self.document.data))
+        for keys, sentence in found:
+            self.document.report(keys, sentence)
+        return bool(found)
 
     def report(self, keys: Keys, sentence: str, *, causes: tuple[Keys, ...] = ()) -> None:
         """Add a problem, at an override among its causes or else where `keys` stand."""
@@ -140,6 +155,10 @@ class _Check:
                 self.report(("stages",), expected("stages", allowed, brief(items)))
             else:
                 self.report((), f"'stages' is missing. It must be {allowed}.")
+            return ()
+        if len(items) > MOST_STAGES:
+            allowed = f"a list of at most {MOST_STAGES} stages"
+            self.report(("stages",), f"'stages' must be {allowed}. Got {len(items):,}.")
             return ()
         classes = [self.stage_class(index, item) for index, item in enumerate(items)]
         steps = [

@@ -14,12 +14,25 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from compress.core.boundary import described, reading
+from compress.errors import InputError, clipped
+from compress.recipe.bounds import MOST_BYTES, BoundedParser, BoundedScanner, BoundsError
+
 Keys = tuple[str | int, ...]
 """The way to a value: mapping keys and list positions, from the top."""
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
 _AS_TEXT = {f"{_TAG}timestamp"}
+_KINDS = {
+    f"{_TAG}null": "null",
+    f"{_TAG}bool": "true or false",
+    f"{_TAG}int": "a whole number",
+    f"{_TAG}float": "a number",
+}
+_NUMBERS = {f"{_TAG}int", f"{_TAG}float"}
+_LONGEST_NUMBER = 400
+"""Characters of a number; Python refuses to read whole numbers of thousands of digits."""
 
 
 class Place(NamedTuple):
@@ -84,23 +97,52 @@ def parse(text: str, source: str) -> Document:
     A document whose `problems` say what couldn't be read; its `data` is None where nothing could.
     """
     document = Document(source, places={(): Place(1, f"{source}:1")})
-    try:
-        node = YAML(typ="safe", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        said = " ".join(str(error.problem or error.context).split())
-        document.problems.append(
-            Problem(Place(line, f"{source}:{line}"), f"this isn't YAML: {said}.")
-        )
+    if len(text) > MOST_BYTES:
+        sentence = f"a recipe may be of at most {MOST_BYTES:,} characters. Got {len(text):,}."
+        document.problems.append(Problem(Place(1, f"{source}:1"), sentence))
         return document
-    except YAMLError as error:
-        said = " ".join(str(error).split())
-        document.problems.append(Problem(Place(1, f"{source}:1"), f"this isn't YAML: {said}."))
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Scanner, yaml.Parser = BoundedScanner, BoundedParser
+    try:
+        with reading("this text"):
+            node = _composed(yaml, text)
+    except UnreadableError as error:
+        place = Place(error.line, f"{source}:{error.line}")
+        document.problems.append(Problem(place, str(error)))
+        return document
+    except InputError as error:
+        line = yaml.parser.line + 1
+        sentence = f"this isn't YAML: {described(error.__cause__ or error)}."
+        document.problems.append(Problem(Place(line, f"{source}:{line}"), sentence))
         return document
     if node is not None:
         _Reader(document).read(node)
     return document
+
+
+class UnreadableError(InputError):
+    """Text that isn't YAML, or too much of it; holds the line."""
+
+    def __init__(self, line: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.line = line
+
+
+def _composed(yaml: YAML, text: str) -> Node | None:
+    try:
+        node: Node | None = yaml.compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(str(error.problem or error.context).split())
+        line = mark.line + 1 if mark else 1
+        if isinstance(error, BoundsError):
+            raise UnreadableError(line, f"a recipe may hold {said}.") from error
+        raise UnreadableError(line, f"this isn't YAML: {clipped(said)}.") from error
+    except YAMLError as error:
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        said = " ".join(str(error).split())
+        raise UnreadableError(line, f"this isn't YAML: {clipped(said)}.") from error
+    return node
 
 
 class _Reader:
@@ -128,11 +170,13 @@ class _Reader:
             return None
         self.open.append(node)
         try:
-            if isinstance(node, MappingNode):
-                return self.mapping(node, keys)
-            if isinstance(node, SequenceNode):
-                return self.sequence(node, keys)
-            return self.scalar(node)
+            if isinstance(node, ScalarNode):
+                return self.scalar(node)
+            kind = "map" if isinstance(node, MappingNode) else "seq"
+            if node.tag != f"{_TAG}{kind}":
+                self.refuse_tag(node)
+                return None
+            return (self.mapping if kind == "map" else self.sequence)(node, keys)
         finally:
             self.open.pop()
 
@@ -141,11 +185,25 @@ class _Reader:
         if tag in _AS_TEXT:
             return str(node.value)
         if tag not in _PLAIN:
-            self.refuse(
-                node, f"the tag {tag.replace(_TAG, '!!')!r} isn't allowed; only plain values are."
-            )
+            self.refuse_tag(node)
             return None
-        return self.constructor.construct_object(node)
+        kind, text = _KINDS.get(tag, "a string"), str(node.value)
+        if tag in _NUMBERS and len(text) > _LONGEST_NUMBER:
+            self.refuse(node, f"{clipped(text, 40)!r} is too long for {kind}.")
+            return None
+        if kind == "null" and text.lower() not in ("", "~", "null"):
+            self.refuse(node, f"{clipped(text)!r} isn't null.")
+            return None
+        try:
+            with reading(text):
+                return self.constructor.construct_object(node)
+        except InputError:
+            self.refuse(node, f"{clipped(text)!r} isn't {kind}.")
+            return None
+
+    def refuse_tag(self, node: Node) -> None:
+        tag = clipped(str(node.tag).replace(_TAG, "!!"))
+        self.refuse(node, f"the tag {tag!r} isn't allowed; only plain values are.")
 
     def sequence(self, node: SequenceNode, keys: Keys) -> list[Any]:
         items = []
@@ -166,7 +224,8 @@ class _Reader:
                 continue
             if key in own:
                 first = self.document.places[(*keys, key)].line
-                self.refuse(key_node, f"the key {key!r} stands twice; first in line {first}.")
+                said = clipped(repr(key))
+                self.refuse(key_node, f"the key {said} stands twice; first in line {first}.")
                 continue
             self.document.places[(*keys, key)] = self.place(key_node)
             own[key] = self.value(value_node, (*keys, key))
@@ -179,7 +238,8 @@ class _Reader:
         value = self.scalar(node) if isinstance(node, ScalarNode) else None
         if isinstance(value, str):
             return value
-        self.refuse(node, f"a key must be a string; put {getattr(node, 'value', '')!s} in quotes.")
+        given = clipped(str(getattr(node, "value", "")))
+        self.refuse(node, f"a key must be a string; put {given} in quotes.")
         return None
 
     def merges(self, node: Node) -> Iterator[MappingNode]:
@@ -196,11 +256,11 @@ class _Reader:
         """
         aside = _Reader(Document(self.document.source))
         aside.open = self.open
-        for key, value in (aside.value(node, ()) or {}).items():
-            if key not in into:
-                into[key] = value
-                self.document.places |= {
-                    (*keys, *place): at
-                    for place, at in aside.document.places.items()
-                    if place[:1] == (key,)
-                }
+        given = aside.value(node, ()) or {}
+        taken = {key: value for key, value in given.items() if key not in into}
+        into |= taken
+        self.document.places |= {
+            (*keys, *place): at
+            for place, at in aside.document.places.items()
+            if place and place[0] in taken
+        }

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.errors import RecipeError
+from compress.core.paths import file_problem
+from compress.errors import RecipeError, clipped
+from compress.recipe.bounds import MOST_BYTES
 from compress.recipe.check import check
 from compress.recipe.document import Document, parse
 from compress.recipe.entries import python_entries
@@ -76,10 +78,19 @@ def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
 
 
 def _read(path: Path, name: str) -> str:
+    """The file's text; a device, a pipe or a very long file isn't read."""
+    problem = file_problem(path)
+    if problem is not None:
+        raise RecipeError([f"{clipped(name)}: this file can't be read: {problem}."])
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError([f"{name}: this isn't UTF-8 text: {error}."]) from error
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except OSError as error:
         said = (error.strerror or str(error)).lower()
         raise RecipeError([f"{name}: this file can't be read: {said}."]) from error
+    if len(content) > MOST_BYTES:
+        raise RecipeError([f"{name}: a recipe may be of at most {MOST_BYTES:,} bytes."])
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise RecipeError([f"{name}: this isn't UTF-8 text: {clipped(str(error))}."]) from error

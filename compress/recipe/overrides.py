@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compress.errors import expected, unknown
+from compress.errors import clipped, expected, unknown
+from compress.recipe.bounds import MOST_DEPTH, MOST_DIGITS
 from compress.recipe.document import Document, Keys, Place, Problem, dotted, parse
 from compress.recipe.sentences import brief
 
@@ -20,7 +21,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
     `use`; the value is YAML. Keys that aren't there are made, and judged by the recipe check.
     """
     for number, override in enumerate(overrides):
-        place = Place(_AFTER_THE_FILE + number, f"--set {override}")
+        place = Place(_AFTER_THE_FILE + number, f"--set {clipped(override)}")
         sentence = _apply(document, override, place)
         if sentence is not None:
             document.problems.append(Problem(place, sentence))
@@ -44,12 +45,14 @@ def caused_by_override(document: Document, keys: Keys) -> Place | None:
 def _apply(document: Document, override: str, place: Place) -> str | None:
     """Change the document; returns what is wrong with the override."""
     path, equals, text = override.partition("=")
-    names = re.sub(r"\[(\d+)\]", r".\1", path.strip()).split(".")
+    names = re.sub(r"\[([0-9]+)\]", r".\1", path.strip()).split(".")
     if not equals or not all(names):
         return "an override must be key=value, such as stages.prune.target.macs=0.5."
+    if len(names) > MOST_DEPTH:
+        return f"an override may name at most {MOST_DEPTH} keys. Got {len(names):,}."
     parsed = parse(text, "the value")
     if parsed.problems:
-        return f"the value {text!r} can't be read: {parsed.problems[0].sentence}"
+        return f"the value {clipped(repr(text))} can't be read: {parsed.problems[0].sentence}"
     if document.data is None:
         return None
     return _set(document, names, parsed.data, place)
@@ -67,7 +70,9 @@ def _set(document: Document, names: Sequence[str], value: Any, place: Place) -> 
                 return found
             key = found
         elif not isinstance(here, Mapping):
-            return expected(dotted(keys), f"a mapping, to have a key {name!r}", brief(here))
+            return expected(
+                dotted(keys), f"a mapping, to have a key {clipped(repr(name))}", brief(here)
+            )
         keys = (*keys, key)
         if is_last or (isinstance(here, dict) and here.get(name) is None):
             here[key] = value if is_last else {}
@@ -85,19 +90,21 @@ def _forget(document: Document, keys: Keys) -> None:
 
 def _position(items: Sequence[Any], name: str, keys: Keys) -> int | str:
     """The position of a list's item, or what is wrong with the name."""
-    if name.isdigit():
-        if int(name) < len(items):
+    if name.isascii() and name.isdigit():
+        if len(name) <= MOST_DIGITS and int(name) < len(items):
             return int(name)
-        return f"{dotted(keys)!r} has {len(items)} item(s), numbered from 0: there is no {name}."
+        had = f"{dotted(keys)!r} has {len(items)} item(s), numbered from 0"
+        return f"{had}: there is no {clipped(name)}."
     if keys != ("stages",):
-        return f"an item of {dotted(keys)!r} is named by its number. Got {name!r}."
+        return f"an item of {dotted(keys)!r} is named by its number. Got {clipped(repr(name))}."
     stages = [item if isinstance(item, Mapping) else {} for item in items]
     for key in ("name", "use"):
         found = [index for index, stage in enumerate(stages) if stage.get(key) == name]
         if len(found) == 1:
             return found[0]
         if found:
-            where = ", ".join(f"stages.{index}" for index in found)
-            return f"{len(found)} stages have {key!r} {name!r}; say which: {where}."
+            where = clipped(", ".join(f"stages.{index}" for index in found))
+            said = clipped(repr(name))
+            return f"{len(found)} stages have {key!r} {said}; say which: {where}."
     known = {str(stage[key]) for stage in stages for key in ("name", "use") if key in stage}
     return unknown("stage", name, known)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny
 from ruamel.yaml import YAML
 
+from compress.core.bounds import HEAVIEST
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.measurement.spec import MeasureSpec
@@ -27,11 +28,11 @@ class Gates(Options):
     accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
     """The most that quality may fall below the reference's, as an absolute difference; for every
     metric but perplexity."""
-    perplexity_ratio: float | None = Field(default=None, gt=0)
+    perplexity_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The most that final perplexity / original perplexity may be."""
-    size_ratio: float | None = Field(default=None, gt=0)
+    size_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The least that original bytes / final bytes must be."""
-    speedup: float | None = Field(default=None, gt=0)
+    speedup: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The least that original latency / final latency must be, at the first batch size measured."""
 
     def misfits(self, metric: str) -> list[tuple[str, str]]:

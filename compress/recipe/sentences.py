@@ -243,6 +243,8 @@ def _mistyped(shape: Shape, value: object, keys: Keys) -> Iterator[Fault]:
                 yield from _mistyped(inner, item, (*keys, key))
         return
     kinds = {kind for member in members(shape) for kind in _kinds(member.annotation)}
+    if isinstance(value, float) and not math.isfinite(value) and object in kinds:
+        yield Fault(keys, expected(dotted(keys), "a finite number", value))
     if object in kinds or value is None:
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -260,8 +262,10 @@ def _kinds(annotation: Any) -> set[type]:
     """The plain types that a type takes; `object` where anything goes."""
     if get_origin(annotation) is Literal:
         return {type(value) for value in get_args(annotation)}
+    if annotation is Any:
+        return {object}
     if not isinstance(annotation, type) or get_origin(annotation) is not None:
-        return {object} if annotation is Any else set()
+        return set()
     if issubclass(annotation, Enum):
         return {type(item.value) for item in annotation}
     if issubclass(annotation, PurePath | str):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from compress.core.artifact import Format
+from compress.core.bounds import MOST_LAYERS
 from compress.core.stage import Options, Stage
 from compress.data.calibration import Calibration
 from compress.distillation.recovery import Recovery
@@ -30,7 +31,7 @@ class Depth(Stage):
     trains: ClassVar[bool] = True
     tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
-    layers: int | None = Field(default=None, ge=1)
+    layers: int | None = Field(default=None, ge=1, le=MOST_LAYERS)
     """How many layers remain; or give `ratio`."""
     ratio: float | None = Field(default=None, gt=0, lt=1)
     """The fraction of the layers that is removed, to the nearest whole layer; or give `layers`."""

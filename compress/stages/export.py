@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from compress.core.artifact import Format
+from compress.core.bounds import MOST_SAMPLES
 from compress.core.stage import Options, Stage
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Export(Stage):
     """Take images of any height and width; of fully convolutional models, lowered here."""
     tolerance: float = Field(default=1e-4, gt=0, lt=1)
     """Largest error against torch, as a part of the largest output where that is over 1."""
-    samples: int = Field(default=64, ge=1)
+    samples: int = Field(default=64, ge=1, le=MOST_SAMPLES)
     """Validation samples on which the ONNX file is compared with torch."""
     keep_samples: int = Field(default=8, ge=0, le=8)
     """Preprocessed validation samples that the bundle keeps with their answers, for `compress

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import HEAVIEST, MOST_BATCHES_A_STEP, MOST_EPOCHS, MOST_SAMPLES_AT_ONCE
 from compress.core.stage import Options
 from compress.errors import expected
 
@@ -31,7 +32,7 @@ class Augment(Options):
     mix_embeddings: Alpha | None = None
     """Blend each text's word embeddings and its label with another's of its batch (Guo et al.,
     2019)."""
-    variants: Annotated[int, Field(ge=1)] | None = None
+    variants: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
     """Each sample comes in so many variants, epoch after epoch in turn, so that a teacher's answers
     can be kept; null: other changes in each epoch."""
 
@@ -69,11 +70,11 @@ class GradientCompression(Options):
 class TrainingOptions(Options):
     """Epochs, optimizer, learning-rate schedule and arithmetic of one training."""
 
-    epochs: int = Field(default=3, ge=1)
+    epochs: int = Field(default=3, ge=1, le=MOST_EPOCHS)
     """Passes over the training split; the epoch that is best on validation is kept."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=MOST_SAMPLES_AT_ONCE)
     """Samples in one forward pass, of all processes together."""
-    accumulation_steps: int = Field(default=1, ge=1)
+    accumulation_steps: int = Field(default=1, ge=1, le=MOST_BATCHES_A_STEP)
     """Batches whose gradients are averaged into one optimizer step."""
     optimizer: Literal["adamw", "adamw_8bit", "sgd"] = "adamw"
     """`sgd` has momentum 0.9 (Nesterov); `adamw_8bit` keeps its state in 8 bits and needs
@@ -88,9 +89,9 @@ class TrainingOptions(Options):
     """Fraction of the optimizer steps over which the learning rate rises to its peak."""
     precision: Precision = "fp32"
     """Arithmetic of forward and backward passes; weights stay fp32. `fp16` needs a GPU."""
-    max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0, le=HEAVIEST, allow_inf_nan=False)] | None = 1.0
     """Gradients are scaled down to this norm where theirs is larger; null: never."""
-    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
     """Stop after so many epochs in a row that aren't better on validation; null: never."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass rather than keep them: less memory, more
