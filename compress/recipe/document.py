@@ -172,11 +172,12 @@ class _Reader:
         try:
             if isinstance(node, ScalarNode):
                 return self.scalar(node)
-            kind = "map" if isinstance(node, MappingNode) else "seq"
-            if node.tag != f"{_TAG}{kind}":
-                self.refuse_tag(node)
-                return None
-            return (self.mapping if kind == "map" else self.sequence)(node, keys)
+            if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
+                return self.mapping(node, keys)
+            if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
+                return self.sequence(node, keys)
+            self.refuse_tag(node)
+            return None
         finally:
             self.open.pop()
 

@@ -21,6 +21,7 @@ from compress.recipe.bounds import (
     beyond,
 )
 from compress.recipe.document import parse
+from compress.recipe.json_schema import recipe_schema
 from compress.recipe.load import recipe_from_dict
 
 RECIPE = """\
@@ -301,3 +302,46 @@ def test_aliases_count_as_what_they_name(levels: int, fan: int, mapped: bool) ->
         sizes.append(1 + fan * (sizes[-1] + mapped))
     total = 1 + sum(1 + size for size in sizes)
     assert (document.data is not None) == (total <= MOST_ITEMS)
+
+
+def numbers_without_maximum(node: object, path: str) -> list[str]:
+    if isinstance(node, list):
+        return [
+            at for n, item in enumerate(node) for at in numbers_without_maximum(item, f"{path}/{n}")
+        ]
+    if not isinstance(node, dict):
+        return []
+    bounded = {"maximum", "exclusiveMaximum", "const", "enum"} & set(node)
+    here = [path] if node.get("type") in ("integer", "number") and not bounded else []
+    return here + [
+        at for key, item in node.items() for at in numbers_without_maximum(item, f"{path}/{key}")
+    ]
+
+
+def test_every_number_of_a_recipe_has_a_maximum() -> None:
+    assert numbers_without_maximum(recipe_schema(), "") == []
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "stages.train.training.epochs=1000000000000",
+        "stages.train.training.accumulation_steps=1" + "0" * 30,
+        "stages.train.training.batch_size=1000000000",
+        "stages.train.training.early_stopping=1000000000000",
+        "stages.train.training.warmup=1000",
+        "measure.rounds=1000000000",
+        "measure.warmup=1000000000",
+        "measure.samples=1" + "0" * 30,
+        "measure.batch_sizes=[1000000000]",
+        "data.max_length=1000000000",
+        "data.image={size: [20000, 20000]}",
+        "data.limit={train: 1" + "0" * 30 + "}",
+        "data.calibration_samples=1" + "0" * 30,
+        "gates.speedup=1e300",
+    ],
+)
+def test_numbers_that_would_never_end(override: str, refused) -> None:
+    said = refused("recipe.yaml", "--set", override)
+    assert said.startswith(f"error: --set {override} ")
+    assert "must be" in said
