@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.core.remote_code import why
 from compress.data.calls import choose_splits, unused_note
 from compress.data.check import looks_like_path
 from compress.data.fingerprint import digest, digest_files, digest_folder
+from compress.data.local_folder import require_inside
 from compress.data.quiet import quiet
 from compress.data.rows import (
     LABEL_CHUNK,
@@ -140,6 +142,7 @@ def _from_folder_or_hub(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]
 def _load_local(folder: Path, spec: DataSpec) -> dict[str, Any]:
     import datasets
 
+    require_inside(folder)
     if (folder / "dataset_dict.json").is_file():  # written by DatasetDict.save_to_disk
         return dict(datasets.load_from_disk(str(folder)))
     if (folder / "state.json").is_file():  # written by Dataset.save_to_disk
@@ -157,7 +160,7 @@ def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any
         cause = error.__cause__ or error
         files = options.get("data_files") or options.get("data_dir") or name
         raise DataError(f"{files} can't be read as {name}: {_first_line(cause)}") from error
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         if "corresponds to no data" in str(error) and "data_files" in options:
             (split, paths), *_ = options["data_files"].items()
             raise DataError(f"split '{split}' is empty: {', '.join(paths)} has no rows.") from error
@@ -204,4 +207,8 @@ def _as_images(table: Any, column: str, split: str) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
+    return why(error) if isinstance(error, RuntimeError) else _line(error)
+
+
+def _line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

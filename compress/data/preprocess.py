@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from compress.core.remote_code import why
 from compress.data.check import looks_like_path
 from compress.data.images import ImagePreprocessor, Transform
 from compress.data.processor import reduce_processor
@@ -161,7 +162,7 @@ def _require_folder(name: str) -> None:
 
 
 def _unloadable(kind: str, name: str, error: Exception) -> DataError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = why(error)
     other = (
         "Name one with 'data.tokenizer'"
         if kind == "tokenizer"

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from compress.core.artifact import ModelSource
+from compress.core.remote_code import asks, why
 from compress.distillation.students import Student
-from compress.errors import StageError, unknown
+from compress.errors import ModelError, StageError, unknown
 from compress.models.layers import COUNT
 from compress.models.source import PythonSource, TransformersSource
 
@@ -73,6 +74,7 @@ def from_config(
 
     Raises
     ------
+    ModelError : its config asks for code of its own.
     StageError : there is no such config, no labels are known, or the vocabulary is too small.
     """
     import transformers
@@ -165,4 +167,5 @@ def _sentence(student: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, StrictDataclassError) as error:
-        raise StageError(f"{student} can't be built: {' '.join(str(error).split())}") from error
+        kind = ModelError if asks(error) else StageError
+        raise kind(f"{student} can't be built: {why(error)}") from error

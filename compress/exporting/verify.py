@@ -19,6 +19,7 @@ from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.measurement.graph import load_graph
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
+from compress.measurement.size import external_files
 
 MANIFEST = "manifest.json"
 LABELS = "labels.json"
@@ -127,6 +128,7 @@ def _models(folder: Path, files: dict[str, Any]) -> list[Path]:
 
 
 def _loads(file: Path) -> Check:
+    external_files(file)  # which lie in the bundle, or it isn't loaded
     check_file(file)
     opened = session(file, threads=1)
     inputs = ", ".join(value.name for value in opened.get_inputs())

@@ -96,6 +96,7 @@ def bench(
     StageError : a file can't be loaded or run.
     """
     models = _named(files)
+    bytes_of = {name: size_bytes(file) for name, file in models.items()}  # before any is loaded
     made = made or Made()
     inputs = _common(models, caches=made.has_past)
     sizes = tuple(batch_sizes) if batch_sizes else _default_sizes(inputs)
@@ -115,7 +116,6 @@ def bench(
         found = measure_latency(models, arrays, spec=spec, progress=progress)
         timings += [_timing(found, name, count, size) for size in sizes for name in models]
         notes.update(dict.fromkeys(found.notes))
-    bytes_of = {name: size_bytes(file) for name, file in models.items()}
     return Bench(models, bytes_of, tuple(timings), said, tuple(notes))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from compress.core.confined import inside
 from compress.errors import StageError
 from compress.measurement.graph import load_graph, tensors
 
@@ -11,6 +12,7 @@ def size_bytes(onnx: Path) -> int:
 
     Raises
     ------
+    InputError : it refers to a file that doesn't lie in its folder.
     StageError : the file can't be read, or refers to a file that isn't there.
     """
     total = 0
@@ -22,10 +24,11 @@ def size_bytes(onnx: Path) -> int:
 
 
 def external_files(onnx: Path) -> list[Path]:
-    """The external-data files of an ONNX file, each once, sorted.
+    """The external-data files of an ONNX file, each once, sorted; they lie in its folder.
 
     Raises
     ------
+    InputError : it names a file elsewhere.
     StageError : the file can't be read.
     """
     from onnx import TensorProto
@@ -37,4 +40,4 @@ def external_files(onnx: Path) -> list[Path]:
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    return [onnx.parent / location for location in sorted(locations)]
+    return [inside(onnx.parent, location) for location in sorted(locations)]

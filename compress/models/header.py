@@ -10,6 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from compress.errors import ModelError
+from compress.models.shards import shards
 from compress.models.spec import ModelSpec, is_folder
 
 Shapes = dict[str, tuple[int, ...]]
@@ -111,11 +113,11 @@ def _files(folder: Path) -> list[Path]:
     single = folder / "model.safetensors"
     if single.is_file():
         return [single]
-    index = _read_json(folder / "model.safetensors.index.json") or {}
-    parts = index.get("weight_map")
-    return (
-        [folder / name for name in sorted(set(parts.values()))] if isinstance(parts, dict) else []
-    )
+    index = folder / "model.safetensors.index.json"
+    try:
+        return shards(index) if index.is_file() else []
+    except ModelError:
+        return []  # as below
 
 
 def _read_header(path: Path) -> Shapes | None:

@@ -6,10 +6,12 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.remote_code import NEVER, why
 from compress.errors import ModelError
 from compress.models.hub import only_cached
 from compress.models.load import LoadedModel, few
 from compress.models.quiet import quiet_transformers
+from compress.models.shards import require_inside
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec, is_folder
 
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 
     from compress.tasks.task import Task
 
+_OF_LOADING = frozenset(
+    {
+        *("cache_dir", "code_revision", "force_download", "gguf_file", "local_files_only"),
+        *("proxies", "return_unused_kwargs", "revision", "subfolder", "token"),
+        *("trust_remote_code", "use_auth_token"),
+    }
+)
+"""What transformers' loading takes besides a config's keys."""
 CLASSES = ("class", "class-set", "token-class")
 """Targets of which a config names the classes."""
 
@@ -39,6 +49,8 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     from safetensors import SafetensorError
 
     location, options = _locate(spec, name)
+    if is_folder(name):
+        require_inside(Path(location))
     with quiet_transformers() as warnings:
         config, stored = _config(location, spec.arguments, options)
         auto_class = getattr(transformers, auto_class_of(config, task))
@@ -49,6 +61,8 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # judged below, with the names of the keys
+                weights_only=True,
+                trust_remote_code=False,
                 **options,
             )
         except (
@@ -56,7 +70,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
             *(SafetensorError, pickle.UnpicklingError),
         ) as error:
             raise ModelError(
-                f"model {name!r} can't be loaded for {task.name}: {_short(error)}"
+                f"model {name!r} can't be loaded for {task.name}: {why(error)}"
             ) from error
     notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
     if stored is not None and stored not in ("float32", "None"):
@@ -175,9 +189,9 @@ def _locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
         problems = spec.check("")
         if problems:
             raise ModelError(problems[0][1])
-        return str(Path(name).expanduser()), {"local_files_only": True, "trust_remote_code": False}
+        return str(Path(name).expanduser()), {"local_files_only": True}
     cached = only_cached(name, revision=spec.revision)
-    options = {"local_files_only": cached, "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": cached}
     return name, options | ({"revision": spec.revision} if spec.revision else {})
 
 
@@ -187,12 +201,16 @@ def _config(
     """The config with the recipe's overrides, and the dtype that it says the weights have."""
     import transformers
 
+    loading = sorted(key for key in arguments if key.startswith("_") or key in _OF_LOADING)
+    if loading:
+        raise ModelError(f"'arguments' must be keys of the model's config. Got {loading[0]!r}.")
     try:
         config, unused = transformers.AutoConfig.from_pretrained(
-            location, return_unused_kwargs=True, **options, **arguments
+            location, return_unused_kwargs=True, trust_remote_code=False, **options, **arguments
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"model {location!r} can't be loaded: {_short(error)}") from error
+        raise ModelError(f"model {location!r} can't be loaded: {why(error)}") from error
+    _require_own_kernels(config, location)
     strange = sorted(set(unused) & set(arguments))
     if strange:
         raise ModelError(f"a {config.model_type} config has no {', '.join(map(repr, strange))}.")
@@ -200,7 +218,8 @@ def _config(
     return config, stored
 
 
-def _short(error: BaseException) -> str:
-    """The error's first sentence or so: transformers adds paragraphs of general advice."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
+def _require_own_kernels(config: PreTrainedConfig, location: str) -> None:
+    """Refuse a config whose attention is a repository of the hub: it would be fetched and run."""
+    implementation = getattr(config, "_attn_implementation", None)
+    if implementation is not None and "/" in str(implementation):
+        raise ModelError(f"model {location!r} can't be loaded: {NEVER} ({implementation}).")

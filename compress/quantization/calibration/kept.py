@@ -53,7 +53,7 @@ class Kept:
         content = self._read("histograms", tensors)
         if content is None:
             return None
-        with np.load(io.BytesIO(content)) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             names, zeros, counts = (arrays[key] for key in ("names", "zeros", "counts"))
         return {
             str(name): Tallied(row, int(zero))

@@ -1,0 +1,21 @@
+"""Code that comes with a model, a tokenizer or a data set is never run; messages that say so."""
+
+from __future__ import annotations
+
+from compress.errors import clipped
+
+NEVER = "it asks for code of its own to be run, and code that comes with a model or data never is"
+_ASKS = ("trust_remote_code", "custom code", "Dataset scripts")
+
+
+def asks(error: BaseException) -> bool:
+    """Whether a library refused something because of code that would have to be run for it."""
+    return any(words in str(error) for words in _ASKS)
+
+
+def why(error: BaseException) -> str:
+    """Why a library couldn't load something, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if asks(error):
+        return f"{NEVER}."
+    return clipped(text, most=300)
