@@ -138,11 +138,12 @@ def check(
     recipe: RecipeFile, overrides: Overrides = None, output: Output = None, debug: Debug = False
 ) -> None:
     """Show what a recipe would do, or everything that is wrong with it."""
+    from compress.core.shown import shown
     from compress.recipe.load import load_recipe
     from compress.recipe.plan import describe
 
     for line in describe(load_recipe(recipe, overrides=overrides or []), output=output):
-        typer.echo(line)
+        typer.echo(shown(line))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import NoReturn
 import typer
 
 from compress.cli.app import DEBUG, app
+from compress.core.shown import one_line
 from compress.errors import CompressError, RecipeError
 from compress.training.processes import end, launched
 
@@ -81,4 +82,4 @@ def _say(problems: Sequence[str], *, debug: bool = False) -> None:
     if debug:
         typer.echo(traceback.format_exc(), err=True)
     for problem in problems:
-        typer.echo(f"error: {' '.join(problem.split())}", err=True)
+        typer.echo(f"error: {one_line(problem)}", err=True)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.cli.running import stdout_console
+from compress.core.shown import shown
 
 HOLDS, FAILED = 0, 1
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -34,10 +35,10 @@ def verify(folder: Path) -> int:
         line = Table.grid(padding=(0, 2, 0, 0))
         for width in (7, 7):
             line.add_column(width=width)
-        line.add_row(Text(word, _STYLES[check.status]), Text(check.name), Text(check.text))
+        line.add_row(Text(word, _STYLES[check.status]), Text(check.name), Text(shown(check.text)))
         console.print(line)
     failed, warned = counts["failed"], counts["warning"]
     more = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
     verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all holds"
-    console.print(Text(f"{folder}: {verdict}{more}"))
+    console.print(Text(f"{shown(str(folder))}: {verdict}{more}"))
     return FAILED if failed else HOLDS

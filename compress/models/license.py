@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.shown import one_line
+from compress.errors import clipped
 from compress.models.spec import is_folder
 
 if TYPE_CHECKING:
@@ -60,4 +62,4 @@ def _of_config(text: str) -> str | None:
 
 def _text(values: object) -> str | None:
     found = values.get("license") if isinstance(values, dict) else None
-    return found if isinstance(found, str) and found else None
+    return clipped(one_line(found), most=200) if isinstance(found, str) and found else None

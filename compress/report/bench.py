@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from compress.core.shown import shown
 from compress.measurement.environment import cpu_name, environment
 from compress.report import words
 
@@ -26,9 +27,9 @@ def show_bench(found: Bench, console: Console) -> None:
         console.print(Text(f"{threads} thread{'s' if threads > 1 else ''}:"))
         timings = [each for each in found.timings if each.threads == threads]
         console.print(_table(timings, found.size_bytes))
-    console.print(Text(f"Inputs: {found.inputs}."))
+    console.print(Text(f"Inputs: {shown(found.inputs)}."))
     for note in found.notes:
-        console.print(Text(f"careful: {note}", "yellow"))
+        console.print(Text(f"careful: {shown(note)}", "yellow"))
     console.print(Text(f"Brackets: 95 % intervals. Measured on {cpu_name()}."))
 
 
@@ -65,7 +66,7 @@ def _table(timings: list[Timing], sizes: Mapping[str, int]) -> Table:
         for each in same:
             table.add_row(
                 Text(str(batch)),
-                Text(each.model),
+                Text(shown(each.model, keep="")),
                 Text(words.size(sizes[each.model])),
                 _bracketed(each.p50_ms, each.p50_ci95),
                 Text(_number(each.p95_ms)),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from compress.core.shown import shown
 from compress.report import words
-from compress.report.document import Report, read_report
+from compress.report.document import Report, printable, read_report
 from compress.report.terminal import stage_table
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Report
     ------
     InputError : one of them isn't the folder of a run, or a report.json.
     """
-    reports = [read_report(path) for path in paths]
+    reports = [printable(read_report(path)) for path in paths]
     names = [report.name for report in reports]
     return [
-        (report.name if names.count(report.name) == 1 else str(Path(path)), report)
+        (report.name if names.count(report.name) == 1 else shown(str(Path(path)), keep=""), report)
         for path, report in zip(paths, reports, strict=True)
     ]
 
@@ -98,7 +99,7 @@ def _table(all_runs: Sequence[tuple[str, Report]], runs: Sequence[tuple[str, Rep
     for name in stage_names([report for _, report in all_runs]):
         cells = [_cell(report, name) for _, report in runs]
         if any(cell is not None for cell in cells):
-            table.add_row(name, *(cell or Text(words.NONE) for cell in cells))
+            table.add_row(Text(name), *(cell or Text(words.NONE) for cell in cells))
     return table
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.core.files import write_text
+from compress.core.shown import shown
 from compress.errors import InputError
 
 FILE_NAME = "report.json"
@@ -168,6 +169,21 @@ class Report(_Part):
     def to_json(self) -> str:
         """The text of report.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def printable(report: Report) -> Report:
+    """The report with no text that would steer a terminal; its names may be anybody's."""
+    return Report.model_validate(_shown(report.model_dump(by_alias=True)))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return {_shown(key): _shown(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return value
 
 
 def write_report(report: Report, directory: Path) -> Path:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from compress.core.shown import shown
 from compress.report import tables, words
 from compress.report.figures import Part, sensitivity, tradeoffs, training
 
@@ -86,6 +87,13 @@ def _drawn(
         return []
 
 
+def _shown(value: object) -> object:
+    """Texts without hidden characters; what macros made is HTML already."""
+    from markupsafe import Markup
+
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -93,6 +101,7 @@ def _template() -> Template:
     return Environment(
         loader=PackageLoader("compress.report", ""),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

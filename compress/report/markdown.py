@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from compress.core.shown import one_line
 from compress.report import tables, words
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ def markdown(report: Report) -> str:
     if report.stages:
         parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
     if report.gates:
-        parts += ["## Gates", table(_loud(tables.gates(report)))]
+        parts += ["## Gates", table(tables.gates(report), strong="failed")]
     for row in report.stages:
         if row.candidates:
             title, choices = words.candidates_title(row), tables.candidates(row)
@@ -29,24 +31,44 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _loud(gates: tables.Table) -> tables.Table:
-    """With what failed in bold."""
-    rows = [[*cells, "**failed**" if last == "failed" else last] for *cells, last in gates.rows]
-    return gates._replace(rows=rows)
-
-
 def _environment(report: Report) -> str:
     compress, *others = tables.environment(report).rows
-    lines = [" ".join(compress), *(f"{name}: {escape(value)}" for name, value in others)]
+    lines = [" ".join(compress), *(f"{escape(name)}: {escape(value)}" for name, value in others)]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def table(given: tables.Table) -> str:
-    """A table as Markdown."""
-    lines = [given.head, ["---"] * len(given.head), *given.rows]
-    return "\n".join(f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines)
+def table(given: tables.Table, *, strong: str | None = None) -> str:
+    """A table as Markdown.
+
+    Parameters
+    ----------
+    strong : last cells that say this stand in bold.
+    """
+    head, *rows = ([escape(cell) for cell in line] for line in (given.head, *given.rows))
+    rows = [[*cells, f"**{last}**" if last == strong else last] for *cells, last in rows]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def code(text: str) -> str:
+    """A name in a line, as code."""
+    return f"`{one_line(text).replace('`', chr(39))}`"
 
 
 def escape(text: str) -> str:
-    """A text that stands in a line or in a cell of a table."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """A text that stands in a line or in a cell of a table, and is nothing but text there.
+
+    Markup, HTML, links and characters that steer terminals or hide themselves are shown as such.
+    """
+    text = _ENTITY.sub("&amp;", one_line(text))
+    text = _MARKUP.sub(r"\\\g<0>", text).replace("<", "&lt;")
+    text = _BLOCK.sub(r"\g<1>\\\g<2>", text)
+    return _LINK.sub(lambda found: found[0].replace(":", "&#58;").replace(".", "&#46;"), text)
+
+
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+"""A line under a word's inner letters is none."""
+_BLOCK = re.compile(r"^(\d*)(>|[#+.)=-](?=\s|#|=|-))")
+_LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
+"""What is made a link without any markup."""

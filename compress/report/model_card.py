@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from compress.core.shown import one_line
 from compress.report import tables, words
-from compress.report.markdown import escape, table
+from compress.report.markdown import code, escape, table
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -71,22 +72,22 @@ def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]
     final = report.stages[-1]
     values: dict[str, Any] = {}
     if manifest["license"] is not None:
-        values["license"] = manifest["license"]
+        values["license"] = one_line(manifest["license"])
     laid_out = _layout(manifest["files"]) is not None
     values["library_name"] = "transformers.js" if laid_out else "onnx"
     values["pipeline_tag"] = pipeline_of(manifest["task"])
     values["tags"] = ["onnx", "onnxruntime", "compress"]
     if model["kind"] == "hub":
-        values["base_model"] = model["name"]
+        values["base_model"] = one_line(model["name"])
     if data["kind"] == "hub":
-        values["datasets"] = [data["name"]]
-    values["metrics"] = [final.quality.metric]
+        values["datasets"] = [one_line(data["name"])]
+    values["metrics"] = [one_line(final.quality.metric)]
     return values
 
 
 def _summary(report: Report, manifest: Mapping[str, Any]) -> str:
     final = report.stages[-1]
-    quality = f"{final.quality.metric} {words.quality(final.quality)}"
+    quality = f"{escape(final.quality.metric)} {words.quality(final.quality)}"
     return (
         f"A model for {manifest['task']} in ONNX, {words.size(final.size_bytes)}, made by "
         f"compress from {_named(manifest)}: {quality} on "
@@ -100,14 +101,16 @@ def _faster(report: Report, final: Row) -> str:
     batch, found = next(iter(final.speedup.items()))
     if 0.95 < found.vs_original < 1.05:
         return ""
-    reference = report.stages[report.reference].name
-    return f", {words.times(found.vs_original)} as fast as `{reference}` at batch {batch}"
+    reference = code(report.stages[report.reference].name)
+    return f", {words.times(found.vs_original)} as fast as {reference} at batch {batch}"
 
 
 def _named(manifest: Mapping[str, Any]) -> str:
     model = manifest["made_from"]["model"]
-    kinds = {"config": "an untrained {}", "python": "`{}`"}
-    return kinds.get(model["kind"], "{}").format(escape(model["name"]))
+    if model["kind"] == "python":
+        return code(model["name"])
+    named = escape(model["name"])
+    return f"an untrained {named}" if model["kind"] == "config" else named
 
 
 def _results(report: Report) -> str:
@@ -155,7 +158,7 @@ def _license(manifest: Mapping[str, Any]) -> str:
             "Not stated: neither the recipe nor the original model's card names a license. Find "
             "out what the original model and its data allow before you pass this one on."
         )
-    return f"{manifest['license']}, as {manifest['license_from']} says."
+    return f"{escape(manifest['license'])}, as {manifest['license_from']} says."
 
 
 def _made_from(report: Report, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from compress.core.progress import Silent
+from compress.core.shown import shown
 from compress.report.words import duration
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Bars:
 
     def say(self, line: str) -> None:
         """See `compress.core.progress.Progress.say`."""
-        self._console.print(Text(line))
+        self._console.print(Text(shown(line)))
 
 
 class Lines:
@@ -131,5 +132,5 @@ class Lines:
 
     def say(self, line: str) -> None:
         """See `compress.core.progress.Progress.say`."""
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(shown(line)), soft_wrap=True)
         self._console.file.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from compress.core.shown import one_line
 from compress.report import words
 from compress.report.document import Candidate, Report, Row
 
@@ -85,7 +86,7 @@ def environment(report: Report) -> Table:
 
 def below_stages(report: Report) -> str:
     """What the differences are from, and what the ranges are."""
-    reference = report.stages[report.reference].name
+    reference = one_line(report.stages[report.reference].name).replace("`", "'")
     text = (
         f"Differences and speedups are against `{reference}`. Latencies are medians; "
         "ranges are 95 % confidence intervals."

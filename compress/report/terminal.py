@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.report import tables, words
+from compress.report.document import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ def show(report: Report, console: Console) -> None:
     ----------
     console : where to; colours and the width are its own.
     """
+    report = printable(report)
     console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
     if report.error is not None:
         console.print(Text(report.error, "bold red"))
@@ -84,13 +86,13 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
     table = stage_table()
     for title in ("params", "MACs", "size"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column(f"{words.metric(report)}\ndifference", no_wrap=True)
+    table.add_column(Text(f"{words.metric(report)}\ndifference"), no_wrap=True)
     _latency_columns(table, batches)
     table.add_column("time", justify="right", no_wrap=True)
     for row in report.stages:
         compared = row.delta if words.is_compared(report, row) else None
         table.add_row(
-            row.name,
+            Text(row.name),
             _two(words.count(row.params), words.percent(compared.params) if compared else ""),
             words.count(row.macs),
             _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
@@ -108,7 +110,7 @@ def _candidates(row: Row) -> Table:
     found = tables.candidates(row)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     for number, title in enumerate(found.head):
-        table.add_column(title, no_wrap=number > 0)
+        table.add_column(Text(title), no_wrap=number > 0)
     for cells in found.rows:
         table.add_row(*(Text(cell) for cell in cells))
     return table
@@ -118,13 +120,13 @@ def _latencies(report: Report, batches: Sequence[str]) -> Table:
     table = stage_table()
     _latency_columns(table, batches)
     for row in report.stages:
-        table.add_row(row.name, *_latency_cells(report, row, batches))
+        table.add_row(Text(row.name), *_latency_cells(report, row, batches))
     return table
 
 
 def _latency_columns(table: Table, batches: Sequence[str]) -> None:
     for batch in batches:
-        table.add_column(f"batch {batch}\nspeedup", no_wrap=True)
+        table.add_column(Text(f"batch {batch}\nspeedup"), no_wrap=True)
 
 
 def _latency_cells(report: Report, row: Row, batches: Sequence[str]) -> list[Text]:
