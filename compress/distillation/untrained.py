@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from compress.distillation.students import Student
 from compress.errors import ModelError, StageError, unknown
 from compress.models.layers import COUNT
 from compress.models.source import PythonSource, TransformersSource
+from compress.models.spec import is_folder
 
 _PER_LAYER = "layer_types"
 
@@ -95,7 +97,8 @@ def from_config(
     with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
         auto = getattr(transformers, auto_class)
         module = auto.from_config(config, trust_remote_code=False).float().eval()
-    note = f"student: untrained {type(module).__name__} with the config of {name}"
+    shown = Path(name).name if is_folder(name) else name  # notes go into bundles
+    note = f"student: untrained {type(module).__name__} with the config of {shown}"
     return Student(module, TransformersSource.of(module), (note,))
 
 

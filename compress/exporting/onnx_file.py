@@ -24,6 +24,12 @@ PREFIX = "module."
 def strip_traces(model: onnx.ModelProto) -> None:
     """Remove what torch notes on each node: stack traces with the machine's paths, class names."""
     model.doc_string = ""
+    for function in model.functions:
+        function.doc_string = ""
+        del function.metadata_props[:]
+        for node in function.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
     for graph in (model.graph, *_subgraphs(model.graph)):
         graph.doc_string = ""
         del graph.metadata_props[:]

@@ -264,4 +264,5 @@ def factory_in(values: Mapping[str, Any]) -> object:
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
     """A transformers config as plain JSON values, saying fp32: all work here is done in it."""
     values: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    values.pop("_name_or_path", None)  # the folder it was loaded from says nothing of the model
     return values | {"dtype": "float32"}

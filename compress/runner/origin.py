@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.sources import source_digest
 from compress.models.spec import is_folder
+from compress.recipe.entries import python_entries
 
 if TYPE_CHECKING:
     from compress.data.spec import DataSpec
@@ -34,6 +36,18 @@ class Origin:
             "data": {**_data(recipe.data), "fingerprint": self.data},
             "stages": [{"name": step.name, "use": step.use} for step in recipe.stages],
         }
+
+
+def functions_of(recipe: Recipe) -> list[dict[str, str]]:
+    """The manifest's `python`: functions that the recipe names, and digests of their code."""
+    return [
+        {
+            "key": entry.shown,
+            "function": entry.name,
+            "source_sha256": source_digest(entry.name.partition(":")[0]),
+        }
+        for entry in python_entries(recipe)
+    ]
 
 
 def license_of(recipe: Recipe) -> dict[str, str | None]:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files import file_digest, write_text
-from compress.core.sources import source_digest
 from compress.exporting.layout import link
 from compress.exporting.metadata import metadata_of, with_metadata
 from compress.measurement.cpu import TARGET_KEY, cpu_record
-from compress.recipe.entries import python_entries
 from compress.report.model_card import CARD, model_card
-from compress.runner.origin import license_of
+from compress.runner.origin import functions_of, license_of
 
 if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
@@ -24,6 +22,10 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 LOCK = "recipe.lock.yaml"
 _MODEL = "model.onnx"
+_LOCK_HEAD = """\
+# The recipe with every default and override filled in. Paths stand here as they were given: change
+# those that say too much of your machine before you pass this file on.
+"""
 
 
 def publish(bundle: Path, root: Path, recipe: Recipe, *, report: Report, origin: Origin) -> None:
@@ -42,7 +44,7 @@ def publish(bundle: Path, root: Path, recipe: Recipe, *, report: Report, origin:
     _withdraw(root)
     names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())
     _copy_all(bundle, root, names, recipe)
-    write_text(root / LOCK, recipe.to_yaml())
+    write_text(root / LOCK, _LOCK_HEAD + recipe.to_yaml())
     target = metadata_of(root / _MODEL).get(TARGET_KEY)
     manifest: dict[str, Any] = {
         "schema": 1,
@@ -50,14 +52,7 @@ def publish(bundle: Path, root: Path, recipe: Recipe, *, report: Report, origin:
         "task": recipe.task,
         **license_of(recipe),
         "made_from": origin.made_from(recipe),
-        "python": [
-            {
-                "key": entry.shown,
-                "function": entry.name,
-                "source_sha256": source_digest(entry.name.partition(":")[0]),
-            }
-            for entry in python_entries(recipe)
-        ],
+        "python": functions_of(recipe),
         "recipe_hash": recipe.hash,
         "seed": recipe.seed,
         "cpu": cpu_record(target),
