@@ -24,6 +24,9 @@ token-class : (N, S) int64, a class for each token; -100 where there is none.
 next-token : (N, S) int64, the tokens themselves, not shifted; -100 on padding.
 none : there are no labels.
 """
+Pooling = Literal["mean", "cls"]
+"""What makes one vector of a text's tokens': the mean of the unmasked ones, or the first of
+them."""
 Batch = Mapping[str, "Tensor"]
 """Model inputs by name, and the entries that `compress.core.batch` names, all on the CPU."""
 
@@ -108,6 +111,16 @@ class Task(Protocol):
     @property
     def target(self) -> Target:
         """What a sample's label is."""
+        ...
+
+    @property
+    def pooling(self) -> Pooling:
+        """How an embedding is made of the tokens', where the target is "none"."""
+        ...
+
+    @property
+    def normalize(self) -> bool:
+        """Whether embeddings are given at length 1."""
         ...
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:

@@ -30,6 +30,8 @@ def load_preprocessor(
     task: Task,
     spec: DataSpec,
     texts: Iterable[str] | None = None,
+    positions: int | None = None,
+    usual_length: int | None = None,
 ) -> Preprocessor:
     """The tokenizer or the image processor of a model.
 
@@ -39,13 +41,22 @@ def load_preprocessor(
     spec : its `tokenizer` and `image`, where given, come before what the model's folder holds.
     texts : of the train split, for a tokenizer that the spec lets train; None: it was trained, and
         lies in the folder.
+    positions, usual_length : of texts; see `TextPreprocessor`.
 
     Raises
     ------
     DataError : there is none, or it can't be loaded.
     """
     if task.modality == "text":
-        return _text_preprocessor(model_folder_or_id, task=task, spec=spec, texts=texts)
+        tokenizer, notes = _tokenizer(model_folder_or_id, task=task, spec=spec, texts=texts)
+        return TextPreprocessor(
+            tokenizer,
+            spec.max_length,
+            positions=positions,
+            usual_length=usual_length,
+            notes=notes,
+            original_ids=_original_ids(model_folder_or_id),
+        )
     if spec.image is not None or model_folder_or_id is None:
         return ImagePreprocessor(transform_of(spec.image or ImageSpec()))
     return reduce_processor(_load_processor(model_folder_or_id))
@@ -62,9 +73,10 @@ def transform_of(spec: ImageSpec) -> Transform:
     )
 
 
-def _text_preprocessor(
+def _tokenizer(
     folder: str | None, *, task: Task, spec: DataSpec, texts: Iterable[str] | None
-) -> TextPreprocessor:
+) -> tuple[Any, tuple[str, ...]]:
+    """The tokenizer, and what was decided about it."""
     notes: tuple[str, ...] = ()
     if isinstance(spec.tokenizer, TrainedTokenizer) and texts is not None:
         options = spec.tokenizer.train
@@ -92,9 +104,7 @@ def _text_preprocessor(
         )
     if task.target == "next-token":
         notes += _for_blocks(tokenizer)
-    return TextPreprocessor(
-        tokenizer, spec.max_length, notes=notes, original_ids=_original_ids(folder)
-    )
+    return tokenizer, notes
 
 
 def _original_ids(folder: str | None) -> list[int] | None:

@@ -31,13 +31,16 @@ class TextPreprocessor:
     Parameters
     ----------
     tokenizer : of `transformers`.
-    max_length : tokens kept of a text; None: as many as the tokenizer allows, at most 512.
+    max_length : tokens kept of a text; None: as many as tokenizer and model allow, at most 512.
+    positions : the longest text that the model can read; None: any.
+    usual_length : tokens that the model's makers keep of a text, where `max_length` is None.
     notes : what was decided about the tokenizer.
     original_ids : where a vocabulary was cut, the id that each token had before; None: never.
 
     Raises
     ------
-    DataError : `max_length` is more than the tokenizer allows, or there is no padding token.
+    DataError : `max_length` is more than the tokenizer or the model allows, or there is no padding
+        token.
     """
 
     modality = "text"
@@ -47,6 +50,8 @@ class TextPreprocessor:
         tokenizer: Any,
         max_length: int | None = None,
         *,
+        positions: int | None = None,
+        usual_length: int | None = None,
         notes: tuple[str, ...] = (),
         original_ids: Sequence[int] | None = None,
     ) -> None:
@@ -55,12 +60,23 @@ class TextPreprocessor:
             raise DataError(
                 expected("max_length", f"at most {allowed}, the tokenizer's limit", max_length)
             )
+        if max_length is not None and positions is not None and max_length > positions:
+            raise DataError(expected("max_length", positions_allowed(positions), max_length))
         if tokenizer.pad_token_id is None:
             raise DataError("the tokenizer has no padding token, which batches of texts need.")
         self.tokenizer = tokenizer
-        self.notes = notes
         self.original_ids = None if original_ids is None else tuple(original_ids)
-        self.max_length = max_length or min(allowed, LENGTH_LIMIT)
+        self.max_length = max_length or min(
+            allowed, LENGTH_LIMIT, positions or LENGTH_LIMIT, usual_length or LENGTH_LIMIT
+        )
+        if max_length is None and self.max_length < min(allowed, LENGTH_LIMIT):
+            why = (
+                "its model has no more positions"
+                if self.max_length == positions
+                else ("as the model's folder says")
+            )
+            notes += (f"texts are cut to {self.max_length} tokens: {why}.",)
+        self.notes = notes
         self.input_names = tuple(name for name in _NAMES if name in tokenizer.model_input_names)
         self._padding = {
             "input_ids": int(tokenizer.pad_token_id),
@@ -188,6 +204,11 @@ class TextPreprocessor:
             "padding_side": self.tokenizer.padding_side,
             "padding": {name: self._padding[name] for name in self.input_names},
         }
+
+
+def positions_allowed(positions: int) -> str:
+    """What `max_length` may be, for a model that can read so many tokens."""
+    return f"at most {positions}, the longest text that the model has positions for"
 
 
 def _first_of_word(word_ids: Sequence[int | None]) -> Words:

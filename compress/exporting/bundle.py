@@ -68,8 +68,8 @@ def postprocessing(task: Task) -> dict[str, Any]:
     Returns
     -------
     task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the last axis,
-    or null); word_class (of token classification: which token of a word decides); pooling (over
-    unmasked tokens) and normalize (to length 1), of embeddings.
+    or null); word_class (of token classification: which token of a word decides); pooling ("mean"
+    of the unmasked tokens, or "cls", the first of them) and normalize (to length 1), of embeddings.
     """
     pooled = task.target == "none"
     return {
@@ -77,8 +77,8 @@ def postprocessing(task: Task) -> dict[str, Any]:
         "output": task.output_names[0],
         "activation": _ACTIVATIONS[task.target],
         "word_class": "first token" if task.target == "token-class" else None,
-        "pooling": "mean" if pooled else None,
-        "normalize": pooled,
+        "pooling": task.pooling if pooled else None,
+        "normalize": pooled and task.normalize,
     }
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from compress.core.batch import ATTENTION_MASK
+from compress.data.full_length import filled_up
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Loader
@@ -18,6 +19,8 @@ def ladder(
     padded: Loader, batches: Loader | Iterator[Batch], *, modality: str, other_size: bool = False
 ) -> Iterator[Batch]:
     """One sample at a quarter of the length, three at half of it, the others as they come.
+
+    Where no text is of the full length, one is filled up to it: padding has no positions.
 
     Parameters
     ----------
@@ -37,6 +40,8 @@ def ladder(
             yield _shorter(few, part=part) if modality == "text" else few
             start += size
     yield {name: values[start if start < count else 0 :] for name, values in first.items()}
+    if modality == "text" and not first[ATTENTION_MASK].bool().all(1).any():
+        yield filled_up({name: values[:1] for name, values in first.items()})
     if other_size:
         yield _resized(first)
     yield from islice(batches, 1, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.core.context import Target
+from compress.core.context import Pooling, Target
 from compress.errors import InputError, unknown
 from compress.measurement import metrics_classes as classes
 from compress.measurement import metrics_embeddings as embeddings
@@ -52,6 +52,16 @@ def _table(*metrics: Metric) -> Mapping[str, Metric]:
 
 
 _ALL_PAIRS = embeddings.MOST_SAMPLES
+
+
+def _of_embeddings(pooling: Pooling) -> Mapping[str, Metric]:
+    return _table(
+        _metric("spearman", lambda: embeddings.spearman(pooling), _ALL_PAIRS),
+        _metric("recall_at_1", lambda: embeddings.recall(1, pooling), _ALL_PAIRS),
+        _metric("recall_at_10", lambda: embeddings.recall(10, pooling), _ALL_PAIRS),
+    )
+
+
 METRICS: Mapping[Target, Mapping[str, Metric]] = {
     "class": _table(
         _metric("accuracy", lambda: classes.Classes(classes.accuracy)),
@@ -73,27 +83,26 @@ METRICS: Mapping[Target, Mapping[str, Metric]] = {
         _metric("perplexity", tokens.perplexity),
         _metric("accuracy", tokens.next_token_accuracy),
     ),
-    "none": _table(
-        _metric("spearman", embeddings.spearman, _ALL_PAIRS),
-        _metric("recall_at_1", lambda: embeddings.recall(1), _ALL_PAIRS),
-        _metric("recall_at_10", lambda: embeddings.recall(10), _ALL_PAIRS),
-    ),
+    "none": _of_embeddings("mean"),
 }
 
 
-def metric_named(name: str, *, target: Target, labels: Sequence[str] = ()) -> Metric:
+def metric_named(
+    name: str, *, target: Target, labels: Sequence[str] = (), pooling: Pooling = "mean"
+) -> Metric:
     """The metric of that name.
 
     Parameters
     ----------
     target : what a sample's label is.
     labels : class names, for metrics that read them.
+    pooling : what makes an embedding of the tokens', for metrics of embeddings.
 
     Raises
     ------
     InputError : there is none, or it can't be taken with these class names.
     """
-    known = METRICS[target]
+    known = METRICS[target] if target != "none" else _of_embeddings(pooling)
     if name not in known:
         raise InputError(unknown("metric", name, known))
     found = known[name]

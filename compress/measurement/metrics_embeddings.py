@@ -12,6 +12,7 @@ from compress.measurement.intervals import percentile, resampled, wilson
 from compress.measurement.metrics_tally import Answer, Score
 
 if TYPE_CHECKING:
+    from compress.core.context import Pooling
     from compress.measurement.metrics_tally import Floats
 
 MOST_SAMPLES = 2000
@@ -20,24 +21,27 @@ _RESAMPLES = 500
 
 
 class Embeddings:
-    """Keeps each sample's embedding (its tokens' mean), the model's and the reference's.
+    """Keeps each sample's embedding, the model's and the reference's.
 
     Parameters
     ----------
+    pooling : what makes an embedding of the tokens'.
     function : of cosine similarities (N, N), the model's and the reference's, and a seed.
     least : samples that it needs.
     """
 
-    def __init__(self, function: Callable[[Floats, Floats, int], Score], *, least: int) -> None:
-        self._function, self._least = function, least
+    def __init__(
+        self, function: Callable[[Floats, Floats, int], Score], *, pooling: Pooling, least: int
+    ) -> None:
+        self._function, self._pooling, self._least = function, pooling, least
         self._model: list[Floats] = []
         self._reference: list[Floats] = []
         self.samples = 0
 
     def add(self, answer: Answer) -> None:
         """See `Tally`."""
-        self._model.append(pooled(answer))
-        self._reference.append(pooled(answer.wanted))
+        self._model.append(pooled(answer, self._pooling))
+        self._reference.append(pooled(answer.wanted, self._pooling))
         self.samples += len(answer.scores)
 
     def score(self, *, seed: int) -> Score:
@@ -48,23 +52,26 @@ class Embeddings:
         return self._function(model, reference, seed)
 
 
-def spearman() -> Embeddings:
+def spearman(pooling: Pooling) -> Embeddings:
     """Spearman's correlation of the similarities of all pairs of samples."""
-    return Embeddings(_spearman, least=3)
+    return Embeddings(_spearman, pooling=pooling, least=3)
 
 
-def recall(most: int) -> Embeddings:
+def recall(most: int, pooling: Pooling) -> Embeddings:
     """How often the reference's nearest neighbour is among the model's `most` nearest."""
 
     def function(model: Floats, reference: Floats, seed: int) -> Score:
         found = nearest_found(model, reference, most=most)
         return Score(found / len(model), wilson(found, len(model)))
 
-    return Embeddings(function, least=most + 2)
+    return Embeddings(function, pooling=pooling, least=most + 2)
 
 
-def pooled(answer: Answer) -> Floats:
-    """The mean of each sample's tokens, (N, H)."""
+def pooled(answer: Answer, pooling: Pooling = "mean") -> Floats:
+    """An embedding of each sample, (N, H): its tokens' mean, or that of its first token."""
+    if pooling == "cls":
+        first = answer.mask.argmax(1)
+        return np.asarray(answer.scores[np.arange(len(first)), first], np.float64)
     mask = answer.mask[:, :, None]
     count = np.maximum(mask.sum(1), 1)
     return np.asarray((answer.scores.astype(np.float64) * mask).sum(1) / count)

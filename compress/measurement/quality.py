@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.core.batch import LABELS
-from compress.core.context import Batch, Loader, Target
+from compress.core.context import Batch, Loader, Pooling, Target
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.intervals import Interval
@@ -73,6 +73,7 @@ def measure_quality(
     metric: str,
     target: Target = "class",
     labels: Sequence[str] = (),
+    pooling: Pooling = "mean",
     reference: Reference | None = None,
     threads: int = 1,
     progress: Progress | None = None,
@@ -86,6 +87,7 @@ def measure_quality(
     metric : such as "accuracy"; see `compress.measurement.metrics.METRICS`.
     target : what a sample's label is.
     labels : class names in the order of the scores, for metrics that read them.
+    pooling : what makes an embedding of the tokens', for metrics of embeddings.
     reference : for metrics that hold the model against another; None: the model itself.
     seed : of the bootstraps that give intervals.
 
@@ -95,7 +97,7 @@ def measure_quality(
     DataError : a batch lacks an input or `labels`, or there are no samples.
     StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
-    found = metric_named(metric, target=target, labels=labels)
+    found = metric_named(metric, target=target, labels=labels, pooling=pooling)
     tally = found.tally(labels)
     wanted = reference if found.needs_reference else None
     other = None if wanted is None else _answers(wanted, loader, target, threads)

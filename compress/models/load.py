@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compress.core.artifact import ModelSource
 from compress.core.boundary import foreign
 from compress.errors import ModelError
+from compress.models.sentence_folder import SentenceModel
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
 
@@ -29,6 +30,8 @@ class LoadedModel:
     labels : class names in the order of the logits; empty where the model has none.
     folder : the folder or hub id that holds its tokenizer or image processor; None: it has none.
     notes : what was initialised, converted or left out, and why.
+    untrained_head : parameters of its head that its files lack; they are random.
+    sentence : what is done with a text around it, where a sentence-transformers folder says so.
     """
 
     module: nn.Module
@@ -36,6 +39,8 @@ class LoadedModel:
     labels: tuple[str, ...]
     folder: str | None
     notes: tuple[str, ...]
+    untrained_head: tuple[str, ...] = ()
+    sentence: SentenceModel | None = None
 
 
 def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
@@ -70,7 +75,7 @@ def _load_python(spec: ModelSpec, *, seed: int) -> LoadedModel:
     source = PythonSource(spec.python, dict(spec.arguments))
     module = source.build()
     if spec.weights is None:
-        note = f"{spec.python} has no 'weights': its weights are random (seed {seed})."
+        note = f"{spec.python} has no 'weights': they are as it makes them (seed {seed})."
         return LoadedModel(module, source, (), None, (note,))
     notes = load_weights(module, read_weights(spec.weights), name=str(spec.weights))
     return LoadedModel(module, source, (), None, notes)

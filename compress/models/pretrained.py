@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.boundary import reading
 from compress.core.remote_code import NEVER, why
 from compress.errors import ModelError
+from compress.models.architectures import kind_problem
+from compress.models.heads import head_problem
 from compress.models.hub import only_cached
 from compress.models.load import LoadedModel, few
 from compress.models.quiet import quiet_transformers
+from compress.models.sentence_folder import SentenceModel, sentence_folder, sentence_model
 from compress.models.shards import require_inside
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec, is_folder
@@ -53,6 +59,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
         require_inside(Path(location))
     with quiet_transformers() as warnings:
         config, stored = _config(location, spec.arguments, options)
+        require_task(config, task, name=f"model {name!r}")
         auto_class = getattr(transformers, auto_class_of(config, task))
         try:
             module, info = auto_class.from_pretrained(
@@ -72,7 +79,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
             raise ModelError(
                 f"model {name!r} can't be loaded for {task.name}: {why(error)}"
             ) from error
-    notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
+    new, notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
     if stored is not None and stored not in ("float32", "None"):
         notes = (f"weights stored as {stored} run in float32.", *notes)
     module = module.float().eval()
@@ -82,6 +89,8 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
         labels_of(config) if task.target in CLASSES else (),
         location,
         (*notes, *warnings),
+        untrained_head=tuple(key for key in new if not _in_body(module, key)),
+        sentence=_sentence(name, options) if task.target == "none" else None,
     )
 
 
@@ -98,6 +107,23 @@ def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
         return untrained_config(spec.config)
     location, options = _locate(spec, name)
     return _config(location, spec.arguments, options)[0]
+
+
+def require_task(config: PreTrainedConfig, task: Task, *, name: str) -> None:
+    """Hold a config's architecture and the meaning of its head against a task.
+
+    Parameters
+    ----------
+    name : the model's, for the message.
+
+    Raises
+    ------
+    ModelError : it is for something else.
+    """
+    values = config.to_dict()
+    problem = kind_problem(values, task) or head_problem(values, task)
+    if problem is not None:
+        raise ModelError(f"{name}: {problem}")
 
 
 def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
@@ -118,8 +144,8 @@ def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
 
 def judge_keys(
     module: PreTrainedModel, info: dict[str, Any], *, name: str, overridden: bool, seed: int
-) -> tuple[str, ...]:
-    """What transformers reported on loading, as notes; what makes the model wrong is raised.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What transformers reported on loading; what makes the model wrong is raised.
 
     A head or pooler that the files lack is newly initialised, and noted: training may follow.
     Weights of another head are left out, and noted. Anything else means that files and config
@@ -128,6 +154,10 @@ def judge_keys(
     Parameters
     ----------
     overridden : whether the recipe changed the config, so that a head of another size is meant.
+
+    Returns
+    -------
+    Names of the parameters that were newly initialised, and notes.
 
     Raises
     ------
@@ -162,7 +192,7 @@ def judge_keys(
     left_out = [key for key in unexpected if key not in stray]
     if left_out:
         notes.append(f"weights that this task doesn't use were left out: {few(left_out)}.")
-    return tuple(notes)
+    return tuple(new), tuple(notes)
 
 
 def _has_body(module: PreTrainedModel) -> bool:
@@ -182,6 +212,30 @@ def _in_body(module: PreTrainedModel, key: str) -> bool:
     if _has_body(module):
         return first == str(module.base_model_prefix)
     return first in dict(module.named_children())
+
+
+def _sentence(name: str, options: Mapping[str, Any]) -> SentenceModel | None:
+    """What the model's folder, or its files on the hub, say of sentence-transformers."""
+    from transformers.utils.hub import cached_file
+
+    if is_folder(name):
+        return sentence_folder(name)
+
+    def read(file: str) -> Any:
+        where = {key: options[key] for key in ("local_files_only", "revision") if key in options}
+        found = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            **where,
+        )
+        if found is None:
+            return None
+        with reading(f"{file} of {name!r}", error=ModelError):
+            return json.loads(Path(found).read_text(encoding="utf-8"))
+
+    return sentence_model(read, name=name)
 
 
 def _locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:

@@ -41,7 +41,7 @@ class ModelSpec(Options):
     override, such as num_labels for a new head."""
     weights: Path | None = None
     """For `python`: a .safetensors file, or a state dict written by torch.save (loaded with
-    weights_only=True). Without it the weights are random."""
+    weights_only=True). Without it they are as the function makes them."""
     revision: str | None = None
     """For a hub id: branch, tag or commit."""
 

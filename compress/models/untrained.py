@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import ModelError, unknown
 from compress.models.load import LoadedModel
-from compress.models.pretrained import CLASSES, auto_class_of, labels_of
+from compress.models.pretrained import CLASSES, auto_class_of, labels_of, require_task
 from compress.models.quiet import quiet_transformers
 from compress.models.source import TransformersSource
 
@@ -38,6 +38,7 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
 
     with quiet_transformers() as warnings:
         config = untrained_config(keys)
+        require_task(config, task, name=f"a {config.model_type} model")
         try:
             auto_class = getattr(transformers, auto_class_of(config, task))
             module = auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False)

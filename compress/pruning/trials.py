@@ -72,7 +72,9 @@ def measure_sensitivity(
     StageError : the module's own answers aren't finite numbers.
     """
     task = samples.task
-    metric = metric_named(samples.metric, target=task.target, labels=samples.labels)
+    metric = metric_named(
+        samples.metric, target=task.target, labels=samples.labels, pooling=task.pooling
+    )
     trials = [
         [_Trial(group, units, metric.tally(samples.labels)) for units in _cuts(score, ratios)]
         for group, score in zip(groups, scores, strict=True)

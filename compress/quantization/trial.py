@@ -18,7 +18,7 @@ from compress.measurement.spec import MeasureSpec
 if TYPE_CHECKING:
     import numpy as np
 
-    from compress.core.context import Loader, Target
+    from compress.core.context import Loader, Pooling, Target
     from compress.quantization.options import Trials
 
 MARGIN = 0.03
@@ -80,7 +80,7 @@ class Trial:
     ----------
     source : the float model.
     loader : labelled samples that decide quality, in order.
-    metric, target, labels : see `measure_quality`.
+    metric, target, labels, pooling : see `measure_quality`.
     inputs : by batch size, arrays (N, …) by input name for timing.
     options : sizes of the trial.
     budget : largest `Verdict.loss` that fits.
@@ -96,6 +96,7 @@ class Trial:
     options: Trials
     budget: float
     threads: int = 1
+    pooling: Pooling = "mean"
     progress: Progress = field(default_factory=Silent)
     _qualities: dict[Path, Quality] = field(default_factory=dict)
 
@@ -108,6 +109,7 @@ class Trial:
                 metric=self.metric,
                 target=self.target,
                 labels=self.labels,
+                pooling=self.pooling,
                 reference=Reference(self.source),
                 threads=self.threads,
                 progress=self.progress,

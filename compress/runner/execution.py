@@ -301,8 +301,8 @@ class Execution:
         if reference:
             name = state.rows[reference].name
             notes.append(
-                f"'original' in deltas, speedups and gates is the model that '{name}' made; "
-                "the recipe began with an untrained one"
+                f"'original' in deltas, speedups and gates is the model that '{name}' made, not "
+                "the one that the recipe began with"
             )
         if state.artifact.format.why_last and status in ("passed", "gate_failed"):
             last = Slot(state.rows[-1].index, state.rows[-1].name)

@@ -6,18 +6,16 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Artifact, Format
-from compress.core.batch import model_inputs
-from compress.core.boundary import foreign
-from compress.errors import InputError, ModelError, expected
-from compress.models.source import PythonSource
+from compress.errors import InputError, expected
+from compress.runner.fit import check_fit, require_trained_head
 
 if TYPE_CHECKING:
-    from compress.core.context import Batch, Split
     from compress.data.dataset import Dataset
+    from compress.models.sentence_folder import SentenceModel
     from compress.recipe.schema import Recipe
     from compress.tasks.task import Task
 
@@ -90,14 +88,22 @@ def load_inputs(recipe: Recipe) -> Inputs:
     from compress.data.preprocess import load_preprocessor
     from compress.measurement.metrics import metric_named
     from compress.models.load import load_model
+    from compress.models.positions import longest_text_of
     from compress.tasks.task import task as find_task
 
     task = find_task(recipe.task)
     seed_everything(recipe.seed)
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)
+    require_trained_head(loaded, recipe, task)
+    task = _as_the_model_pools(task, loaded.sentence)
     data = load_data(recipe.data, task=task, labels=loaded.labels, seed=recipe.seed)
     preprocessor = load_preprocessor(
-        loaded.folder, task=task, spec=recipe.data, texts=data.texts("train")
+        loaded.folder,
+        task=task,
+        spec=recipe.data,
+        texts=data.texts("train"),
+        positions=longest_text_of(loaded.module) if task.modality == "text" else None,
+        usual_length=loaded.sentence.max_length if loaded.sentence else None,
     )
     data = data.bound(preprocessor)
     original = Artifact(
@@ -106,69 +112,26 @@ def load_inputs(recipe: Recipe) -> Inputs:
         source=loaded.source,
         preprocessor=preprocessor,
         labels=loaded.labels or data.labels,
-        notes=(*loaded.notes, *getattr(preprocessor, "notes", ()), *data.notes),
+        notes=(
+            *loaded.notes,
+            *([] if loaded.sentence is None else [_pooled(task)]),
+            *getattr(preprocessor, "notes", ()),
+            *data.notes,
+        ),
     )
     metric = recipe.measure.metric or task.default_metric(labelled=data.labelled)
     metric_named(metric, target=task.target, labels=original.labels)
-    _check_fit(original, data, task)
+    check_fit(original, data, task)
     return Inputs(original=original, data=data, task=task)
 
 
-def _check_fit(original: Artifact, data: Dataset, task: Task) -> None:
-    """One batch of each split goes through the model before anything long begins."""
-    import torch
-
-    splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
-    module = original.require_module()
-    _require_vocabulary(original)
-    for split in splits:
-        loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
-        batch = next(iter(loader))
-        inputs = model_inputs(batch)
-        try:
-            with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
-                logits = task.logits(module, inputs)
-        except ModelError as error:
-            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-            raise ModelError(
-                f"the model can't take the data's inputs ({shapes}): {error}"
-            ) from error
-        _require_outputs(tuple(logits.shape), batch, original=original, task=task)
+def _as_the_model_pools(task: Task, sentence: SentenceModel | None) -> Task:
+    if sentence is None:
+        return task
+    return replace(task, pooling=sentence.pooling, normalize=sentence.normalize)
 
 
-def _forward_of(original: Artifact) -> str:
-    """What is called when the model is, in words."""
-    source = original.source
-    made_by = f" of {source.factory!r}" if isinstance(source, PythonSource) else ""
-    return f"{type(original.require_module()).__name__}.forward{made_by}"
-
-
-def _require_vocabulary(original: Artifact) -> None:
-    """The model knows as many tokens as its tokenizer."""
-    tokenizer = getattr(original.require_preprocessor(), "tokenizer", None)
-    if tokenizer is None:  # transformers' image models refuse the question about embeddings
-        return
-    embeddings = getattr(original.require_module(), "get_input_embeddings", None)
-    known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
-    if known is not None and len(tokenizer) > known:
-        raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens, but the model knows only {known}."
-        )
-
-
-def _require_outputs(
-    shape: tuple[int, ...], batch: Batch, *, original: Artifact, task: Task
-) -> None:
-    first = next(iter(model_inputs(batch).values()))
-    leading = tuple(first.shape[: 1 if task.target in ("class", "class-set") else 2])
-    if shape[:-1] != leading:
-        raise ModelError(
-            f"the model gives answers of shape {shape} for {len(first)} samples. For "
-            f"{task.name} it must be {leading} and one more axis."
-        )
-    counted = task.target in ("class", "class-set", "token-class") and original.labels
-    if counted and shape[-1] != len(original.labels):
-        raise ModelError(
-            f"the model gives scores of shape {shape} for {len(first)} samples, "
-            f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
-        )
+def _pooled(task: Task) -> str:
+    vector = "the mean of its tokens'" if task.pooling == "mean" else "its first token's"
+    length = "of length 1" if task.normalize else "not normalised"
+    return f"a text's vector is {vector}, {length}, as the model's modules.json says."

@@ -147,7 +147,12 @@ def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
     name = spec.metric or find_task(context.task.name).default_metric(
         labelled=context.data.labelled
     )
-    return metric_named(name, target=context.task.target, labels=artifact.labels)
+    return metric_named(
+        name,
+        target=context.task.target,
+        labels=artifact.labels,
+        pooling=context.task.pooling,
+    )
 
 
 def _quality(
@@ -165,6 +170,7 @@ def _quality(
         metric=metric.name,
         target=context.task.target,
         labels=subject.artifact.labels,
+        pooling=context.task.pooling,
         reference=None
         if original is None
         else Reference(

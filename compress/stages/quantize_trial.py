@@ -43,6 +43,7 @@ def make_trial(stage: Quantize, artifact: Artifact, context: Context, *, source:
         options=stage.trials,
         budget=stage.budget,
         threads=context.threads,
+        pooling=context.task.pooling,
         progress=context.progress,
     )
 

@@ -12,7 +12,7 @@ from compress.errors import InputError, unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.core.context import Batch, Target
+    from compress.core.context import Batch, Pooling, Target
 
 Modality = Literal["image", "text"]
 
@@ -34,6 +34,7 @@ class Task:
     target : what a sample's label is.
     output_names : of the ONNX outputs; the first one is what `logits` returns.
     metrics : names of the metrics that fit, the default first.
+    pooling, normalize : how an embedding is made, where the target is "none": a model may say so.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Task:
     target: Target = "class"
     output_names: tuple[str, ...] = ("logits",)
     metrics: tuple[str, ...] = ()
+    pooling: Pooling = "mean"
+    normalize: bool = True
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
         """Run a module; returns its first output.

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from exporting_samples import images, texts
 
+from compress.data.full_length import filled_up
 from compress.exporting.ladder import ladder
 from compress.exporting.parity import compare
 
@@ -19,10 +20,26 @@ def test_texts_get_shorter_and_fewer():
 
 def test_texts_padded_on_the_left_are_cut_there():
     batch = {name: values.flip(1) for name, values in texts(5, 3, padding=17).items()}
-    one, three, whole = ladder([batch], [batch], modality="text")
+    one, three, whole, filled = ladder([batch], [batch], modality="text")
     assert one["input_ids"].equal(batch["input_ids"][:1, 15:])
     assert three["attention_mask"].sum(1).tolist() == [3, 3, 3]
     assert whole["input_ids"].shape == (1, 20)
+    assert filled["attention_mask"].all()
+
+
+def test_the_full_length_is_tried_with_real_tokens():
+    batch = texts(5, 3, padding=5)
+    *_, filled = ladder([batch], [batch], modality="text")
+    real = batch["input_ids"][0, batch["attention_mask"][0].bool()].tolist()
+    assert filled["input_ids"].tolist() == [[*real, *real, *real][:8]]
+    assert filled["attention_mask"].tolist() == [[1] * 8]
+
+
+def test_a_text_without_tokens_stays_padding():
+    batch = texts(1, 4)
+    batch["attention_mask"][:] = 0
+    assert filled_up(batch)["input_ids"].equal(batch["input_ids"])
+    assert not filled_up(batch)["attention_mask"].any()
 
 
 def test_few_samples_still_give_a_full_length():

@@ -60,7 +60,7 @@ def test_labels_are_the_datas_unless_the_config_names_them():
         (LLAMA | {"hiden_size": 3}, "unknown key of a llama config 'hiden_size'.*'hidden_size'"),
         (LLAMA | {"hidden_size": "big"}, "llama config can't be made.*hidden_size"),
         ({"model_type": "gpt2", "n_embd": 10, "n_head": 3}, "gpt2 model for text-generation can't"),
-        ({"model_type": "vit"}, "vit model for text-generation can't be made"),
+        ({"model_type": "vit"}, "'vit' is for image-classification.* not for text-generation"),
     ],
 )
 def test_what_makes_no_model_is_said(keys, match):

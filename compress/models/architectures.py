@@ -1,0 +1,215 @@
+"""What transformers' models are for, read from its own tables; it isn't imported for that.
+
+Importing transformers takes seconds; its tables of class names are plain literals in one file.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from compress.errors import clipped
+from compress.tasks.task import TASKS, Task
+
+Table = Mapping[str, tuple[str, ...]]
+"""Names of classes by `model_type`."""
+
+_FILE = "models/auto/modeling_auto.py"
+_BASE = "MODEL_MAPPING_NAMES"
+_TABLE_OF = {
+    "AutoModelForImageClassification": "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+    "AutoModelForSequenceClassification": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+    "AutoModelForTokenClassification": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+    "AutoModelForCausalLM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "AutoModel": _BASE,
+}
+_BODIES = (
+    _BASE,
+    "MODEL_FOR_PRETRAINING_MAPPING_NAMES",
+    "MODEL_FOR_IMAGE_MAPPING_NAMES",
+    "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES",
+)
+"""Tables of which a class is only said to be for what it is where no other table has it."""
+_FIRST = "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES"
+"""The table that says most of a class that stands in several."""
+_OF_TEXTS = ("MASKED_LM", "SEQUENCE_CLASSIFICATION", "TEXT_ENCODING", "TOKEN_CLASSIFICATION")
+_NOT_OF_TEXTS = (
+    *("IMAGE", "IMAGE_CLASSIFICATION", "SEMANTIC_SEGMENTATION", "OBJECT_DETECTION"),
+    *("VIDEO_CLASSIFICATION", "DEPTH_ESTIMATION", "AUDIO_CLASSIFICATION", "CTC"),
+    *("SPEECH_SEQ_2_SEQ", "TEXT_TO_WAVEFORM", "MASK_GENERATION", "TIME_SERIES_PREDICTION"),
+)
+_WORDS = {
+    "CAUSAL_LM": "text generation",
+    "CTC": "speech recognition",
+    "IMAGE": "features of images",
+    "IMAGE_TEXT_TO_TEXT": "text about images",
+    "MASKED_LM": "masked words (pretraining)",
+    "PRETRAINING": "pretraining",
+    "SEQUENCE_CLASSIFICATION": "text classification",
+    "SEQ_TO_SEQ_CAUSAL_LM": "text to text",
+    "SPEECH_SEQ_2_SEQ": "speech to text",
+    "TEXT_ENCODING": "features of texts",
+}
+
+
+@cache
+def tables() -> Mapping[str, Table]:
+    """Every table of the installed transformers by its name; empty where it can't be read."""
+    spec = importlib.util.find_spec("transformers")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        try:
+            tree = ast.parse((Path(folder) / _FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError):
+            continue  # another version keeps them elsewhere: what isn't known isn't said
+        return dict(_literal_tables(tree))
+    return {}
+
+
+def tasks_of(kind: str) -> tuple[str, ...]:
+    """The tasks that transformers has models of a `model_type` for."""
+    return tuple(task.name for task in TASKS.values() if _can(kind, task))
+
+
+def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
+    """Why a config's architecture can't do a task, in one sentence; None: it can, or isn't known.
+
+    Parameters
+    ----------
+    config : as config.json holds it.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not _known(kind):
+        return None
+    if _can(kind, task):
+        return _ahead_problem(kind, config) if task.target == "next-token" else None
+    does = ", ".join(tasks_of(kind))
+    purpose = _purpose_of_class(stored_class(config)) or does or _purpose_of_kind(kind)
+    others = f"models of type {kind!r} can do {does}" if does else "none of them is its"
+    return (
+        f"{_named(kind, config)} is for {purpose or 'something else'}, not for {task.name}. "
+        f"The tasks are {', '.join(TASKS)}; {others}."
+    )
+
+
+def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
+    """What the stored class is for, where its weights hold no head for a task; None: they do.
+
+    A class that transformers' tables don't name isn't judged.
+    """
+    name = stored_class(config)
+    if name is None or task.target == "none":
+        return None
+    found = [table for table in tables() if name in _classes(table)]
+    if not found or _TABLE_OF[task.auto_class] in found:
+        return None
+    if task.target == "next-token" and _is_body(found) and config.get("tie_word_embeddings", True):
+        return None  # the head is the embeddings
+    return _purpose_of_class(name) or "hidden states"
+
+
+def stored_class(config: Mapping[str, Any]) -> str | None:
+    """The class that a config says its weights were saved from."""
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
+    return first if isinstance(first, str) and first else None
+
+
+def _ahead_problem(kind: str, config: Mapping[str, Any]) -> str | None:
+    """Of a model that reads the text on both sides, where it is to say what comes next."""
+    if kind not in _table("MASKED_LM") or kind not in _table("CAUSAL_LM"):
+        return None
+    if config.get("is_decoder") is True or config.get("is_encoder_decoder"):
+        return None
+    return (
+        f"{_named(kind, config)} reads the whole text, also what comes after a token, and "
+        "text-generation is to say what comes next. One that reads only what comes before has "
+        "'is_decoder: true' in its config."
+    )
+
+
+def _named(kind: str, config: Mapping[str, Any]) -> str:
+    return clipped(stored_class(config) or f"a model of type {kind!r}", 80)
+
+
+def _can(kind: str, task: Task) -> bool:
+    if kind not in tables().get(_TABLE_OF[task.auto_class], {}):
+        return task.target == "none" and kind in _table("TEXT_ENCODING")
+    return task.target not in ("none", "next-token") or not _is_of_something_else(kind)
+
+
+def _is_of_something_else(kind: str) -> bool:
+    """Whether a model is one of images, sounds or the like, rather than of texts."""
+    return any(kind in _table(name) for name in _NOT_OF_TEXTS) and not any(
+        kind in _table(name) for name in _OF_TEXTS
+    )
+
+
+def _known(kind: str) -> bool:
+    return any(kind in table for table in tables().values())
+
+
+def _is_body(found: Iterable[str]) -> bool:
+    return set(found) <= set(_BODIES)
+
+
+def _table(name: str) -> Table:
+    return tables().get(f"MODEL_FOR_{name}_MAPPING_NAMES", {})
+
+
+def _classes(table: str) -> frozenset[str]:
+    return frozenset(name for names in tables()[table].values() for name in names)
+
+
+def _purpose_of_class(name: str | None) -> str | None:
+    found = [table for table in tables() if name is not None and name in _classes(table)]
+    return _purpose([table for table in found if table != _BASE])
+
+
+def _purpose_of_kind(kind: str) -> str | None:
+    return _purpose(
+        [table for table, kinds in tables().items() if kind in kinds and table != _BASE]
+    )
+
+
+def _purpose(found: list[str]) -> str | None:
+    telling = [table for table in found if table not in _BODIES] or found
+    if not telling:
+        return None
+    name = (
+        (_FIRST if _FIRST in telling else telling[0])
+        .removeprefix("MODEL_FOR_")
+        .removesuffix("_NAMES")
+        .removesuffix("_MAPPING")
+    )
+    return _WORDS.get(name, name.lower().replace("_", " "))
+
+
+def _literal_tables(tree: ast.Module) -> Iterator[tuple[str, Table]]:
+    """The tables `NAME = OrderedDict([(kind, class or classes), …])` of a module."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(args=[ast.List(elts=items)]),
+            ) if name.endswith("_NAMES"):
+                yield name, dict(_entries(items))
+
+
+def _entries(items: Iterable[ast.expr]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for item in items:
+        match item:
+            case ast.Tuple(elts=[ast.Constant(value=str(kind)), ast.Constant(value=str(name))]):
+                yield kind, (name,)
+            case ast.Tuple(elts=[ast.Constant(value=str(kind)), ast.Tuple(elts=names)]):
+                yield (
+                    kind,
+                    tuple(
+                        each.value
+                        for each in names
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+                    ),
+                )

@@ -1,0 +1,116 @@
+"""What a model's head means, held against what a task reads in it. No torch here.
+
+The softmax of a single score is 1 whatever the input, and a number that a regression gives is no
+score of a class: a task that took them so would measure nothing, and find nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compress.errors import clipped
+from compress.tasks.task import TASKS, Task
+
+SCORED = ("class", "class-set", "token-class")
+"""Targets for which a model's head gives a score for each class."""
+_SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
+_RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
+
+
+def with_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as a recipe overrides it: `num_labels` there comes before names that are stored."""
+    resized = "num_labels" in arguments and "id2label" not in arguments
+    kept = {key: x for key, x in config.items() if not (resized and key == "id2label")}
+    return kept | dict(arguments)
+
+
+def outputs_of(config: Mapping[str, Any]) -> int | None:
+    """How many scores a config's head gives; None where it doesn't say."""
+    names, count = config.get("id2label"), config.get("num_labels")
+    if isinstance(names, Mapping | list):
+        return len(names)
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
+    """Why a head doesn't mean what a task reads in it, in a few sentences; None: it may.
+
+    Parameters
+    ----------
+    config : a transformers model's, as plain values; it needn't be whole.
+    """
+    if task.target not in SCORED:
+        return None
+    kind, outputs = config.get("problem_type"), outputs_of(config)
+    if kind == "regression":
+        again = "" if outputs == 1 else f" {_overridden(task)}"
+        return (
+            f"its head gives a number (problem_type: regression), and {task.name} reads scores of "
+            f"classes. No task is for regression; the tasks are {', '.join(TASKS)}.{again}"
+        )
+    if outputs == 1 and _ranks(config):
+        return (
+            f"its head ranks pairs of texts by one number (a reranker), and {task.name} reads "
+            f"scores of classes. No task is for ranking; the tasks are {', '.join(TASKS)}."
+        )
+    if outputs == 1 and task.target != "class-set":
+        return one_output(task)
+    if kind == _MULTI and task.target != "class-set":
+        return (
+            f"its head decides each class by itself (problem_type: {_MULTI}), and {task.name} "
+            f"chooses one of them. {_other(task, of_sets=True)}{_overridden(task)}"
+        )
+    if kind == _SINGLE and task.target == "class-set":
+        return (
+            f"its head chooses one class (problem_type: {_SINGLE}), and {task.name} decides each "
+            f"by itself. {_other(task, of_sets=False)}{_overridden(task)}"
+        )
+    return None
+
+
+def one_output(task: Task) -> str:
+    """Why a head of one score can't be for a task that chooses among classes."""
+    return (
+        f"its head gives one score, and {task.name} chooses among two classes or more: whatever "
+        f"the input, it would choose that one. {_other(task, of_sets=True, what='a yes or no')}"
+        "No task is for a number (a regression, a reranker)."
+    )
+
+
+def untrained_head(model: str, task: Task, *, purpose: str | None = None) -> str:
+    """Why a model whose weights hold no head for a task can't begin a recipe without `train`.
+
+    Parameters
+    ----------
+    model : its folder, its hub id or the class of its weights.
+    purpose : what that class is for; None: not known.
+    """
+    whose = (
+        f"{clipped(model, 80)} is for {purpose}: its" if purpose else f"{clipped(model, 80)!r}: the"
+    )
+    return (
+        f"{whose} weights hold no head for {task.name}, and a new one is random. Begin the stages "
+        "with 'train', which teaches it, or name a model that was trained for the task. The tasks "
+        f"are {', '.join(TASKS)}."
+    )
+
+
+def _ranks(config: Mapping[str, Any]) -> bool:
+    """Whether it is a cross-encoder whose score isn't said to be a probability."""
+    found = [config[key] for key in _RERANKER_KEYS if key in config]
+    return bool(found) and "sigmoid" not in clipped(repr(found), 2000).lower()
+
+
+def _other(task: Task, *, of_sets: bool, what: str = "such a head") -> str:
+    """The task of the same samples that reads the other kind of head, if there is one."""
+    name = task.name.removeprefix("multi-label-")
+    name = f"multi-label-{name}" if of_sets else name
+    return f"The task for {what} is {name}. " if name in TASKS else ""
+
+
+def _overridden(task: Task) -> str:
+    kind = _MULTI if task.target == "class-set" else _SINGLE
+    return f"If it was trained for {task.name} all the same, say so: 'problem_type: {kind}' in " + (
+        "'model.arguments'."
+    )

@@ -1,0 +1,124 @@
+"""Holds a loaded model against its data and its task, before anything long begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.core.boundary import foreign
+from compress.data.full_length import filled_up
+from compress.errors import ModelError
+from compress.models.heads import one_output, untrained_head
+from compress.models.source import PythonSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Batch, Split
+    from compress.data.dataset import Dataset
+    from compress.models.load import LoadedModel
+    from compress.recipe.schema import Recipe
+    from compress.tasks.task import Task
+
+
+def require_trained_head(loaded: LoadedModel, recipe: Recipe, task: Task) -> None:
+    """A head that the model's files lack is random: a `train` stage teaches it, nothing else does.
+
+    Raises
+    ------
+    ModelError : there is no such stage.
+    """
+    taught = any(step.stage.makes_reference for step in recipe.stages)
+    if loaded.untrained_head and not taught:
+        raise ModelError(untrained_head(loaded.folder or "the model", task))
+
+
+def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
+    """One batch of each split goes through the model before anything long begins.
+
+    Raises
+    ------
+    ModelError : it can't take them, or answers in another way than the task reads.
+    """
+    splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
+    _require_vocabulary(original)
+    for split in splits:
+        loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
+        batch = next(iter(loader))
+        answer = _answer(original, model_inputs(batch), task)
+        _require_outputs(tuple(answer.shape), batch, original=original, task=task)
+        if split == "train" and task.modality == "text":
+            _check_texts(original, batch, task)
+
+
+def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
+    """Texts of the full length go through the model, and what it says comes next isn't given."""
+    length = getattr(original.require_preprocessor(), "max_length", None)
+    inputs = model_inputs(batch)
+    if length is None or ATTENTION_MASK not in inputs:
+        return
+    row = int(inputs[ATTENTION_MASK].sum(1).argmax())
+    one = {name: value[row : row + 1] for name, value in inputs.items()}
+    longest = filled_up(one, length=length)
+    answer = _answer(original, longest, task)
+    if task.target == "next-token" and length > 1:
+        ids = longest["input_ids"].clone()
+        ids[:, -1] = (ids[:, -1] + 1) % answer.shape[-1]
+        changed = _answer(original, {**longest, "input_ids": ids}, task)
+        if not changed[:, :-1].allclose(answer[:, :-1], rtol=1e-3, atol=1e-4):
+            raise ModelError(
+                "the model's answers at a token change with tokens after it: it reads the whole "
+                "text, and text-generation is to say what comes next."
+            )
+
+
+def _answer(original: Artifact, inputs: Batch, task: Task) -> Tensor:
+    import torch
+
+    try:
+        with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
+            return task.logits(original.require_module(), inputs)
+    except ModelError as error:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
+
+
+def _forward_of(original: Artifact) -> str:
+    """What is called when the model is, in words."""
+    source = original.source
+    made_by = f" of {source.factory!r}" if isinstance(source, PythonSource) else ""
+    return f"{type(original.require_module()).__name__}.forward{made_by}"
+
+
+def _require_vocabulary(original: Artifact) -> None:
+    """The model knows as many tokens as its tokenizer."""
+    tokenizer = getattr(original.require_preprocessor(), "tokenizer", None)
+    if tokenizer is None:  # transformers' image models refuse the question about embeddings
+        return
+    embeddings = getattr(original.require_module(), "get_input_embeddings", None)
+    known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
+    if known is not None and len(tokenizer) > known:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model knows only {known}."
+        )
+
+
+def _require_outputs(
+    shape: tuple[int, ...], batch: Batch, *, original: Artifact, task: Task
+) -> None:
+    first = next(iter(model_inputs(batch).values()))
+    leading = tuple(first.shape[: 1 if task.target in ("class", "class-set") else 2])
+    if shape[:-1] != leading:
+        raise ModelError(
+            f"the model gives answers of shape {shape} for {len(first)} samples. For "
+            f"{task.name} it must be {leading} and one more axis."
+        )
+    if shape[-1] == 1 and task.target in ("class", "token-class"):
+        raise ModelError(f"the model: {one_output(task)}")
+    counted = task.target in ("class", "class-set", "token-class") and original.labels
+    if counted and shape[-1] != len(original.labels):
+        raise ModelError(
+            f"the model gives scores of shape {shape} for {len(first)} samples, "
+            f"but there are {len(original.labels)} labels: {', '.join(original.labels[:10])}."
+        )
