@@ -93,8 +93,13 @@ def expected(name: str, allowed: str, got: object) -> str:
     return f"{name!r} must be {allowed}. Got {clipped(repr(got))}."
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: str, known: Iterable[str], *, nearness: float = 0.6) -> str:
     """The sentence that every unknown name gets: the known ones, and the nearest.
+
+    Parameters
+    ----------
+    nearness : how much a known name must be like it to be suggested, in [0, 1]; more where names
+        share long words.
 
     >>> unknown("stage", "prun", ["distill", "prune"])
     "unknown stage 'prun'. Known: distill, prune. Did you mean 'prune'?"
@@ -103,5 +108,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     listed = clipped(", ".join(names), MOST_KNOWN) or "none"
     sentence = f"unknown {kind} {clipped(name)!r}. Known: {listed}."
     near = (one for one in names if len(name) <= LONGEST and abs(len(one) - len(name)) <= 20)
-    nearest = difflib.get_close_matches(name, list(islice(near, _COMPARED)), n=1)
+    nearest = difflib.get_close_matches(name, list(islice(near, _COMPARED)), n=1, cutoff=nearness)
     return f"{sentence} Did you mean {nearest[0]!r}?" if nearest else sentence

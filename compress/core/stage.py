@@ -85,6 +85,12 @@ class Stage(Options):
         """What a reader of the plan should know before the work begins, a line each."""
         return []
 
+    @property
+    def replaces_model(self) -> bool:
+        """Whether what it makes is built in another way than what it is given: no count of the
+        recipe's model holds for it."""
+        return False
+
     def reads(self) -> tuple[Path, ...]:
         """Files and folders that its fields name and whose content decides its result.
 

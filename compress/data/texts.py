@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compress.data.fingerprint import digest
 from compress.errors import DataError, expected
+from compress.models.positions import positions_allowed
 
 LENGTH_LIMIT = 512
 """Tokens kept where neither the recipe nor the tokenizer says fewer."""
@@ -204,11 +205,6 @@ class TextPreprocessor:
             "padding_side": self.tokenizer.padding_side,
             "padding": {name: self._padding[name] for name in self.input_names},
         }
-
-
-def positions_allowed(positions: int) -> str:
-    """What `max_length` may be, for a model that can read so many tokens."""
-    return f"at most {positions}, the longest text that the model has positions for"
 
 
 def _first_of_word(word_ids: Sequence[int | None]) -> Words:

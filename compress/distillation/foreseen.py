@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from compress.core.stage import Options
 from compress.distillation.layer_choice import chosen_layers
 from compress.distillation.student_spec import StudentSpec
-from compress.distillation.width_sizes import narrowed_shapes
-from compress.errors import CompressError
+from compress.distillation.width_sizes import narrowed, narrowed_shapes, says_sizes
+from compress.errors import CompressError, StageError
+from compress.models.architectures import kind_problem
+from compress.models.families import DECODERS, FAMILIES
 from compress.models.header import (
     Shapes,
     count,
+    known_config,
     layer_count,
     stored_config,
     stored_shapes,
     without_layers,
 )
+from compress.models.heads import HEAD_KEYS, head_problem
+from compress.models.positions import longest_text
 from compress.models.spec import ModelSpec
 from compress.tasks.task import TASKS, Task
 
@@ -72,10 +78,23 @@ def size_line(student: int, *, teacher: int) -> str:
     return line
 
 
-def student_problems(spec: StudentSpec | None, *, model: ModelSpec) -> list[tuple[str, str]]:
-    """What can be seen to be wrong with a student: (dotted key in the stage, sentence) pairs."""
-    if spec is None or model.python is None:
+def student_problems(
+    spec: StudentSpec | None, *, model: ModelSpec, task: str, max_length: int | None = None
+) -> list[tuple[str, str]]:
+    """What can be seen to be wrong with a student: (dotted key in the stage, sentence) pairs.
+
+    Parameters
+    ----------
+    model : the recipe's.
+    max_length : tokens of a text, where the recipe says so.
+    """
+    if spec is None:
         return []
+    if model.python is None:
+        return [
+            *_beside_teacher(spec, known_config(model)),
+            *_beside_task(spec, model, task, max_length),
+        ]
     kinds = {
         "layers": spec.layers is not None,
         "width": spec.width is not None,
@@ -86,6 +105,42 @@ def student_problems(spec: StudentSpec | None, *, model: ModelSpec) -> list[tupl
         for kind, given in kinds.items()
         if given
     ]
+
+
+def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Layers and widths that the teacher hasn't."""
+    total = layer_count(config)
+    try:
+        if spec.layers is not None and total is not None:
+            chosen_layers(spec.layers, total=total, which=spec.which)
+    except StageError as error:
+        yield "student.layers", str(error)
+    known = config.get("model_type") in {*FAMILIES, *DECODERS}
+    try:
+        if spec.width is not None and config and (not known or says_sizes(config)):
+            narrowed(config, spec.width)
+    except StageError as error:
+        yield "student.width", str(error)
+
+
+def _beside_task(
+    spec: StudentSpec, model: ModelSpec, task: str, max_length: int | None
+) -> Iterator[tuple[str, str]]:
+    """A student whose architecture, head or positions aren't for the task."""
+    if isinstance(spec.transformers, dict):
+        config = known_config(model) | spec.transformers
+    elif spec.transformers is not None:
+        config = stored_config(ModelSpec(transformers=spec.transformers)) or {}
+        config = {key: x for key, x in config.items() if key not in HEAD_KEYS}  # the teacher's
+    else:
+        return
+    problem = kind_problem(config, TASKS[task]) or head_problem(config, TASKS[task])
+    most = longest_text(config) if TASKS[task].modality == "text" else None
+    if problem is None and most is not None and max_length is not None and most < max_length:
+        problem = f"it must have positions for at least {max_length} tokens, 'data.max_length'. "
+        problem += f"Got {most}."
+    if problem is not None:
+        yield "student.transformers", problem
 
 
 def label_problems(weight: float, *, data: Options) -> list[tuple[str, str]]:

@@ -76,6 +76,11 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     )
 
 
+def says_sizes(config: Mapping[str, Any]) -> bool:
+    """Whether a config names all that `narrowed` reads; one that is stored may leave out some."""
+    return all(isinstance(config.get(_key(config, name)), int) for name in _ALIASES)
+
+
 def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, Any]]:
     """The sizes that `width` asks for, and what changes in the config.
 

@@ -45,6 +45,21 @@ def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
     return _read_json(Path(spec.transformers).expanduser() / "config.json")
 
 
+def known_config(spec: ModelSpec) -> dict[str, Any]:
+    """The config of a local folder or of a recipe, with its overrides; empty for other models."""
+    if spec.config is not None:
+        return spec.config
+    stored = stored_config(spec)
+    return {} if stored is None else with_arguments(stored, spec.arguments)
+
+
+def with_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as a recipe overrides it: `num_labels` there comes before names that are stored."""
+    resized = "num_labels" in arguments and "id2label" not in arguments
+    kept = {key: x for key, x in config.items() if not (resized and key == "id2label")}
+    return kept | dict(arguments)
+
+
 def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
     """What the parameters of a local transformers folder are, without loading them.
 

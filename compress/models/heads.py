@@ -12,17 +12,12 @@ from typing import Any
 from compress.errors import clipped
 from compress.tasks.task import TASKS, Task
 
+HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
+"""Keys of a config that say what its head means."""
 SCORED = ("class", "class-set", "token-class")
 """Targets for which a model's head gives a score for each class."""
 _SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
 _RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
-
-
-def with_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as a recipe overrides it: `num_labels` there comes before names that are stored."""
-    resized = "num_labels" in arguments and "id2label" not in arguments
-    kept = {key: x for key, x in config.items() if not (resized and key == "id2label")}
-    return kept | dict(arguments)
 
 
 def outputs_of(config: Mapping[str, Any]) -> int | None:

@@ -69,6 +69,11 @@ def longest_text_of(module: nn.Module) -> int | None:
     return min((count for count in found if count is not None), default=None)
 
 
+def positions_allowed(positions: int) -> str:
+    """What `max_length` may be, for a model that can read so many tokens."""
+    return f"at most {positions}, the longest text that the model has positions for"
+
+
 def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width of the only images that a model takes; None: others too, or unknown."""
     if config.get("model_type") not in _FIXED_IMAGES:

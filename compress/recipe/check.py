@@ -11,6 +11,7 @@ from compress.data.spec import DataSpec
 from compress.errors import RecipeError, clipped, expected, unknown
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
+from compress.recipe.agreement import misfits
 from compress.recipe.bounds import MOST_PROBLEMS, MOST_STAGES, beyond
 from compress.recipe.document import Document, Keys, Problem
 from compress.recipe.order import chain
@@ -21,6 +22,8 @@ from compress.tasks.task import TASKS, Task
 
 RESERVED = "original"
 """Name of the row of the model that a run begins with."""
+COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
+"""Fields of stages that are held against the sizes of the recipe's model."""
 
 _LONGEST_PROBLEM = 2000
 """Characters of a problem: what is allowed may be a list of many names."""
@@ -107,7 +110,7 @@ class _Check:
             return None
         found = TASKS.get(name)
         if found is None:
-            self.report(("task",), unknown("task", name, TASKS))
+            self.report(("task",), unknown("task", name, TASKS, nearness=0.85))
         return found
 
     def metric(self, task: Task | None) -> None:
@@ -169,6 +172,7 @@ class _Check:
         self.order(items, classes)
         self.fit(items, classes, task)
         self.inside(steps, task)
+        self.together(steps, task)
         return tuple(step for step in steps if step is not None)
 
     def stage_class(self, index: int, item: Any) -> type[Stage] | None:
@@ -235,15 +239,29 @@ class _Check:
         model, data = self.section("model", ModelSpec), self.section("data", DataSpec)
         if task is None or model is None or data is None:
             return
+        replaced = False
         for index, step in enumerate(steps):
             if step is None or not self.can_work(step.stage, task):
                 continue
             prefix = f"stages[{index}] ({step.use}): "
-            for key, problem in step.stage.check(task=task.name, model=model, data=data):
+            problems = step.stage.check(task=task.name, model=model, data=data)
+            if replaced:  # it is given another model than the recipe's
+                problems = [found for found in problems if found[0] not in COUNTED_IN_MODEL]
+            replaced = replaced or step.stage.replaces_model
+            for key, problem in problems:
                 keys = tuple(key.split("."))
                 if problem.startswith(("must ", "needs ")):
                     problem = f"{keys[-1]!r} {problem}"
                 self.fault(said_by_model(keys, problem), ("stages", index), prefix)
+
+    def together(self, steps: list[Step | None], task: Task | None) -> None:
+        """How model, data and task go together, as far as local files tell."""
+        model, data = self.section("model", ModelSpec), self.section("data", DataSpec)
+        if task is None or model is None:
+            return
+        taught = any(step is None or step.stage.makes_reference for step in steps)
+        for (section, key), problem in misfits(model, data, task, taught=taught):
+            self.said(section, key, problem)
 
     def can_work(self, stage: Stage | type[Stage], task: Task) -> bool:
         """Whether a stage is one for the task."""

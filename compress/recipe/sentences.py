@@ -57,7 +57,9 @@ def brief(value: object) -> object:
 def bad_value(keys: Keys, shape: Shape | None, value: object) -> Fault:
     """The standard sentence for a value that its field doesn't allow."""
     words = "something else" if shape is None else allowed(shape)
-    return Fault(keys, expected(dotted(keys), words, brief(value)))
+    quoted = isinstance(value, str) and shape is not None and _means_number(value, shape)
+    hint = " It is a text: write the number without quotes." if quoted else ""
+    return Fault(keys, expected(dotted(keys), words, brief(value)) + hint)
 
 
 def said_by_model(keys: Keys, message: str) -> Fault:
@@ -256,6 +258,15 @@ def _mistyped(shape: Shape, value: object, keys: Keys) -> Iterator[Fault]:
     )
     if wrong:
         yield bad_value(keys, shape, value)
+
+
+def _means_number(text: str, shape: Shape) -> bool:
+    kinds = {kind for member in members(shape) for kind in _kinds(member.annotation)}
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return str not in kinds and bool(kinds & {int, float})
 
 
 def _kinds(annotation: Any) -> set[type]:

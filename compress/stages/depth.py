@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ from compress.core.stage import Options, Stage
 from compress.data.calibration import Calibration
 from compress.distillation.recovery import Recovery
 from compress.errors import StageError
+from compress.models.header import known_config, layer_count
+from compress.models.spec import ModelSpec
 from compress.pruning.depth_options import DepthCriterion, remaining_layers
 from compress.stages.calibration import calibration_batches
 from compress.tasks.task import TASKS
@@ -54,9 +56,20 @@ class Depth(Stage):
 
     def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        if self.recovery is None:
-            return []
-        return self.recovery.problems(task=task, data=data, key="recovery")
+        found = self._beside(known_config(model)) if isinstance(model, ModelSpec) else []
+        if self.recovery is not None:
+            found += self.recovery.problems(task=task, data=data, key="recovery")
+        return found
+
+    def _beside(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What is wrong beside the model's layers, as far as its config tells."""
+        total = layer_count(config)
+        try:
+            if total is not None:
+                remaining_layers(layers=self.layers, ratio=self.ratio, total=total)
+        except StageError as error:
+            return [("ratio" if self.layers is None else "layers", str(error))]
+        return []
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """The artifact with fewer layers.

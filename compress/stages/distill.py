@@ -65,7 +65,8 @@ class Distill(Stage):
             ),
         ]
         if isinstance(model, ModelSpec):
-            found += student_problems(self.student, model=model)
+            length = data.max_length if isinstance(data, DataSpec) else None
+            found += student_problems(self.student, model=model, task=task, max_length=length)
         return found
 
     def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
@@ -73,6 +74,11 @@ class Distill(Stage):
         if not isinstance(model, ModelSpec):
             return []
         return student_lines(self.student, model=model, task=task)
+
+    @property
+    def replaces_model(self) -> bool:
+        """See `Stage.replaces_model`."""
+        return self.student is not None and not (self.student.keeps_weights or self.student.self)
 
     def reads(self) -> tuple[Path, ...]:
         """See `Stage.reads`."""

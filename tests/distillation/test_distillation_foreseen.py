@@ -243,7 +243,12 @@ def test_counting_draws_nothing(tmp_path):
 
 def test_problems_need_no_model():
     plain = ModelSpec(python="a:b")
-    assert student_problems(StudentSpec(layers=1), model=plain)[0][0] == "student.layers"
-    assert student_problems(StudentSpec(python="a:b"), model=plain) == []
-    assert student_problems(None, model=plain) == []
+    assert (
+        student_problems(StudentSpec(layers=1), model=plain, task="text-classification")[0][0]
+        == "student.layers"
+    )
+    assert (
+        student_problems(StudentSpec(python="a:b"), model=plain, task="text-classification") == []
+    )
+    assert student_problems(None, model=plain, task="text-classification") == []
     assert data_problems(None, key="unlabeled") == []

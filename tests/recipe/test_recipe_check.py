@@ -29,7 +29,8 @@ def test_five_mistakes_are_five_lines_in_the_order_of_the_file(problems):
         "r.yaml:8 in 'data.limit': unknown key 'trian'. Known: calibration, test, train, "
         "validation. Did you mean 'train'?",
         "r.yaml:9 'gates.accuracy_drop' must be a float in [0, 1) or null. Got 1.5.",
-        "r.yaml:12 stages[0] (train): 'training.epochs' must be an int in [1, 100000]. Got '2'.",
+        "r.yaml:12 stages[0] (train): 'training.epochs' must be an int in [1, 100000]. Got '2'. It "
+        "is a text: write the number without quotes.",
         "r.yaml:15 stages[1] (prune): 'target.macs' must be a float in (0, 1) or null. Got 1.5.",
     ]
 

@@ -122,7 +122,11 @@ def said(**value: object) -> list[str]:
         ({"text": ""}, "'text' must be a string that isn't empty. Got ''."),
         ({"text": 3}, "'text' must be a string that isn't empty. Got 3."),
         ({"least": 1}, "'least' must be a float >= 2 or null. Got 1."),
-        ({"least": "3"}, "'least' must be a float >= 2 or null. Got '3'."),
+        (
+            {"least": "3"},
+            "'least' must be a float >= 2 or null. Got '3'. It is a text: write the number without "
+            "quotes.",
+        ),
         ({"least": True}, "'least' must be a float >= 2 or null. Got True."),
         ({"least": float("inf")}, "'least' must be a float >= 2 or null. Got inf."),
         ({"most": 10}, "'most' must be an int <= 9. Got 10."),

@@ -1,0 +1,131 @@
+"""What a recipe check can know of local data: columns, emptiness, and labels the model hasn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.context import Split
+from compress.data.peek import Peek, peek
+from compress.data.rows import Indices, Values, input_columns, label_column
+from compress.data.spec import FILE_FORMATS
+from compress.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from compress.data.spec import DataSpec
+    from compress.tasks.task import Task
+
+Problem = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _PeekedRows:
+    """The labels at the beginning of a file; see `compress.data.rows.Rows`."""
+
+    split: str
+    values: Sequence[Any]
+    label_names: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def fetch(self, indices: Indices) -> dict[str, Values]:
+        return {}
+
+    def labels(self) -> Iterator[Values]:
+        yield self.values
+
+
+def misfits_of(
+    spec: DataSpec, *, task: Task, labels: Sequence[str], outputs: int | None
+) -> list[Problem]:
+    """(dotted key inside `data`, problem) pairs, as far as the beginnings of local files tell.
+
+    Parameters
+    ----------
+    labels : the model's class names in the order of its scores; empty: not known, or none.
+    outputs : how many scores the model gives; None: not known.
+    """
+    if task.modality == "text" and (spec.idx is not None or spec.sklearn is not None):
+        key = "sklearn" if spec.idx is None else "idx"
+        return [(key, f"it holds images; {task.name} needs texts.")]
+    if spec.huggingface not in FILE_FORMATS or spec.files is None:
+        return []
+    found: list[Problem] = []
+    for split in spec.files:
+        for path in spec.paths(split):
+            seen = _peek(path, spec, task)
+            if seen is not None:
+                found += _file(seen, split, path, spec, task)
+    return found or _labels(spec, task, labels=tuple(labels), outputs=outputs)
+
+
+def rows_of(spec: DataSpec, split: Split) -> int | None:
+    """How many rows the files of a split have; None: not known without reading them."""
+    if spec.huggingface not in FILE_FORMATS or not spec.paths(split):
+        return None
+    form = str(spec.huggingface)
+    counts = [
+        None if seen is None else seen.rows
+        for seen in (peek(path, form=form, column=None) for path in spec.paths(split))
+    ]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def _peek(path: Path, spec: DataSpec, task: Task) -> Peek | None:
+    return peek(path, form=str(spec.huggingface), column=label_column(spec.columns, task))
+
+
+def _file(seen: Peek, split: Split, path: Path, spec: DataSpec, task: Task) -> Iterator[Problem]:
+    if seen.rows == 0:
+        yield f"files.{split}", f"there are no rows in '{path}'."
+        return
+    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
+    for name, column in {**columns, **({} if label is None else {"label": label})}.items():
+        if column not in seen.columns:
+            given = name in spec.columns.model_fields_set
+            sentence = unknown("column", column, seen.columns)
+            none = " Data without labels says 'label: null' there." if name == "label" else ""
+            yield (
+                f"columns.{name}" if given else f"files.{split}",
+                f"'{path}': {sentence} Say which column is which with 'data.columns'.{none}",
+            )
+
+
+def _labels(
+    spec: DataSpec, task: Task, *, labels: tuple[str, ...], outputs: int | None
+) -> list[Problem]:
+    """Labels that the model hasn't; of files that give their integers different names, none."""
+    if label_column(spec.columns, task) is None:
+        return []
+    from compress.data.labels import encode_labels
+
+    target = "class" if task.target == "token-class" else task.target
+    rows = []
+    for split in spec.files or {}:
+        for path in spec.paths(split):
+            seen = _peek(path, spec, task)
+            if seen is None:
+                return []
+            values = _flat(seen.values) if task.target == "token-class" else seen.values
+            rows.append(_PeekedRows(split, values, seen.names))
+    for each in rows:
+        try:
+            encode_labels([each], labels, target=target)
+        except DataError as error:
+            return [(f"files.{each.split}", str(error))]
+    if labels or outputs is None:
+        return []
+    known = encode_labels(rows, (), target=target).labels
+    if len(known) <= outputs:
+        return []
+    some = ", ".join(known[:10])
+    return [("files.train", f"the model gives {outputs} scores, and the labels are {some} …")]
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    """The tags of all words that have one."""
+    listed = [tags for tags in values if isinstance(tags, list)]
+    return [tag for tags in listed for tag in tags if tag != -100]

@@ -1,0 +1,120 @@
+"""Whether model, data and task go together, as far as config.json and the data's files tell.
+
+Nothing is computed, and neither torch nor transformers is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from compress.core.boundary import reading
+from compress.data.known import misfits_of
+from compress.data.spec import DataSpec
+from compress.errors import ModelError, expected
+from compress.models.architectures import head_missing, kind_problem, stored_class
+from compress.models.header import known_config, stored_config
+from compress.models.heads import SCORED, head_problem, outputs_of, untrained_head
+from compress.models.positions import image_size, longest_text, positions_allowed
+from compress.models.sentence_folder import sentence_folder
+from compress.models.spec import ModelSpec, is_folder
+from compress.tasks.task import Task
+
+Misfit = tuple[tuple[str, str], str]
+"""The section and the dotted key in it, and what is wrong."""
+
+
+def misfits(
+    model: ModelSpec, data: DataSpec | None, task: Task, *, taught: bool
+) -> Iterator[Misfit]:
+    """What doesn't go together.
+
+    Parameters
+    ----------
+    taught : whether a `train` stage teaches the model first, and with it a head that is new.
+    """
+    config = known_config(model)
+    problem = _of_model(model, config, task, taught=taught)
+    if problem is not None:
+        yield ("model", "config" if model.config is not None else "transformers"), problem
+        return
+    if data is None:
+        return
+    yield from _of_inputs(model, config, data, task)
+    names = labels_of(model, config) if task.target in SCORED else ()
+    for key, sentence in misfits_of(data, task=task, labels=names, outputs=outputs_of(config)):
+        yield ("data", key), sentence
+
+
+def labels_of(model: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names that a run will take from the model, in the order of its scores."""
+    names = config.get("id2label")
+    if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
+        return tuple(str(names[key]) for key in sorted(names, key=lambda key: int(str(key))))
+    if model.transformers is None or not config:
+        return ()
+    return tuple(f"LABEL_{index}" for index in range(outputs_of(config) or 2))
+
+
+def _of_model(
+    model: ModelSpec, config: Mapping[str, Any], task: Task, *, taught: bool
+) -> str | None:
+    problem = kind_problem(config, task) or head_problem(config, task)
+    if problem is not None or model.transformers is None or not config:
+        return problem
+    purpose = head_missing(config, task)
+    if purpose is not None and not taught:
+        return untrained_head(stored_class(config) or model.transformers, task, purpose=purpose)
+    if task.target in SCORED and not taught and _resized(model, config):
+        return untrained_head(model.transformers, task)
+    if task.target == "none":
+        try:
+            sentence_folder(model.transformers)
+        except ModelError as error:
+            return str(error)
+    return None
+
+
+def _resized(model: ModelSpec, config: Mapping[str, Any]) -> bool:
+    stored = stored_config(model) or {}
+    return (outputs_of(config) or 2) != (outputs_of(stored) or 2)
+
+
+def _of_inputs(
+    model: ModelSpec, config: Mapping[str, Any], data: DataSpec, task: Task
+) -> Iterator[Misfit]:
+    most = longest_text(config)
+    length = data.max_length
+    if task.modality == "text" and length is not None and most is not None and length > most:
+        yield ("data", "max_length"), expected("max_length", positions_allowed(most), length)
+    wanted = image_size(config)
+    if task.modality != "image" or wanted is None:
+        return
+    size = None if data.image is None else data.image.size
+    if data.image is None and model.transformers is not None:
+        size = _processor_size(model.transformers)
+    if size is not None and size != wanted:
+        allowed = f"{list(wanted)}, the only size that the model has positions for"
+        where = "image.size" if data.image is not None else "image"
+        yield ("data", where), expected("image.size", allowed, list(size))
+
+
+def _processor_size(name: str) -> tuple[int, int] | None:
+    """The size of the images that a local folder's image processor makes; None: not known."""
+    path = Path(name).expanduser() / "preprocessor_config.json"
+    if not is_folder(name) or not path.is_file():
+        return None
+    try:
+        with reading(path, error=ModelError):
+            values = json.loads(path.read_text(encoding="utf-8"))
+    except ModelError:
+        return None  # loading it says what is wrong
+    cropped = isinstance(values, dict) and values.get("do_center_crop") is True
+    resized = isinstance(values, dict) and values.get("do_resize", True) is True
+    found = values.get("crop_size" if cropped else "size") if cropped or resized else None
+    if not isinstance(found, dict) or not {"height", "width"} <= set(found):
+        return None
+    height, width = found["height"], found["width"]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
