@@ -48,9 +48,6 @@ def misfits_of(
     labels : the model's class names in the order of its scores; empty: not known, or none.
     outputs : how many scores the model gives; None: not known.
     """
-    if task.modality == "text" and (spec.idx is not None or spec.sklearn is not None):
-        key = "sklearn" if spec.idx is None else "idx"
-        return [(key, f"it holds images; {task.name} needs texts.")]
     if spec.huggingface not in FILE_FORMATS or spec.files is None:
         return []
     found: list[Problem] = []

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.boundary import reading
-from compress.data.known import misfits_of
 from compress.data.spec import DataSpec
 from compress.errors import ModelError, expected
 from compress.models.architectures import head_missing, kind_problem, stored_class
@@ -43,6 +42,15 @@ def misfits(
     if data is None:
         return
     yield from _of_inputs(model, config, data, task)
+    if data.idx is not None or data.sklearn is not None:
+        if task.modality == "text":
+            key = "sklearn" if data.idx is None else "idx"
+            yield ("data", key), f"it holds images, and {task.name} needs texts."
+        return
+    if data.files is None:
+        return
+    from compress.data.known import misfits_of  # numpy comes with it
+
     names = labels_of(model, config) if task.target in SCORED else ()
     for key, sentence in misfits_of(data, task=task, labels=names, outputs=outputs_of(config)):
         yield ("data", key), sentence

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import compress
-from compress.errors import DataError, InputError, ModelError
+from compress.errors import InputError, ModelError, RecipeError
 from compress.recipe.load import recipe_from_dict
 from compress.recipe.schema import Gates
 from compress.report.document import Quality, Report, Row
@@ -126,8 +126,8 @@ def test_a_model_that_has_too_few_positions():
         task="multi-label-text-classification",
         model=bert(3, max_position_embeddings=4),
     )
-    with pytest.raises(DataError, match="'max_length' must be at most 4, the longest text"):
-        load_inputs(recipe_from_dict(values))
+    with pytest.raises(RecipeError, match="max_length' must be at most 4, the longest text"):
+        recipe_from_dict(values)
 
 
 def test_labels_of_another_number_than_the_heads():
