@@ -114,6 +114,7 @@ def _config(module: nn.Module) -> dict[str, str]:
 
 
 def _export(form: Form, *, name: str, opset: int | None) -> onnx.ModelProto:
+    _forget_recurrent_kernels()
     try:
         with silence(), torch.no_grad():
             program = torch.onnx.export(
@@ -132,6 +133,18 @@ def _export(form: Form, *, name: str, opset: int | None) -> onnx.ModelProto:
     if program is None:
         raise StageError(f"torch exported nothing for {name}.")
     return program.model_proto
+
+
+def _forget_recurrent_kernels() -> None:
+    """Let torch.export choose anew how it takes recurrent layers apart.
+
+    Torch keeps the choice for the process. One made outside of an export, or for an earlier one,
+    fixes the length of the sequence in the next.
+    """
+    aten = torch.ops.aten
+    for layer in (aten.lstm, aten.gru, aten.rnn_tanh, aten.rnn_relu):
+        for overload in (layer.input, layer.data):
+            overload._dispatch_cache.clear()
 
 
 def _reason(error: BaseException) -> str:

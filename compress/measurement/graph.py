@@ -48,18 +48,25 @@ def load_graph(onnx: Path) -> ModelProto:
     return inline_local_functions(model) if model.functions else model
 
 
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph, and all graphs inside its nodes (the branches and bodies of If, Loop and Scan)."""
+def inner_graphs(node: NodeProto) -> list[GraphProto]:
+    """The graphs that a node holds itself: branches and bodies of If, Loop and Scan."""
     from onnx import AttributeProto
 
+    found: list[GraphProto] = []
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            found.append(attribute.g)
+        elif attribute.type == AttributeProto.GRAPHS:
+            found += attribute.graphs
+    return found
+
+
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph, and all graphs inside its nodes (the branches and bodies of If, Loop and Scan)."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from graphs(attribute.g)
-            elif attribute.type == AttributeProto.GRAPHS:
-                for inner in attribute.graphs:
-                    yield from graphs(inner)
+        for inner in inner_graphs(node):
+            yield from graphs(inner)
 
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:

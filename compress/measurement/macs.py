@@ -1,24 +1,28 @@
-"""Counts the multiply-accumulates of one sample, from shapes seen in a run."""
+"""Counts the multiply-accumulates of one sample in an ONNX graph, from shapes seen in a run.
+
+`compress.measurement.macs_module` counts those of a torch module, by the same formulas
+(`compress.measurement.macs_formulas`).
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compress.errors import StageError
-from compress.measurement.graph import Shape, constants, load_graph, nodes
+from compress.measurement.graph import Shape, constants, graphs, inner_graphs, load_graph, nodes
+from compress.measurement.macs_inner import Probe, add_probes
+from compress.measurement.macs_operators import attributes_of, operator_of
 from compress.measurement.session import feed, runtime_errors, unoptimized_session
 
 if TYPE_CHECKING:
     import numpy as np
     from onnx import GraphProto, ModelProto, NodeProto
+    from onnxruntime import OrtValue
 
-OUTPUT = -1  # stands for a node's first output where an operand's index is expected
 SAME_SHAPE = frozenset({"DequantizeLinear", "QuantizeLinear", "Identity", "Cast"})
 PRODUCT_NAME = re.compile(r"MatMul|Gemm|Conv(?!ert)|Attention|LSTM|GRU|RNN|Einsum|MoE")
 
@@ -30,26 +34,14 @@ class Macs(NamedTuple):
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Product:
-    """How an operator's products are counted.
-
-    Attributes
-    ----------
-    operands : the inputs (or `OUTPUT`) whose shapes decide.
-    count : the node and those shapes to multiply-accumulates.
-    """
-
-    operands: tuple[int, ...]
-    count: Callable[[NodeProto, list[Shape]], int]
-
-
 def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
-    """Multiply-accumulates of convolutions and matrix products for one sample.
+    """Multiply-accumulates of convolutions, recurrences and matrix products for one sample.
 
-    The graph runs once, unoptimised, on the first row of the inputs, so shapes are exact;
-    attention's two products count, biases, norms and element-wise work don't. A float graph and
-    its INT8 form give the same number.
+    The graph runs once, unoptimised, on the first row of the inputs, so shapes are exact; inner
+    graphs (of If, Loop and Scan) count as often as they run. Attention's two products count;
+    biases, norms and element-wise work don't. Products of weights alone, which a runtime has before
+    it is given a sample, and products that nothing reads don't either. A float graph and its INT8
+    form give the same number.
 
     Parameters
     ----------
@@ -64,43 +56,112 @@ def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
     DataError : one of the model's inputs is missing.
     StageError : the file can't be read or run.
     """
-    model = load_graph(onnx)
+    try:
+        return _count(load_graph(onnx), inputs, onnx, inside=True)
+    except StageError:
+        if not any(inner_graphs(node) for node in load_graph(onnx).graph.node):
+            raise
+        # Shapes that change from run to run of an inner graph can't be stacked.
+        return _count(load_graph(onnx), inputs, onnx, inside=False)
+
+
+def _count(
+    model: ModelProto, inputs: Mapping[str, np.ndarray], onnx: Path, *, inside: bool
+) -> Macs:
     graph = model.graph
-    products = [node for node in graph.node if _key(node) in PRODUCTS]
-    shapes = _shapes(model, products, inputs, onnx)
-    total = 0
-    for node in products:
-        product = PRODUCTS[_key(node)]
-        total += product.count(node, [shapes[name] for name in _operands(node) if name])
-    return Macs(total, tuple(_uncounted(graph)))
+    products = [node for node in _computed(graph) if operator_of(node) is not None]
+    multiplying = Counter(_inner_products(graph))
+    probes = add_probes(graph) if inside else []
+    shapes, arrays = _seen(model, products, probes, inputs, onnx)
+    every = [(node, [shapes[name] for name in _operands(node)]) for node in products]
+    every += [(probe.node, run) for probe in probes for run in probe.runs(arrays)]
+    multiplying.subtract(f"{probe.node.op_type} in an inner graph" for probe in probes)
+    multiplying.update(
+        node.op_type
+        for node in graph.node
+        if PRODUCT_NAME.search(node.op_type) and operator_of(node) is None
+    )
+    total = sum(_macs(node, operands) for node, operands in every)
+    return Macs(total, tuple(_uncounted(multiplying)))
 
 
-def _shapes(
-    model: ModelProto, products: list[NodeProto], inputs: Mapping[str, np.ndarray], onnx: Path
-) -> dict[str, Shape]:
-    """Shapes of all tensors that the products need: of constants by reading, others by a run."""
+def _macs(node: NodeProto, operands: list[Shape]) -> int:
+    operator = operator_of(node)
+    return 0 if operator is None else operator.count(attributes_of(node), operands)
+
+
+def _operands(node: NodeProto) -> list[str]:
+    operator = operator_of(node)
+    return [] if operator is None else operator.names(node)
+
+
+def _computed(graph: GraphProto) -> list[NodeProto]:
+    """The nodes that a sample makes a runtime compute, for an output of the graph."""
+    varying = {value.name for value in graph.input} - {each.name for each in graph.initializer}
+    reads = [_reads(node) for node in graph.node]
+    found = []
+    for number, node in enumerate(graph.node):  # in topological order
+        if reads[number] & varying:
+            varying.update(node.output)
+            found.append(number)
+    needed = {value.name for value in graph.output}
+    used = set()
+    for number in reversed(range(len(graph.node))):
+        if needed.intersection(graph.node[number].output):
+            needed |= reads[number]
+            used.add(number)
+    return [graph.node[number] for number in found if number in used]
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """All that a node may read, from inside its inner graphs as well."""
+    names = set(node.input)
+    for graph in inner_graphs(node):
+        names.update(value.name for value in graph.output)
+        for inner in nodes(graph):
+            names.update(inner.input)
+    return names - {""}
+
+
+def _seen(
+    model: ModelProto,
+    products: Iterable[NodeProto],
+    probes: Iterable[Probe],
+    inputs: Mapping[str, np.ndarray],
+    onnx: Path,
+) -> tuple[dict[str, Shape], dict[str, np.ndarray[Any, Any]]]:
+    """Shapes of the products' operands (of constants by reading, others by a run); and probes."""
+    static = _static_shapes(model.graph)
+    names = {name for node in products for name in _operands(node)}
+    shapes = {name: static[name] for name in names if name in static}
+    given = {value.name for value in model.graph.input}
+    unseen = sorted(names - shapes.keys() - given)
+    probed = [name for probe in probes for name in probe.names]
+    values, results = _run(model, [*unseen, *probed], inputs, onnx)
+    shapes |= values | {name: tuple(results[name].shape()) for name in unseen}
+    return shapes, {name: results[name].numpy() for name in probed}
+
+
+def _run(
+    model: ModelProto, names: list[str], inputs: Mapping[str, np.ndarray], onnx: Path
+) -> tuple[dict[str, Shape], dict[str, OrtValue]]:
+    """Shapes of the graph's inputs, of one sample; and the tensors of these names."""
     from onnx import ValueInfoProto
     from onnxruntime import OrtValue
 
-    static = _static_shapes(model.graph)
-    names = {name for node in products for name in _operands(node) if name}
-    shapes = {name: static[name] for name in names if name in static}
     exposed = {value.name for value in model.graph.output}
-    given = {value.name for value in model.graph.input}
-    unseen = sorted(names - shapes.keys() - given)
-    model.graph.output.extend(ValueInfoProto(name=n) for n in unseen if n not in exposed)
+    model.graph.output.extend(ValueInfoProto(name=n) for n in names if n not in exposed)
     session = unoptimized_session(model, path=onnx)
     arrays = {name: array[:1] for name, array in feed(session, inputs).items()}
-    shapes.update({name: array.shape for name, array in arrays.items()})
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if not names:
+        return shapes, {}
     values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-    if not unseen:
-        return shapes
     try:
-        results = session.run_with_ort_values(unseen, values)
+        results = session.run_with_ort_values(names, values)
     except runtime_errors() as error:
         raise StageError(f"ONNX Runtime can't run {onnx} on one sample: {error}") from error
-    seen = {name: tuple(v.shape()) for name, v in zip(unseen, results, strict=True)}
-    return shapes | seen
+    return shapes, dict(zip(names, results, strict=True))
 
 
 def _static_shapes(graph: GraphProto) -> dict[str, Shape]:
@@ -112,104 +173,15 @@ def _static_shapes(graph: GraphProto) -> dict[str, Shape]:
     return shapes
 
 
-def _uncounted(graph: GraphProto) -> Iterator[str]:
-    top = {id(node) for node in graph.node}
-    missed = Counter(
-        node.op_type if id(node) in top else f"{node.op_type} in an inner graph"
-        for node in nodes(graph)
-        if PRODUCT_NAME.search(node.op_type) and not (_key(node) in PRODUCTS and id(node) in top)
-    )
+def _inner_products(graph: GraphProto) -> Iterator[str]:
+    for number, each in enumerate(graphs(graph)):
+        for node in each.node if number else ():
+            if PRODUCT_NAME.search(node.op_type):
+                yield f"{node.op_type} in an inner graph"
+
+
+def _uncounted(multiplying: Counter[str]) -> Iterator[str]:
+    missed = +multiplying
     if missed:
         named = ", ".join(f"{count} {name}" for name, count in sorted(missed.items()))
         yield f"macs leave out operators that can't be counted: {named}."
-
-
-def _key(node: NodeProto) -> tuple[str, str]:
-    return ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
-
-
-def _operands(node: NodeProto) -> list[str]:
-    indices = PRODUCTS[_key(node)].operands
-    return [
-        node.output[0] if i == OUTPUT else node.input[i] for i in indices if i < len(node.input)
-    ]
-
-
-def _conv(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (N, C, …), weight (C, C_in / groups, …)."""
-    output, weight = shapes
-    return prod(output) * prod(weight[1:])
-
-
-def _conv_transpose(node: NodeProto, shapes: list[Shape]) -> int:
-    """Input (N, C_in, …), weight (C_in, C / groups, …)."""
-    values, weight = shapes
-    return prod(values) * prod(weight[1:])
-
-
-def _matmul(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (…, M, N), left operand (…, M, K)."""
-    output, left = shapes
-    return prod(output) * left[-1]
-
-
-def _gemm(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (M, N), left operand (M, K), or (K, M) where `transA` is set."""
-    output, left = shapes
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return prod(output) * left[0 if transposed else 1]
-
-
-def _attention(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output and query (…, S, D) or (…, S, heads * D), key (…, S_k, D), past key."""
-    output, query, key, *past = shapes
-    length = key[-2] + sum(shape[-2] for shape in past)
-    return (prod(query) + prod(output)) * length
-
-
-def _fused_matmul(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (…, M, N), left operand (…, M, K), or (…, K, M) where `transA` is set."""
-    output, left = shapes
-    batched, transposed = (
-        any(a.name == name and a.i for a in node.attribute) for name in ("transBatchA", "transA")
-    )
-    return prod(output) * left[(0 if batched else -2) if transposed else -1]
-
-
-def _packed_attention(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (N, S, D), input (N, S, C), weight (C, queries + keys + values), past (2, …, P, D)."""
-    output, values, weight, *past = shapes
-    length = values[1] + sum(shape[-2] for shape in past)
-    queries = (weight[1] - output[2]) // 2  # as wide as the keys
-    attention = prod(values[:2]) * (queries + output[2]) * length
-    return prod(values) * weight[1] + attention
-
-
-def _multi_head_attention(node: NodeProto, shapes: list[Shape]) -> int:
-    """Output (N, S, D), query (N, S, D), key (N, S_k, D) or (N, heads, S_k, d), past key."""
-    output, query, key, *past = shapes
-    length = (key[2] if len(key) == 4 else key[1]) + sum(shape[-2] for shape in past)
-    return (prod(query) + prod(output)) * length
-
-
-PRODUCTS: dict[tuple[str, str], Product] = {
-    ("", "Conv"): Product((OUTPUT, 1), _conv),
-    ("", "ConvInteger"): Product((OUTPUT, 1), _conv),
-    ("", "QLinearConv"): Product((OUTPUT, 3), _conv),
-    ("", "ConvTranspose"): Product((0, 1), _conv_transpose),
-    ("", "MatMul"): Product((OUTPUT, 0), _matmul),
-    ("", "MatMulInteger"): Product((OUTPUT, 0), _matmul),
-    ("", "QLinearMatMul"): Product((OUTPUT, 0), _matmul),
-    ("", "Gemm"): Product((OUTPUT, 0), _gemm),
-    ("com.microsoft", "QGemm"): Product((OUTPUT, 0), _gemm),
-    ("com.microsoft", "MatMulNBits"): Product((OUTPUT, 0), _matmul),
-    ("", "Attention"): Product((OUTPUT, 0, 1, 4), _attention),
-    ("com.microsoft", "DynamicQuantizeMatMul"): Product((OUTPUT, 0), _matmul),
-    ("com.microsoft", "MatMulIntegerToFloat"): Product((OUTPUT, 0), _matmul),
-    ("com.microsoft", "FusedMatMul"): Product((OUTPUT, 0), _fused_matmul),
-    ("com.microsoft", "FusedGemm"): Product((OUTPUT, 0), _gemm),
-    ("com.microsoft", "FusedConv"): Product((OUTPUT, 1), _conv),
-    ("com.microsoft", "Attention"): Product((OUTPUT, 0, 1, 4), _packed_attention),
-    ("com.microsoft", "QAttention"): Product((OUTPUT, 0, 1, 8), _packed_attention),
-    ("com.microsoft", "MultiHeadAttention"): Product((OUTPUT, 0, 1, 6), _multi_head_attention),
-}

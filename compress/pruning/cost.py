@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from compress.errors import StageError
+from compress.measurement.macs_aten import Product
+from compress.measurement.macs_module import Products, multiplied
 from compress.pruning.groups import Group, Kind
 from compress.pruning.options import Quantity
-from compress.pruning.products import Product, Products, multiplied
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -39,11 +37,8 @@ def count_params(module: nn.Module) -> int:
 
 
 def count_cost(module: nn.Module, *, task: Task, inputs: Batch) -> Cost:
-    """Count by running the module once on the inputs, attention's matrix products included."""
-    # The fused attention of the CPU is unknown to torch's counter, which would take it for nothing.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        task.logits(module, inputs)
-    return Cost(count_params(module), counter.get_total_flops() // 2)
+    """Count by running the module once on the inputs, as its ONNX graph will be counted."""
+    return Cost(count_params(module), multiplied(module, task=task, inputs=inputs).macs)
 
 
 @dataclass(frozen=True)
@@ -75,12 +70,12 @@ class CostModel:
     def __init__(
         self, module: nn.Module, groups: Sequence[Group], *, task: Task, inputs: Batch
     ) -> None:
-        self.total = count_cost(module, task=task, inputs=inputs)
         self.groups = tuple(groups)
         attentions = dict.fromkeys(path for group in groups for path in group.attentions)
         self.products: Products = multiplied(
             module, attentions=list(attentions), task=task, inputs=inputs
         )
+        self.total = Cost(count_params(module), self.products.macs)
         self.shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         self._scales = {
             path: [index for index, group in enumerate(groups) if path in group.attentions]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from compress.pruning.group_normalization import GroupsOverKept
 from compress.pruning.groups import Group
@@ -114,9 +115,10 @@ def _match_attributes(part: nn.Module) -> None:
             part.out_features, part.in_features = part.weight.shape
         case nn.Embedding():
             part.num_embeddings, part.embedding_dim = part.weight.shape
-        case _BatchNorm():
-            if part.running_mean is not None:
-                part.num_features = len(part.running_mean)
+        case _BatchNorm() | _InstanceNorm():
+            known = part.weight if part.running_mean is None else part.running_mean
+            if known is not None:
+                part.num_features = len(known)
         case _ConvNd():
             if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
                 part.groups = part.weight.shape[0]

@@ -82,6 +82,7 @@ def select(
     method: Method,
     operators: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
+    per_channel: bool = True,
 ) -> Selection:
     """Choose the nodes.
 
@@ -90,6 +91,8 @@ def select(
     method : dynamic, static, or of weights alone.
     operators : operator types to quantize; None for the method's own.
     exclude : patterns (`*`, `?`) of nodes' names or of their weights' names that stay in float.
+    per_channel : whether weights get a scale for each output channel. Those in which no one
+        dimension is that of the output channels then stay in float.
 
     Raises
     ------
@@ -103,16 +106,21 @@ def select(
     candidates = [node for node in graph.node if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
     kept_float = kept_in_float([(n.name, _weight(n) or n.name) for n in wanted], exclude)
-    nodes = tuple(node.name for node in wanted if node.name not in kept_float)
+    mixed = _without_channels(graph, wanted) if per_channel and method != "weights" else set()
+    mixed -= kept_float
+    nodes = tuple(node.name for node in wanted if node.name not in kept_float | mixed)
     if not any(node.name in nodes and node.op_type in WEIGHT_INPUT for node in wanted):
         raise StageError(
             f"nothing to quantize: no {', '.join(t for t in types if t in WEIGHT_INPUT)} with a "
             "constant float weight is left in the graph."
+            f"{f' {_mixed_note(mixed)}' if mixed else ''}"
         )
     counted = Counter(node.op_type for node in wanted if node.name in nodes)
     notes = ["quantized: " + ", ".join(f"{n} {kind}" for kind, n in counted.items())]
     if kept_float:
         notes.append(f"kept in float by 'exclude': {', '.join(sorted(kept_float))}")
+    if mixed:
+        notes.append(_mixed_note(mixed))
     return Selection(
         method=method,
         operators=types,
@@ -135,6 +143,31 @@ def _weight(node: onnx.NodeProto) -> str | None:
 
 def _quantizable(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     return node.op_type not in WEIGHT_INPUT or _weight(node) in weights
+
+
+def _without_channels(graph: onnx.GraphProto, wanted: Sequence[onnx.NodeProto]) -> set[str]:
+    """Nodes in whose weight no one dimension is that of the output channels.
+
+    A transposed convolution in groups has (C_in, C_out / groups, …), a batch of matrices one
+    matrix after another.
+    """
+    dimensions = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    return {
+        node.name
+        for node in wanted
+        if (node.op_type == "MatMul" and dimensions[node.input[1]] > 2)
+        or (
+            node.op_type == "ConvTranspose"
+            and any(each.name == "group" and each.i > 1 for each in node.attribute)
+        )
+    }
+
+
+def _mixed_note(nodes: Collection[str]) -> str:
+    return (
+        "kept in float, as no one dimension of their weights is that of the output channels "
+        f"('per_channel: false' quantizes them): {', '.join(sorted(nodes))}"
+    )
 
 
 def convolution_share(graph: onnx.GraphProto) -> float:

@@ -92,6 +92,7 @@ class Workshop:
     folder : for the files.
     select : the nodes of a float graph for a method; see `compress.quantization.selection.select`.
     noise : decibels of the answers by node, of nodes that were quantized alone.
+    left_out : what couldn't be made or tried, and why, a note each.
     """
 
     artifact: Artifact
@@ -104,6 +105,7 @@ class Workshop:
     exclude: Sequence[str]
     calibration_methods: Sequence[CalibrationMethod]
     noise: dict[str, float] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     _made: dict[Draft, Candidate] = field(default_factory=dict)
     _observed: dict[Path, Observations] = field(default_factory=dict)
 

@@ -33,9 +33,13 @@ def improvements(
         "rounding": Rounding(workshop),
         "float_return": FloatReturn(workshop, trial),
     }
-    if wanted is not None:
-        return [known[name] for name in wanted]
-    return [known[name] for name in _worth_trying(workshop, trial)]
+    if wanted is not None and "smooth" in wanted and workshop.artifact.format is not Format.TORCH:
+        raise StageError(
+            "'smooth' is folded into the torch module, and this stage was given an ONNX file. "
+            "Put 'quantize' before 'export'."
+        )
+    names = _worth_trying(workshop, trial) if wanted is None else wanted
+    return [Attempt(name, known[name], workshop) for name in names]
 
 
 def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
@@ -51,28 +55,35 @@ def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
 
 
 @dataclass
+class Attempt:
+    """An improvement that is left out, with a note, where it can't be made of a draft."""
+
+    name: Improvement
+    improve: Improve
+    workshop: Workshop
+
+    def __call__(self, draft: Draft) -> Sequence[Draft]:
+        """The improvement's drafts; none where it can't be made."""
+        try:
+            return self.improve(draft)
+        except StageError as error:
+            self.workshop.left_out.append(f"{self.name!r} of {draft.name} is left out: {error}")
+            return []
+
+
+@dataclass
 class Smooth:
     """Moves outliers of activations into weights, in torch; the graph is lowered anew."""
 
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft of the smoothed module.
-
-        Raises
-        ------
-        StageError : there is no torch module.
-        """
+        """The draft of the smoothed module."""
         from compress.exporting.checked import lower_artifact
         from compress.quantization.smooth import smooth
 
         workshop = self.workshop
         artifact, context = workshop.artifact, workshop.context
-        if artifact.format is not Format.TORCH:
-            raise StageError(
-                "'smooth' is folded into the torch module, and this stage was given an ONNX file. "
-                "Put 'quantize' before 'export'."
-            )
         made = smooth(
             artifact.require_module(),
             task=context.task,

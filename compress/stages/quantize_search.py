@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compress.errors import StageError
 from compress.stages.quantize_drafts import Draft, Kind
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ class Search:
         """The best of each kind, then what can be made of those that answer too badly."""
         from compress.quantization.trial import MARGIN, fastest
 
-        drafts = [
-            best_method(self._fastest_form(kind, integers), self.workshop, self.trial)
-            for kind, integers in self.kinds
-        ]
+        drafts = self._best_of_kinds()
         candidates = {self._candidate(draft).name: draft for draft in drafts}
         verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
         best = fastest(verdicts[1:])
@@ -77,6 +75,24 @@ class Search:
 
     def _candidate(self, draft: Draft) -> Candidate:
         return self.workshop.candidate(draft)
+
+    def _best_of_kinds(self) -> list[Draft]:
+        """The best of each kind that can be made.
+
+        Raises
+        ------
+        StageError : none can; why the last couldn't.
+        """
+        drafts = []
+        for number, (kind, integers) in enumerate(self.kinds, start=1):
+            try:
+                draft = self._fastest_form(kind, integers)
+                drafts.append(best_method(draft, self.workshop, self.trial))
+            except StageError as error:
+                if number == len(self.kinds) and not drafts:
+                    raise
+                self.workshop.left_out.append(f"{kind}, {integers}, is left out: {error}")
+        return drafts
 
     def _fastest_form(self, kind: Kind, integers: Integers) -> Draft:
         """On the form that runs fastest; accuracy doesn't depend on it."""

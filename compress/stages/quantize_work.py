@@ -60,6 +60,7 @@ class Work:
             draft, verdicts = self._search(workshop, trial, forms)
         else:
             draft, verdicts = self._as_asked(workshop, trial, forms)
+        self.notes += workshop.left_out
         chosen = workshop.candidate(draft)
         if self.stage.recovery is not None:
             chosen, verdicts = self._train(self.stage.recovery, workshop, trial, draft)
@@ -99,6 +100,7 @@ class Work:
             method=method,
             operators=self.stage.operators,
             exclude=self.stage.exclude,
+            per_channel=self.stage.per_channel,
         )
 
     def _forms(self, source: Path) -> list[Form]:

@@ -35,6 +35,30 @@ def test_a_text_model_takes_any_batch_and_sequence(lowered_bert):
         np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_recurrent_text_model_is_exported_right_every_time(kind, tmp_path):
+    """Torch keeps how it takes the layer apart, with the length that it was first run on."""
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(8, 2)
+            self.body = kind(6, 4, batch_first=True, bidirectional=True)
+
+        def forward(self, input_ids, attention_mask):
+            mask = attention_mask.unsqueeze(-1).float()
+            return self.out((self.body(self.embed(input_ids))[0] * mask).sum(1) / mask.sum(1))
+
+    module = Recurrent().eval()
+    module_answers(module, task=TEXT)(texts(2, 24))
+    for number, length in enumerate((24, 9)):
+        path = _lower(module, tmp_path / f"{number}.onnx", example=texts(2, length))
+        for count, other in ((1, 3), (4, 17)):
+            batch = texts(count, other, padding=2)
+            wanted = module_answers(module, task=TEXT)(batch)
+            np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
+
+
 def test_padding_changes_nothing(lowered_bert):
     _, path = lowered_bert
     torch.manual_seed(1)

@@ -1,5 +1,6 @@
 """Parameters and MACs: foretold, they are what is counted after the cut."""
 
+import numpy as np
 import pytest
 import torch
 from family_models import MODELS, family_model
@@ -11,6 +12,9 @@ from torch.nn import functional
 from traced_models import Dense
 
 from compress.errors import StageError
+from compress.exporting.lower import lower
+from compress.measurement.graph import load_graph
+from compress.measurement.macs import count_macs
 from compress.models.families import family
 from compress.pruning.cost import CostModel, count_cost, count_params
 from compress.pruning.cut import cut
@@ -56,6 +60,53 @@ def test_of_traced_networks(name):
     groups = find_groups(module, task=IMAGE, inputs=inputs, units=None).groups
     counts = [group.units // (2 + number % 3) for number, group in enumerate(groups)]
     require_foretold(module, groups, task=IMAGE, inputs=inputs, counts=counts)
+
+
+def one_sample(path, inputs):
+    """Arrays for all inputs of a graph: positions from 0, and an empty cache."""
+    arrays = {name: value[:1].numpy() for name, value in inputs.items()}
+    for given_input in load_graph(path).graph.input:
+        sizes = [dim.dim_value for dim in given_input.type.tensor_type.shape.dim]
+        if given_input.name == "position_ids":
+            arrays["position_ids"] = np.arange(arrays["input_ids"].shape[1])[None]
+        elif given_input.name not in arrays:
+            arrays[given_input.name] = np.zeros((1, sizes[1], 0, sizes[3]), np.float32)
+    return arrays
+
+
+@pytest.mark.parametrize("name", ["deberta-v2", "llama", "vit"])
+def test_of_a_cut_model_its_graph_takes_what_was_foretold(name, tmp_path):
+    """Positions of weights alone, fewer heads of keys than of queries, an image's patches."""
+    module, inputs, task, groups = every_group(name)
+    counts = [group.units // 2 for group in groups]
+    single = {name: value[:1] for name, value in inputs.items()}
+    foretold = CostModel(module, groups, task=task, inputs=single).predict(counts).macs
+    smaller = cut(module, groups, [torch.arange(count) for count in counts])
+    path = lower(smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=["a"] * 3)
+    assert count_macs(path, one_sample(path, inputs)) == (foretold, ())
+
+
+def test_a_transformer_encoder_costs_what_is_foretold():
+    """nn.TransformerEncoder runs by one fused operator in eval mode; its feed-forward is cut."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    module = Tokens(nn.TransformerEncoder(layer, 2)).eval()
+    images = {"pixel_values": torch.rand(1, 1, 4, 8)}
+    found = find_groups(module, task=IMAGE, inputs=images, units=None).groups
+    assert [group.name for group in found] == [f"body.layers.{n}.linear1" for n in (0, 1)]
+    require_foretold(module, found, task=IMAGE, inputs=images, counts=[5, 9])
+    whole = 2 * 4 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 2 * 4 * 4 * 8 + 8 * 3
+    assert CostModel(module, found, task=IMAGE, inputs=images).total.macs == whole
+
+
+class Tokens(nn.Module):
+    """The rows of an image as tokens, to a body, and their mean to a head."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.out = body, nn.Linear(8, 3)
+
+    def forward(self, pixel_values):
+        return self.out(self.body(pixel_values.squeeze(1)).mean(1))
 
 
 class Odd(nn.Module):

@@ -11,6 +11,7 @@ from torch import nn
 
 from compress.core.progress import Silent
 from compress.exporting.lower import lower
+from compress.measurement.macs_aten import Convolution
 from compress.measurement.session import session
 from compress.pruning.cost import CostModel
 from compress.pruning.cut import cut
@@ -28,7 +29,6 @@ from compress.pruning.latency.options import LatencyOptions
 from compress.pruning.latency.predict import LatencyModel
 from compress.pruning.latency.table import Table, axis
 from compress.pruning.latency.timing import operator_shares
-from compress.pruning.products import Convolution
 
 PLAIN = Convolution((1, 1), (1, 1), (1, 1), False, (0, 0), 1)
 OPERATORS = [

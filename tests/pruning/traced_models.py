@@ -46,7 +46,8 @@ class Grouped(nn.Module):
 
 
 class GroupNorms(nn.Module):
-    """Group normalisation in 4 groups, over each channel, and an instance normalisation."""
+    """Group normalisation in 4 groups and over each channel; instance normalisation without gains,
+    with them, and with statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +57,15 @@ class GroupNorms(nn.Module):
         self.each = nn.GroupNorm(8, 8)
         self.third = nn.Conv2d(8, 8, 3, padding=1)
         self.instance = nn.InstanceNorm2d(8)
+        self.gained = nn.InstanceNorm2d(8, affine=True)
+        self.tracked = nn.InstanceNorm2d(8, affine=True, track_running_stats=True)
         self.out = nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.second(self.four(self.first(images)).relu())
         hidden = self.third(self.each(hidden).relu())
         hidden = functional.max_pool2d(self.instance(hidden).relu(), 2)
+        hidden = self.tracked(self.gained(hidden))
         answer: Tensor = self.out(hidden.amax((2, 3)))
         return answer
 

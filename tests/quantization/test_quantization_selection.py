@@ -1,8 +1,14 @@
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from compress.errors import StageError
+from compress.measurement.session import run, session
+from compress.quantization.dynamic import quantize_dynamic
+from compress.quantization.integers import Integers
 from compress.quantization.selection import select
+from compress.quantization.static import activations, quantize_static
 
 
 def _graph(path):
@@ -48,3 +54,79 @@ def test_nothing_left_is_refused(cnn):
 def test_unknown_operators_are_refused(transformer):
     with pytest.raises(StageError, match="unknown operator for dynamic quantization 'Matmul'"):
         select(_graph(transformer), method="dynamic", operators=["Matmul"])
+
+
+def _of(nodes, weights, shape, path):
+    draw = np.random.default_rng(0)
+    tensors = [
+        numpy_helper.from_array(draw.normal(size=size).astype(np.float32), name)
+        for name, size in weights.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        tensors,
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
+def _upwards(path):
+    """A convolution, and a transposed one in two groups with a bias."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], name="conv"),
+        helper.make_node("ConvTranspose", ["h", "v", "b"], ["y"], name="up", group=2),
+    ]
+    return _of(nodes, {"w": (4, 3, 3, 3), "v": (4, 3, 2, 2), "b": (6,)}, (3, 6, 6), path)
+
+
+def _experts(path):
+    """A matrix product with one matrix for all, and one with three."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="one"),
+        helper.make_node("MatMul", ["h", "v"], ["y"], name="three"),
+    ]
+    return _of(nodes, {"w": (5, 8), "v": (3, 8, 4)}, (5,), path)
+
+
+def _quantized(source, method, path, *, per_channel):
+    chosen = select(_graph(source), method=method, per_channel=per_channel)
+    integers = Integers(reduce_range=True)  # right on every CPU
+    given = {"path": path, "selection": chosen, "integers": integers, "per_channel": per_channel}
+    if method == "dynamic":
+        return chosen, quantize_dynamic(source, **given)
+    ranges = dict.fromkeys(activations(onnx.load(source), chosen), (-20.0, 20.0))
+    return chosen, quantize_static(source, ranges=ranges, **given)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(
+    ("make", "method", "stays", "shape"),
+    [
+        (_upwards, "static", "up", (3, 6, 6)),
+        (_experts, "dynamic", "three", (5,)),
+        (_experts, "static", "three", (5,)),
+    ],
+)
+def test_weights_without_a_dimension_of_output_channels(
+    tmp_path, make, method, stays, shape, per_channel
+):
+    """With a scale for each channel they stay in float, with a note; the file runs either way."""
+    source = make(tmp_path / "float.onnx")
+    chosen, path = _quantized(source, method, tmp_path / "int8.onnx", per_channel=per_channel)
+    assert (stays in chosen.nodes) is not per_channel
+    told = [note for note in chosen.notes if note.endswith(f"quantizes them): {stays}")]
+    assert len(told) == per_channel
+    x = {"x": np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)}
+    wanted, answer = (run(session(each, threads=1), x)["y"] for each in (source, path))
+    assert np.abs(answer - wanted).mean() < 0.1 * np.abs(wanted).mean()
+
+
+def test_nothing_but_such_weights_is_refused_with_the_way_out(tmp_path):
+    node = helper.make_node("MatMul", ["x", "v"], ["y"], name="three")
+    path = _of([node], {"v": (3, 5, 4)}, (5,), tmp_path / "float.onnx")
+    with pytest.raises(StageError, match=r"nothing to quantize.*'per_channel: false' quantizes"):
+        select(_graph(path), method="dynamic")

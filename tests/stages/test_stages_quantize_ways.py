@@ -14,6 +14,7 @@ from torch import nn
 from compress.core.artifact import Format
 from compress.errors import StageError, TargetError
 from compress.measurement.session import run, session
+from compress.quantization import static
 from compress.stages.export import Export
 from compress.stages.quantize import Quantize
 
@@ -139,6 +140,39 @@ def test_smoothing_needs_the_torch_model(problem, apply, tmp_path):
     fields = {"method": "static", "improve": ["smooth"]}
     with pytest.raises(StageError, match="Put 'quantize' before 'export'"):
         apply(fields, problem, artifact=exported)
+
+
+def grouped(problem):
+    """The same layers, each normalised in groups of channels instead of over the batch."""
+    artifact, context = problem
+    module = copy.deepcopy(artifact.require_module())
+    for path, part in list(module.named_modules()):
+        if isinstance(part, nn.BatchNorm2d):
+            module.set_submodule(path, nn.GroupNorm(2, part.num_features))
+    return replace(artifact, module=module.eval()), context
+
+
+def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, apply):
+    """A group normalisation is no operator that rounding can be optimised through."""
+    fields = {"method": "static", "improve": ["rounding"]}
+    made, candidates = apply(fields, grouped(problem))
+    assert len(candidates) == 2
+    told = [note for note in made.notes if note.startswith("'rounding' of static QDQ, ")]
+    assert len(told) == 1
+    assert "can't be run as a torch module" in told[0]
+
+
+def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monkeypatch):
+    def refused(*_, form, **__):
+        if form == "qoperator":
+            raise StageError("no such form.")
+        return quantize_static(*_, form=form, **__)
+
+    quantize_static = static.quantize_static
+    monkeypatch.setattr(static, "quantize_static", refused)
+    made, candidates = apply({"method": "auto", "improve": [], "budget": 1.0}, problem)
+    assert {each["name"].split(",")[0] for each in candidates[1:]} == {"static QDQ"}
+    assert any("static-qoperator, " in x and "no such form" in x for x in made.notes)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.pruning.products import Sizes
+from compress.measurement.macs_aten import Sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

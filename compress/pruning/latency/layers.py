@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compress.measurement.macs_aten import Product
 from compress.pruning.cost import CostModel
 from compress.pruning.latency.operators import Attended, Convolved, Multiplied, Operator
-from compress.pruning.products import Product
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from compress.measurement.macs_aten import Convolution, Sizes
 from compress.pruning.latency.graph import Graph
-from compress.pruning.products import Convolution, Sizes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

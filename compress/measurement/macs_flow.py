@@ -1,0 +1,95 @@
+"""Follows tensors through a run of a module: what comes of a sample, and what its answer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_leaves
+
+
+class Flow:
+    """Operators in the order of their run, each known by its number.
+
+    Tensors are told apart by the storage that they are views of, so that a view is what it was
+    taken from, and what writes into a tensor makes all its views.
+
+    Attributes
+    ----------
+    varies : of each operator, whether a sample can change what it computes. Weights, and what is
+        computed of them alone, never change; sizes may.
+    """
+
+    def __init__(self, module: nn.Module, inputs: Iterable[Tensor]) -> None:
+        self.varies: list[bool] = []
+        self._parents: list[frozenset[int]] = []
+        self._latest: dict[int, int] = {}
+        # While these are kept, no other storage can have the same address; they hold no memory.
+        self._seen: dict[int, StorageWeakRef] = {}
+        self._tables = {
+            key: buffer.numel()
+            for buffer in module.buffers()
+            if (key := self._key(buffer)) is not None
+        }
+        given = self._add(frozenset(), varies=True)
+        self._latest.update({key: given for x in inputs if (key := self._key(x)) is not None})
+
+    def ran(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: object) -> int:
+        """Note an operator that ran; returns its number."""
+        read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        keys = {self._key(tensor) for tensor in read}
+        parents = frozenset(self._latest[key] for key in keys if key in self._latest)
+        varies = any(self.varies[parent] for parent in parents)
+        # Of a table as much is read as a sample is long; and what reads nothing goes by sizes.
+        varies = varies or not read or any(self._is_part(tensor) for tensor in read)
+        number = self._add(parents, varies=varies)
+        written = {self._key(x) for x in tree_leaves(out) if isinstance(x, Tensor)} - keys
+        written |= {self._key(x) for x in tree_leaves(_mutated(func, args, kwargs))}
+        self._latest.update({key: number for key in written if key is not None})
+        return number
+
+    def needed(self, answers: Iterable[Tensor]) -> set[int]:
+        """Numbers of the operators that these tensors were computed by."""
+        ahead = [self._latest[key] for x in answers if (key := self._key(x)) in self._latest]
+        found: set[int] = set()
+        while ahead:
+            number = ahead.pop()
+            if number not in found:
+                found.add(number)
+                ahead += self._parents[number]
+        return found
+
+    def _add(self, parents: frozenset[int], *, varies: bool) -> int:
+        self._parents.append(parents)
+        self.varies.append(varies)
+        return len(self.varies) - 1
+
+    def _is_part(self, tensor: Tensor) -> bool:
+        key = self._key(tensor)
+        return key in self._tables and tensor.numel() < self._tables[key]
+
+    def _key(self, tensor: Tensor) -> int | None:
+        """What stands for a tensor's storage; None where it has none of its own."""
+        if tensor.layout is not torch.strided:
+            return None
+        reference = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+        key: int = reference.cdata
+        return key if self._seen.setdefault(key, reference) is not None else None
+
+
+def _mutated(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments that an operator writes into."""
+    schema = func._schema
+    if not schema.is_mutable:
+        return []
+    written = [
+        each.alias_info is not None and each.alias_info.is_write for each in schema.arguments
+    ]
+    named = {each.name: write for each, write in zip(schema.arguments, written, strict=True)}
+    return [
+        *(value for value, write in zip(args, written, strict=False) if write),
+        *(value for name, value in kwargs.items() if named.get(name)),
+    ]
