@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
+_BY_SIZE = (torch.ops.aten.expand, torch.ops.aten.repeat)
+"""What makes as many copies as there are samples: from then on even weights go by sizes."""
+
 
 class Flow:
     """Operators in the order of their run, each known by its number.
@@ -45,9 +48,12 @@ class Flow:
         varies = any(self.varies[parent] for parent in parents)
         # Of a table as much is read as a sample is long; and what reads nothing goes by sizes.
         varies = varies or not read or any(self._is_part(tensor) for tensor in read)
+        copied = func._overloadpacket in _BY_SIZE
+        varies = varies or copied
         number = self._add(parents, varies=varies)
         written = {self._key(x) for x in tree_leaves(out) if isinstance(x, Tensor)} - keys
         written |= {self._key(x) for x in tree_leaves(_mutated(func, args, kwargs))}
+        written |= keys if copied else set()
         self._latest.update({key: number for key in written if key is not None})
         return number
 

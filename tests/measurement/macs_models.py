@@ -58,7 +58,7 @@ def recurrent(kind, **options):
 
 
 class Attending(nn.Module):
-    """nn.MultiheadAttention, with keys and values of another width and length."""
+    """nn.MultiheadAttention, with keys and values of another width and length, for each sample."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +69,7 @@ class Attending(nn.Module):
         memory = self.memory.expand(states.shape[0], -1, -1)
         return self.attention(states, memory, memory, need_weights=False)[0]
 
-    macs = LENGTH * 2 * WIDTH**2 + 2 * LENGTH * 7 * WIDTH  # keys and values come of weights alone
+    macs = LENGTH * 2 * WIDTH**2 + 2 * 7 * 5 * WIDTH + 2 * LENGTH * 7 * WIDTH
 
 
 class Einsums(nn.Module):
