@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from family_models import MODELS, family_model
+import transformers
+from family_models import MODELS, example, family_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pruning_models import IMAGE, make
@@ -21,6 +22,9 @@ from compress.pruning.cut import cut
 from compress.pruning.described import family_groups, prunable
 from compress.pruning.find import find_groups
 from compress.pruning.groups import Group, Slice, block_index
+from compress.pruning.options import CutOptions, Target
+from compress.pruning.prune import prune
+from compress.tasks.task import task
 
 
 def every_group(name):
@@ -60,6 +64,17 @@ def test_of_traced_networks(name):
     groups = find_groups(module, task=IMAGE, inputs=inputs, units=None).groups
     counts = [group.units // (2 + number % 3) for number, group in enumerate(groups)]
     require_foretold(module, groups, task=IMAGE, inputs=inputs, counts=counts)
+
+
+def test_positions_that_go_into_attention_as_they_are_stored_are_foretold():
+    """DeBERTa's own defaults: its table of relative positions isn't normalised first."""
+    class_name, values, kind = MODELS["deberta-v2"]
+    model_class = getattr(transformers, class_name)
+    torch.manual_seed(0)
+    module = model_class(model_class.config_class(**values | {"norm_rel_ebd": "none"})).eval()
+    options = CutOptions(target=Target(macs=0.7))
+    made = prune(module, options, example_inputs=example(kind), task=task(kind))
+    assert made.after.macs == pytest.approx(0.7 * made.before.macs, rel=0.05)
 
 
 def one_sample(path, inputs):
