@@ -3,8 +3,9 @@
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from compress.core.boundary import foreign
 from compress.core.stage import Stage
-from compress.errors import RecipeError, unknown
+from compress.errors import InputError, RecipeError, unknown
 
 GROUP = "compress.stages"
 
@@ -40,9 +41,10 @@ def stage_class(name: str) -> type[Stage]:
     if entry is None:
         raise RecipeError([unknown("stage", name, stage_names())])
     try:
-        loaded = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise RecipeError([f"stage {name!r} ({entry.value}) can't be imported: {error}"]) from error
+        with foreign(f"importing stage {name!r} ({entry.value})"):
+            loaded = entry.load()
+    except InputError as error:
+        raise RecipeError([str(error)]) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Stage)):
         raise RecipeError([f"stage {name!r} ({entry.value}) isn't a subclass of {Stage.__name__}."])
     return loaded

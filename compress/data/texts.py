@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compress.data.fingerprint import digest
+from compress.data.fingerprint import digest, digest_file
 from compress.errors import DataError, expected
 from compress.models.positions import positions_allowed
 
@@ -20,6 +20,8 @@ LENGTH_LIMIT = 512
 """Tokens kept where neither the recipe nor the tokenizer says fewer."""
 ORIGINAL_IDS = "original_ids.json"
 """The file with the id that each token had before a vocabulary was cut."""
+_PLACES = ("name_or_path", "is_local", "local_files_only")
+"""What a tokenizer keeps of where it was loaded from."""
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Texts = Sequence[str] | npt.NDArray[Any]
 Encoding = dict[str, list[int]]
@@ -216,10 +218,21 @@ def _first_of_word(word_ids: Sequence[int | None]) -> Words:
     ]
 
 
+def _content(value: Any) -> str:
+    """Of a tokenizer's file, wherever it lies; a cut vocabulary's is gone, and said elsewhere."""
+    path = Path(str(value))
+    return digest_file(path) if path.is_file() else ""
+
+
 def _digestible(tokenizer: Any) -> Any:
     """All that decides a tokenizer's ids, as JSON."""
     if not tokenizer.is_fast:
-        return [type(tokenizer).__name__, tokenizer.get_vocab(), repr(tokenizer.init_kwargs)]
+        settings = {
+            key: _content(value) if key.endswith("_file") else repr(value)
+            for key, value in sorted(tokenizer.init_kwargs.items())
+            if key not in _PLACES
+        }
+        return [type(tokenizer).__name__, tokenizer.get_vocab(), settings]
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     # These two hold what the last call asked for.
     return {key: value for key, value in backend.items() if key not in ("truncation", "padding")}
