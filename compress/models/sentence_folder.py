@@ -164,7 +164,7 @@ def _are_parts(value: object) -> bool:
 
 
 def _read(folder: Path, file: str) -> Any:
-    path = inside(folder, file, error=ModelError)
+    path = inside(folder, file, links=True, error=ModelError)  # the hub's cache is made of links
     if not path.is_file():
         return None
     with reading(path, error=ModelError):
