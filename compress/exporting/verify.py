@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from compress.core.boundary import reading
+from compress.core.confined import inside
 from compress.core.files import file_digest
-from compress.errors import InputError, StageError, expected
+from compress.core.owned import is_folder, plain_tree
+from compress.core.sealed import is_whole
+from compress.errors import InputError, StageError, clipped, expected
 from compress.exporting.bundle import MODEL
 from compress.exporting.check import Check
+from compress.exporting.manifest import MANIFEST, read_manifest, wrong_entry
 from compress.exporting.onnx_file import check_file
 from compress.exporting.samples import SAMPLES_FILE
 from compress.exporting.verify_answers import Answering
@@ -21,9 +27,16 @@ from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
 from compress.measurement.size import external_files
 
-MANIFEST = "manifest.json"
 LABELS = "labels.json"
-RUN_FILES = ("report.json", "report.md", "report.html", "stages", MANIFEST)
+RUN_FILES = (
+    "report.json",
+    "report.md",
+    "report.html",
+    "stages",
+    ".compress",
+    ".compress-run.json",
+    MANIFEST,
+)
 """What a run keeps beside its bundle."""
 
 
@@ -42,6 +55,8 @@ def verify_bundle(folder: Path) -> Iterator[Check]:
     InputError : it is no bundle.
     """
     manifest = read_manifest(folder)
+    if not is_whole(manifest):
+        yield Check("files", "failed", f"{MANIFEST} isn't as it was written (its digest differs)")
     yield from _files(folder, manifest["files"])
     broken = False
     for file in _models(folder, manifest["files"]):
@@ -59,28 +74,6 @@ def verify_bundle(folder: Path) -> Iterator[Check]:
     yield _cpu(model)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle.
-
-    Raises
-    ------
-    InputError : there is none, or it isn't one of ours.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{folder} is no bundle: it has no {MANIFEST} that can be read."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{folder} is no bundle: its {MANIFEST} is no JSON ({error}).") from error
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or MODEL not in files:
-        raise InputError(f"{folder} is no bundle: its {MANIFEST} names no {MODEL}.")
-    return dict(manifest)
-
-
 def _tried(name: str, check: Callable[[], Check]) -> Check:
     """The check, or what kept it from its end."""
     try:
@@ -89,7 +82,7 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, "failed", str(error))
 
 
-def _files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[Check]:
+def _files(folder: Path, files: Mapping[str, object]) -> Iterator[Check]:
     """A line for each file that isn't as it was, one for all the others, one for strangers."""
     whole = 0
     for name, entry in files.items():
@@ -97,34 +90,59 @@ def _files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[Check]:
         if problem is None:
             whole += 1
         else:
-            yield Check("files", "failed", f"{name} {problem}")
+            yield Check("files", "failed", problem)
     if whole:
         yield Check("files", "ok", f"{whole} of {len(files)} have the size and SHA-256 they had")
-    known = {Path(name).parts[0] for name in files} | set(RUN_FILES)
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
-    inside = {folder / name for name in files}
-    for name in {Path(name).parts[0] for name in files if len(Path(name).parts) > 1}:
-        found = (path for path in (folder / name).rglob("*") if path.is_file())
-        strange += sorted(str(path.relative_to(folder)) for path in found if path not in inside)
-    if strange:
+    if strange := _strangers(folder, files):
         yield Check("files", "warning", f"not in the manifest: {', '.join(strange)}")
 
 
-def _difference(folder: Path, name: str, entry: dict[str, Any]) -> str | None:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return "lies outside the bundle"
+def _strangers(folder: Path, files: Mapping[str, object]) -> list[str]:
+    """Names that neither the manifest nor a run knows; no link is followed."""
+    tops = {Path(name).parts[0]: len(Path(name).parts) > 1 for name in files if Path(name).parts}
+    strange = sorted({path.name for path in folder.iterdir()} - tops.keys() - set(RUN_FILES))
+    for top, has_more in tops.items():
+        if has_more and top not in ("..", "/") and is_folder(folder / top):
+            inner, _, others = plain_tree(folder / top)
+            strange += [name for one in (*inner, *others) if (name := f"{top}/{one}") not in files]
+    return strange
+
+
+def _difference(folder: Path, name: str, entry: Any) -> str | None:
+    """What is wrong with a file, its name first."""
+    shown = clipped(name)
+    try:
+        path = inside(folder, name)
+    except InputError as error:
+        return str(error).rstrip(".")
+    if (wrong := wrong_entry(entry)) is not None:
+        return f"{shown} {wrong}"
+    try:
+        with reading(shown):
+            change = _change(path, entry)
+    except InputError as error:
+        return str(error)
+    return None if change is None else f"{shown} {change}"
+
+
+def _change(path: Path, entry: Mapping[str, Any]) -> str | None:
     if not path.is_file():
         return "is missing"
-    if (size := path.stat().st_size) != entry.get("bytes"):
-        return f"has {size:,} bytes, and had {entry.get('bytes'):,}"
-    if file_digest(path) != entry.get("sha256"):
+    if (size := path.stat().st_size) != entry["bytes"]:
+        return f"has {size:,} bytes, and had {entry['bytes']:,}"
+    if file_digest(path) != entry["sha256"]:
         return "has other contents than it had (its SHA-256 differs)"
     return None
 
 
-def _models(folder: Path, files: dict[str, Any]) -> list[Path]:
-    return [folder / name for name in files if name.endswith(".onnx") and (folder / name).is_file()]
+def _models(folder: Path, files: Mapping[str, object]) -> Iterator[Path]:
+    """The models that the manifest names, where they lie in the bundle."""
+    for name in files:
+        if name.endswith(".onnx"):
+            with suppress(InputError):
+                path = inside(folder, name)
+                if path.is_file():
+                    yield path
 
 
 def _loads(file: Path) -> Check:

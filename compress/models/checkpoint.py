@@ -204,7 +204,7 @@ def _put(module: nn.Module, names: list[str], tensor: Tensor) -> None:
 def _read_structure(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} can't be read: {error}") from error
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         schema = values.get("schema") if isinstance(values, dict) else None

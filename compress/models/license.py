@@ -6,29 +6,41 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.boundary import reading
 from compress.core.shown import one_line
-from compress.errors import clipped
+from compress.errors import InputError, clipped
 from compress.models.spec import is_folder
 
 if TYPE_CHECKING:
     from compress.models.spec import ModelSpec
 
-CARD = "README.md"
+CARD, CONFIG = "README.md", "config.json"
 _FENCE = "---"
 
 
-def stated_license(spec: ModelSpec) -> str | None:
-    """The license that a model's card, or else its config, names; None where none is stated.
+def stated_license(spec: ModelSpec) -> tuple[str | None, tuple[str, ...]]:
+    """The license that a model's card, or else its config, names; and which of these can't be read.
 
     A hub model's card is read only where the local cache holds it: nothing is fetched for this.
+
+    Returns
+    -------
+    None where no license is stated; and notes.
     """
+    notes: list[str] = []
     if spec.transformers is None:
-        return None
-    for name, read in ((CARD, _of_card), ("config.json", _of_config)):
-        path = _file(spec, spec.transformers, name)
-        if path is not None and (found := read(path.read_text(encoding="utf-8"))) is not None:
-            return found
-    return None
+        return None, ()
+    for name, read in ((CARD, _of_card), (CONFIG, _of_config)):
+        try:
+            with reading(f"the license in the original model's {name}"):
+                path = _file(spec, spec.transformers, name)
+                found = None if path is None else read(path.read_text(encoding="utf-8"))
+        except InputError as error:
+            notes.append(str(error))
+            continue
+        if found is not None:
+            return found, tuple(notes)
+    return None, tuple(notes)
 
 
 def _file(spec: ModelSpec, model: str, name: str) -> Path | None:
@@ -44,16 +56,11 @@ def _file(spec: ModelSpec, model: str, name: str) -> Path | None:
 def _of_card(text: str) -> str | None:
     """The `license` of a model card's front matter."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     lines = text.splitlines()
     if not lines or lines[0].strip() != _FENCE or _FENCE not in lines[1:]:
         return None
-    try:
-        values = YAML(typ="safe").load("\n".join(lines[1 : lines.index(_FENCE, 1)]))
-    except YAMLError:
-        return None  # a card that can't be read states nothing
-    return _text(values)
+    return _text(YAML(typ="safe").load("\n".join(lines[1 : lines.index(_FENCE, 1)])))
 
 
 def _of_config(text: str) -> str | None:

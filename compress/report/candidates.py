@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from compress.core.boundary import reading
 from compress.report.document import Candidate
 
 FILE_NAME = "candidates.json"
 
 
 def read_candidates(folder: Path) -> list[Candidate]:
-    """What a stage measured of its candidates, the float model first; empty where it had none."""
+    """What a stage measured of its candidates, the float model first; empty where it had none.
+
+    Raises
+    ------
+    InputError : the file isn't as a stage writes it.
+    """
     path = folder / FILE_NAME
     if not path.is_file():
         return []
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return [Candidate.model_validate(each) for each in document["candidates"]]
+    with reading(path):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return [Candidate.model_validate(each) for each in document["candidates"]]

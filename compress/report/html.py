@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from compress.core.boundary import described, reading
 from compress.core.shown import shown
+from compress.errors import InputError
 from compress.report import tables, words
 from compress.report.figures import Part, sensitivity, tradeoffs, training
 
@@ -77,13 +79,14 @@ def _drawn(
     if not path.is_file():
         return []
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != schema:
-            unread.append(f"{folder.name}/{name}: of schema {document['schema']}, not {schema}")
-            return []
-        return draw(document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        unread.append(f"{folder.name}/{name}: {type(error).__name__}: {error}")
+        with reading(path):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["schema"] != schema:
+                unread.append(f"{folder.name}/{name}: of schema {document['schema']}, not {schema}")
+                return []
+            return draw(document)
+    except InputError as error:
+        unread.append(f"{folder.name}/{name}: {described(error.__cause__ or error)}")
         return []
 
 

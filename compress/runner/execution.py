@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from compress.core.boundary import foreign_within
 from compress.core.context import Context
@@ -147,12 +149,12 @@ class Execution:
             key = next_key(key, stage)
             if self.workdir.find(Slot(index, name), key) is None:
                 unfinished.append(index - 1)
-        with TemporaryDirectory(dir=self.workdir.stages) as folder:
+        with self.workdir.scratch() as folder:
             rehearse(
                 stages,
                 unfinished=unfinished,
                 artifact=self._state.artifact,
-                context=replace(self._context(Path(folder)), shared=None),
+                context=replace(self._context(folder), shared=None),
             )
 
     def _step(self, slot: Slot, stage: Stage | None) -> None:
@@ -248,7 +250,8 @@ class Execution:
         )
         saved = self.workdir.find_row(slot, key)
         if saved is not None:
-            return Row.model_validate(saved)
+            with suppress(ValidationError):  # of another version, which had other columns
+                return Row.model_validate(saved)
         row = measure_row(
             subject,
             context=self._context(self.workdir.folder(slot)),
@@ -266,7 +269,7 @@ class Execution:
             task=self.inputs.task,
             data=self.inputs.data,
             directory=directory,
-            shared=self.workdir.stages / "shared",
+            shared=self.workdir.shared,
             seed=self.recipe.seed,
             device=self.settings.device,
             threads=self.settings.threads,
@@ -283,13 +286,12 @@ class Execution:
         if state.artifact.bundle is not None:
             publish(
                 state.artifact.bundle,
-                self.workdir.root,
+                self.workdir,
                 self.recipe,
                 report=report,
                 origin=self._origin,
             )
-        write_reports(report, self.workdir)
-        return report
+        return write_reports(report, self.workdir)
 
     def _report(
         self, status: Status, error: str | None = None, *, gates: Sequence[GateResult] = ()

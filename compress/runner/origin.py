@@ -50,8 +50,8 @@ def functions_of(recipe: Recipe) -> list[dict[str, str]]:
     ]
 
 
-def license_of(recipe: Recipe) -> dict[str, str | None]:
-    """The manifest's `license` and `license_from`; both null where nothing states one.
+def license_of(recipe: Recipe) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """The manifest's `license` and `license_from`, and notes; null where nothing states one.
 
     The last `export` stage's `license` comes before what the original model's card says.
     """
@@ -60,9 +60,9 @@ def license_of(recipe: Recipe) -> dict[str, str | None]:
 
     named = [step.stage.license for step in recipe.stages if isinstance(step.stage, Export)]
     if named and named[-1] is not None:
-        return {"license": named[-1], "license_from": "the recipe"}
-    found = stated_license(recipe.model)
-    return {"license": found, "license_from": found and "the original model's card"}
+        return {"license": named[-1], "license_from": "the recipe"}, ()
+    found, notes = stated_license(recipe.model)
+    return {"license": found, "license_from": found and "the original model's card"}, notes
 
 
 def _model(spec: ModelSpec) -> dict[str, Any]:

@@ -102,14 +102,15 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
     from compress.runner.workdir import Workdir
 
     leader = settings.leader
+    workdir = Workdir(output or Path("exports") / recipe.name)
     with leader.leading(), storing():
         for entry in python_entries(recipe):
             settings.progress.say(f"runs code that the recipe names: {entry}")
+        workdir.require_usable()
         inputs = load_inputs(recipe)
         for name, lines in foreseen(recipe).items():
             for line in lines:
                 settings.progress.say(f"{name}: {line}")
-        workdir = Workdir(output or Path("exports") / recipe.name)
         with workdir.open():
             if fresh:
                 workdir.forget()

@@ -2,73 +2,88 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.files import file_digest, write_text
+from compress.core.files import write_text
+from compress.core.owned import plain_tree
+from compress.errors import StageError
 from compress.exporting.layout import link
+from compress.exporting.manifest import MANIFEST, entry, manifest_text
 from compress.exporting.metadata import metadata_of, with_metadata
 from compress.measurement.cpu import TARGET_KEY, cpu_record
 from compress.report.model_card import CARD, model_card
 from compress.runner.origin import functions_of, license_of
+from compress.runner.reports import REPORTS
+from compress.runner.workdir import OWN_NAMES
 
 if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
     from compress.report.document import Report
     from compress.runner.origin import Origin
+    from compress.runner.workdir import Workdir
 
-MANIFEST = "manifest.json"
 LOCK = "recipe.lock.yaml"
 _MODEL = "model.onnx"
 _LOCK_HEAD = """\
 # The recipe with every default and override filled in. Paths stand here as they were given: change
 # those that say too much of your machine before you pass this file on.
 """
+_SET = "bundle"
+_RESERVED = frozenset({*OWN_NAMES, *REPORTS, LOCK, CARD, MANIFEST})
 
 
-def publish(bundle: Path, root: Path, recipe: Recipe, *, report: Report, origin: Origin) -> None:
-    """Copy a finished bundle to `root` and write README.md and manifest.json there.
+def publish(
+    bundle: Path, workdir: Workdir, recipe: Recipe, *, report: Report, origin: Origin
+) -> None:
+    """Put a finished bundle, README.md and manifest.json at the top of the run's folder.
 
-    An earlier bundle is replaced. The ONNX file gets the recipe's hash into its metadata, which the
-    stage that wrote it didn't know.
+    All of it is made elsewhere first; then it replaces an earlier bundle, whole. The ONNX file gets
+    the recipe's hash into its metadata, which the stage that wrote it didn't know.
 
     Parameters
     ----------
     bundle : the folder that `export` filled.
-    root : the run's folder.
+    workdir : of the run, open; gets notes.
     report : of the whole run.
     origin : what the run began with.
+
+    Raises
+    ------
+    StageError : the bundle has a file with a name of the run's own.
     """
-    _withdraw(root)
-    names = sorted(str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file())
-    _copy_all(bundle, root, names, recipe)
-    write_text(root / LOCK, _LOCK_HEAD + recipe.to_yaml())
-    target = metadata_of(root / _MODEL).get(TARGET_KEY)
-    manifest: dict[str, Any] = {
-        "schema": 1,
-        "name": recipe.name,
-        "task": recipe.task,
-        **license_of(recipe),
-        "made_from": origin.made_from(recipe),
-        "python": functions_of(recipe),
-        "recipe_hash": recipe.hash,
-        "seed": recipe.seed,
-        "cpu": cpu_record(target),
-        "environment": report.environment,
-        "files": {name: _entry(root / name) for name in (*names, LOCK)},
-    }
-    write_text(root / CARD, model_card(report, manifest))
-    manifest["files"][CARD] = _entry(root / CARD)
-    write_text(root / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    names, _, _ = plain_tree(bundle)
+    for name in names:
+        if Path(name).parts[0] in _RESERVED:
+            raise StageError(f"the bundle has a file {name!r}, a name that the run itself needs.")
+    with workdir.top.replacing(_SET) as made:
+        _copy_all(bundle, made, names, recipe)
+        write_text(made / LOCK, _LOCK_HEAD + recipe.to_yaml())
+        stated, notes = license_of(recipe)
+        workdir.note(*notes)
+        manifest: dict[str, Any] = {
+            "name": recipe.name,
+            "task": recipe.task,
+            **stated,
+            "made_from": origin.made_from(recipe),
+            "python": functions_of(recipe),
+            "recipe_hash": recipe.hash,
+            "seed": recipe.seed,
+            "cpu": cpu_record(metadata_of(made / _MODEL).get(TARGET_KEY)),
+            "environment": report.environment,
+            "files": {name: entry(made / name) for name in (*names, LOCK)},
+        }
+        write_text(made / CARD, model_card(report, manifest))
+        manifest["files"][CARD] = entry(made / CARD)
+        write_text(made / MANIFEST, manifest_text(manifest))
 
 
-def _copy_all(bundle: Path, root: Path, names: list[str], recipe: Recipe) -> None:
-    """Files that are one in the bundle (hard links) are one in `root` too."""
+def _copy_all(bundle: Path, to: Path, names: list[str], recipe: Recipe) -> None:
+    """Files that are one in the bundle (hard links) are one there too."""
     copies: dict[tuple[int, int], Path] = {}
     for name in names:
-        source, target = bundle / name, root / name
+        source, target = bundle / name, to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         found = source.stat()
         first = copies.setdefault((found.st_dev, found.st_ino), target)
@@ -77,24 +92,4 @@ def _copy_all(bundle: Path, root: Path, names: list[str], recipe: Recipe) -> Non
         elif source.suffix == ".onnx":
             with_metadata(source, target, {"recipe_hash": recipe.hash})
         else:
-            _copy(source, target)
-
-
-def _entry(file: Path) -> dict[str, Any]:
-    return {"sha256": file_digest(file), "bytes": file.stat().st_size}
-
-
-def _withdraw(root: Path) -> None:
-    """Remove what the manifest of an earlier bundle names, so that no stale file stays."""
-    manifest = root / MANIFEST
-    if not manifest.is_file():
-        return
-    for name in json.loads(manifest.read_text(encoding="utf-8"))["files"]:
-        (root / name).unlink(missing_ok=True)
-    manifest.unlink()
-
-
-def _copy(source: Path, target: Path) -> None:
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, aside)
-    aside.replace(target)
+            shutil.copyfile(source, target)

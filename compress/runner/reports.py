@@ -7,26 +7,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.boundary import described
-from compress.core.files import write_text
 from compress.errors import CompressError, InputError, clipped
-from compress.report.document import read_report, write_report
-from compress.report.html import FILE_NAME, html
-from compress.report.markdown import markdown
-from compress.runner.workdir import Slot, Workdir
+from compress.report import document, html, markdown
+from compress.runner.slots import Slot
+from compress.runner.workdir import Workdir
 
 if TYPE_CHECKING:
     from compress.report.document import Report, Status
 
+_MARKDOWN = "report.md"
+REPORTS = (document.FILE_NAME, _MARKDOWN, html.FILE_NAME)
+"""Their names at the top of the run's folder."""
+_SET = "reports"
 _LONGEST = 2000
 """Characters of an error in a report."""
 
 
-def write_reports(report: Report, workdir: Workdir) -> None:
-    """report.json, report.md, and report.html with what the stages left in their folders."""
-    write_report(report, workdir.root)
-    write_text(workdir.root / "report.md", markdown(report))
+def write_reports(report: Report, workdir: Workdir) -> Report:
+    """report.json, report.md, and report.html with what the stages left in their folders.
+
+    Returns
+    -------
+    The report as it is written: with what is to be said of the folder among its notes.
+    """
+    for name in REPORTS:
+        workdir.top.make_way(name)
+    notes = [*report.notes, *(note for note in workdir.notes if note not in report.notes)]
+    report = report.model_copy(update={"notes": notes})
     folders = {row.index: workdir.folder(Slot(row.index, row.name)) for row in report.stages}
-    write_text(workdir.root / FILE_NAME, html(report, folders=folders))
+    texts = (report.to_json(), markdown.markdown(report), html.html(report, folders=folders))
+    workdir.top.put(_SET, dict(zip(REPORTS, texts, strict=True)))
+    return report
 
 
 def end_of(error: BaseException) -> tuple[Status, str | None]:
@@ -67,16 +78,18 @@ def mark_interrupted(root: Path) -> None:
 
     Parameters
     ----------
-    root : the run's folder.
+    root : the folder of a run that this process keeps open, in a thread that does nothing more.
 
     Raises
     ------
     OSError : the report can't be written.
     """
+    workdir = Workdir(root)
     try:
-        report = read_report(root)
+        report = document.read_report(root)
+        workdir.join()
     except InputError:
         return
     if report.status in ("running", "failed"):
         ended = report.model_copy(update={"status": "interrupted", "error": None})
-        write_reports(ended, Workdir(root))
+        write_reports(ended, workdir)

@@ -1,38 +1,41 @@
-"""The folder of a run: each stage's files, written aside and renamed when they are whole."""
+"""The folder of a run: whose it is, who may write to it, and what lies where.
+
+A run changes nothing in a folder that has no marker of a run. In one that has, what runs wrote is
+known by the digests in their records, and all else is the user's: it stays where it is, or is kept
+under another name. What is being made lies in a folder of its own, `.compress/`, where a killed run
+leaves it for the next one to remove.
+"""
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from compress.core.files import file_digest, write_text
-from compress.errors import InputError
+from compress.core.files import ASIDE
+from compress.core.owned import is_folder, is_plain_file, keep
+from compress.errors import InputError, clipped
+from compress.runner.marker import MARKER, identity_of, mark, require_usable
+from compress.runner.shared import forget_shared, tidy_shared
+from compress.runner.slots import KEPT as KEPT_FOLDER
+from compress.runner.slots import Slot, Slots
+from compress.runner.top_files import KEPT as KEPT_FILE
+from compress.runner.top_files import TopFiles
 
-_RECORD = "stage.json"
-_ROW = "row.json"
-_PARTIAL = ".partial"
-_OLD = ".old"
+__all__ = ["OWN_NAMES", "Slot", "Workdir"]
 
-
-@dataclass(frozen=True)
-class Slot:
-    """The place of one stage: its position and name in the pipeline."""
-
-    index: int
-    name: str
-
-    @property
-    def folder(self) -> str:
-        """Folder name, such as "02-prune"."""
-        return f"{self.index:02d}-{self.name}"
+_OWN, _STAGES, _SHARED = ".compress", "stages", "shared"
+OWN_NAMES = (MARKER, _OWN, _STAGES)
+"""Names at the top of a run's folder that no file of a bundle may have."""
+_WORK = re.compile(rf"(put|scratch)-[0-9a-f]{{8}}|{ASIDE}")
+"""What a killed run leaves in the folder for unfinished work."""
 
 
 class Workdir:
@@ -41,11 +44,37 @@ class Workdir:
     Parameters
     ----------
     root : the run's folder; made by `open`.
+
+    Attributes
+    ----------
+    notes : what the report should say of the folder: what was kept, and what was done again.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.stages = root / "stages"
+        self.stages = root / _STAGES
+        self.shared = self.stages / _SHARED
+        self.notes: list[str] = []
+        self._own = root / _OWN
+        self._work = self._own / "work"
+        self._slots = Slots(self.stages, own=self._own, work=self._work, note=self.note)
+        self._top: TopFiles | None = None
+
+    @property
+    def top(self) -> TopFiles:
+        """The files at the top of the folder, while it is open."""
+        if self._top is None:
+            raise TypeError("the folder of a run must be open.")
+        return self._top
+
+    def require_usable(self) -> None:
+        """See that `open` may use the folder; writes nothing.
+
+        Raises
+        ------
+        InputError : it holds something that isn't a run, or it is no folder.
+        """
+        require_usable(self.root)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -53,114 +82,119 @@ class Workdir:
 
         Raises
         ------
-        InputError : the folder holds something that isn't a run, or another run is using it.
+        InputError : the folder holds something that isn't a run, can't be written to, is a later
+            version's, or another run is using it.
         """
-        if self.root.exists() and not self.stages.is_dir():
-            empty = self.root.is_dir() and not any(self.root.iterdir())
-            if not empty:
+        identity = mark(self.root)
+        with ExitStack() as opened:
+            try:
+                self._claim_folders()
+                opened.enter_context(FileLock(self._lock(), timeout=0))
+            except Timeout as error:
+                raise InputError(f"another run is writing to {self.root}.") from error
+            except OSError as error:
                 raise InputError(
-                    f"{self.root} isn't empty and isn't the folder of an earlier run. "
-                    "Name another with --output."
-                )
-        self.stages.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.stages / ".lock", timeout=0):
-                self._tidy()
-                yield
-        except Timeout as error:
-            raise InputError(f"another run is writing to {self.root}.") from error
+                    f"{clipped(str(self.root))} can't be written to: {error.strerror}. "
+                    "Name another folder with --output."
+                ) from error
+            self._top = self._top_files(identity)
+            self._top.recover()
+            self._slots.recover()
+            tidy_shared(self.shared)
+            self._drop_work()
+            yield
 
-    def _tidy(self) -> None:
-        """Finish or drop what a killed run left."""
-        for partial in self.stages.glob(f"*{_PARTIAL}"):
-            if (partial / _RECORD).is_file():
-                self._swap(partial)
-            else:
-                shutil.rmtree(partial)
-        for old in self.stages.glob(f"*{_OLD}"):
-            shutil.rmtree(old)
+    def join(self) -> None:
+        """Take part in what this process keeps open already: `top` can be used then.
 
-    def _swap(self, partial: Path) -> Path:
-        final = partial.with_name(partial.name.removesuffix(_PARTIAL))
-        for old in self.stages.glob(f"{partial.name[:2]}-*"):
-            if old != partial and not old.name.endswith(_OLD):
-                old.rename(old.with_name(old.name + _OLD))
-        partial.rename(final)
-        for old in self.stages.glob(f"*{_OLD}"):
-            shutil.rmtree(old)
-        return final
+        Raises
+        ------
+        InputError : it is no folder of a run, or its files are being replaced just now.
+        """
+        top = self._top_files(identity_of(self.root))
+        top.join()
+        self._top = top
 
     def forget(self) -> None:
-        """Remove every stage's files (`--fresh`)."""
-        for path in self.stages.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
+        """Remove every stage's files, and what stages share (`--fresh`)."""
+        self._slots.forget()
+        if not forget_shared(self.shared):
+            kept = keep(self.shared, KEPT_FOLDER)
+            self.note(f"what no run had written in stages/{_SHARED} is kept as stages/{kept.name}")
+        self.shared.mkdir(exist_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder that goes with the context, or with the next run."""
+        folder = self._work / f"scratch-{secrets.token_hex(4)}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # the next run removes what is left
 
     def begin(self, slot: Slot) -> Path:
-        """An empty folder for a stage to work in."""
-        partial = self.stages / f"{slot.folder}{_PARTIAL}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        return partial
+        """See `Slots.begin`."""
+        return self._slots.begin(slot)
 
-    def commit(self, slot: Slot, record: dict[str, Any]) -> Path:
-        """Keep what `begin` gave, now whole, in place of what was there; returns its folder.
-
-        Parameters
-        ----------
-        record : plain JSON that `find` gives back; holds the "key". Files' digests are added.
-        """
-        partial = self.stages / f"{slot.folder}{_PARTIAL}"
-        files = {
-            str(path.relative_to(partial)): file_digest(path)
-            for path in sorted(partial.rglob("*"))
-            if path.is_file()
-        }
-        for name in files:
-            _flush(partial / name)
-        write_text(partial / _RECORD, json.dumps({**record, "files": files}, indent=2) + "\n")
-        return self._swap(partial)
+    def commit(self, slot: Slot, record: Mapping[str, Any]) -> Path:
+        """See `Slots.commit`."""
+        return self._slots.commit(slot, record)
 
     def find(self, slot: Slot, key: str) -> dict[str, Any] | None:
-        """The record of a finished stage with that key whose files are whole, or None."""
-        folder = self.stages / slot.folder
-        path = folder / _RECORD
-        if not path.is_file():
-            return None
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["key"] != key:
-            return None
-        for name, sha in record["files"].items():
-            file = folder / name
-            if not file.is_file() or file_digest(file) != sha:
-                return None
-        return record
+        """See `Slots.find`."""
+        return self._slots.find(slot, key)
 
     def folder(self, slot: Slot) -> Path:
         """Where a committed stage lies."""
-        return self.stages / slot.folder
+        return self._slots.folder(slot)
 
-    def save_row(self, slot: Slot, key: str, row: dict[str, Any]) -> None:
-        """Keep a stage's measured row."""
-        text = json.dumps({"key": key, "row": row}, indent=2) + "\n"
-        write_text(self.folder(slot) / _ROW, text)
+    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
+        """See `Slots.save_row`."""
+        self._slots.save_row(slot, key, row)
 
     def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
-        """The row that was measured under that key, or None."""
-        path = self.folder(slot) / _ROW
-        if not path.is_file():
-            return None
-        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        row: dict[str, Any] = saved["row"]
-        return row if saved["key"] == key else None
+        """See `Slots.find_row`."""
+        return self._slots.find_row(slot, key)
 
     def trim(self, count: int) -> None:
-        """Remove stages beyond the first `count`: they belong to a longer recipe of the past."""
-        for path in self.stages.iterdir():
-            if path.name[:2].isdigit() and int(path.name.split("-")[0]) >= count:
+        """See `Slots.trim`."""
+        self._slots.trim(count)
+
+    def _top_files(self, identity: str) -> TopFiles:
+        return TopFiles(
+            self.root, own=self._own, work=self._work, identity=identity, note=self.note
+        )
+
+    def note(self, *sentences: str) -> None:
+        """Add to `notes`, each sentence once."""
+        self.notes += [each for each in dict.fromkeys(sentences) if each not in self.notes]
+
+    def _claim_folders(self) -> None:
+        making = (self._slots.making, self._slots.leaving)
+        for folder in (self._own, self._work, *making, self.stages, self.shared):
+            if os.path.lexists(folder) and not is_folder(folder):
+                self._keep(folder)
+            folder.mkdir(exist_ok=True)
+
+    def _lock(self) -> Path:
+        """Where the lock is; the lock itself is an empty file, anything else is in its way."""
+        path = self._own / "lock"
+        if os.path.lexists(path) and not (is_plain_file(path) and path.stat().st_size == 0):
+            self._keep(path)
+        return path
+
+    def _keep(self, path: Path) -> None:
+        form = KEPT_FOLDER if path.parent == self.stages else KEPT_FILE
+        kept = keep(path, form)
+        shown = [each.relative_to(self.root).as_posix() for each in (path, kept)]
+        self.note("{} wasn't as a run had left it; it is kept as {}".format(*shown))
+
+    def _drop_work(self) -> None:
+        for path in self._work.iterdir():
+            if _WORK.fullmatch(path.name) is None:
+                continue
+            if is_folder(path):
                 shutil.rmtree(path)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+            elif is_plain_file(path):
+                path.unlink()

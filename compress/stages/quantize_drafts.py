@@ -185,8 +185,10 @@ class Workshop:
         return path
 
     def _store(self) -> Path | None:
+        from compress.quantization.calibration.names import FOLDER
+
         shared = self.context.shared
-        return None if shared is None else shared / "calibration"
+        return None if shared is None else shared / FOLDER
 
     def _make(self, draft: Draft, path: Path) -> tuple[str, ...]:
         selection = self.selection(draft)

@@ -1,6 +1,5 @@
 """`compress verify` and `compress bench` as they are typed."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.cli import main
+from compress.exporting.manifest import entry, manifest_text
 from compress.exporting.samples import write_samples
 
 
@@ -52,15 +52,9 @@ def bundle(tmp_path):
     samples = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
     write_samples(model, [{"x": samples}], folder)
     (folder / "labels.json").write_text('["a", "b", "c"]')
-    files = {
-        path.name: {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size,
-        }
-        for path in folder.iterdir()
-    }
-    manifest = {"schema": 1, "task": "image-classification", "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    files = {path.name: entry(path) for path in folder.iterdir()}
+    manifest = {"task": "image-classification", "files": files}
+    (folder / "manifest.json").write_text(manifest_text(manifest))
     return folder
 
 

@@ -1,17 +1,16 @@
 """Small bundles with a manifest, in the folder of a run."""
 
-import json
 import shutil
 from pathlib import Path
 
 import torch
 from exporting_samples import LABELS
 
-from compress.core.files import file_digest
 from compress.data.images import ImagePreprocessor, Transform
 from compress.data.texts import TextPreprocessor
 from compress.exporting.bundle import write_bundle
 from compress.exporting.lower import lower
+from compress.exporting.manifest import entry, manifest_text
 from compress.exporting.parity import module_answers
 from compress.exporting.samples import write_samples
 from compress.models.resnet import resnet
@@ -60,14 +59,9 @@ def published(folder, *, model, batch, task, labels=LABELS, module=None, preproc
     (folder / "recipe.lock.yaml").write_text("name: small")
     names = [path.relative_to(inside) for path in inside.rglob("*") if path.is_file()]
     files = {str(name): entry(folder / name) for name in [*names, Path("recipe.lock.yaml")]}
-    manifest = {"schema": 1, "name": "small", "task": task.name, "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = {"name": "small", "task": task.name, "files": files}
+    (folder / "manifest.json").write_text(manifest_text(manifest))
     return folder
-
-
-def entry(file):
-    """What a manifest says of a file."""
-    return {"sha256": file_digest(file), "bytes": file.stat().st_size}
 
 
 def digits_bundle(folder):

@@ -1,17 +1,19 @@
 """A bundle holds; whatever is changed in it is told."""
 
+import itertools
 import json
 import shutil
 
 import numpy as np
 import onnx
 import pytest
-from bundle_maker import DIGITS, digits_bundle, entry, published
+from bundle_maker import DIGITS, digits_bundle, published
 from exporting_samples import LABELS, texts
 from onnx import numpy_helper
 
 from compress.errors import InputError
 from compress.exporting import verify
+from compress.exporting.manifest import entry, manifest_text
 from compress.exporting.verify import verify_bundle
 from compress.measurement.cpu import TARGET_KEY, FoundCpu
 from compress.measurement.graph import load_graph
@@ -63,11 +65,18 @@ def failures(folder):
     return [(name, text) for name, status, text in found(folder) if status == "failed"]
 
 
-def published_again(folder):
-    """The manifest as if the files now there had been published."""
+def manifest_of(folder):
+    """What the manifest says, but its digest."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"] = {name: entry(folder / name) for name in manifest["files"]}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    del manifest["digest"]
+    return manifest
+
+
+def published_again(folder, **files):
+    """The manifest as if the files now there had been published, but for the entries given."""
+    manifest = manifest_of(folder)
+    manifest["files"] = {name: entry(folder / name) for name in manifest["files"]} | files
+    (folder / "manifest.json").write_text(manifest_text(manifest))
 
 
 def test_a_whole_bundle_holds(bundle):
@@ -139,9 +148,9 @@ def test_samples_that_cant_be_read_or_arent_there(bundle):
     published_again(bundle)
     names = [name for name, text in failures(bundle) if "can't read the samples" in text]
     assert "answers" in names
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     del manifest["files"]["samples.npz"]
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "manifest.json").write_text(manifest_text(manifest))
     (bundle / "samples.npz").unlink()
     checks = {name: (status, text) for name, status, text in found(bundle)}
     assert checks["answers"] == ("warning", "not compared: the bundle has no samples.npz")
@@ -194,8 +203,13 @@ def test_int8_answers_that_rounding_doesnt_explain(int8, tmp_path, factor, statu
     ("content", "said"),
     [
         (None, "it has no manifest.json that can be read"),
-        ("{", "is no JSON"),
-        ("[]", "names no model.onnx"),
+        ("{", "is no JSON object"),
+        ("", "is no JSON object"),
+        ("[]", "is no JSON object"),
+        ("[" * 5000, "is no JSON object"),
+        ("\x00\x01", "is no JSON object"),
+        ("{}", "names no model.onnx"),
+        ('{"files": ["model.onnx"]}', "names no model.onnx"),
         ('{"files": {"a": {}}}', "names no model.onnx"),
     ],
 )
@@ -207,9 +221,87 @@ def test_what_is_no_bundle(tmp_path, content, said):
     assert said in str(error.value)
 
 
-def test_names_that_lead_out_of_the_bundle_are_refused(bundle):
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["../outside"] = {"bytes": 1, "sha256": ""}
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    (bundle.parent / "outside").write_text("x")
-    assert failures(bundle) == [("files", "../outside lies outside the bundle")]
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "written by a later version of compress: it has schema 2, and this"),
+        ({"schema": 10**4000}, "written by a later version of compress: it has schema 1000"),
+        ({"schema": "1"}, "'schema' must be 1. Got '1'"),
+        ({"nmae": "small"}, "unknown key 'nmae'. Known: cpu, digest, "),
+        ({"digest": None}, "has no key 'digest'"),
+        ({"task": None}, "has no key 'task'"),
+    ],
+)
+def test_manifests_that_are_refused(bundle, change, said):
+    manifest = json.loads((bundle / "manifest.json").read_text()) | change
+    left = {key: value for key, value in manifest.items() if value is not None}
+    (bundle / "manifest.json").write_text(json.dumps(left))
+    with pytest.raises(InputError) as error:
+        found(bundle)
+    assert said in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_every_byte_of_the_manifest_counts(bundle):
+    path = bundle / "manifest.json"
+    content = path.read_bytes()
+    whole = json.loads(content)
+    step = max(1, len(content) // 150)
+    for place in range(0, len(content), step):
+        flipped = bytearray(content)
+        flipped[place] ^= 0x02
+        path.write_bytes(flipped)
+        try:
+            checks = list(itertools.islice(verify_bundle(bundle), 1))
+        except InputError:
+            continue
+        assert checks[0].status == "failed" or json.loads(flipped) == whole
+        assert "manifest.json isn't as it was written" in checks[0].text or checks[0].status == "ok"
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", [1], {}, {"sha256": 1, "bytes": "x"}, 7])
+def test_entries_that_say_nothing(bundle, wrong):
+    published_again(bundle, **{"infer.py": wrong})
+    ((name, text),) = failures(bundle)
+    assert name == "files"
+    assert text.startswith("infer.py must have its bytes and sha256 there. It has ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/x", "'/x' is an absolute path"),
+        ("../outside", "'../outside' leads out of"),
+        ("a/../../outside", "leads out of"),
+        ("C:\\x", "is an absolute path"),
+        ("", "'' is no file name"),
+        (".", "leads out of"),
+        ("a\0b", "is no file name"),
+        ("x" * 5000, "is no file name"),
+        ("y" * 300, "File name too long"),
+        ("linked/secret.onnx", "leads out of"),
+    ],
+)
+def test_names_that_lead_out_of_the_bundle_are_refused(bundle, name, said, monkeypatch):
+    """What lies outside is neither listed nor opened."""
+    outside = bundle.parent / "outside"
+    outside.mkdir()
+    (outside / "secret.onnx").write_text("x")
+    (bundle / "linked").symlink_to(outside)
+    opened = []
+    monkeypatch.setattr(verify, "check_file", opened.append)
+    published_again(bundle, **{name: {"bytes": 1, "sha256": ""}})
+    checks = found(bundle)
+    text = " ".join(text for _, _, text in checks)
+    ((_, failed),) = [(name, text) for name, status, text in checks if status == "failed"]
+    assert said in failed
+    assert len(failed) < 1000
+    assert opened == [bundle / "model.onnx"]
+    assert "secret.onnx" not in text.replace("linked/secret.onnx", "")
+
+
+def test_a_manifest_that_is_a_link_is_no_manifest(bundle):
+    manifest = bundle / "manifest.json"
+    manifest.symlink_to(manifest.rename(bundle.parent / "manifest.json"))
+    with pytest.raises(InputError, match="is a link"):
+        found(bundle)

@@ -11,7 +11,8 @@ from compress.core.boundary import described
 from compress.errors import StageError
 from compress.report.document import Report, read_report, write_report
 from compress.runner import execution
-from compress.runner.reports import mark_interrupted
+from compress.runner.reports import mark_interrupted, write_reports
+from compress.runner.workdir import Workdir
 
 RECIPE = """\
 version: 1
@@ -98,7 +99,7 @@ def test_a_disk_that_stays_full_does_not_hide_the_first_error(go, monkeypatch):
     whole = os.fsync
 
     def fsync(handle):
-        if (go.folder / "stages" / "00-original.partial").exists():
+        if (go.folder / ".compress" / "making" / "00-original").exists():
             raise full()
         whole(handle)
 
@@ -107,7 +108,7 @@ def test_a_disk_that_stays_full_does_not_hide_the_first_error(go, monkeypatch):
         with pytest.raises(StageError, match=r"00-original: can't write or read .*: no space left"):
             go()
     # What the broken stage had begun has gone, so that there was room for the report.
-    assert not (go.folder / "stages" / "00-original.partial").exists()
+    assert not (go.folder / ".compress" / "making" / "00-original").exists()
     assert read_report(go.folder).status == "failed"
 
     def never(handle):
@@ -132,8 +133,10 @@ def test_an_error_of_any_kind_stands_at_the_top_of_the_report(go, monkeypatch):
 
 @pytest.mark.parametrize("status", ["running", "failed"])
 def test_a_report_that_was_left_behind_is_marked(tmp_path, status):
-    write_report(Report(name="a", status=status, error="no"), tmp_path)
-    mark_interrupted(tmp_path)
+    workdir = Workdir(tmp_path)
+    with workdir.open():
+        write_reports(Report(name="a", status=status, error="no"), workdir)
+        mark_interrupted(tmp_path)
     report = read_report(tmp_path)
     assert (report.status, report.error) == ("interrupted", None)
     assert "interrupted" in (tmp_path / "report.md").read_text()
@@ -142,6 +145,14 @@ def test_a_report_that_was_left_behind_is_marked(tmp_path, status):
 def test_a_run_that_had_ended_and_no_run_are_left_alone(tmp_path):
     mark_interrupted(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    write_report(Report(name="a", status="passed"), tmp_path)
-    mark_interrupted(tmp_path)
+    workdir = Workdir(tmp_path)
+    with workdir.open():
+        write_reports(Report(name="a", status="passed"), workdir)
+        mark_interrupted(tmp_path)
     assert read_report(tmp_path).status == "passed"
+
+
+def test_a_report_in_a_folder_that_is_no_runs_is_left_alone(tmp_path):
+    write_report(Report(name="a", status="running"), tmp_path)
+    mark_interrupted(tmp_path)
+    assert read_report(tmp_path).status == "running"

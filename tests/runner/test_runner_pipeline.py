@@ -183,7 +183,7 @@ def test_a_broken_run_redoes_only_the_stage_it_was_broken_in(
     process = subprocess.Popen(
         [*command, "--output", str(broken)], stderr=subprocess.PIPE, text=True
     )
-    third = broken / "stages" / "03-prune.partial"
+    third = broken / ".compress" / "making" / "03-prune"
     end = time.monotonic() + 120
     while not third.exists():
         assert process.poll() is None, "the run ended before it could be broken"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,12 +12,14 @@ from pathlib import Path
 
 from compress.core.artifact import Preprocessor
 from compress.core.context import Context
+from compress.core.owned import is_folder
 from compress.distillation.answers import Teacher
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.cached import CachedTeacher, largest_error
 from compress.distillation.cache.filling import fill, some_batches
+from compress.distillation.cache.names import FOLDER, cache_name, caches, remove_cache, used_file
 from compress.distillation.cache.store import Store
-from compress.errors import StageError
+from compress.errors import InputError, StageError
 from compress.models.digests import weights_digest
 from compress.training.augmentation import Augmenter
 from compress.training.processes import join
@@ -30,7 +32,6 @@ rounding: of fp32 arithmetic, and of bf16, fp16 or low-bit arithmetic, whose rou
 what else is in a batch."""
 _COMPARED = 32
 _FORMAT = 1
-_USED = "used"
 
 
 def open_cache(
@@ -62,6 +63,7 @@ def open_cache(
 
     Raises
     ------
+    InputError : a later version of compress wrote the cache.
     StageError : augmentation that isn't seeded per sample; answers that
         can't be kept so; a disk that is too small; kept answers that aren't the live teacher's.
     """
@@ -69,11 +71,11 @@ def open_cache(
     variants = augmenter.variants or 1
     size = context.data.size("train") * variants
     base, key = _keys(kept, context, preprocessor, augmenter, arithmetic)
-    root = (context.shared or context.directory) / "teacher"
-    directory = root / f"{base[:16]}-{key[:16]}"
+    root = (context.shared or context.directory) / FOLDER
+    directory = root / cache_name(base, key)
 
     def prepare() -> tuple[str, ...]:
-        _trim(root, base=base[:16], current=directory.name)
+        _trim(root, current=directory)
         store = Store(directory, size=size)
         before = int(store.done.sum())
         fill(
@@ -85,7 +87,7 @@ def open_cache(
             augmenter=augmenter,
             batch_size=batch_size,
         )
-        (root / f"{directory.name}.{_USED}").touch()
+        used_file(directory).touch()
         cached = CachedTeacher(store, kept=kept)
         batches = some_batches(context, preprocessor, augmenter, samples=min(_COMPARED, batch_size))
         errors = [largest_error(cached(batch), live(batch), batch) for batch in batches]
@@ -146,22 +148,21 @@ def _digest(value: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _trim(root: Path, *, base: str, current: str) -> None:
+def _trim(root: Path, *, current: Path) -> None:
     """Remove what this run can't use, and all but the caches that were used last."""
+    if os.path.lexists(root) and not is_folder(root):
+        raise InputError(f"{root} must be a folder; it is a file or a link.")
     root.mkdir(parents=True, exist_ok=True)
-    found = {path.name: path for path in root.iterdir() if path.is_dir()}
-    others = [name for name in found if name != current]
-    stale = [name for name in others if not name.startswith(f"{base}-")]
-    recent = sorted(
-        (name for name in others if name not in stale), key=lambda n: _last_use(root, n)
-    )
-    for name in [*stale, *recent[: max(0, len(recent) - (MOST - 1))]]:
-        shutil.rmtree(found[name])
-        (root / f"{name}.{_USED}").unlink(missing_ok=True)
+    base = current.name.split("-")[0]
+    others = [path for path in caches(root) if path != current]
+    stale = [path for path in others if path.name.split("-")[0] != base]
+    recent = sorted((path for path in others if path not in stale), key=_last_use)
+    for path in [*stale, *recent[: max(0, len(recent) - (MOST - 1))]]:
+        remove_cache(path)
 
 
-def _last_use(root: Path, name: str) -> float:
-    marker = root / f"{name}.{_USED}"
+def _last_use(cache: Path) -> float:
+    marker = used_file(cache)
     return marker.stat().st_mtime if marker.is_file() else 0.0
 
 
@@ -195,7 +196,8 @@ def _describe(store: Store, kept: Kept, *, variants: int, before: int) -> str:
     how = "computed" if not before else "taken from disk"
     if 0 < before < size:
         how = f"{before:,} taken from disk, {size - before:,} computed"
+    cut = f"; {store.cut:,} bytes there weren't whole" if store.cut else ""
     return (
         f"teacher's answers ({', '.join(what)}; {kept.dtype}) for {each}: "
-        f"{store.bytes:,} bytes on disk; {how}"
+        f"{store.bytes:,} bytes on disk; {how}{cut}"
     )

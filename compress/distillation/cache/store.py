@@ -7,7 +7,6 @@ is all from the first record on whose rows are short or damaged.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import zlib
@@ -20,11 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.files import write_text
+from compress.core.owned import is_folder
+from compress.core.sealed import sealed, unsealed
 from compress.distillation.cache.arrays import Array, Rows
+from compress.distillation.cache.names import HEADER, LOG, own_files, rows_name
+from compress.errors import InputError
 
 Ids = npt.NDArray[np.int64]
 
-_HEADER, _LOG = "arrays.json", "log"
 _SCHEMA = 1
 _PIECE = 1 << 24
 """Bytes read at a time when checksums are verified."""
@@ -41,6 +43,14 @@ class Store:
     size : sample ids are below it.
     verify : check all that is there, and cut off what isn't whole; False only reads, which takes
         a store that was verified before.
+
+    Attributes
+    ----------
+    cut : bytes that were there and weren't whole, or weren't as they had been written.
+
+    Raises
+    ------
+    InputError : `directory` is a file or a link, or a later version of compress wrote it.
     """
 
     def __init__(self, directory: Path, *, size: int, verify: bool = True) -> None:
@@ -53,7 +63,10 @@ class Store:
         self._pending: list[tuple[Ids, Ids, Mapping[str, Rows]]] = []
         self._maps: dict[str, np.memmap] = {}
         self._gathered = 0
+        self.cut = 0
         if verify:
+            if os.path.lexists(directory) and not is_folder(directory):
+                raise InputError(f"{directory} must be a folder; it is a file or a link.")
             directory.mkdir(parents=True, exist_ok=True)
         self._replay(verify=verify)
 
@@ -65,7 +78,7 @@ class Store:
     @property
     def bytes(self) -> int:
         """On disk, of all its files."""
-        return sum(path.stat().st_size for path in self.directory.iterdir() if path.is_file())
+        return sum(path.stat().st_size for path in own_files(self.directory))
 
     @property
     def pending_bytes(self) -> int:
@@ -76,7 +89,7 @@ class Store:
         """Fix what is kept; once, before the first append to an empty store."""
         self.arrays = tuple(arrays)
         values = {"schema": _SCHEMA, "arrays": [asdict(array) for array in arrays]}
-        write_text(self.directory / _HEADER, json.dumps(values, indent=1) + "\n")
+        write_text(self.directory / HEADER, sealed(values))
 
     def append(self, ids: Ids, tokens: Ids, rows: Mapping[str, Rows]) -> None:
         """Add samples' rows, by array name, to what the next commit writes.
@@ -104,7 +117,7 @@ class Store:
             checksums.append(checksum)
         ids = np.concatenate([ids for ids, _, _ in self._pending])
         tokens = np.concatenate([tokens for _, tokens, _ in self._pending])
-        with (self.directory / _LOG).open("ab") as file:
+        with (self.directory / LOG).open("ab") as file:
             file.write(_record(ids, tokens, checksums))
             _flush(file)
         self._take(ids, tokens)
@@ -146,7 +159,7 @@ class Store:
         return self._rows if array.per_token else self._samples
 
     def _path(self, array: Array) -> Path:
-        return self.directory / f"{self.arrays.index(array)}.rows"
+        return self.directory / rows_name(self.arrays.index(array))
 
     def _take(self, ids: Ids, tokens: Ids) -> None:
         """Note a record's rows as there."""
@@ -157,9 +170,9 @@ class Store:
         self._rows += int(tokens.sum())
 
     def _replay(self, *, verify: bool) -> None:
-        self.arrays = _read_header(self.directory / _HEADER)
+        self.arrays = _read_header(self.directory / HEADER)
         end = 0
-        for ids, tokens, checksums, stop in _records(self.directory / _LOG, len(self.arrays)):
+        for ids, tokens, checksums, stop in _records(self.directory / LOG, len(self.arrays)):
             if ids.size and (ids.min() < 0 or ids.max() >= len(self._place)):
                 break
             if verify and not self._whole(len(ids), int(tokens.sum()), checksums):
@@ -181,14 +194,16 @@ class Store:
 
     def _cut(self, log_end: int) -> None:
         """Cut off all that no whole record speaks of."""
-        if not self._samples:
-            for path in self.directory.iterdir():
+        before = self.bytes
+        if self._samples:
+            os.truncate(self.directory / LOG, log_end)
+            for array in self.arrays:
+                os.truncate(self._path(array), self._count(array) * array.row_bytes)
+        else:
+            for path in own_files(self.directory):
                 path.unlink()
             self.arrays = ()
-            return
-        os.truncate(self.directory / _LOG, log_end)
-        for array in self.arrays:
-            os.truncate(self._path(array), self._count(array) * array.row_bytes)
+        self.cut = before - self.bytes
 
 
 def _record(ids: Ids, tokens: Ids, checksums: Sequence[int]) -> bytes:
@@ -239,17 +254,14 @@ def _checksum(path: Path, start: int, *, length: int) -> int | None:
 
 
 def _read_header(path: Path) -> tuple[Array, ...]:
-    """Nothing where there is none, or it is damaged: the store then begins anew."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["schema"] != _SCHEMA:
-            return ()
-        return tuple(
-            Array(one["name"], tuple(one["shape"]), one["dtype"], one["per_token"])
-            for one in values["arrays"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+    """Nothing where there is none, or it isn't as written: the store then begins anew."""
+    values = unsealed(path, schema=_SCHEMA)
+    if values is None:
         return ()
+    return tuple(
+        Array(one["name"], tuple(one["shape"]), one["dtype"], one["per_token"])
+        for one in values["arrays"]
+    )
 
 
 def _flush(file: BinaryIO) -> None:

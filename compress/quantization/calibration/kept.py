@@ -82,7 +82,7 @@ class Kept:
             return None
         try:
             content = self._path(self._folder, kind, tensors).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         checksum, content = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
         return content if hashlib.sha256(content).digest() == checksum else None
