@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import compress
+from compress.runner.workdir import Workdir
 
 RESNET = {"blocks": [2, 2, 2, 2], "width": 32, "in_channels": 1, "num_classes": 10}
 SEEDS = (0, 1, 2)
@@ -116,18 +118,19 @@ def study(kind: str, *, model: Path, data: Path, results: Path, only: str) -> No
         path = results / f"{name}.yaml"
         with path.open("w", encoding="utf-8") as file:
             YAML().dump({"version": 1, "name": name, "seed": seed, **base, "stages": stages}, file)
-        share(results / name, results / "shared")
-        report = compress.run(path, output=results / name, threads=1)
+        report = compress.run(path, output=begun(results, name), threads=1)
         print(name, report.stages[-1].quality.value, flush=True)
 
 
-def share(run: Path, shared: Path) -> None:
-    """Let a run use the teacher's answers that another one of the study has kept."""
-    shared.mkdir(exist_ok=True)
-    (run / "stages").mkdir(parents=True, exist_ok=True)
-    link = run / "stages" / "shared"
-    if not link.exists():
-        link.symlink_to(shared.resolve())
+def begun(results: Path, name: str) -> Path:
+    """A run's folder with the teacher's answers that another one of the study has kept."""
+    workdir = Workdir(results / name)
+    if not workdir.root.exists():
+        others = sorted(results.glob("*/stages/shared/teacher"))
+        with workdir.open():
+            if others:
+                shutil.copytree(others[0], workdir.shared / "teacher")
+    return workdir.root
 
 
 def table(results: Path) -> None:

@@ -58,8 +58,13 @@ def mark(root: Path) -> str:
         return identity_of(root)
 
 
-def _identity(root: Path) -> str:
-    """Raises InputError where the marker is a later version's, or isn't as it was written."""
+def identity_of(root: Path) -> str:
+    """The id in the marker of a run's folder.
+
+    Raises
+    ------
+    InputError : there is none, it is a later version's, or isn't as it was written.
+    """
     path = root / MARKER
     try:
         document = read_object(path)

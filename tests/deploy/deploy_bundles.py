@@ -15,6 +15,7 @@ from deploy_data import load_lines
 from PIL import Image
 
 from compress import Export, Pipeline, Quantize, Train
+from compress.runner.marker import MARKER
 
 INPUTS = 200
 _MEASURE = {"batch_sizes": [1], "seconds": 0.2, "warmup": 2}
@@ -207,6 +208,8 @@ class Plan:
 def _begin_as(other: Path, run: Path) -> None:
     """Give a new run what another has finished: a run goes on from whatever it finds."""
     if other.is_dir() and not run.is_dir():
+        run.mkdir()
+        shutil.copy(other / MARKER, run / MARKER)
         for folder in (other / "stages").glob("0[01]-*"):
             shutil.copytree(folder, run / "stages" / folder.name)
 

@@ -15,7 +15,14 @@ PLACE = ROOT / ".deploy"
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = PLACE / "npm" / "node_modules"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_NOT_SHIPPED = ("stages", "report.json", "report.md", "report.html")
+_NOT_SHIPPED = (
+    ".compress",
+    ".compress-run.json",
+    "stages",
+    "report.json",
+    "report.md",
+    "report.html",
+)
 _SECONDS = 300
 
 
