@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 CARD, CONFIG = "README.md", "config.json"
 _FENCE = "---"
+_LICENSE = re.compile(r"^license[ ]*:.*(\n([ \t-].*)?)*$", re.MULTILINE)
+"""The key with its value, down to the next key."""
+_LONGEST = 1000
+"""Characters of it."""
 
 
 def stated_license(spec: ModelSpec) -> tuple[str | None, tuple[str, ...]]:
@@ -54,13 +59,22 @@ def _file(spec: ModelSpec, model: str, name: str) -> Path | None:
 
 
 def _of_card(text: str) -> str | None:
-    """The `license` of a model card's front matter."""
+    """The `license` of a model card's front matter; what else stands there isn't parsed."""
     from ruamel.yaml import YAML
 
     lines = text.splitlines()
     if not lines or lines[0].strip() != _FENCE or _FENCE not in lines[1:]:
         return None
-    return _text(YAML(typ="safe").load("\n".join(lines[1 : lines.index(_FENCE, 1)])))
+    front = "\n".join(lines[1 : lines.index(_FENCE, 1)])
+    found = _LICENSE.search(front)
+    if found is None:
+        return None
+    if len(found[0]) > _LONGEST:
+        raise InputError(
+            f"the original model's card gives a license of {len(found[0]):,} characters, "
+            f"more than {_LONGEST:,}."
+        )
+    return _text(YAML(typ="safe").load(found[0]))
 
 
 def _of_config(text: str) -> str | None:
