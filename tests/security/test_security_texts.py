@@ -173,7 +173,7 @@ def test_what_the_command_says(
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_license_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"license": text * 200}))
-    found = stated_license(ModelSpec(transformers=str(tmp_path)))
+    found, _ = stated_license(ModelSpec(transformers=str(tmp_path)))
     assert found is not None
     assert "\n" not in found
     assert len(found) < 300
