@@ -19,6 +19,8 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 PROCESSOR_CONFIG = "preprocessor_config.json"
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 """Pillow's numbers."""
+_PROBLEM = {"class-set": {"problem_type": "multi_label_classification"}}
+"""By which these libraries take the sigmoid of each score, not the softmax of all."""
 _OLDER_NAMES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 """Names of classes that only transformers 5 knows, and what both it and version 4 know."""
 
@@ -39,7 +41,7 @@ def write_conventions(model: Path, *, labels: Sequence[str], task: Task) -> None
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     config = _config(model)
     if config is not None:
-        write_json(folder / CONFIG, _with_labels(config, labels))
+        write_json(folder / CONFIG, _with_labels(config, labels) | _PROBLEM.get(task.target, {}))
     if task.modality == "text":
         _adapt_tokenizer(folder / TOKENIZER_CONFIG, constants, task)
     elif config is not None and not (folder / PROCESSOR_CONFIG).exists():

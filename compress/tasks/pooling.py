@@ -7,18 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compress.core.context import Pooling
-
-
-def pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
-    """`mean_pool`, or of "cls" each text's first unmasked token; (N, H)."""
-    if pooling == "mean":
-        return mean_pool(hidden, attention_mask)
-    import torch
-
-    first = attention_mask.bool().int().argmax(1)
-    return hidden[torch.arange(len(hidden), device=hidden.device), first]
-
 
 def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """The mean over unmasked tokens (as sentence embeddings: Reimers & Gurevych, 2019).

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def make_preprocessor(*, generates=False):
     return TextPreprocessor(tokenizer)
 
 
-def make_bundle(folder, module, task, preprocessor, labels=()):
+def make_bundle(folder, module, task, preprocessor, labels=(), **changes):
     path = folder / "lowered.onnx"
     example = preprocessor(TEXTS[:2])
     lower(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
@@ -40,7 +41,7 @@ def make_bundle(folder, module, task, preprocessor, labels=()):
         directory=folder / "bundle",
         preprocessor=preprocessor,
         labels=labels,
-        task=TASKS[task],
+        task=replace(TASKS[task], **changes),
     )
 
 
@@ -113,7 +114,8 @@ def test_a_text_goes_on_with_the_likeliest_tokens(name, tmp_path):
     assert len(printed(model, "--tokens", "20", "open a file")) >= len(wanted)
 
 
-def test_vectors_are_means_of_tokens(tmp_path):
+@pytest.mark.parametrize(("pooling", "normalize"), [("mean", True), ("cls", True), ("cls", False)])
+def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, tmp_path):
     from transformers import BertConfig, BertModel
 
     from compress.tasks.pooling import mean_pool
@@ -121,17 +123,37 @@ def test_vectors_are_means_of_tokens(tmp_path):
     torch.manual_seed(0)
     module = BertModel(BertConfig(**SIZES)).eval()
     preprocessor = make_preprocessor()
-    model = make_bundle(tmp_path, module, "feature-extraction", preprocessor)
+    model = make_bundle(
+        tmp_path, module, "feature-extraction", preprocessor, pooling=pooling, normalize=normalize
+    )
     file = tmp_path / "vectors.npy"
     lines = printed(model, "--save", str(file), *TEXTS).splitlines()
     inputs = preprocessor(TEXTS)
     with torch.no_grad():
         hidden = module(**inputs).last_hidden_state
-    wanted = torch.nn.functional.normalize(mean_pool(hidden, inputs["attention_mask"])).numpy()
-    np.testing.assert_allclose(np.load(file), wanted, atol=1e-5)
+    mean = mean_pool(hidden, inputs["attention_mask"])
+    vectors = mean if pooling == "mean" else hidden[:, 0]
+    wanted = torch.nn.functional.normalize(vectors).numpy()
+    given = wanted if normalize else vectors.numpy()
+    np.testing.assert_allclose(np.load(file), given, atol=1e-5)
     table = np.array([[float(number) for number in line.split()[:4]] for line in lines])
     np.testing.assert_allclose(table, wanted @ wanted.T, atol=6e-5)
     assert all(line.endswith(text) for line, text in zip(lines, TEXTS, strict=True))
+
+
+def test_a_long_text_fits_the_positions_that_come_after_padding(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    from compress.models.positions import longest_text_of
+
+    torch.manual_seed(0)
+    config = RobertaConfig(**SIZES, pad_token_id=make_preprocessor().tokenizer.pad_token_id)
+    module = RobertaModel(config).eval()
+    most = longest_text_of(module)
+    assert most == SIZES["max_position_embeddings"] - config.pad_token_id - 1
+    preprocessor = TextPreprocessor(make_preprocessor().tokenizer, positions=most)
+    model = make_bundle(tmp_path, module, "feature-extraction", preprocessor)
+    assert printed(model, "open a file " * 100, "read").endswith("read\n")
 
 
 @pytest.mark.parametrize("labels", [("x", "y", "z"), ("x",)])

@@ -60,6 +60,20 @@ def test_the_image_processor_gives_the_same_pixels(size, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["id2label"] == {"0": "a", "1": "b"}
 
 
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        ("multi-label-text-classification", "multi_label_classification"),
+        ("text-classification", None),
+    ],
+)
+def test_the_config_says_that_classes_are_decided_one_by_one(task, kind, tmp_path):
+    (tmp_path / "preprocessing.json").write_text('{"max_length": 32}')
+    model = _model(tmp_path / "model.onnx", node="MatMul", config={"model_type": "bert"})
+    write_conventions(model, labels=("a", "b"), task=TASKS[task])
+    assert json.loads((tmp_path / "config.json").read_text()).get("problem_type") == kind
+
+
 def test_what_a_processor_cant_say_isnt_written(tmp_path):
     transform = Transform(size=(8, 8), resize_shortest_edge=9, channels=3)
     ImagePreprocessor(transform).save(tmp_path)

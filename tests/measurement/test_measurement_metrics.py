@@ -245,6 +245,13 @@ def test_pooling_is_that_of_the_losses():
     np.testing.assert_allclose(pooled(Answer(hidden, {"attention_mask": mask})), wanted, rtol=1e-5)
 
 
+def test_the_first_token_is_the_first_that_is_none_of_padding():
+    hidden = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    mask = np.array([[0, 1, 1], [1, 1, 0]])
+    found = pooled(Answer(hidden, {"attention_mask": mask}), "cls")
+    assert found.tolist() == [[2, 3], [6, 7]]
+
+
 def test_draws_are_of_all_samples_and_memory_stays_flat(monkeypatch):
     from compress.measurement import intervals
 

@@ -1,0 +1,59 @@
+"""What models are for is read from transformers' own tables, and is what it would say itself."""
+
+import pytest
+import transformers
+from transformers.models.auto import modeling_auto
+
+from compress.models.architectures import head_missing, kind_problem, tables, tasks_of
+from compress.tasks.task import TASKS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MODEL_MAPPING_NAMES",
+        "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+        "MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES",
+        "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES",
+    ],
+)
+def test_tables_are_those_of_transformers(name):
+    theirs = {
+        kind: names if isinstance(names, tuple) else (names,)
+        for kind, names in getattr(modeling_auto, name).items()
+    }
+    assert tables()[name] == theirs
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_architecture_that_an_auto_class_loads_is_let_in(task):
+    if task.target in ("none", "next-token"):
+        return
+    known = getattr(transformers, task.auto_class)._model_mapping._model_mapping
+    refused = [kind for kind in known if kind_problem({"model_type": kind}, task) is not None]
+    assert refused == []
+
+
+def test_encoders_alone_give_features():
+    assert "feature-extraction" in tasks_of("t5")
+    assert "feature-extraction" not in tasks_of("vit")
+    assert "text-generation" not in tasks_of("whisper")
+
+
+def test_what_is_not_known_is_not_judged():
+    task = TASKS["text-classification"]
+    assert kind_problem({}, task) is None
+    assert kind_problem({"model_type": "of-tomorrow"}, task) is None
+    assert kind_problem({"model_type": ["bert"]}, task) is None
+    assert head_missing({"architectures": ["OfTomorrow"]}, task) is None
+    assert head_missing({"architectures": "BertModel"}, task) is None
+
+
+def test_embeddings_are_the_head_where_they_are_tied():
+    task = TASKS["text-generation"]
+    body = {"model_type": "gpt2", "architectures": ["GPT2Model"]}
+    assert head_missing(body, task) is None
+    assert head_missing(body | {"tie_word_embeddings": False}, task) is not None
