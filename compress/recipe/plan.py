@@ -8,6 +8,7 @@ from compress.core.stage import Options
 from compress.recipe.order import chain
 from compress.recipe.schema import Recipe
 from compress.tasks.task import TASKS
+from compress.training.options import TrainingOptions
 
 
 def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
@@ -39,7 +40,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
             "note: there is no 'export' stage: every stage's model.onnx is kept, "
             "but no bundle is made."
         )
-    return lines
+    return [*lines, *_small_batches(recipe)]
 
 
 def foreseen(recipe: Recipe) -> dict[str, list[str]]:
@@ -55,6 +56,29 @@ def foreseen(recipe: Recipe) -> dict[str, list[str]]:
             found[step.name] = lines
         changed = changed or not stage.makes_reference
     return found
+
+
+def _small_batches(recipe: Recipe) -> list[str]:
+    """Trainings whose batches are larger than the train split, as far as its files tell."""
+    if recipe.data.files is None:
+        return []
+    from compress.data.known import rows_of  # numpy comes with it
+
+    rows = rows_of(recipe.data, "train")
+    if rows is None:
+        return []
+    rows = min(rows, recipe.data.limit.get("train", rows))
+    sizes = {
+        step.name: training.batch_size
+        for step in recipe.stages
+        if isinstance(training := getattr(step.stage, "training", None), TrainingOptions)
+    }
+    return [
+        f"note: train has {rows:,} samples at most, fewer than a batch of {size:,} of '{name}': each "
+        "epoch is a single step."
+        for name, size in sizes.items()
+        if rows < size
+    ]
 
 
 def _source(spec: Options, kinds: tuple[str, ...]) -> str:

@@ -7,6 +7,9 @@ import sys
 import pytest
 from recipe_folders import add_json, model_folder, sentence_folder
 
+from compress.recipe.load import load_recipe
+from compress.recipe.plan import describe
+
 TEXT = """\
 version: 1
 name: a
@@ -232,6 +235,15 @@ def test_columns_that_the_file_has_not(said, tmp_path):
     assert "Did you mean 'texts'?" in found
     found = said("text-classification", more=", columns: {label: klass}")
     assert "'data.columns.label': 'a.csv': unknown column 'klass'" in found
+
+
+def test_a_batch_of_more_samples_than_there_are(said, good, tmp_path):
+    model_folder(tmp_path / "model")
+    assert said("text-classification", stages=TRAIN) == ""
+    lines = describe(load_recipe(good))
+    assert lines[-1].startswith("note: train has 2 samples at most, fewer than a batch of ")
+    assert said("text-classification") == ""
+    assert not any("samples at most" in line for line in describe(load_recipe(good)))
 
 
 def test_files_without_rows(said, tmp_path):
