@@ -74,8 +74,8 @@ def _small_batches(recipe: Recipe) -> list[str]:
         if isinstance(training := getattr(step.stage, "training", None), TrainingOptions)
     }
     return [
-        f"note: train has {rows:,} samples at most, fewer than a batch of {size:,} of '{name}': each "
-        "epoch is a single step."
+        f"note: train has {rows:,} samples at most, fewer than a batch of {size:,} of '{name}': "
+        "each epoch is a single step."
         for name, size in sizes.items()
         if rows < size
     ]
