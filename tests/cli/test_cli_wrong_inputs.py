@@ -112,9 +112,32 @@ def test_label_that_the_model_does_not_know(
     assert "no, yes" in line
 
 
+@pytest.mark.parametrize("options", [[], ["--fresh"]])
 def test_a_foreign_output_folder_is_left_alone(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
-    line = failure(capsys, "--output", "model")
+    (Path("model") / "stages" / "05-lighting").mkdir(parents=True)
+    (Path("model") / "stages" / "05-lighting" / "scene").write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in Path("model").rglob("*")}
+    line = failure(capsys, "--output", "model", *options)
     assert "isn't empty" in line
-    assert not Path("model/stages").exists()
+    assert {path: path.stat().st_mtime_ns for path in Path("model").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("recipe.yaml", "recipe.yaml isn't a folder"),
+        ("recipe.yaml/x", "recipe.yaml/x can't be made"),
+        ("/proc/x", "/proc/x can't be "),
+        ("x" * 5000, "File name too long"),
+        ("nowhere", "nowhere is a link that leads nowhere"),
+    ],
+)
+def test_an_output_that_can_be_no_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], output: str, said: str
+) -> None:
+    Path("nowhere").symlink_to("gone")
+    line = failure(capsys, "--output", output)
+    assert said in line
+    assert len(line) < 1200

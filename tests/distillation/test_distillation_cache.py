@@ -11,7 +11,7 @@ from compress.distillation.answers import TopK
 from compress.distillation.cache import filling
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.open import MOST, open_cache
-from compress.errors import StageError
+from compress.errors import InputError, StageError
 from compress.training.augmentation import Augmenter
 from compress.training.options import Augment
 
@@ -325,3 +325,40 @@ def test_of_two_processes_one_asks_and_both_read(tmp_path):
     subprocess.run([*launch, script, tmp_path], check=True, timeout=200)
     said = sorted((tmp_path / f"said-{index}").read_text() for index in (0, 1))
     assert said == ["0  computed", "7  computed"]
+
+
+def test_a_later_versions_index_is_refused(tmp_path):
+    opened(Teacher(), Data("text"), tmp_path)
+    (rows_of(tmp_path) / "arrays.json").write_text('{"schema": 2}')
+    with pytest.raises(InputError, match=r"arrays\.json was written by a later version"):
+        opened(Teacher(), Data("text"), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "[" * 50_000, "\0\1", None])
+def test_an_index_that_cant_be_trusted_is_begun_anew_with_a_note(tmp_path, content):
+    opened(Teacher(), Data("text"), tmp_path)
+    index = rows_of(tmp_path) / "arrays.json"
+    if content is None:
+        content = index.read_text().replace('"logits"', '"logitz"')
+    index.write_text(content)
+    teacher = Teacher()
+    cached = opened(teacher, Data("text"), tmp_path)
+    assert "computed; " in cached.notes[0]
+    assert "bytes there weren't whole" in cached.notes[0]
+    assert teacher.asked > 1
+
+
+def test_what_others_put_among_the_caches_stays(tmp_path):
+    opened(Teacher(), Data("text"), tmp_path)
+    cache = rows_of(tmp_path)
+    mine = [cache / "notes.txt", cache.parent / "mine" / "0.rows", cache.parent / "log"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    (cache / "arrays.json").write_text("{")
+    opened(Teacher(), Data("text"), tmp_path)
+    others = Data("text")
+    others.fingerprint = "others"
+    opened(Teacher(), others, tmp_path)
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    assert [path.name for path in cache.iterdir()] == ["notes.txt"]
