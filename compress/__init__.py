@@ -12,10 +12,12 @@ or, without a file:
 Names are imported when they are first used, so that `import compress` is quick.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False  # as typing's, without importing it: the command begins here
 if TYPE_CHECKING:
+    from typing import Any
+
     from compress.core.artifact import Artifact, Format
     from compress.core.context import Context
     from compress.core.stage import Options, Stage
@@ -75,6 +77,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name not in _MODULES:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

@@ -91,6 +91,7 @@ def compress(
 
 @app.command()
 def run(
+    context: typer.Context,
     recipe: RecipeFile,
     overrides: Overrides = None,
     output: Output = None,
@@ -113,7 +114,7 @@ def run(
 ) -> None:
     """Run a recipe whole; stages that an earlier run finished are taken from disk.
 
-    Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed.
+    Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed, 130 interrupted.
     """
     from compress.cli.running import run_recipe
     from compress.cli.silence import silence_libraries
@@ -129,6 +130,7 @@ def run(
         fresh=fresh,
         python=not no_python,
         quiet=verbose is False,
+        call=context.obj,
     )
     raise typer.Exit(code)
 
@@ -200,6 +202,7 @@ def verify(
 
 @app.command()
 def bench(
+    context: typer.Context,
     models: Annotated[
         list[Path],
         typer.Argument(metavar="MODEL...", help="ONNX files; the first is compared with."),
@@ -240,4 +243,4 @@ def bench(
     from compress.cli.benching import Asked, bench_models
 
     asked = Asked(batch_sizes, threads, seconds, length, sizes or [], inputs, document)
-    bench_models(models, asked)
+    bench_models(models, asked, context.obj)

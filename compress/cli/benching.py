@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.cli.interrupts import interruptible
 from compress.cli.running import stdout_console
 from compress.core.files import write_text
 from compress.errors import DataError, InputError, expected
@@ -16,6 +15,8 @@ from compress.report.progress import progress_for
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from compress.cli.call import Call
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Asked:
     document: Path | None
 
 
-def bench_models(files: Sequence[Path], asked: Asked) -> None:
+def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
     """Time the files and show a table; write JSON where it was asked for.
 
     Raises
@@ -47,16 +48,15 @@ def bench_models(files: Sequence[Path], asked: Asked) -> None:
     threads = _numbers("--threads", asked.threads)
     given = None if asked.inputs is None else _arrays(asked.inputs)
     console = stdout_console()
-    with interruptible(progress_for(console, quiet=False)) as progress:
-        found = bench(
-            files,
-            batch_sizes=batches,
-            threads=threads,
-            seconds=asked.seconds,
-            made=Made(asked.length, sizes),
-            given=given,
-            progress=progress,
-        )
+    found = bench(
+        files,
+        batch_sizes=batches,
+        threads=threads,
+        seconds=asked.seconds,
+        made=Made(asked.length, sizes),
+        given=given,
+        progress=call.interrupts.watched(progress_for(console, quiet=False)),
+    )
     show_bench(found, console)
     if asked.document is not None:
         write_text(asked.document, json.dumps(bench_document(found), indent=2) + "\n")

@@ -1,8 +1,4 @@
-"""Runs the command: what was asked for, errors on stderr, and an exit code.
-
-Exit codes: 0 passed, 1 a gate failed, 2 the recipe or the command line is wrong, 3 the run failed,
-130 interrupted.
-"""
+"""Runs the command: what was asked for, errors on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -10,67 +6,88 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 
 from compress.cli.app import DEBUG, app
+from compress.cli.call import Call
+from compress.cli.faults import keep_log
+from compress.cli.interrupts import Interrupts
+from compress.core.boundary import described
 from compress.core.shown import one_line
 from compress.errors import CompressError, RecipeError
-from compress.training.processes import end, launched
+from compress.training.processes import launched
 
-WRONG, FAILED, INTERRUPTED = 2, 3, 130
+WRONG, FAILED = 2, 3
 _UNTIL_ENDED = 5.0
 """Seconds in which a launcher ends the other processes when one has failed."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The `compress` command.
+def run_command(arguments: Sequence[str], interrupts: Interrupts) -> int:
+    """Run it with these words; returns the exit code.
 
-    Parameters
-    ----------
-    arguments : without the program's name; those of the process by default.
+    Raises
+    ------
+    KeyboardInterrupt : it was interrupted, or had been when something else went wrong.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an ASCII-only terminal gets "?" rather than a crash
-            stream.reconfigure(errors="replace")
-    code = _run(given)
-    if code == INTERRUPTED:
-        # A KeyboardInterrupt that passed through an `exec` (a dataclass being made, say) leaves a
-        # flag by which CPython ends with -SIGINT whatever the exit code; a new `exec` clears it.
-        exec("")  # noqa: S102
-    if launched().count > 1:
-        end(code)
-    sys.exit(code)
-
-
-def _run(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    debug = DEBUG in arguments
+    given, call = list(arguments), Call(interrupts)
     try:
-        code = app(args=arguments, prog_name="compress", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except RecipeError as error:
-        _say(error.problems, debug=debug)
-        return error.exit_code
-    except CompressError as error:
-        _say([str(error)], debug=debug)
-        return error.exit_code
-    except _UsageError as error:
-        _say([error.format_message() if hasattr(error, "format_message") else str(error)])
-        return WRONG
-    except Exception as error:  # noqa: BLE001 (the one place: a user gets a line, not a traceback)
-        _say([f"{type(error).__name__}: {error}"], debug=debug)
-        if not debug:
-            typer.echo(f"Run again with {DEBUG} for the traceback.", err=True)
-        return FAILED
+        code = _run(given, call)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (the one place: a user gets a line, not a traceback)
+        interrupts.check()
+        code = _tell(error, given, call)
+    interrupts.check()
+    return code
 
 
-def _say(problems: Sequence[str], *, debug: bool = False) -> None:
-    """One line each; in front of them the traceback of the exception at hand, with --debug.
+def _run(arguments: list[str], call: Call) -> int:
+    """Not by way of `app()`, which makes exit codes of its own out of interrupts and pipes."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("compress", arguments, obj=call) as context:
+            command.invoke(context)
+        code = 0
+    except typer.Exit as end:
+        code = end.exit_code
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code
+
+
+def _tell(error: BaseException, arguments: Sequence[str], call: Call) -> int:
+    """Say what went wrong; returns the exit code."""
+    debug = DEBUG in arguments
+    match error:
+        case RecipeError():
+            code, problems = error.exit_code, list(error.problems)
+        case CompressError():
+            code, problems = error.exit_code, [str(error)]
+        case _UsageError():
+            said = error.format_message() if hasattr(error, "format_message") else str(error)
+            code, problems, debug = WRONG, [said], False
+        case MemoryError():
+            code, problems = FAILED, ["there isn't enough memory."]
+        case _:
+            code, problems = FAILED, [_fault(error, arguments, call)]
+    _say([*problems, *getattr(error, "__notes__", ())], error if debug else None)
+    return code
+
+
+def _fault(error: BaseException, arguments: Sequence[str], call: Call) -> str:
+    """What is said of an exception that nobody foresaw, and where more of it stands."""
+    log = keep_log(error, arguments, call.folder)
+    more = f"Run again with {DEBUG} for the traceback." if log is None else f"Its log is {log}."
+    return (
+        f"This is a fault of compress, not of your recipe: {described(error).rstrip('.')}. {more}"
+    )
+
+
+def _say(problems: Sequence[str], shown: BaseException | None) -> None:
+    """One line each; in front of them the traceback of what is to be shown.
 
     What is wrong in one process is mostly wrong in all, or follows from another's end: any but the
     first waits for the launcher to end it, and speaks only if that doesn't happen.
@@ -79,7 +96,7 @@ def _say(problems: Sequence[str], *, debug: bool = False) -> None:
     if not processes.first:
         time.sleep(_UNTIL_ENDED)
         problems = [f"process {processes.index}: {problem}" for problem in problems]
-    if debug:
-        typer.echo(traceback.format_exc(), err=True)
+    if shown is not None:
+        typer.echo("".join(traceback.format_exception(shown)), err=True)
     for problem in problems:
         typer.echo(f"error: {one_line(problem)}", err=True)

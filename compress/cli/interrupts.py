@@ -1,43 +1,203 @@
-"""Ctrl-C that can't be lost.
+"""Signals that end the command: one exception, that can't be lost, then an orderly end.
 
-Python drops an exception that is raised in a finalizer or in a weak reference's callback, and a
-KeyboardInterrupt that happens to strike there with it: the work would simply go on.
+Python drops an exception that is raised in a finalizer or in a weak reference's callback, foreign
+code swallows what it likes, and while C code runs no handler does. So a signal is kept, raised
+again at the next step of progress, and after some seconds the process ends without being asked.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+import sys
+import threading
+import time
 
-from compress.core.progress import Advance, Progress
+TYPE_CHECKING = False  # as typing's, without importing it: an interrupt may come at any moment
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    from compress.core.progress import Advance, Progress
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 10.0
+"""Seconds that an orderly end may take."""
+AGAIN_S = 2.0
+"""Seconds after which a further signal doesn't wait for an orderly end any longer."""
+_LAST_WORDS_S = 3.0
+_DROPPED, _OVER = 254, 255
+_SOON_S = 0.05
 
 
-@contextmanager
-def interruptible(progress: Progress) -> Iterator[Progress]:
-    """The progress, which raises KeyboardInterrupt at its next step where one was dropped.
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command.
 
-    Where the process was told to ignore Ctrl-C (`nohup`) it goes on doing so.
+    Parameters
+    ----------
+    number : the signal's.
     """
-    before = signal.getsignal(signal.SIGINT)
-    came = False
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        raise KeyboardInterrupt
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
-    def check() -> None:
-        if came:
-            raise KeyboardInterrupt
 
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield _Watched(progress, check)
-    finally:
-        signal.signal(signal.SIGINT, before)
+class Interrupts:
+    """What has been asked of this process by signals.
+
+    Attributes
+    ----------
+    came : the first signal that asked for the end; None so far.
+    last_words : called in a thread where the process must end without being asked.
+    """
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self.last_words: Callable[[], object] = _nothing
+        self._silent = self._dropped = False
+        self._own: int | None = None
+        self._before: dict[int, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._unraisable = sys.unraisablehook
+
+    def listen(self) -> None:
+        """From now on a signal raises `Interrupted` in the main thread, the first time.
+
+        A signal that the process was told to ignore (`nohup`) is ignored further. Nothing in a
+        thread that isn't the main one, which can't handle signals.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in SIGNALS:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[number] = signal.signal(number, self._handle)
+        sys.unraisablehook = self._catch_dropped
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=self._leave_child)
+        threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
+
+    def release(self, *signals: int) -> None:
+        """Handle those as before `listen`."""
+        for number in signals:
+            if number in self._before:
+                signal.signal(number, self._before.pop(number))
+
+    def settle(self) -> None:
+        """From now on nothing is raised any more; a signal only counts."""
+        self._silent = True
+
+    def restore(self) -> None:
+        """Handle signals as before `listen`."""
+        if self._pipe is None:
+            return
+        signal.set_wakeup_fd(-1)
+        self.release(*SIGNALS)
+        sys.unraisablehook = self._unraisable
+        os.write(self._pipe[1], bytes([_OVER]))
+        os.close(self._pipe[1])
+        self._pipe = None
+
+    def strike(self, number: int) -> None:
+        """As if that signal had come; from whatever thread.
+
+        Raises
+        ------
+        Interrupted : in the main thread, the first time.
+        """
+        first, self.came = self.came is None, self.came or number
+        if not first or self._silent:
+            return
+        if threading.current_thread() is threading.main_thread():
+            raise Interrupted(self.came)
+        self._raise_soon()
+
+    def check(self) -> None:
+        """Raise what had come and was dropped.
+
+        Raises
+        ------
+        Interrupted : a signal has come.
+        """
+        if self.came is not None:
+            raise Interrupted(self.came)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self._dropped = self._dropped, False
+        first, self.came = self.came is None, self.came or number
+        if (first or again) and not self._silent:
+            raise Interrupted(self.came)
+
+    def _catch_dropped(self, unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Interrupted):
+            self._raise_soon()
+        else:
+            self._unraisable(unraisable)
+
+    def _raise_soon(self) -> None:
+        """Not here: in a finalizer it would be dropped again, and another thread isn't asked."""
+        if self._pipe is not None:
+            os.write(self._pipe[1], bytes([_DROPPED]))
+
+    def _watch(self, pipe: int) -> None:
+        """The thread that sees signals come while the main one can't."""
+        number, first, deadline = 0, 0.0, None
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([pipe], [], [], left)[0]:
+                self._end_now(number)
+            for byte in os.read(pipe, 64):
+                if byte == _OVER:
+                    os.close(pipe)
+                    return
+                if byte == _DROPPED:
+                    time.sleep(_SOON_S)
+                    self._raise_in_main()
+                elif byte in self._before and not self._is_again(byte):
+                    if deadline is None:
+                        number, first = byte, time.monotonic()
+                        deadline = first + PATIENCE_S
+                    elif time.monotonic() > first + AGAIN_S:
+                        self._end_now(number)
+
+    def _raise_in_main(self) -> None:
+        ident = threading.main_thread().ident
+        if self._before and ident is not None:
+            self._own, self._dropped = next(iter(self._before)), True
+            signal.pthread_kill(ident, self._own)
+
+    def _is_again(self, number: int) -> bool:
+        """Whether that is the signal that this thread has sent."""
+        own, self._own = self._own, None
+        return own == number
+
+    def _end_now(self, number: int) -> None:
+        """Within the thread: the main one may be anywhere, even in the middle of an import."""
+        last = threading.Thread(target=self._say_last_words, daemon=True)
+        last.start()
+        last.join(_LAST_WORDS_S)
+        os._exit(128 + (self.came or number))
+
+    def _say_last_words(self) -> None:
+        with contextlib.suppress(OSError):
+            self.last_words()
+
+    def _leave_child(self) -> None:
+        """In a process that was forked off: signals are its own, and are none of this one's."""
+        if self._pipe is None:
+            return
+        signal.set_wakeup_fd(-1)
+        self.release(*SIGNALS)
+        self._pipe = None
+
+    def watched(self, progress: Progress) -> Progress:
+        """The progress, which raises `Interrupted` at its next step where one was dropped."""
+        return _Watched(progress, self.check)
 
 
 class _Watched:
@@ -46,7 +206,7 @@ class _Watched:
     def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
         self._progress, self._check = progress, check
 
-    @contextmanager
+    @contextlib.contextmanager
     def track(self, description: str, total: int) -> Iterator[Advance]:
         """See `Progress.track`."""
         self._check()
@@ -62,3 +222,7 @@ class _Watched:
         """See `Progress.say`."""
         self._check()
         self._progress.say(line)
+
+
+def _nothing() -> None:
+    pass

@@ -5,23 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
-from compress.cli.interrupts import interruptible
 from compress.recipe.load import load_recipe
+from compress.report.document import FILE_NAME
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
 from compress.training.processes import launched
 
-PASSED, GATE_FAILED, FAILED, INTERRUPTED = 0, 1, 3, 130
+if TYPE_CHECKING:
+    from compress.cli.call import Call
+
+PASSED, GATE_FAILED, FAILED = 0, 1, 3
 _CODES = {"passed": PASSED, "gate_failed": GATE_FAILED}
 
 
 def stdout_console() -> Console:
     """A console on stdout, 100 columns wide where that is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(width=None if terminal else WIDTH, highlight=False)
 
 
 def run_recipe(
@@ -34,6 +39,7 @@ def run_recipe(
     fresh: bool,
     python: bool,
     quiet: bool,
+    call: Call,
 ) -> int:
     """Run a recipe and show its report.
 
@@ -41,41 +47,58 @@ def run_recipe(
 
     Returns
     -------
-    The exit code: 0 passed, 1 a gate failed, 130 interrupted.
+    The exit code: 0 passed, 1 a gate failed.
 
     Raises
     ------
+    KeyboardInterrupt : the report says so, if the run had begun.
     CompressError : the recipe is wrong, or the run failed.
     """
     recipe = load_recipe(path, overrides=overrides, python=python)
     first = launched().first
     quiet = quiet or not first
-    folder = output or Path("exports") / recipe.name
+    folder = call.folder = output or Path("exports") / recipe.name
     console = stdout_console()
-    try:
-        # Imported this late because it brings torch: a wrong recipe is told at once.
-        from compress.runner import pipeline
+    # Imported this late because it brings torch: a wrong recipe is told at once.
+    from compress.runner import pipeline
+    from compress.runner.reports import mark_interrupted
 
-        with interruptible(progress_for(console, quiet=quiet)) as progress:
-            report = pipeline.run(
-                recipe,
-                output=output,
-                device=device,
-                threads=threads,
-                fresh=fresh,
-                python=python,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        if first:
-            typer.echo("Interrupted. Run the same command again to resume.", err=True)
-        return INTERRUPTED
+    before = _identity(folder)
+
+    def last_words() -> None:
+        if first and _identity(folder) != before:  # it is this run's
+            mark_interrupted(folder)
+
+    call.interrupts.last_words = last_words
+    try:
+        report = pipeline.run(
+            recipe,
+            output=output,
+            device=device,
+            threads=threads,
+            fresh=fresh,
+            python=python,
+            progress=call.interrupts.watched(progress_for(console, quiet=quiet)),
+        )
+    except BaseException:
+        if call.interrupts.came is not None:  # though it may be another error that arrives here
+            last_words()
+        raise
     if not quiet:
         console.print()
         show(report, console)
         for line in _results(folder):
             typer.echo(line)
     return _CODES.get(report.status, FAILED)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Tells one version of a run's report from another."""
+    try:
+        found = (folder / FILE_NAME).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _results(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -144,11 +145,14 @@ def leave() -> None:
 def end(code: int) -> NoReturn:
     """End this process with an exit code, without taking the interpreter apart.
 
-    For processes that were launched together: torch's threads for gloo now and then abort while the
-    interpreter goes ("terminate called without an active exception"), after all work is done, and
-    the launcher would take that for a failure.
+    For the command: finalizers can't make another code of it or print any more. And for processes
+    that were launched together: torch's threads for gloo now and then abort while the interpreter
+    goes ("terminate called without an active exception"), after all work is done, and the launcher
+    would take that for a failure.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError, CompressError):  # there's no one left to tell
+            if stream is not None:
+                stream.flush()
     os._exit(code)

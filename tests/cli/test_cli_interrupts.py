@@ -1,56 +1,234 @@
+"""Signals: where they strike, what they leave, and the exit code."""
+
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from compress.cli.interrupts import interruptible
+from compress.cli.app import app
+from compress.cli.interrupts import Interrupted, Interrupts
+from compress.cli.process import _WITHOUT_RESUMING
 from compress.core.progress import Silent
 
+COMMAND = (sys.executable, "-m", "compress")
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+
+@pytest.fixture
+def interrupts():
+    found = Interrupts()
+    found.listen()
+    yield found
+    found.settle()
+    found.restore()
+
+
+def interrupt(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
     time.sleep(1)
 
 
-def drop_one():
-    """A Ctrl-C that goes the way of one in a finalizer."""
-    with contextlib.suppress(KeyboardInterrupt):
+class Dropping:
+    """Python drops what is raised in its finalizer."""
+
+    def __del__(self):
         interrupt()
 
 
-def test_a_dropped_interrupt_comes_back_at_the_next_step():
-    with interruptible(Silent()) as progress, progress.track("work", 2) as advance:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_strikes_at_once(interrupts, number):
+    with pytest.raises(Interrupted) as raised:
+        interrupt(number)
+    assert raised.value.number == interrupts.came == number
+
+
+def test_what_foreign_code_swallows_comes_back_at_the_next_step(interrupts):
+    progress = interrupts.watched(Silent())
+    with progress.track("work", 2) as advance:
         advance()
-        drop_one()
-        with pytest.raises(KeyboardInterrupt):
+        with contextlib.suppress(BaseException):
+            interrupt()
+        with pytest.raises(Interrupted):
             advance(info="on")
+    with pytest.raises(Interrupted):
+        progress.say("more")
+    with pytest.raises(Interrupted), progress.track("more work", 1):
+        pass
 
 
-def test_and_before_the_next_piece_of_work():
-    with interruptible(Silent()) as progress:
-        progress.say("begun")
-        drop_one()
-        with pytest.raises(KeyboardInterrupt):
-            progress.say("more")
-        with pytest.raises(KeyboardInterrupt), progress.track("work", 1):
-            pass
+def test_what_a_finalizer_drops_comes_back_by_itself(interrupts, capsys):
+    with pytest.raises(Interrupted):
+        thing = Dropping()
+        del thing
+        time.sleep(5)
+    assert "ignored" not in capsys.readouterr().err
 
 
-def test_an_interrupt_still_strikes_at_once_and_the_handler_is_put_back():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interruptible(Silent()):
-        interrupt()
-    assert signal.getsignal(signal.SIGINT) is before
+def test_only_the_first_is_raised(interrupts):
+    with pytest.raises(Interrupted) as raised:
+        interrupt(signal.SIGTERM)
+    for _ in range(4):
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    assert raised.value.number == signal.SIGTERM
+
+
+def test_a_stream_without_a_reader_strikes_in_the_main_thread(interrupts):
+    import threading
+
+    thread = threading.Thread(target=interrupts.strike, args=(signal.SIGPIPE,))
+    with pytest.raises(Interrupted) as raised:
+        thread.start()
+        time.sleep(5)
+    assert raised.value.number == signal.SIGPIPE
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    found = Interrupts()
+    found.listen()
+    assert signal.getsignal(signal.SIGINT) != before[0]
+    found.restore()
+    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
 
 
 def test_a_process_that_ignores_interrupts_goes_on_doing_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    found = Interrupts()
     try:
-        with interruptible(Silent()) as progress:
-            os.kill(os.getpid(), signal.SIGINT)
-            progress.say("still here")
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        found.listen()
+        os.kill(os.getpid(), signal.SIGINT)
+        found.watched(Silent()).say("still here")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
+        found.restore()
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_forked_process_dies_of_its_signals_alone(interrupts):
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(1)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    time.sleep(0.1)
+    assert interrupts.came is None
+
+
+@pytest.mark.parametrize(
+    "swallowing", ["while True:\n try: time.sleep(9)\n except BaseException: 0"]
+)
+def test_work_that_never_ends_is_ended(tmp_path, swallowing):
+    said = tmp_path / "said"
+    program = (
+        "import pathlib, time\nfrom compress.cli import interrupts\n"
+        "interrupts.PATIENCE_S = 0.5\n"
+        "found = interrupts.Interrupts()\nfound.listen()\n"
+        f"found.last_words = lambda: pathlib.Path({str(said)!r}).write_text('over')\n"
+        f"print('ready', flush=True)\n{swallowing}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert said.read_text() == "over"
+
+
+def test_what_can_be_resumed_is_known_before_the_subcommands_are():
+    assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
+        *_WITHOUT_RESUMING, "run",
+    }  # fmt: skip
+
+
+SLOW = """\
+version: 1
+name: slow
+model:
+  python: compress.models.resnet:resnet
+  arguments: {blocks: [1], width: 8, in_channels: 1, num_classes: 10}
+task: image-classification
+data: {sklearn: digits, limit: {train: 600, test: 32}, calibration_samples: 8}
+measure: {batch_sizes: [1], threads: 1, rounds: 5, warmup: 1, seconds: 0.01, samples: 32}
+stages:
+  - use: train
+    training: {epochs: 1000, batch_size: 32}
+  - use: export
+"""
+
+
+def status(folder: Path) -> str | None:
+    import json
+
+    path = folder / "run" / "report.json"
+    return json.loads(path.read_text())["status"] if path.is_file() else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT] * 5, 130),
+    ],
+    ids=lambda sent: str(sent),
+)
+def test_a_run_that_is_ended_by_a_signal(tmp_path, sent, code):
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    process = subprocess.Popen(
+        [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "00-original\n"
+    assert process.stdout.readline() == "01-train\n"
+    for number in sent:
+        process.send_signal(number)
+        time.sleep(0.05)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert said == "Interrupted. Run the same command again to resume.\n"
+    assert status(tmp_path) == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_run_whose_reader_goes(tmp_path):
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    process = subprocess.Popen(
+        [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "00-original\n"
+    process.stdout.close()
+    process.stdout = None
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 141
+    assert said == "Interrupted. Run the same command again to resume.\n"
+    assert status(tmp_path) == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [
+        (">&-", 0),
+        ("2>&-", 0),
+        ("<&- >&- 2>&-", 0),
+        (">/dev/full", 3),
+        ("| true", 141),
+        ("--set seed=x 2>&-", 2),
+        ("--set seed=x 2>/dev/full", 2),
+    ],
+)
+def test_standard_streams(tmp_path, streams, code):
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    line = f"set -o pipefail; {' '.join(COMMAND)} check slow.yaml {streams}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr

@@ -1,0 +1,83 @@
+"""The log of a fault of ours: what whoever mends it needs, without what is the user's own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+FOLDER = "logs"
+"""Of a run's folder; made when there is something to keep."""
+
+_PACKAGES = (
+    "compress",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pydantic",
+    "torch",
+    "transformers",
+)
+_SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|KEY", re.IGNORECASE)
+_SHORTEST_SECRET = 6
+
+
+def keep_log(error: BaseException, arguments: Sequence[str], run: Path | None) -> Path | None:
+    """Write a log of an exception; returns its path, or None where it can't be written.
+
+    It holds the traceback, versions and the names of the options. It holds no option's value, and
+    no value of an environment variable that is a secret by its name.
+
+    Parameters
+    ----------
+    arguments : the command's words.
+    run : the folder of a run; the system's folder for temporary files is taken where there is none,
+        or where the run hadn't begun.
+    """
+    text = _hidden(_text(error, arguments))
+    try:
+        if run is not None and (run / "stages").is_dir():
+            folder = run / FOLDER
+            folder.mkdir(exist_ok=True)
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            handle, name = tempfile.mkstemp(
+                dir=folder, prefix=f"fault-{stamp}-", suffix=".log", text=True
+            )
+        else:
+            handle, name = tempfile.mkstemp(prefix="compress-fault-", suffix=".log", text=True)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError:
+        return None
+    return Path(name)
+
+
+def _text(error: BaseException, arguments: Sequence[str]) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = [time.strftime("%Y-%m-%d %H:%M:%S %z"), f"Python {platform.python_version()}"]
+    lines += [platform.platform()]
+    for package in _PACKAGES:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} isn't installed")
+    options = [word.partition("=")[0] for word in arguments if word.startswith("-")]
+    lines.append(f"options: {' '.join(options) or 'none'}")
+    return "\n".join([*lines, "", "".join(traceback.format_exception(error))])
+
+
+def _hidden(text: str) -> str:
+    """Without secrets of the environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and _SECRET.search(name):
+            text = text.replace(value, f"<{name}>")
+    return text

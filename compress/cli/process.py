@@ -1,0 +1,75 @@
+"""The command as a process: signals, streams, the exit code. Nothing heavy is imported before them.
+
+Exit codes: 0 passed, 1 a gate failed, 2 the recipe or the command line is wrong, 3 the run failed,
+128 + the signal's number where one ended it: 130 for Ctrl-C, 141 for a closed pipe.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from compress.cli.descriptors import open_closed
+from compress.cli.interrupts import Interrupts
+
+TYPE_CHECKING = False  # as typing's, without importing it: an interrupt may come at any moment
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+_WITHOUT_RESUMING = {"bench", "check", "compare", "schema", "stages", "verify"}
+
+
+def run_process(arguments: Sequence[str] | None) -> NoReturn:
+    """Run the command and end; see `compress.cli.main`."""
+    interrupts = Interrupts()
+    own = arguments is None
+    try:
+        try:
+            code = _run(arguments, interrupts)
+        finally:
+            interrupts.settle()
+    except KeyboardInterrupt:
+        code = _interrupted(arguments, interrupts)
+    if interrupts.came is not None:  # a library may have swallowed it, or made another error of it
+        code = 128 + interrupts.came
+    from compress.training.processes import end, launched
+
+    if own or launched().count > 1:
+        end(code)
+    interrupts.restore()
+    # A KeyboardInterrupt that passed through an `exec` (a dataclass being made, say) leaves a flag
+    # by which CPython ends with -SIGINT whatever the exit code; a new `exec` clears it.
+    exec("")  # noqa: S102
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    own = arguments is None
+    if own:
+        open_closed()
+    interrupts.listen()
+    from compress.training.processes import launched
+
+    if not launched().first:  # whoever launched it ends it, at once
+        interrupts.release(signal.SIGTERM, signal.SIGHUP)
+    if own:
+        from compress.cli.streams import guard
+
+        guard(interrupts.strike)
+    from compress.cli.command import run_command
+
+    return run_command(sys.argv[1:] if arguments is None else arguments, interrupts)
+
+
+def _interrupted(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    """Say so; to whom nobody listens only a run says it, as its report is kept."""
+    from compress.training.processes import launched
+
+    words = sys.argv[1:] if arguments is None else arguments
+    resumes = not (words and words[0] in _WITHOUT_RESUMING)
+    number = interrupts.came or signal.SIGINT
+    if launched().first and (resumes or number != signal.SIGPIPE):
+        more = " Run the same command again to resume." if resumes else ""
+        sys.stderr.write(f"Interrupted.{more}\n")
+    return 128 + number
