@@ -11,7 +11,7 @@ import typer
 
 from compress.cli.app import DEBUG, app
 from compress.cli.call import Call
-from compress.cli.faults import keep_log
+from compress.cli.faults import keep_log, without_secrets
 from compress.cli.interrupts import Interrupts
 from compress.core.boundary import described
 from compress.core.shown import one_line
@@ -81,9 +81,8 @@ def _fault(error: BaseException, arguments: Sequence[str], call: Call) -> str:
     """What is said of an exception that nobody foresaw, and where more of it stands."""
     log = keep_log(error, arguments, call.folder)
     more = f"Run again with {DEBUG} for the traceback." if log is None else f"Its log is {log}."
-    return (
-        f"This is a fault of compress, not of your recipe: {described(error).rstrip('.')}. {more}"
-    )
+    said = without_secrets(described(error)).rstrip(".")
+    return f"This is a fault of compress, not of your recipe: {said}. {more}"
 
 
 def _say(problems: Sequence[str], shown: BaseException | None) -> None:

@@ -42,7 +42,7 @@ def keep_log(error: BaseException, arguments: Sequence[str], run: Path | None) -
     run : the folder of a run; the system's folder for temporary files is taken where there is none,
         or where the run hadn't begun.
     """
-    text = _hidden(_text(error, arguments))
+    text = without_secrets(_text(error, arguments))
     try:
         if run is not None and (run / "stages").is_dir():
             folder = run / FOLDER
@@ -75,7 +75,7 @@ def _text(error: BaseException, arguments: Sequence[str]) -> str:
     return "\n".join([*lines, "", "".join(traceback.format_exception(error))])
 
 
-def _hidden(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Without secrets of the environment."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and _SECRET.search(name):

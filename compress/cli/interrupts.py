@@ -60,6 +60,7 @@ class Interrupts:
         self.last_words: Callable[[], object] = _nothing
         self._silent = self._dropped = False
         self._own: int | None = None
+        self._process = os.getpid()
         self._before: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._unraisable = sys.unraisablehook
@@ -78,8 +79,10 @@ class Interrupts:
         sys.unraisablehook = self._catch_dropped
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
-        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=self._leave_child)
+        self._plug()
+        os.register_at_fork(
+            before=self._unplug, after_in_parent=self._plug, after_in_child=self._leave_child
+        )
         threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
 
     def release(self, *signals: int) -> None:
@@ -96,7 +99,7 @@ class Interrupts:
         """Handle signals as before `listen`."""
         if self._pipe is None:
             return
-        signal.set_wakeup_fd(-1)
+        self._unplug()
         self.release(*SIGNALS)
         sys.unraisablehook = self._unraisable
         os.write(self._pipe[1], bytes([_OVER]))
@@ -128,6 +131,10 @@ class Interrupts:
             raise Interrupted(self.came)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # forked off just now
+            self._leave_child()
+            signal.raise_signal(number)
+            return
         again, self._dropped = self._dropped, False
         first, self.came = self.came is None, self.came or number
         if (first or again) and not self._silent:
@@ -187,13 +194,22 @@ class Interrupts:
         with contextlib.suppress(OSError):
             self.last_words()
 
+    def _plug(self) -> None:
+        """Let the thread see signals."""
+        if self._pipe is not None and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+
+    def _unplug(self) -> None:
+        """While a process is forked off, which would tell the thread of its own signals."""
+        if self._pipe is not None and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)
+
     def _leave_child(self) -> None:
         """In a process that was forked off: signals are its own, and are none of this one's."""
-        if self._pipe is None:
-            return
-        signal.set_wakeup_fd(-1)
-        self.release(*SIGNALS)
-        self._pipe = None
+        if self._pipe is not None:
+            self._unplug()
+            self.release(*SIGNALS)
+            self._pipe = None
 
     def watched(self, progress: Progress) -> Progress:
         """The progress, which raises `Interrupted` at its next step where one was dropped."""

@@ -117,12 +117,6 @@ def test_quiet_prints_nothing_but_keeps_the_exit_code(command, runs):
     [
         (StageError("the loss is NaN in step 3."), 3, "error: the loss is NaN in step 3.\n"),
         (ModelError("no weights."), 2, "error: no weights.\n"),
-        (
-            ZeroDivisionError("division\nby zero"),
-            3,
-            "error: ZeroDivisionError: division by zero\n"
-            "Run again with --debug for the traceback.\n",
-        ),
         (KeyboardInterrupt(), 130, "Interrupted. Run the same command again to resume.\n"),
     ],
 )
@@ -136,7 +130,33 @@ def test_debug_shows_the_traceback(command, runs):
     code, _, err = command("recipe.yaml", "--debug")
     assert code == 3
     assert "Traceback (most recent call last)" in err
-    assert err.endswith("error: ZeroDivisionError: no\n")
+    assert "error: This is a fault of compress, not of your recipe: ZeroDivisionError: no." in err
+
+
+def test_a_fault_of_ours_says_so_and_keeps_a_log(command, runs, folder, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "hf_abcdefgh")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    runs.result = ZeroDivisionError("division\nby hf_abcdefgh")
+    (folder / "run" / "stages").mkdir(parents=True)
+    code, out, err = command("recipe.yaml", "--output", "run", "--set", "seed=3")
+    (log,) = (folder / "run" / "logs").iterdir()
+    assert (code, out) == (3, "")
+    assert err == (
+        "error: This is a fault of compress, not of your recipe: ZeroDivisionError: division by "
+        f"<SOME_TOKEN>. Its log is {log}.\n"
+    )
+    text = log.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert "options: --output --set" in text
+    assert "torch " in text
+    assert "hf_abcdefgh" not in text
+    assert "seed=3" not in text
+
+    command("recipe.yaml", "--output", "elsewhere")
+    (log,) = folder.glob("compress-fault-*.log")
+    assert "ZeroDivisionError" in log.read_text()
+    assert not (folder / "elsewhere").exists()
 
 
 def test_every_problem_of_a_recipe_is_a_line_and_nothing_runs(command, runs):
