@@ -6,6 +6,7 @@ CompressError                 exit code 3: the run failed
 │   ├── ModelError            a model that can't be loaded, or not for this task
 │   └── DataError             data that can't be read, is empty, or doesn't fit the model
 └── StageError                exit code 3: a stage could not do its work
+    ├── LoadError             an ONNX file that can't be read, or that ONNX Runtime can't load
     ├── TargetError           a target that the model can't meet
     └── ParityError           an ONNX file that doesn't answer as its torch module does
 
@@ -54,6 +55,10 @@ class DataError(InputError):
 
 class StageError(CompressError):
     """A stage could not do its work."""
+
+
+class LoadError(StageError):
+    """An ONNX file that can't be read, or that ONNX Runtime can't load."""
 
 
 class TargetError(StageError):

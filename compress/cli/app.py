@@ -64,6 +64,14 @@ Output = Annotated[
 Debug = Annotated[bool, typer.Option(DEBUG, help="Show tracebacks, and what libraries say.")]
 
 
+CallSeconds = Annotated[
+    float,
+    typer.Option(
+        "--call-seconds", min=0.1, max=86400, help="Most time of a single call into a model."
+    ),
+]
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -189,6 +197,7 @@ def verify(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="exports/<name>, or a copy of its bundle.")
     ],
+    call_seconds: CallSeconds = 15.0,
     debug: Debug = False,
 ) -> None:
     """Check that a bundle is whole, answers as when it was published, and suits this CPU.
@@ -197,7 +206,7 @@ def verify(
     """
     from compress.cli.verifying import verify as verified
 
-    raise typer.Exit(verified(bundle))
+    raise typer.Exit(verified(bundle, call_seconds=call_seconds))
 
 
 @app.command()
@@ -218,7 +227,8 @@ def bench(
     ] = "1",
     seconds: Annotated[float, typer.Option(min=0.01, help="Least time of each batch size.")] = 5.0,
     length: Annotated[
-        int, typer.Option(min=1, help="Tokens of a text, where the file leaves that open.")
+        int,
+        typer.Option(min=1, max=10**6, help="Tokens of a text, where the file leaves that open."),
     ] = 128,
     sizes: Annotated[
         list[str] | None,
@@ -237,10 +247,13 @@ def bench(
     document: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
     ] = None,
+    call_seconds: CallSeconds = 15.0,
     debug: Debug = False,
 ) -> None:
     """Time ONNX files side by side: latency, throughput and speedup, with 95 % intervals."""
     from compress.cli.benching import Asked, bench_models
 
-    asked = Asked(batch_sizes, threads, seconds, length, sizes or [], inputs, document)
+    asked = Asked(
+        batch_sizes, threads, seconds, length, sizes or [], inputs, document, call_seconds
+    )
     bench_models(models, asked, context.obj)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.cli.running import stdout_console
 from compress.core.files import write_text
-from compress.errors import DataError, InputError, expected
+from compress.errors import InputError, expected
 from compress.report.progress import progress_for
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from compress.cli.call import Call
+
+
+_MOST_DIGITS, _MOST_SECONDS = 18, 3600
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Asked:
     sizes: Sequence[str]
     inputs: Path | None
     document: Path | None
+    call_seconds: float
 
 
 def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
@@ -40,54 +43,60 @@ def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
     InputError : an option makes no sense, or a file can't be used.
     StageError : a model can't be run.
     """
-    from compress.measurement.bench import Made, bench
+    from compress.measurement.bench import Made
+    from compress.measurement.bench_apart import bench_apart
     from compress.report.bench import bench_document, show_bench
 
     sizes = dict(_named_size(word) for word in asked.sizes)
     batches = None if asked.batch_sizes is None else _numbers("--batch-sizes", asked.batch_sizes)
     threads = _numbers("--threads", asked.threads)
-    given = None if asked.inputs is None else _arrays(asked.inputs)
+    if not math.isfinite(asked.seconds) or asked.seconds > _MOST_SECONDS:
+        raise InputError(expected("--seconds", f"a number up to {_MOST_SECONDS}", asked.seconds))
+    if asked.document is not None:
+        _require_folder(asked.document)
     console = stdout_console()
-    found = bench(
+    found = bench_apart(
         files,
         batch_sizes=batches,
         threads=threads,
         seconds=asked.seconds,
         made=Made(asked.length, sizes),
-        given=given,
+        inputs=asked.inputs,
+        call_seconds=asked.call_seconds,
         progress=call.interrupts.watched(progress_for(console, quiet=False)),
     )
     show_bench(found, console)
     if asked.document is not None:
-        write_text(asked.document, json.dumps(bench_document(found), indent=2) + "\n")
+        _write(asked.document, json.dumps(bench_document(found), indent=2) + "\n")
+
+
+def _require_folder(document: Path) -> None:
+    """Before anything is timed, which takes long."""
+    try:
+        fits = document.parent.is_dir() and not document.is_dir()
+    except (OSError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(expected("--json", "a file in a folder that is there", str(document)))
+
+
+def _write(document: Path, text: str) -> None:
+    try:
+        write_text(document, text)
+    except OSError as error:
+        raise InputError(f"--json: can't write {document}: {error.strerror}.") from error
 
 
 def _numbers(option: str, words: str) -> list[int]:
     """Such as "1,32"."""
     parts = [part.strip() for part in words.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
         raise InputError(expected(option, "whole numbers with commas between, such as 1,32", words))
     return [int(part) for part in parts]
 
 
 def _named_size(words: str) -> tuple[str, int]:
     name, _, size = words.rpartition("=")
-    if not name or not size.isdecimal():
+    if not name or not size.isdecimal() or len(size) > _MOST_DIGITS:
         raise InputError(expected("--set", "AXIS=SIZE, such as height=224", words))
     return name, int(size)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz; those of answers, which a bundle's samples hold too, are no inputs."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files if "/" not in name}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"can't read the inputs {path}: {error}") from error
-    if not found or not all(array.ndim and len(array) for array in found.values()):
-        raise DataError(f"{path} must hold arrays (N, …) named as the model's inputs.")
-    return found

@@ -14,7 +14,7 @@ HOLDS, FAILED = 0, 1
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
-def verify(folder: Path) -> int:
+def verify(folder: Path, *, call_seconds: float) -> int:
     """Show each check of a bundle as it is done.
 
     Returns
@@ -25,11 +25,11 @@ def verify(folder: Path) -> int:
     ------
     InputError : the folder is no bundle.
     """
-    from compress.exporting.verify import verify_bundle
+    from compress.exporting.verify_apart import verify_apart
 
     console = stdout_console()
     counts = dict.fromkeys(_STYLES, 0)
-    for check in verify_bundle(folder):
+    for check in verify_apart(folder, call_seconds=call_seconds):
         counts[check.status] += 1
         word = "FAILED" if check.status == "failed" else check.status
         line = Table.grid(padding=(0, 2, 0, 0))

@@ -26,6 +26,7 @@ from compress.measurement.graph import load_graph
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
 from compress.measurement.size import external_files
+from compress.measurement.watch import Unwatched, Watch
 
 LABELS = "labels.json"
 RUN_FILES = (
@@ -40,7 +41,7 @@ RUN_FILES = (
 """What a run keeps beside its bundle."""
 
 
-def verify_bundle(folder: Path) -> Iterator[Check]:
+def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check]:
     """Check a published bundle, one thing after another; nothing in it is executed or changed.
 
     Files against the manifest, the model in `onnx.checker` and ONNX Runtime, its answers to the
@@ -49,18 +50,22 @@ def verify_bundle(folder: Path) -> Iterator[Check]:
     Parameters
     ----------
     folder : with a manifest.json.
+    watch : told of each check that runs a model.
 
     Raises
     ------
     InputError : it is no bundle.
     """
+    watch = watch or Unwatched()
     manifest = read_manifest(folder)
     if not is_whole(manifest):
         yield Check("files", "failed", f"{MANIFEST} isn't as it was written (its digest differs)")
     yield from _files(folder, manifest["files"])
     broken = False
     for file in _models(folder, manifest["files"]):
+        watch.begin(f"loading {file.name}")
         found = _tried("model", partial(_loads, file))
+        watch.end()
         broken |= found.status == "failed"
         yield found
     model = folder / MODEL
@@ -68,10 +73,17 @@ def verify_bundle(folder: Path) -> Iterator[Check]:
         yield Check("answers", "failed", "not tried: the model can't be loaded")
         return
     answering = Answering(model, folder / SAMPLES_FILE, task=str(manifest.get("task")))
-    yield _tried("answers", answering.as_published)
-    yield _tried("labels", lambda: answering.labels(_labels(folder / LABELS)))
-    yield _tried("shapes", answering.other_shapes)
-    yield _cpu(model)
+    checks = {
+        "answers": answering.as_published,
+        "labels": lambda: answering.labels(_labels(folder / LABELS)),
+        "shapes": answering.other_shapes,
+        "CPU": lambda: _cpu(model),
+    }
+    for name, check in checks.items():
+        watch.begin(f"the check of {model.name}'s {name}")
+        found = _tried(name, check)
+        watch.end()
+        yield found
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.core.progress import Progress
-from compress.errors import DataError, InputError, expected
+from compress.errors import DataError, InputError, LoadError, ModelError, clipped, expected
 from compress.measurement import bench_inputs
 from compress.measurement.bench_inputs import Input, declared, fixed_batch, make_inputs
 from compress.measurement.intervals import Interval, ratio_of_medians
@@ -18,6 +18,7 @@ from compress.measurement.latency import Latencies, Speedup, measure_latency
 from compress.measurement.session import POSITIONS
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
+from compress.measurement.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +78,7 @@ def bench(
     made: Made | None = None,
     given: Mapping[str, NDArray[np.generic]] | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Bench:
     """Time files side by side, in interleaved rounds.
 
@@ -88,17 +90,47 @@ def bench(
     seconds : time of a batch size, after which no round beyond the least 20 begins.
     made : sizes of made inputs' dynamic axes.
     given : real inputs (N, …) by name instead, of which a batch repeats the first as needed.
+    watch : told of all that is done with the files.
 
     Raises
     ------
     InputError : a file doesn't exist, or a batch size or a number of threads isn't positive.
+    ModelError : a file can't be loaded.
     DataError : the files' inputs differ, or can't be made.
-    StageError : a file can't be loaded or run.
+    StageError : a file can't be run.
     """
-    models = _named(files)
-    bytes_of = {name: size_bytes(file) for name, file in models.items()}  # before any is loaded
-    made = made or Made()
-    inputs = _common(models, caches=made.has_past)
+    try:
+        return _bench(
+            _named(files),
+            batch_sizes=batch_sizes,
+            threads=threads,
+            seconds=seconds,
+            made=made or Made(),
+            given=given,
+            progress=progress,
+            watch=watch or Unwatched(),
+        )
+    except LoadError as error:
+        raise ModelError(str(error)) from error
+
+
+def _bench(
+    models: Mapping[str, Path],
+    *,
+    batch_sizes: Sequence[int] | None,
+    threads: Sequence[int],
+    seconds: float,
+    made: Made,
+    given: Mapping[str, NDArray[np.generic]] | None,
+    progress: Progress | None,
+    watch: Watch,
+) -> Bench:
+    bytes_of = {}
+    for name, file in models.items():  # before any is loaded
+        watch.begin(f"reading {name}")
+        bytes_of[name] = size_bytes(file)
+        watch.end()
+    inputs = _common(models, caches=made.has_past, watch=watch)
     sizes = tuple(batch_sizes) if batch_sizes else _default_sizes(inputs)
     for name, numbers in (("batch sizes", sizes), ("threads", threads)):
         if not numbers or min(numbers) < 1 or len(set(numbers)) != len(numbers):
@@ -113,7 +145,7 @@ def bench(
     notes: dict[str, None] = {}
     for count in threads:
         spec = MeasureSpec(batch_sizes=sizes, threads=count, seconds=seconds)
-        found = measure_latency(models, arrays, spec=spec, progress=progress)
+        found = measure_latency(models, arrays, spec=spec, progress=progress, watch=watch)
         timings += [_timing(found, name, count, size) for size in sizes for name in models]
         notes.update(dict.fromkeys(found.notes))
     return Bench(models, bytes_of, tuple(timings), said, tuple(notes))
@@ -149,8 +181,8 @@ class Made:
 def _named(files: Sequence[Path]) -> dict[str, Path]:
     """Files by what tells them apart: their names, or those of folders above them."""
     for file in files:
-        if not file.is_file():
-            raise InputError(f"there is no file {file}.")
+        if not _is_file(file):
+            raise InputError(f"there is no file {clipped(str(file))}.")
     if len({file.resolve() for file in files}) < len(files):
         raise InputError(expected("models", "different files", [str(file) for file in files]))
     parts = [file.resolve().parts for file in files]
@@ -163,9 +195,20 @@ def _named(files: Sequence[Path]) -> dict[str, Path]:
     return {"/".join(each[-count:]): file for each, file in zip(parts, files, strict=True)}
 
 
-def _common(models: Mapping[str, Path], *, caches: bool) -> tuple[Input, ...]:
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _common(models: Mapping[str, Path], *, caches: bool, watch: Watch) -> tuple[Input, ...]:
     """The inputs that all files declare."""
-    found = {name: declared(file, caches=caches) for name, file in models.items()}
+    found = {}
+    for name, file in models.items():
+        watch.begin(f"reading {name}")
+        found[name] = declared(file, caches=caches)
+        watch.end()
     first, *others = found
     for name in others:
         left, right = _signature(found[first]), _signature(found[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.errors import DataError
+from compress.core.boundary import reading
+from compress.errors import DataError, clipped
 from compress.measurement.graph import load_graph, nodes, tensors
 from compress.measurement.session import PAST
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 LENGTH, SIZE, CHANNELS = 128, 224, 3
+MOST_BYTES = 2**32
+"""Of an input that is made."""
 _PAST = "past"
 _SEQUENCE = ("seq", "len", "token")
 
@@ -52,11 +56,16 @@ def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
     Raises
     ------
     DataError : an input is no tensor of numbers.
-    StageError : the file can't be read.
+    LoadError : the file can't be read.
     """
+    graph = load_graph(file).graph
+    with reading(f"the inputs of {file}", error=DataError):
+        return _declared(file, graph, caches=caches)
+
+
+def _declared(file: Path, graph: GraphProto, *, caches: bool) -> tuple[Input, ...]:
     from onnx import helper
 
-    graph = load_graph(file).graph
     constants = {tensor.name for tensor in graph.initializer}
     sizes = _vocabularies(graph)
     found = []
@@ -73,6 +82,8 @@ def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
             axis.dim_value if axis.HasField("dim_value") else axis.dim_param or f"{value.name}:{n}"
             for n, axis in enumerate(kind.shape.dim)
         )
+        if any(isinstance(axis, int) and axis < 0 for axis in axes):
+            raise DataError(f"the input {value.name!r} of {file} has a negative size: {axes}.")
         found.append(Input(value.name, dtype, axes, sizes.get(value.name)))
     return tuple(found)
 
@@ -103,14 +114,23 @@ def make_inputs(
 
     Raises
     ------
-    DataError : the size of an axis isn't known, or a fixed batch size is another one.
+    DataError : the size of an axis isn't known, a fixed batch size is another one, or the arrays
+        would be too large.
     """
     generator = np.random.default_rng(seed)
-    arrays: dict[str, Array] = {}
-    for each in inputs:
-        shape = shape_of(each, batch=batch, length=length, sizes=sizes or {})
-        arrays[each.name] = _values(each, shape, generator)
-    return arrays
+    shapes = [shape_of(each, batch=batch, length=length, sizes=sizes or {}) for each in inputs]
+    for each, shape in zip(inputs, shapes, strict=True):
+        size = math.prod(shape) * each.type.itemsize
+        if size > MOST_BYTES:
+            words = " x ".join(str(number) for number in shape)
+            raise DataError(
+                f"the input {each.name!r} would be {clipped(words)} {each.type}, {size:,} bytes; "
+                f"at most {MOST_BYTES:,} are made."
+            )
+    return {
+        each.name: _values(each, shape, generator)
+        for each, shape in zip(inputs, shapes, strict=True)
+    }
 
 
 def shape_of(one: Input, *, batch: int, length: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -207,7 +227,11 @@ def _vocabularies(graph: GraphProto) -> dict[str, int]:
         table, index = node.input[0], node.input[1]
         if table in makers and makers[table].op_type == "DequantizeLinear":
             table = makers[table].input[0]
+        behind: set[str] = set()
         while index in makers and makers[index].op_type in ("Cast", "Reshape", "Identity"):
+            if index in behind:  # a circle, which ONNX Runtime refuses
+                break
+            behind.add(index)
             index = makers[index].input[0]
         if shapes.get(table):
             found[index] = min(found.get(index, shapes[table][0]), shapes[table][0])

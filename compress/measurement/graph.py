@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.errors import StageError
+from compress.core.boundary import reading
+from compress.errors import LoadError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -33,19 +34,16 @@ def load_graph(onnx: Path) -> ModelProto:
 
     Raises
     ------
-    StageError : the file can't be read, or isn't an ONNX model.
+    LoadError : the file can't be read, or isn't an ONNX model.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import load
     from onnx.inliner import inline_local_functions
 
-    try:
+    with reading(f"the ONNX model {onnx}", error=LoadError):
         model = load(str(onnx), load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise StageError(f"can't read the ONNX model {onnx}: {error}") from error
-    if not model.graph.node:
-        raise StageError(f"can't read the ONNX model {onnx}: its graph has no nodes.")
-    return inline_local_functions(model) if model.functions else model
+        if not model.graph.node:
+            raise LoadError(f"can't read the ONNX model {onnx}: its graph has no nodes.")
+        return inline_local_functions(model) if model.functions else model
 
 
 def inner_graphs(node: NodeProto) -> list[GraphProto]:

@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compress.core.progress import Advance, Progress, Silent
-from compress.errors import StageError, unknown
+from compress.errors import StageError, clipped, unknown
 from compress.measurement.affinity import pinned
 from compress.measurement.intervals import Interval, ratio_of_medians
 from compress.measurement.session import feed, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
+from compress.measurement.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,8 @@ MOST_ROUNDS = 1000
 NANOSECONDS_PER_MS = 1e6
 Clock = Callable[[], int]
 Call = Callable[[], object]
+Begun = tuple[Callable[[], None], Call]
+"""What is told that a call begins, and the call."""
 Timed = Path | Callable[[Mapping[str, "NDArray[Any]"]], Call]
 """An ONNX file; or, of a model that has none, what makes of inputs a call that only computes."""
 
@@ -80,6 +84,7 @@ def measure_latency(
     progress: Progress | None = None,
     seed: int = 0,
     clock: Clock = time.perf_counter_ns,
+    watch: Watch | None = None,
 ) -> Latencies:
     """Time all models side by side, for each of the spec's batch sizes.
 
@@ -98,6 +103,7 @@ def measure_latency(
     seed : of the orders and the bootstrap.
     clock : nanoseconds; `time.thread_time_ns` leaves out what other processes take, where models
         run on one thread.
+    watch : told of each file that is loaded and of each call, outside of the time that counts.
 
     Raises
     ------
@@ -108,16 +114,23 @@ def measure_latency(
     if missing:
         raise StageError(unknown("batch size of latency inputs", missing[0], map(str, inputs)))
     runs: dict[int, dict[str, NDArray[np.float64]]] = {}
+    watch = watch or Unwatched()
     with pinned(spec.threads) as notes:
-        ready = {
-            name: model if callable(model) else _runner(name, model, spec.threads)
-            for name, model in models.items()
-        }
+        ready = {}
+        for name, model in models.items():
+            watch.begin(f"loading {name}")
+            ready[name] = model if callable(model) else _runner(name, model, spec.threads)
+            watch.end()
         for size in spec.batch_sizes:
             calls = [prepare(inputs[size]) for prepare in ready.values()]
             description = f"timing batch size {size}"
+            begins = [
+                partial(watch.begin, f"running {name} at batch size {size}") for name in ready
+            ]
+            timed = list(zip(begins, calls, strict=True))
             with (progress or Silent()).track(description, spec.rounds) as advance, no_collection():
-                times = _rounds(calls, spec=spec, seed=seed, advance=advance, clock=clock)
+                times = _rounds(timed, spec=spec, seed=seed, advance=advance, clock=clock)
+            watch.end()
             runs[size] = dict(zip(ready, times.T / NANOSECONDS_PER_MS, strict=True))
     return Latencies(runs, seed=seed, notes=notes)
 
@@ -132,7 +145,9 @@ def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArr
             try:
                 return opened.run(None, arrays)
             except runtime_errors() as error:
-                raise StageError(f"ONNX Runtime failed while timing {name!r}: {error}") from error
+                raise StageError(
+                    f"ONNX Runtime failed while timing {name!r}: {clipped(str(error))}"
+                ) from error
 
         return call
 
@@ -140,7 +155,12 @@ def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArr
 
 
 def _rounds(
-    calls: Sequence[Call], *, spec: MeasureSpec, seed: int, advance: Advance, clock: Clock
+    calls: Sequence[Begun],
+    *,
+    spec: MeasureSpec,
+    seed: int,
+    advance: Advance,
+    clock: Clock,
 ) -> NDArray[np.int64]:
     """Nanoseconds (R, models)."""
     generator = np.random.default_rng(seed)
@@ -155,12 +175,14 @@ def _rounds(
     return np.stack(rows)
 
 
-def _round(calls: Sequence[Call], order: NDArray[np.int64], clock: Clock) -> NDArray[np.int64]:
-    """Nanoseconds (models,) of one call of each, in the order given."""
+def _round(calls: Sequence[Begun], order: NDArray[np.int64], clock: Clock) -> NDArray[np.int64]:
+    """Nanoseconds (models,) of one call of each, in the order given; what begins it isn't timed."""
     row = np.zeros(len(calls), dtype=np.int64)
     for index in order:
+        begin, call = calls[index]
+        begin()
         start = clock()
-        calls[index]()
+        call()
         row[index] = clock() - start
     return row
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.batch import ATTENTION_MASK
-from compress.errors import DataError, StageError
+from compress.errors import DataError, LoadError, StageError, clipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
 
     Raises
     ------
-    StageError : ONNX Runtime can't load the file.
+    LoadError : ONNX Runtime can't load the file.
     """
     import onnxruntime
 
@@ -40,7 +40,7 @@ def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(onnx), options, providers=PROVIDERS)
     except runtime_errors() as error:
-        raise StageError(f"ONNX Runtime can't load {onnx}: {error}") from error
+        raise LoadError(f"ONNX Runtime can't load {onnx}: {clipped(str(error))}") from error
 
 
 def unoptimized_session(
@@ -55,7 +55,7 @@ def unoptimized_session(
 
     Raises
     ------
-    StageError : ONNX Runtime can't load the model.
+    LoadError : ONNX Runtime can't load the model.
     """
     import onnxruntime
 
@@ -66,7 +66,7 @@ def unoptimized_session(
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=PROVIDERS)
     except runtime_errors() as error:
-        raise StageError(f"ONNX Runtime can't load {path}: {error}") from error
+        raise LoadError(f"ONNX Runtime can't load {path}: {clipped(str(error))}") from error
 
 
 def feed(
@@ -135,19 +135,21 @@ def run(
         return dict(zip(names, session.run(names, inputs), strict=True))
     except runtime_errors() as error:
         shapes = ", ".join(f"{name} {v.dtype} {v.shape}" for name, v in inputs.items())
-        raise StageError(f"ONNX Runtime failed on the inputs {shapes}: {error}") from error
+        said = clipped(str(error))
+        raise StageError(f"ONNX Runtime failed on the inputs {shapes}: {said}") from error
 
 
 @cache
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """The exceptions that ONNX Runtime raises; they share no class but Exception."""
+    """What ONNX Runtime and its bindings raise; they share no class but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    return tuple(
+    own = tuple(
         value
         for value in vars(state).values()
         if isinstance(value, type) and issubclass(value, Exception)
     )
+    return (*own, MemoryError, OverflowError, RuntimeError, TypeError, ValueError)
 
 
 def _options(threads: int) -> Any:

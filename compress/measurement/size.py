@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from compress.core.confined import inside
-from compress.errors import StageError
+from compress.errors import LoadError
 from compress.measurement.graph import load_graph, tensors
 
 
@@ -13,12 +13,12 @@ def size_bytes(onnx: Path) -> int:
     Raises
     ------
     InputError : it refers to a file that doesn't lie in its folder.
-    StageError : the file can't be read, or refers to a file that isn't there.
+    LoadError : the file can't be read, or refers to a file that isn't there.
     """
     total = 0
     for file in [onnx, *external_files(onnx)]:
         if not file.is_file():
-            raise StageError(f"{onnx} keeps weights in {file}, which doesn't exist.")
+            raise LoadError(f"{onnx} keeps weights in {file}, which doesn't exist.")
         total += file.stat().st_size
     return total
 
@@ -29,7 +29,7 @@ def external_files(onnx: Path) -> list[Path]:
     Raises
     ------
     InputError : it names a file elsewhere.
-    StageError : the file can't be read.
+    LoadError : the file can't be read.
     """
     from onnx import TensorProto
 

@@ -169,36 +169,38 @@ def status(folder: Path) -> str | None:
     return json.loads(path.read_text())["status"] if path.is_file() else None
 
 
-@pytest.mark.slow
-def test_a_run_that_is_ended_by_a_hangup_and_more_signals(tmp_path):
+@pytest.fixture
+def run(tmp_path):
+    """A run that is at its training, which goes on for long."""
     (tmp_path / "slow.yaml").write_text(SLOW)
     process = subprocess.Popen(
         [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout.readline() == "00-original\n"
-    assert process.stdout.readline() == "01-train\n"
+    with process:
+        for line in process.stdout:
+            if line == "01-train\n":
+                yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_by_a_hangup_and_more_signals(run, tmp_path):
     for number in (signal.SIGHUP, *[signal.SIGINT] * 4):
-        process.send_signal(number)
+        run.send_signal(number)
         time.sleep(0.05)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 129
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 129
     assert said == "Interrupted. Run the same command again to resume.\n"
     assert status(tmp_path) == "interrupted"
 
 
 @pytest.mark.slow
-def test_a_run_whose_reader_goes(tmp_path):
-    (tmp_path / "slow.yaml").write_text(SLOW)
-    process = subprocess.Popen(
-        [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "00-original\n"
-    process.stdout.close()
-    process.stdout = None
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 141
+def test_a_run_whose_reader_goes(run, tmp_path):
+    run.stdout.close()
+    run.stdout = None
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 141
     assert said == "Interrupted. Run the same command again to resume.\n"
     assert status(tmp_path) == "interrupted"
 
