@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.core.bounds import MOST_SAMPLES_AT_ONCE
 from compress.core.progress import Progress
 from compress.errors import DataError, InputError, LoadError, ModelError, clipped, expected
 from compress.measurement import bench_inputs
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_SIZES = (1, 32)
+MOST_THREADS = 1024
+_MOST_NUMBERS = 64
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,8 @@ def _bench(
         watch.end()
     inputs = _common(models, caches=made.has_past, watch=watch)
     sizes = tuple(batch_sizes) if batch_sizes else _default_sizes(inputs)
-    for name, numbers in (("batch sizes", sizes), ("threads", threads)):
-        if not numbers or min(numbers) < 1 or len(set(numbers)) != len(numbers):
-            raise InputError(expected(name, "different whole numbers from 1 on", list(numbers)))
+    _require("batch sizes", sizes, most=MOST_SAMPLES_AT_ONCE)
+    _require("threads", threads, most=MOST_THREADS)
     if given is None:
         arrays = {size: made.arrays(inputs, batch=size) for size in sizes}
         said = made.words(inputs)
@@ -176,6 +178,13 @@ class Made:
     def words(self, inputs: tuple[Input, ...]) -> str:
         """See `bench_inputs.assumed`."""
         return bench_inputs.assumed(inputs, length=self.length, sizes=self.sizes)
+
+
+def _require(name: str, numbers: Sequence[int], *, most: int) -> None:
+    fit = numbers and min(numbers) >= 1 and max(numbers) <= most and len(numbers) <= _MOST_NUMBERS
+    if not fit or len(set(numbers)) != len(numbers):
+        allowed = f"different whole numbers from 1 on, up to {most}"
+        raise InputError(expected(name, allowed, list(numbers)))
 
 
 def _named(files: Sequence[Path]) -> dict[str, Path]:
