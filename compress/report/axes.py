@@ -49,6 +49,7 @@ class Axis:
         step = _round_step((self.high - self.low) / most)
         step = max(1.0, step) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        first = max(first, 1) if self.logarithmic else first  # 0 has no place there
         multiples = [number * step for number in range(first, last + 1)]
         return [Tick(self.place(value), _written(value, step)) for value in multiples]
 

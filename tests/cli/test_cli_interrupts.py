@@ -114,10 +114,13 @@ def test_a_process_that_ignores_interrupts_goes_on_doing_so():
 
 
 def test_a_forked_process_dies_of_its_signals_alone(interrupts):
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(writing, b"ready")
         time.sleep(30)
         os._exit(1)
+    assert os.read(reading, 5) == b"ready"
     os.kill(child, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     time.sleep(0.1)
