@@ -181,10 +181,11 @@ def run(tmp_path):
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
-        for line in process.stdout:
-            if line == "01-train\n":
-                yield process
-        process.kill()
+        try:
+            assert "01-train\n" in iter(process.stdout.readline, "")
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
