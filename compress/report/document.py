@@ -6,15 +6,18 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.core.files import write_text
 from compress.core.shown import shown
-from compress.errors import InputError
+from compress.errors import InputError, clipped
 
 FILE_NAME = "report.json"
+MOST_BYTES = 2**27
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
 
@@ -34,7 +37,7 @@ class Quality(_Part):
     """The metric's value."""
     ci95: tuple[float, float]
     """95 % confidence interval over samples."""
-    samples: int
+    samples: Count
     """Samples that it was measured on."""
     higher_is_better: bool = True
     """False of perplexity."""
@@ -88,7 +91,7 @@ class Candidate(_Part):
     """By batch size."""
     speedup: dict[str, Speedup]
     """Over the float model, by batch size."""
-    size_bytes: int
+    size_bytes: Count
     """Its ONNX file, external data included."""
     notes: list[str] = Field(default_factory=list)
     """What was chosen in making it."""
@@ -103,11 +106,11 @@ class Row(_Part):
     """Name of the stage that made it; "original" for the first."""
     use: str | None = None
     """Registered name of that stage; null for the first."""
-    params: int
+    params: Count
     """Parameters."""
-    macs: int
+    macs: Count
     """Multiply-accumulate operations for one sample."""
-    size_bytes: int
+    size_bytes: Count
     """The ONNX on disk, external data included."""
     quality: Quality
     """On the test split."""
@@ -119,7 +122,7 @@ class Row(_Part):
     """From the reference; null for rows before it."""
     seconds: float | None = None
     """Time that the stage took."""
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Count | None = None
     """Most memory that the process held while the stage worked."""
     notes: list[str] = Field(default_factory=list)
     """What was chosen, skipped or refused, and why."""
@@ -205,20 +208,23 @@ def read_report(path: str | os.PathLike[str]) -> Report:
     InputError : there is none, or it isn't in this format.
     """
     file = Path(path)
-    if file.is_dir():
-        file = file / FILE_NAME
+    shown = clipped(str(path))
     try:
+        file = file / FILE_NAME if file.is_dir() else file
+        if not file.is_file():
+            raise InputError(f"there is no report at {shown}.")
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise InputError(f"{shown} has {size:,} bytes; a report has at most {MOST_BYTES:,}.")
         return Report.model_validate_json(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no report at {file}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} can't be read: {error}.") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(key) for key in first["loc"]) or "the file"
+        where = clipped(".".join(str(key) for key in first["loc"])) or "the file"
+        got = f" Got {clipped(repr(first['input']))}." if where == "schema" else ""
         raise InputError(
-            f"{file} isn't a report of this version: {where}: {first['msg']}."
+            f"{shown} isn't a report of this version: {where}: {first['msg']}.{got}"
         ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown} can't be read: {clipped(str(error))}.") from error
 
 
 def report_schema() -> dict[str, Any]:

@@ -67,8 +67,13 @@ def test_a_version_is_filled_in():
         ("{", "isn't a report of this version: the file: Invalid JSON"),
         (
             '{"schema": 2, "name": "a", "status": "passed"}',
-            "isn't a report of this version: schema",
+            r"isn't a report of this version: schema: .* Got 2\.",
         ),
+        ("", "EOF while parsing"),
+        ("[]", "the file: Input should be an object"),
+        ('{"schema": 1}', "name: Field required"),
+        ("[" * 100_000, "recursion limit exceeded"),
+        ('{"name": "a", "status": "passed", "later": 1}', "later: Extra inputs"),
     ],
 )
 def test_what_is_no_report(tmp_path, text, match):
@@ -101,3 +106,21 @@ def test_written_files_have_ordinary_permissions(tmp_path):
     ours.chmod(0o640)
     write_text(ours, "y")
     assert stat.S_IMODE(ours.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000, "/dev/zero", "missing"])
+def test_what_is_no_file(name):
+    with pytest.raises(InputError, match=r"there is no report|can't be read"):
+        read_report(name)
+
+
+def test_bytes_that_are_no_text_and_numbers_without_end(report, tmp_path):
+    path = write_report(report, tmp_path)
+    plain = json.loads(path.read_text())
+    plain["stages"][0]["size_bytes"] = 10**400
+    path.write_text(json.dumps(plain))
+    with pytest.raises(InputError, match=r"stages\.0\.size_bytes"):
+        read_report(path)
+    path.write_bytes(b"\x89\xff\x00")
+    with pytest.raises(InputError, match="can't be read"):
+        read_report(path)
