@@ -86,7 +86,11 @@ def from_config(
         raise StageError(f"a student by 'transformers: {name}' needs class names. Got no labels.")
     with _sentence(f"a student by 'transformers: {name}'"):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    for key, value in (_label_keys(given) | {"dtype": torch.float32}).items():
+    # The student's head means what the teacher's does, whatever the folder's was for.
+    meant = source.config.get("problem_type") if isinstance(source, TransformersSource) else None
+    for key, value in (
+        _label_keys(given) | {"dtype": torch.float32, "problem_type": meant}
+    ).items():
         setattr(config, key, value)
     needed = source.config.get("vocab_size") if isinstance(source, TransformersSource) else None
     if needed and getattr(config, "vocab_size", needed) < needed:
