@@ -9,6 +9,7 @@ import pytest
 import compress
 from compress.core.boundary import described
 from compress.errors import StageError
+from compress.exporting.verify import verify_bundle
 from compress.report.document import Report, read_report, write_report
 from compress.runner import execution
 from compress.runner.reports import mark_interrupted, write_reports
@@ -156,3 +157,27 @@ def test_a_report_in_a_folder_that_is_no_runs_is_left_alone(tmp_path):
     write_report(Report(name="a", status="running"), tmp_path)
     mark_interrupted(tmp_path)
     assert read_report(tmp_path).status == "running"
+
+
+def test_an_edited_figure_and_a_damaged_record_are_made_again_with_notes(go):
+    first = go()
+    row = go.folder / "stages" / "01-train" / "row.json"
+    document = json.loads(row.read_text())
+    document["row"]["quality"]["value"] = 0.999
+    row.write_text(json.dumps(document))
+    (go.folder / "stages" / "02-export" / "stage.json").write_text("{}")
+    (go.folder / "README.md").write_text("my own words")
+    again = go()
+    assert [row.quality for row in again.stages] == [row.quality for row in first.stages]
+    assert "0.999" not in (go.folder / "report.json").read_text()
+    assert (go.folder / "README.md.kept-1").read_text() == "my own words"
+    assert again.notes == read_report(go.folder).notes
+    assert [note for note in again.notes if note not in first.notes] == [
+        "02-export was done again: its stage.json wasn't as a run had left it",
+        "01-train was measured again: its row.json wasn't as a run had left it",
+        "01-train/row.json wasn't as a run had left it; it is kept as row.json.kept-1",
+        "what no run had written at stages/02-export is kept as stages/kept-1.02-export",
+        "README.md wasn't as a run had left it; it is kept as README.md.kept-1",
+    ]
+    texts = [check.text for check in verify_bundle(go.folder) if check.name == "files"]
+    assert texts[1:] == ["not in the manifest: README.md.kept-1"]
