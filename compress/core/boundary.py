@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from compress.core.remote_code import asks, why
 from compress.core.streams import streams_kept
 from compress.errors import CompressError, InputError, clipped
 
@@ -83,7 +84,9 @@ def _raised_by(trace: TracebackType | None, files: Mapping[str, str]) -> str | N
 
 
 @contextmanager
-def reading(what: str | Path, *, error: type[CompressError] = InputError) -> Iterator[None]:
+def reading(
+    what: str | Path, *, error: type[CompressError] = InputError, failed: str | None = None
+) -> Iterator[None]:
     """Read what a file holds: damage of any kind becomes an error that names the file.
 
     Content of the wrong encoding, form, type, size or nesting is damage. Errors of `compress`,
@@ -93,13 +96,17 @@ def reading(what: str | Path, *, error: type[CompressError] = InputError) -> Ite
     ----------
     what : the file, or words for it.
     error : what is raised.
+    failed : how its message begins; None: "can't read" and what.
     """
     try:
         yield
     except CompressError:
         raise
     except Exception as raised:  # parsers of damaged files raise anything
-        raise error(f"can't read {what}: {described(raised)}") from raised
+        beginning = f"can't read {what}" if failed is None else failed
+        raise error(
+            f"{beginning}: {why(raised) if asks(raised) else described(raised)}"
+        ) from raised
 
 
 def described(raised: BaseException) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 _LONGEST = 4096
 """Characters of a path; no system that we know takes more."""
+_LONGEST_ID = 200
 
 
 def file_problem(path: str | Path) -> str | None:
@@ -31,6 +32,16 @@ def folder_problem(path: str | Path) -> str | None:
     if not stat.S_ISDIR(mode):
         return "it is no folder"
     return None if os.access(path, os.R_OK | os.X_OK) else "permission denied"
+
+
+def exists(path: str | Path) -> bool:
+    """Whether something lies there; False too where no such path can be."""
+    return not isinstance(_mode(path), str)
+
+
+def only_a_path(name: str) -> bool:
+    """Whether a name can only be a path, not a hub id (which is short, with one slash at most)."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > _LONGEST_ID
 
 
 def home_expanded(name: str) -> Path:

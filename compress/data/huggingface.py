@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.core.boundary import described, reading
+from compress.core.paths import file_problem, folder_problem, only_a_path
 from compress.core.remote_code import why
 from compress.data.calls import choose_splits, unused_note
-from compress.data.check import looks_like_path
+from compress.data.extent import require_extent
 from compress.data.fingerprint import digest, digest_files, digest_folder
 from compress.data.local_folder import require_inside
 from compress.data.quiet import quiet
@@ -24,7 +26,7 @@ from compress.data.rows import (
 )
 from compress.data.source import Source
 from compress.data.spec import FILE_FORMATS, DataSpec
-from compress.errors import DataError, unknown
+from compress.errors import DataError, clipped, unknown
 from compress.tasks.task import Task
 
 _LOCAL = (
@@ -57,13 +59,24 @@ class TableRows:
         ------
         DataError : an image can't be decoded, a text is missing.
         """
+        failed = f"rows of split '{self.split}' can't be read"
         try:
-            found = self.inputs[indices.tolist()]
-        except OSError as error:  # a missing file, or bytes that Pillow doesn't know
-            raise DataError(f"an image of split '{self.split}' can't be read: {error}") from error
+            with reading(self.split, error=DataError, failed=failed):
+                found = self.inputs[indices.tolist()]
+        except DataError:
+            self._name_the_row(indices)
+            raise
         fetched = {ours: found[theirs] for ours, theirs in self.columns.items()}
         require_texts(fetched, indices, self.split)
         return fetched
+
+    def _name_the_row(self, indices: Indices) -> None:
+        """Raise what goes wrong with one of the rows by itself."""
+        what = "an image" if "image" in self.columns else "a text"
+        for row in indices.tolist():
+            failed = f"row {row}: {what} of split '{self.split}' can't be read"
+            with reading(self.split, error=DataError, failed=failed):
+                self.inputs[row]
 
     def labels(self) -> Iterator[Values]:
         """See `Rows`."""
@@ -106,12 +119,18 @@ def _from_files(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
     for split in spec.files or {}:
         paths = spec.paths(split)
         for path in paths:
-            if not path.is_file():
-                raise DataError(f"split '{split}': there is no file '{path}'.")
+            problem = file_problem(path)
+            if problem is not None:
+                said = clipped(repr(str(path)))
+                raise DataError(f"split '{split}': there is no file {said}: {problem}.")
+            if not path.stat().st_size:
+                raise DataError(f"split '{split}': the file '{path}' is empty.")
+            require_extent(name, path)
         # Each split alone: a column that one of them lacks is then named as missing there.
         # An empty cell of a CSV is an empty text, and a label may be called "NA".
         options: dict[str, Any] = {"keep_default_na": False} if name == "csv" else {}
-        content[split] = digest_files(paths)
+        with reading(f"the files of split '{split}'", error=DataError):
+            content[split] = digest_files(paths)
         # `datasets` knows cached tables by path and time; by this name, it knows the content too.
         version = f"sha256-{content[split][:16]}"
         loaded = _load(name, version, data_files={split: [str(path) for path in paths]}, **options)
@@ -122,14 +141,16 @@ def _from_files(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
 def _from_folder_or_hub(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
     if name == "imagefolder":
         folder = spec.folder
-        if folder is None or not folder.is_dir():
-            raise DataError(f"there is no folder '{folder}'.")
-        return _load(name, data_dir=str(folder)), digest_folder(folder)
-    path = Path(name)
-    if path.is_dir():
-        return _load_local(path, spec), digest_folder(path)
-    if looks_like_path(name):
-        raise DataError(f"there is no folder {name!r}.")
+        problem = "none is named" if folder is None else folder_problem(folder)
+        if folder is None or problem is not None:
+            raise DataError(f"there is no folder {clipped(repr(str(folder)))}: {problem}.")
+        return _load(name, data_dir=str(folder)), _digest_folder(folder)
+    path, problem = Path(name), folder_problem(name)
+    if problem is None:
+        with reading(f"the data set '{path}'", error=DataError):
+            return _load_local(path, spec), _digest_folder(path)
+    if only_a_path(name):
+        raise DataError(f"there is no folder {clipped(repr(name))}: {problem}.")
     loaded = _load(name, spec.config, revision=spec.revision)
     # The hub's content is told by the Arrow files that it became.
     files = {
@@ -137,6 +158,11 @@ def _from_folder_or_hub(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]
         for split, table in loaded.items()
     }
     return loaded, digest(files)
+
+
+def _digest_folder(folder: Path) -> str:
+    with reading(f"the files of '{folder}'", error=DataError):
+        return digest_folder(folder)
 
 
 def _load_local(folder: Path, spec: DataSpec) -> dict[str, Any]:
@@ -154,21 +180,25 @@ def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any
     """All splits; every failure as one sentence."""
     import datasets
 
+    files = options.get("data_files") or options.get("data_dir")
+    said = clipped(str(files or name))
     try:
-        return dict(datasets.load_dataset(name, config, **options))
-    except datasets.exceptions.DatasetGenerationError as error:
-        cause = error.__cause__ or error
-        files = options.get("data_files") or options.get("data_dir") or name
-        raise DataError(f"{files} can't be read as {name}: {_first_line(cause)}") from error
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        if "corresponds to no data" in str(error) and "data_files" in options:
+        with reading(said, error=DataError, failed=f"{said} can't be read as {clipped(name)}"):
+            return dict(datasets.load_dataset(name, config, **options))
+    except DataError as error:
+        cause = error.__cause__
+        if "corresponds to no data" in str(cause) and "data_files" in options:
             (split, paths), *_ = options["data_files"].items()
-            raise DataError(f"split '{split}' is empty: {', '.join(paths)} has no rows.") from error
-        if "data_files" in options or "data_dir" in options or Path(name).is_dir():
-            raise DataError(f"{options or name} can't be read: {_first_line(error)}") from error
+            named = clipped(", ".join(paths))
+            raise DataError(f"split '{split}' is empty: {named} has no rows.") from error
+        if isinstance(cause, datasets.exceptions.DatasetGenerationError) and cause.__cause__:
+            reason = described(cause.__cause__)
+            raise DataError(f"{said} can't be read as {clipped(name)}: {reason}") from error
+        if files or folder_problem(name) is None:
+            raise
         raise DataError(
-            f"the data set {name!r} can't be loaded from the hub ({_first_line(error)}). "
-            f"Without a connection, {_LOCAL}"
+            f"the data set {clipped(repr(name))} can't be loaded from the hub "
+            f"({why(cause or error)}). Without a connection, {_LOCAL}"
         ) from error
 
 
@@ -203,12 +233,5 @@ def _as_images(table: Any, column: str, split: str) -> Any:
     is_encoded = isinstance(feature, dict) and set(feature) == {"bytes", "path"}
     if is_encoded or getattr(feature, "dtype", None) in _IMAGE_TYPES:
         return table.cast_column(column, datasets.Image())
-    raise DataError(f"split '{split}': column '{column}' holds {feature}, not images.")
-
-
-def _first_line(error: BaseException) -> str:
-    return why(error) if isinstance(error, RuntimeError) else _line(error)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    held = clipped(str(feature))
+    raise DataError(f"split '{split}': column '{column}' holds {held}, not images.")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.boundary import reading
 from compress.core.context import Split
 from compress.errors import DataError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PREFIXES: dict[Split, str] = {"train": "train", "validation": "validation", "test": "t10k"}
 """How the files of our splits begin."""
+MOST_VALUES = 2**31
+"""Of a file, unpacked: all of it is held in memory, and MNIST's family has a quarter of that."""
 _UNSIGNED_BYTE = 0x08
 
 
@@ -84,17 +86,30 @@ def _plain_or_gzipped(path: Path) -> Path | None:
 def _read(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
     import numpy as np
 
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"'{path}' can't be read: {error}") from error
-    start = 4 + 4 * dimensions
-    if len(content) < start or content[:4] != bytes((0, 0, _UNSIGNED_BYTE, dimensions)):
-        raise DataError(f"'{path}' isn't an IDX file of unsigned bytes in {dimensions} dimensions.")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    if len(content) - start != math.prod(shape):
-        raise DataError(
-            f"'{path}' says that it holds {math.prod(shape)} values {shape}; "
-            f"it holds {len(content) - start}."
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    with (
+        reading(path, error=DataError, failed=f"'{path}' can't be read"),
+        (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file,
+    ):
+        start = file.read(4 + 4 * dimensions)
+        if len(start) < 4 + 4 * dimensions or start[:4] != _magic(dimensions):
+            raise DataError(
+                f"'{path}' isn't an IDX file of unsigned bytes in {dimensions} dimensions."
+            )
+        shape = struct.unpack(f">{dimensions}I", start[4:])
+        count = math.prod(shape)
+        if count > MOST_VALUES:
+            raise DataError(
+                f"'{path}' must hold at most {MOST_VALUES:,} values. It says that it holds "
+                f"{count:,} {shape}."
+            )
+        content = file.read(count + 1)  # one more shows that there are more
+    if len(content) != count:
+        held = f"{len(content)}" if len(content) < count else "more"
+        raise DataError(f"'{path}' says that it holds {count} values {shape}; it holds {held}.")
+    if shape[0] and not count:
+        raise DataError(f"'{path}' holds images without pixels: {shape}.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _magic(dimensions: int) -> bytes:
+    return bytes((0, 0, _UNSIGNED_BYTE, dimensions))

@@ -171,6 +171,8 @@ def as_array(image: Any, channels: int | None) -> Pixels:
     """
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
         array: Pixels = image if image.ndim == 3 else image[..., None]
+        if not array.size:
+            raise DataError(f"an image has no pixels: an array of shape {image.shape}.")
         if array.shape[2] in (1, 3) and channels in (None, array.shape[2]):
             return array
         if array.shape[2] in (1, 3, 4):
@@ -179,8 +181,10 @@ def as_array(image: Any, channels: int | None) -> Pixels:
         given = f"an image of mode {image.mode}" if isinstance(image, Image.Image) else _said(image)
         raise DataError(
             "images must be PIL images of 8-bit pixels, or uint8 arrays (height, width) "
-            f"or (height, width, 1, 3 or 4). Got {given}."
+            f"or (height, width, 1, 3 or 4). Got {given}.{_conversion(image)}"
         )
+    if not all(image.size):
+        raise DataError(f"an image has no pixels: {image.size[0]} wide, {image.size[1]} high.")
     grey = image.mode in _GREY_MODES if channels is None else channels == 1
     array = np.asarray(image.convert("L" if grey else "RGB"))
     return array[..., None] if grey else array
@@ -200,6 +204,21 @@ def _whole_batch(images: Images) -> Pixels | None:
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
         return None
     return images if images.ndim == 4 else images[..., None]
+
+
+def _conversion(image: Any) -> str:
+    """How an image of more bits becomes one of 8; nothing where that can't be known."""
+    if not isinstance(image, Image.Image) or not image.mode.startswith(("I", "F")):
+        return ""
+    if image.mode.startswith("I;16"):
+        return (
+            " Images of 16 bits become 8-bit ones by "
+            "Image.fromarray((np.asarray(image) // 256).astype(np.uint8))."
+        )
+    return (
+        " Scale the values to 0..255 yourself, as only you know their range, and use "
+        "Image.fromarray(values.astype(np.uint8))."
+    )
 
 
 def _said(value: Any) -> str:

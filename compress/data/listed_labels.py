@@ -12,7 +12,7 @@ from compress.core.batch import IGNORED
 from compress.data.named_labels import Names, encode_values, found_names, plain
 from compress.data.rows import Rows
 from compress.data.targets import Tags
-from compress.errors import DataError
+from compress.errors import DataError, clipped
 
 BINARY = "positive"
 """Name of the one class of labels that are 0 or 1."""
@@ -51,14 +51,14 @@ def _members(value: Any, row: int, names: Names) -> list[int]:
         if len(given) != classes or not set(given) <= {0, 1}:
             raise DataError(
                 f"{where}: a list of numbers, one a class, must be {classes} times 0 or 1. "
-                f"Got {given!r}."
+                f"Got {clipped(repr(given))}."
             )
         return [index for index, member in enumerate(given) if member]
     members = encode_values(given, [row] * len(given), names).tolist()
     if len(set(members)) < len(members):
         raise DataError(
-            f"{where}: a class stands twice in {given!r}. Integers are numbers of classes; say "
-            "with floats or booleans, one a class, which of them hold."
+            f"{where}: a class stands twice in {clipped(repr(given))}. Integers are numbers of "
+            "classes; say with floats or booleans, one a class, which of them hold."
         )
     return list(members)
 
@@ -140,4 +140,4 @@ def _is_ignored(tag: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    return "nothing" if value is None else repr(value)
+    return "nothing" if value is None else clipped(repr(value))

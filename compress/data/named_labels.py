@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.data.rows import Values
-from compress.errors import DataError
+from compress.errors import DataError, clipped
 
+MOST_CLASSES = 1_000_000
 _SHOWN = 40
 
 
@@ -71,7 +72,7 @@ def plain(value: Any, row: int, split: str) -> str | int:
         return int(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return int(value)  # a CSV column of integers in which some file had a gap
-    given = "nothing" if value is None or value != value else repr(value)
+    given = "nothing" if value is None or value != value else clipped(repr(value))
     raise DataError(
         f"row {row} of split '{split}': a label must be a name or an integer. Got {given}."
     )
@@ -97,6 +98,11 @@ def found_names(chunks: Iterable[tuple[str, Iterable[int], Values]]) -> tuple[st
         seen = {plain(value, at, split) for at, value in zip(rows, values, strict=True)}
         names |= {value for value in seen if isinstance(value, str)}
         largest = max([largest, *(value for value in seen if isinstance(value, int))])
+    if largest >= MOST_CLASSES:
+        raise DataError(
+            f"a label that is a number must be below {MOST_CLASSES:,}: numbers are taken for "
+            f"classes, from 0. Got {clipped(str(largest))}."
+        )
     if names and largest >= 0:
         some = sorted(names)[0]
         raise DataError(
@@ -119,10 +125,11 @@ def _index(value: str | int, row: int, names: Names) -> int:
 
 def _unfit(value: str | int, row: int, names: Names) -> DataError:
     known = list(names.by_name)
-    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    shown = clipped(", ".join(known[:_SHOWN])) + (", …" if len(known) > _SHOWN else "")
     allowed = f"one of the model's {len(known)} labels: {shown}"
     if isinstance(value, int):
         allowed = f"a number from 0 to {len(known) - 1}, or {allowed}"
     return DataError(
-        f"row {row} of split '{names.split}': the label must be {allowed}. Got {value!r}."
+        f"row {row} of split '{names.split}': the label must be {allowed}. "
+        f"Got {clipped(repr(value))}."
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from compress.core.boundary import reading
+from compress.core.paths import folder_problem, only_a_path
 from compress.core.remote_code import why
-from compress.data.check import looks_like_path
 from compress.data.images import ImagePreprocessor, Transform
 from compress.data.processor import reduce_processor
 from compress.data.quiet import quiet
 from compress.data.spec import DataSpec, ImageSpec, TrainedTokenizer
 from compress.data.texts import LENGTH_LIMIT, ORIGINAL_IDS, TextPreprocessor
 from compress.data.vocabulary import train_tokenizer
-from compress.errors import DataError
+from compress.errors import DataError, clipped
 from compress.tasks.task import Task
 
 __all__ = ["ImagePreprocessor", "TextPreprocessor", "load_preprocessor", "transform_of"]
@@ -59,7 +61,8 @@ def load_preprocessor(
         )
     if spec.image is not None or model_folder_or_id is None:
         return ImagePreprocessor(transform_of(spec.image or ImageSpec()))
-    return reduce_processor(_load_processor(model_folder_or_id))
+    with reading(f"the image processor of {model_folder_or_id!r}", error=DataError):
+        return reduce_processor(_load_processor(model_folder_or_id))
 
 
 def transform_of(spec: ImageSpec) -> Transform:
@@ -112,7 +115,10 @@ def _original_ids(folder: str | None) -> list[int] | None:
     path = None if folder is None else Path(folder) / ORIGINAL_IDS
     if path is None or not path.is_file():
         return None
-    ids: list[int] = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, error=DataError):
+        ids: list[int] = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(ids, list) or not all(type(number) is int and number >= 0 for number in ids):
+        raise DataError(f"can't read {path}: it must hold a list of token numbers.")
     return ids
 
 
@@ -135,11 +141,8 @@ def _load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     _require_folder(name)
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _unloadable("tokenizer", name, error) from error
+    with _loading("tokenizer", name):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     # A folder with a config.json alone gives a tokenizer of special tokens only, without a word.
     folder = Path(name)
     if folder.is_dir() and tokenizer.is_fast and not _has_vocabulary(folder):
@@ -158,27 +161,31 @@ def _load_processor(name: str) -> Any:
     from transformers import AutoImageProcessor
 
     _require_folder(name)
-    try:
-        with quiet():
-            # Pillow's pixels are what a deployment without torchvision can repeat.
-            return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _unloadable("image processor", name, error) from error
+    with _loading("image processor", name):
+        # Pillow's pixels are what a deployment without torchvision can repeat.
+        return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
 
 
 def _require_folder(name: str) -> None:
-    if looks_like_path(name) and not Path(name).is_dir():
-        raise DataError(f"there is no folder {name!r}.")
+    problem = folder_problem(name)
+    if problem is not None and only_a_path(name):
+        raise DataError(f"there is no folder {clipped(repr(name))}: {problem}.")
 
 
-def _unloadable(kind: str, name: str, error: Exception) -> DataError:
-    reason = why(error)
+@contextmanager
+def _loading(kind: str, name: str) -> Iterator[None]:
+    """Read the files of a tokenizer or an image processor, which libraries do without a word."""
     other = (
         "Name one with 'data.tokenizer'"
         if kind == "tokenizer"
         else "Say how images become inputs with 'data.image'"
     )
-    return DataError(
-        f"the {kind} of {name!r} can't be loaded ({reason}) "
-        f"{other}, or name a local folder that has one."
-    )
+    try:
+        with quiet(), reading(name, error=DataError):
+            yield
+    except DataError as error:
+        reason = why(error.__cause__ or error)
+        raise DataError(
+            f"the {kind} of {clipped(repr(name))} can't be loaded ({reason}) "
+            f"{other}, or name a local folder that has one."
+        ) from error

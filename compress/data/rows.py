@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.boundary import foreign
-from compress.errors import DataError, unknown
+from compress.errors import DataError, clipped, unknown
 
 if TYPE_CHECKING:
     from compress.data.spec import Columns
@@ -209,14 +209,14 @@ def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -
     for column in ("text", "text_pair"):
         for row, value in zip(indices.tolist(), fetched.get(column, ()), strict=False):
             if not isinstance(value, str):
-                given = "nothing" if value is None else repr(value)
+                given = "nothing" if value is None else clipped(repr(value))
                 raise DataError(
                     f"row {row} of split '{split}': a text must be a string. Got {given}."
                 )
     for row, value in zip(indices.tolist(), fetched.get("tokens", ()), strict=False):
         listed = isinstance(value, list | tuple | np.ndarray) and len(value) > 0
         if not listed or not all(isinstance(word, str) for word in value):
-            given = "nothing" if value is None else repr(value)
+            given = "nothing" if value is None else clipped(repr(value))
             raise DataError(
                 f"row {row} of split '{split}': tokens must be a list of strings. Got {given}."
             )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from compress.core.paths import home_expanded
 from compress.core.stage import Options
 from compress.distillation.layer_choice import chosen_layers
 from compress.distillation.student_spec import StudentSpec
 from compress.distillation.width_sizes import narrowed, narrowed_shapes, says_sizes
-from compress.errors import CompressError, StageError
+from compress.errors import CompressError, ModelError, StageError
 from compress.models.architectures import kind_problem
+from compress.models.config_file import config_problem, read_config
 from compress.models.families import DECODERS, FAMILIES
 from compress.models.header import (
     Shapes,
@@ -23,7 +25,7 @@ from compress.models.header import (
 )
 from compress.models.heads import HEAD_KEYS, head_problem
 from compress.models.positions import longest_text
-from compress.models.spec import ModelSpec
+from compress.models.spec import ModelSpec, is_folder
 from compress.tasks.task import TASKS, Task
 
 SMALLEST, LARGEST = 0.10, 0.70
@@ -90,6 +92,9 @@ def student_problems(
     """
     if spec is None:
         return []
+    unbuildable = _unbuildable(spec)
+    if unbuildable is not None:
+        return [("student.transformers", unbuildable)]
     if model.python is None:
         return [
             *_beside_teacher(spec, known_config(model)),
@@ -143,6 +148,21 @@ def _beside_task(
         yield "student.transformers", problem
 
 
+def _unbuildable(spec: StudentSpec) -> str | None:
+    """What a student's config asks for that can't be built, or why it can't be read."""
+    named = spec.transformers
+    if isinstance(named, dict):
+        wrong = config_problem(named)
+        return None if wrong is None else f"'transformers': {wrong}"
+    if named is None or not is_folder(named):
+        return None
+    try:
+        read_config(home_expanded(named) / "config.json")
+    except ModelError as error:
+        return str(error)
+    return None
+
+
 def label_problems(weight: float, *, data: Options) -> list[tuple[str, str]]:
     """What is wrong with a weight of the labels: (dotted key in the stage, sentence) pairs.
 
@@ -186,8 +206,9 @@ def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> 
 def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted:
     from compress.distillation.students import keep_layers
     from compress.distillation.untrained import from_changes, from_config
-    from compress.models.skeleton import shapes_of, skeleton, without_weights
+    from compress.models.skeleton import shapes_of, skeleton
     from compress.models.source import TransformersSource
+    from compress.models.weightless import without_weights
 
     module, source = skeleton(model, task=task)
     teacher = count(shapes_of(module))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import torch
 
 from compress.core.artifact import ModelSource
-from compress.core.remote_code import asks, why
+from compress.core.boundary import reading
+from compress.core.remote_code import asks
 from compress.distillation.students import Student
-from compress.errors import ModelError, StageError, unknown
+from compress.errors import ModelError, StageError, clipped, unknown
+from compress.models.config_file import config_problem
 from compress.models.layers import COUNT
 from compress.models.source import PythonSource, TransformersSource
 from compress.models.spec import is_folder
+from compress.models.weightless import require_room
 
 _PER_LAYER = "layer_types"
 
@@ -43,6 +47,7 @@ def from_changes(
         )
     names: dict[str, str] = getattr(source.load_config(), "attribute_map", {})
     given = {names.get(key, key): value for key, value in changes.items()}
+    _require_bounded(given)
     for key in given:
         if key not in source.config:
             raise StageError(unknown("key of the teacher's config", key, source.config))
@@ -51,7 +56,9 @@ def from_changes(
         config.pop(_PER_LAYER, None)  # One entry a layer: transformers fills it in anew.
     config |= _label_keys(labels)
     with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
-        module = TransformersSource(source.class_name, config).build()
+        built = TransformersSource(source.class_name, config)
+        require_room(built.build, name="the student")
+        module = built.build()
     note = f"student: untrained {source.class_name} with {dict(changes)}"
     return Student(module, TransformersSource.of(module), (note,))
 
@@ -86,6 +93,7 @@ def from_config(
         raise StageError(f"a student by 'transformers: {name}' needs class names. Got no labels.")
     with _sentence(f"a student by 'transformers: {name}'"):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    _require_bounded(config.to_dict())
     # The student's head means what the teacher's does, whatever the folder's was for.
     meant = source.config.get("problem_type") if isinstance(source, TransformersSource) else None
     for key, value in (
@@ -100,6 +108,10 @@ def from_config(
         )
     with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
         auto = getattr(transformers, auto_class)
+        require_room(
+            lambda: auto.from_config(copy.deepcopy(config), trust_remote_code=False),
+            name="the student",
+        )
         module = auto.from_config(config, trust_remote_code=False).float().eval()
     shown = Path(name).name if is_folder(name) else name  # notes go into bundles
     note = f"student: untrained {type(module).__name__} with the config of {shown}"
@@ -144,6 +156,12 @@ def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> St
     return Student(module, source, (f"student: untrained, from {factory}",))
 
 
+def _require_bounded(config: Mapping[str, Any]) -> None:
+    wrong = config_problem(config)
+    if wrong is not None:
+        raise StageError(f"the student's config: {wrong}")
+
+
 def _label_keys(labels: tuple[str, ...]) -> dict[str, Any]:
     if not labels:
         return {}
@@ -168,11 +186,11 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _sentence(student: str) -> Iterator[None]:
-    """Transformers refuses configs by several exceptions; a user gets one."""
-    from huggingface_hub.errors import StrictDataclassError
-
+    """Transformers refuses configs by exceptions of any kind; a user gets one."""
     try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, StrictDataclassError) as error:
-        kind = ModelError if asks(error) else StageError
-        raise kind(f"{student} can't be built: {why(error)}") from error
+        with reading(student, error=StageError, failed=f"{clipped(student)} can't be built"):
+            yield
+    except StageError as error:
+        if error.__cause__ is not None and asks(error.__cause__):
+            raise ModelError(str(error)) from error
+        raise

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.artifact import ModelSource
+from compress.core.boundary import reading
 from compress.errors import ModelError
+from compress.models.finite import require_finite
 from compress.models.load import few
 from compress.models.lowbit_stored import packed, unpacked
 from compress.models.source import factory_in, source_from_dict
@@ -88,10 +89,9 @@ def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module,
     structure = _read_structure(directory / STRUCTURE)
     if not python and (named := factory_in(structure["source"])) is not None:
         raise ModelError(f"{str(directory / STRUCTURE)!r} names a function, {named}, to be called.")
-    try:
+    failed = f"{str(directory / WEIGHTS)!r} can't be read"
+    with reading(directory / WEIGHTS, error=ModelError, failed=failed):
         tensors = load_file(directory / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{str(directory / WEIGHTS)!r} can't be read: {error}") from error
     source = source_from_dict(structure["source"])
     module = _build(source)
     names = _tensor_names(module)
@@ -106,6 +106,7 @@ def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module,
     for name, first in names.items():
         if name == first:
             _put(module, [alias for alias, of in names.items() if of == first], tensors[name])
+    require_finite(module, name=f"the checkpoint {str(directory)!r}")
     return unpacked(module).eval(), source
 
 
@@ -202,10 +203,8 @@ def _put(module: nn.Module, names: list[str], tensor: Tensor) -> None:
 
 
 def _read_structure(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path, error=ModelError, failed=f"{str(path)!r} can't be read"):
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} can't be read: {error}") from error
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         schema = values.get("schema") if isinstance(values, dict) else None
         raise ModelError(

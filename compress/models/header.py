@@ -7,10 +7,14 @@ import re
 import struct
 from collections.abc import Mapping
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import Any
 
-from compress.errors import ModelError
+from compress.core.boundary import reading
+from compress.core.paths import file_problem, home_expanded
+from compress.errors import InputError, ModelError
+from compress.models.config_file import read_config
 from compress.models.shards import shards
 from compress.models.spec import ModelSpec, is_folder
 
@@ -42,7 +46,10 @@ def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
     """config.json of a local folder, as it stands; None for any other model."""
     if spec.transformers is None or not is_folder(spec.transformers):
         return None
-    return _read_json(Path(spec.transformers).expanduser() / "config.json")
+    try:
+        return read_config(home_expanded(spec.transformers) / "config.json")
+    except ModelError:
+        return None  # loading will say so, with its reasons
 
 
 def known_config(spec: ModelSpec) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
     if config is None or spec.arguments or not _fits(config, task):
         return None
     shapes: Shapes = {}
-    for path in _files(Path(str(spec.transformers)).expanduser()):
+    for path in _files(home_expanded(str(spec.transformers))):
         header = _read_header(path)
         if header is None:
             return None
@@ -136,23 +143,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_header(path: Path) -> Shapes | None:
-    """See https://github.com/huggingface/safetensors#format: a length, then JSON."""
+    """See https://github.com/huggingface/safetensors#format: a length, then JSON.
+
+    None where it is damaged: loading will say so, with its reasons.
+    """
+    if file_problem(path) is not None:
+        return None
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             values = json.loads(file.read(min(length, _MOST_BYTES)))
-        return {
-            name: tuple(entry["shape"])
-            for name, entry in values.items()
-            if name != "__metadata__" and entry["dtype"] in _FLOATS and not _BUFFERS.search(name)
-        }
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
-        return None  # damaged: loading will say so, with its reasons
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # as above
-    return values if isinstance(values, dict) else None
+            return {
+                name: tuple(index(size) for size in entry["shape"])
+                for name, entry in values.items()
+                if name != "__metadata__"
+                and entry["dtype"] in _FLOATS
+                and not _BUFFERS.search(name)
+            }
+    except InputError:
+        return None

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import ModelSource
-from compress.core.boundary import foreign
-from compress.errors import ModelError
+from compress.core.boundary import described, foreign, reading
+from compress.core.paths import file_problem
+from compress.errors import ModelError, clipped
+from compress.models.finite import require_finite
 from compress.models.sentence_folder import SentenceModel
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
@@ -52,21 +54,29 @@ def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
 
     Raises
     ------
-    ModelError : it can't be found, isn't for this task, or its weights don't fit its structure.
+    ModelError : it can't be found, isn't for this task, its weights don't fit its structure, or
+        are NaN or infinite.
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if spec.transformers is not None:
-            from compress.models.pretrained import load_pretrained
+        loaded = _load(spec, task=task, seed=seed)
+    named = next((name for name in (spec.transformers, spec.weights, spec.python) if name), None)
+    require_finite(loaded.module, name=f"the model {str(named or 'of this config')!r}")
+    return loaded
 
-            return load_pretrained(spec, spec.transformers, task=task, seed=seed)
-        if spec.config is not None:
-            from compress.models.untrained import load_untrained
 
-            return load_untrained(spec.config, task=task, seed=seed)
-        return _load_python(spec, seed=seed)
+def _load(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
+    if spec.transformers is not None:
+        from compress.models.pretrained import load_pretrained
+
+        return load_pretrained(spec, spec.transformers, task=task, seed=seed)
+    if spec.config is not None:
+        from compress.models.untrained import load_untrained
+
+        return load_untrained(spec.config, task=task, seed=seed)
+    return _load_python(spec, seed=seed)
 
 
 def _load_python(spec: ModelSpec, *, seed: int) -> LoadedModel:
@@ -91,22 +101,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     import pickle
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise ModelError(f"there is no file of weights {str(path)!r}.")
-    try:
+    said, problem = clipped(repr(str(path))), file_problem(path)
+    if problem is not None:
+        raise ModelError(f"there is no file of weights {said}: {problem}.")
+    with reading(path, error=ModelError, failed=f"{said} can't be read"):
         if path.suffix == ".safetensors":
             return load_file(path)
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{str(path)!r} holds more than tensors, and only tensors are loaded. Save "
-            f"model.state_dict() to a .safetensors file. ({str(error).splitlines()[0]})"
-        ) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise ModelError(f"{str(path)!r} can't be read: {error}") from error
+        try:
+            values = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ModelError(
+                f"{said} is damaged or holds more than tensors, and only tensors are loaded. Save "
+                f"model.state_dict() to a .safetensors file. ({described(error)})"
+            ) from error
     if not isinstance(values, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
     ):

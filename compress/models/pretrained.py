@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.boundary import reading
-from compress.core.remote_code import NEVER, why
-from compress.errors import ModelError
+from compress.core.paths import home_expanded
+from compress.core.remote_code import NEVER
+from compress.errors import ModelError, clipped
 from compress.models.architectures import kind_problem
+from compress.models.config_file import config_problem
 from compress.models.heads import head_problem
 from compress.models.hub import only_cached
 from compress.models.load import LoadedModel, few
@@ -20,6 +22,7 @@ from compress.models.sentence_folder import SentenceModel, sentence_folder, sent
 from compress.models.shards import require_inside
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec, is_folder
+from compress.models.weightless import require_room
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -52,7 +55,6 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     """
     import torch
     import transformers
-    from safetensors import SafetensorError
 
     location, options = _locate(spec, name)
     if is_folder(name):
@@ -61,7 +63,12 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
         config, stored = _config(location, spec.arguments, options)
         require_task(config, task, name=f"model {name!r}")
         auto_class = getattr(transformers, auto_class_of(config, task))
-        try:
+        failed = f"model {clipped(repr(name))} can't be loaded for {task.name}"
+        with reading(location, error=ModelError, failed=failed):
+            require_room(
+                lambda: auto_class.from_config(copy.deepcopy(config), trust_remote_code=False),
+                name=f"model {clipped(repr(name))}",
+            )
             module, info = auto_class.from_pretrained(
                 location,
                 config=config,
@@ -72,13 +79,6 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
                 trust_remote_code=False,
                 **options,
             )
-        except (
-            *(OSError, ValueError, RuntimeError, ImportError, KeyError),
-            *(SafetensorError, pickle.UnpicklingError),
-        ) as error:
-            raise ModelError(
-                f"model {name!r} can't be loaded for {task.name}: {why(error)}"
-            ) from error
     new, notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
     if stored is not None and stored not in ("float32", "None"):
         notes = (f"weights stored as {stored} run in float32.", *notes)
@@ -243,7 +243,7 @@ def _locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
         problems = spec.check("")
         if problems:
             raise ModelError(problems[0][1])
-        return str(Path(name).expanduser()), {"local_files_only": True}
+        return str(home_expanded(name)), {"local_files_only": True}
     cached = only_cached(name, revision=spec.revision)
     options: dict[str, Any] = {"local_files_only": cached}
     return name, options | ({"revision": spec.revision} if spec.revision else {})
@@ -258,12 +258,15 @@ def _config(
     loading = sorted(key for key in arguments if key.startswith("_") or key in _OF_LOADING)
     if loading:
         raise ModelError(f"'arguments' must be keys of the model's config. Got {loading[0]!r}.")
-    try:
+    wrong = config_problem(arguments)
+    if wrong is not None:
+        raise ModelError(f"'model.arguments': {wrong}")
+    failed = f"model {clipped(repr(location))} can't be loaded"
+    with reading(location, error=ModelError, failed=failed):
         config, unused = transformers.AutoConfig.from_pretrained(
             location, return_unused_kwargs=True, trust_remote_code=False, **options, **arguments
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"model {location!r} can't be loaded: {why(error)}") from error
+        labels_of(config)
     _require_own_kernels(config, location)
     strange = sorted(set(unused) & set(arguments))
     if strange:

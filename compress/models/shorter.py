@@ -12,8 +12,8 @@ from torch import nn
 from compress.core.artifact import ModelSource
 from compress.errors import StageError
 from compress.models.layers import COUNT, layer_list
-from compress.models.skeleton import without_weights
 from compress.models.source import LowRankSource, TransformersSource
+from compress.models.weightless import without_weights
 
 _TYPES = "layer_types"
 _PLACES = (

@@ -5,20 +5,16 @@ No function that a recipe names is called here: a recipe check needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from compress.core.artifact import ModelSource
-from compress.errors import ModelError
+from compress.core.boundary import reading
+from compress.errors import ModelError, clipped
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec
-
-_DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
+from compress.models.weightless import without_weights
 
 if TYPE_CHECKING:
     from compress.tasks.task import Task
@@ -42,20 +38,6 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Modules made meanwhile are on the meta device."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), _NothingDrawn():
-        yield
-
-
-class _NothingDrawn(TorchFunctionMode):
-    """No random numbers for weights that don't exist: torch would import its compiler for them."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in _DRAWS else func(*args, **(kwargs or {}))
-
-
 def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, TransformersSource]:
     import transformers
 
@@ -64,11 +46,9 @@ def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, T
 
     with quiet_transformers():
         config = config_of(spec, name)
-        try:
+        failed = f"the config of {clipped(repr(name))} makes no model"
+        with reading(name, error=ModelError, failed=failed):
             module = getattr(transformers, task.auto_class).from_config(
                 config, trust_remote_code=False
             )
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            said = " ".join(str(error).split())
-            raise ModelError(f"the config of {name!r} makes no model: {said}") from error
     return module, TransformersSource.of(module)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from compress.core.entries import entry_problem
+from compress.core.paths import exists, file_problem, folder_problem, home_expanded, only_a_path
 from compress.core.stage import Options
-from compress.errors import expected
+from compress.errors import ModelError, clipped, expected
+from compress.models.config_file import config_problem, read_config
 
 KINDS = ("transformers", "config", "python")
 """Keys that say where a model comes from."""
@@ -73,19 +74,26 @@ class ModelSpec(Options):
         (key inside `model`, what is wrong with it), in the order of the fields.
         """
         if self.transformers is not None:
-            problem = _folder_problem(self.transformers)
-            return [("transformers", problem)] if problem else []
+            problem, wrong = _folder_problem(self.transformers), config_problem(self.arguments)
+            return [
+                *([("transformers", problem)] if problem else []),
+                *([("arguments", f"'arguments': {wrong}")] if wrong else []),
+            ]
         if self.config is not None:
             kind = self.config.get("model_type")
             named = isinstance(kind, str) and bool(kind)
             allowed = "the name of a transformers architecture, such as llama"
-            return [] if named else [("config", expected("model_type", allowed, kind))]
+            if not named:
+                return [("config", expected("model_type", allowed, kind))]
+            wrong = config_problem(self.config)
+            return [] if wrong is None else [("config", f"'config': {wrong}")]
         problems = []
         entry = entry_problem(self.python or "")
         if entry is not None:
             problems.append(("python", entry))
-        if self.weights is not None and not self.weights.is_file():
-            problems.append(("weights", f"there is no file {str(self.weights)!r}."))
+        if self.weights is not None and (wrong := file_problem(self.weights)) is not None:
+            there = f"there is no file {clipped(repr(str(self.weights)))}: {wrong}."
+            problems.append(("weights", there))
         if task_name == "text-generation":
             problems.append(
                 ("python", "task 'text-generation' needs a 'transformers' or 'config' model.")
@@ -95,24 +103,23 @@ class ModelSpec(Options):
 
 def is_folder(name: str) -> bool:
     """Whether a `transformers` entry means a folder rather than a hub id."""
-    return Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    return exists(name) or only_a_path(name)
 
 
 def _folder_problem(name: str) -> str | None:
     if not is_folder(name):
         return None  # a hub id: only loading shows whether it is there
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        return f"there is no folder {name!r}."
+    folder, said = home_expanded(name), clipped(repr(name))
+    problem = folder_problem(folder)
+    if problem is not None:
+        return f"there is no folder {said}: {problem}."
     config = folder / "config.json"
-    if not config.is_file():
-        return f"folder {name!r} has no config.json."
+    if file_problem(config) is not None:
+        return f"folder {said} has no config.json that can be read: {file_problem(config)}."
     try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        return f"{str(config)!r} can't be read as JSON: {error}."
-    if not isinstance(values, dict):
-        return f"{str(config)!r} must hold a JSON object."
+        read_config(config)
+    except ModelError as error:
+        return str(error)
     if not any((folder / file).is_file() for file in WEIGHT_FILES):
-        return f"folder {name!r} has no weights (none of {', '.join(WEIGHT_FILES)})."
+        return f"folder {said} has no weights (none of {', '.join(WEIGHT_FILES)})."
     return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from compress.errors import ModelError, unknown
+from compress.core.boundary import reading
+from compress.errors import ModelError, clipped, unknown
+from compress.models.config_file import config_problem
 from compress.models.load import LoadedModel
 from compress.models.pretrained import CLASSES, auto_class_of, labels_of, require_task
 from compress.models.quiet import quiet_transformers
 from compress.models.source import TransformersSource
+from compress.models.weightless import require_room
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -39,14 +43,15 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
     with quiet_transformers() as warnings:
         config = untrained_config(keys)
         require_task(config, task, name=f"a {config.model_type} model")
-        try:
+        given = clipped(str(dict(keys)))
+        failed = f"a {config.model_type} model for {task.name} can't be made with {given}"
+        with reading("a config", error=ModelError, failed=failed):
             auto_class = getattr(transformers, auto_class_of(config, task))
+            require_room(
+                lambda: auto_class.from_config(copy.deepcopy(config), trust_remote_code=False),
+                name=f"a {config.model_type} model of this config",
+            )
             module = auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
-        except (ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
-            raise ModelError(
-                f"a {config.model_type} model for {task.name} can't be made with "
-                f"{dict(keys)}: {' '.join(str(error).split())}"
-            ) from error
     named = task.target in CLASSES and "id2label" in keys
     note = f"{type(module).__name__}: its weights are random (seed {seed})."
     return LoadedModel(
@@ -66,25 +71,26 @@ def untrained_config(keys: Mapping[str, Any]) -> PreTrainedConfig:
     ModelError : see `load_untrained`.
     """
     import transformers
-    from huggingface_hub.errors import StrictDataclassError
 
+    wrong = config_problem(keys)
+    if wrong is not None:
+        raise ModelError(f"'model.config': {wrong}")
     kind = str(keys.get("model_type"))
     if kind not in transformers.CONFIG_MAPPING:
-        near = difflib.get_close_matches(kind, transformers.CONFIG_MAPPING, n=1)
+        near = difflib.get_close_matches(kind[:80], transformers.CONFIG_MAPPING, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
-            f"transformers {transformers.__version__} knows no model_type {kind!r}.{hint}"
+            f"transformers {transformers.__version__} knows no model_type "
+            f"{clipped(repr(kind))}.{hint}"
         )
     config_class = transformers.CONFIG_MAPPING[kind]
     given = {key: value for key, value in keys.items() if key != "model_type"}
-    try:
+    failed = f"a {kind} config can't be made of {clipped(str(given))}"
+    with reading("a config", error=ModelError, failed=failed):
         known = {*config_class().to_dict(), *config_class.attribute_map, *_LABELS}
         for key in given:
             if key not in known:
                 raise ModelError(unknown(f"key of a {kind} config", key, known))
         config: PreTrainedConfig = config_class(**given)
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise ModelError(
-            f"a {kind} config can't be made of {given}: {' '.join(str(error).split())}"
-        ) from error
+        labels_of(config)
     return config

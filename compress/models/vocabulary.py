@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from compress.core.artifact import Artifact, ModelSource
 from compress.errors import StageError
-from compress.models.skeleton import without_weights
 from compress.models.source import TransformersSource
+from compress.models.weightless import without_weights
 
 _SIZE = "vocab_size"
 _IDS = ("_token_id", "_token_ids")

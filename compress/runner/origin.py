@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.paths import home_expanded
 from compress.core.sources import source_digest
 from compress.models.spec import is_folder
 from compress.recipe.entries import python_entries
@@ -95,4 +95,4 @@ def _data(spec: DataSpec) -> dict[str, Any]:
 
 
 def _last(path: str) -> str:
-    return Path(path).expanduser().resolve().name
+    return home_expanded(path).resolve().name

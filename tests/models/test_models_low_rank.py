@@ -14,13 +14,13 @@ from compress.models.low_rank import (
     put_low_rank,
 )
 from compress.models.resnet import resnet
-from compress.models.skeleton import without_weights
 from compress.models.source import (
     LowRankSource,
     PythonSource,
     TransformersSource,
     source_from_dict,
 )
+from compress.models.weightless import without_weights
 
 RESNET = PythonSource("compress.models.resnet:resnet", {"blocks": [1], "width": 8})
 
