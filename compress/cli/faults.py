@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.runner.marker import MARKER
+
 FOLDER = "logs"
 """Of a run's folder; made when there is something to keep."""
 
@@ -44,7 +46,7 @@ def keep_log(error: BaseException, arguments: Sequence[str], run: Path | None) -
     """
     text = without_secrets(_text(error, arguments))
     try:
-        if run is not None and (run / "stages").is_dir():
+        if run is not None and (run / MARKER).is_file():
             folder = run / FOLDER
             folder.mkdir(exist_ok=True)
             stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -33,6 +33,7 @@ RUN_FILES = (
     "report.json",
     "report.md",
     "report.html",
+    "logs",
     "stages",
     ".compress",
     ".compress-run.json",

@@ -106,6 +106,7 @@ class Execution:
             "preprocessor": original.require_preprocessor().fingerprint,
             "data": self._origin.data,
             "task": recipe.task,
+            "pooling": [inputs.task.pooling, inputs.task.normalize],
             "seed": recipe.seed,
             "device": settings.device,
             "threads": settings.threads,

@@ -13,6 +13,7 @@ from compress.cli.silence import silence_libraries
 from compress.errors import ModelError, StageError
 from compress.report.document import GateResult, Report, read_report, write_report
 from compress.runner import pipeline
+from compress.runner.marker import mark
 
 RECIPE = """\
 version: 1
@@ -138,7 +139,8 @@ def test_a_fault_of_ours_says_so_and_keeps_a_log(command, runs, folder, monkeypa
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
     runs.result = ZeroDivisionError("division\nby hf_abcdefgh")
-    (folder / "run" / "stages").mkdir(parents=True)
+    (folder / "run").mkdir()
+    mark(folder / "run")
     code, out, err = command("recipe.yaml", "--output", "run", "--set", "seed=3")
     (log,) = (folder / "run" / "logs").iterdir()
     assert (code, out) == (3, "")
