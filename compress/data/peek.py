@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from compress.core.boundary import reading
+from compress.core.paths import file_problem
 from compress.errors import DataError
 
 MOST_ROWS = 10_000
@@ -50,6 +51,8 @@ def peek(path: Path, *, form: str, column: str | None) -> Peek | None:
     form : "csv", "json", "parquet" or "arrow".
     column : whose values are read; None: none's.
     """
+    if file_problem(path) is not None:
+        return None  # the check of paths says so; a pipe is never opened
     readers: Mapping[str, Callable[[Path, str | None], Peek | None]] = {
         "csv": _csv,
         "json": _json,
