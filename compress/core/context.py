@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compress.core.progress import Progress, Silent
 
@@ -43,6 +43,20 @@ class Loader(Protocol):
         ...
 
 
+class Raw(Protocol):
+    """A few samples as the source has them; see `compress.data.raw.RawSamples`."""
+
+    @property
+    def kind(self) -> Literal["text", "pair", "words", "image", "prompt"]:
+        """What they are."""
+        ...
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The samples: texts, lists of texts or words, or the bytes of image files."""
+        ...
+
+
 class Data(Protocol):
     """The splits of a run's data."""
 
@@ -58,6 +72,10 @@ class Data(Protocol):
 
     def size(self, split: Split) -> int:
         """Samples in a split."""
+        ...
+
+    def raw(self, split: Split, *, limit: int) -> Raw:
+        """The first samples of a split, before anything is done to them."""
         ...
 
     def loader(

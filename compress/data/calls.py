@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from compress.core.boundary import foreign
 from compress.core.context import Split
 from compress.core.entries import call_entry
 from compress.data.fingerprint import digest
+from compress.data.orientation import upright
 from compress.data.rows import SequenceRows, input_columns, label_column
 from compress.data.source import Source
 from compress.data.spec import DataSpec
@@ -92,6 +94,9 @@ def _digest_samples(rows: SequenceRows) -> str:
 
 
 def _add(running: hashlib._Hash, value: Any) -> None:
+    if isinstance(value, Image.Image):  # pixels alone don't say what they mean
+        value = upright(value)
+        running.update(repr((value.mode, value.getpalette())).encode())
     array = np.asarray(value)
     is_image = array.dtype.kind not in "UO"
     running.update(f"{array.shape}{array.dtype}".encode() if is_image else b"text")

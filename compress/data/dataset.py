@@ -17,6 +17,7 @@ from compress.data.huggingface import open_huggingface
 from compress.data.images import ImagePreprocessor
 from compress.data.labels import encode_labels
 from compress.data.loader import BatchLoader
+from compress.data.raw import RawSamples, raw_samples
 from compress.data.rows import label_column
 from compress.data.source import Source
 from compress.data.spec import DataSpec
@@ -86,6 +87,16 @@ class Dataset:
             else:
                 yield from fetched["text"]
                 yield from fetched.get("text_pair", ())
+
+    def raw(self, split: Split, *, limit: int) -> RawSamples:
+        """The first samples of a split as the source has them.
+
+        Raises
+        ------
+        DataError : one can't be read.
+        """
+        generates = self.target == "next-token"
+        return raw_samples(self.splits[split], limit=limit, generates=generates)
 
     def loader(
         self,

@@ -15,13 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from compress.data.fingerprint import digest
+from compress.data.orientation import upright
 from compress.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 Images = Sequence[Any] | npt.NDArray[Any]
 RESCALE = 1 / 255
-_GREY_MODES = ("L", "1")
-_COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "CMYK")
+GREY_MODES = ("L", "1")
+COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "CMYK")
+"""Pillow's modes that become grey and RGB where nothing else is asked for; no others are taken."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,14 @@ class ImagePreprocessor:
 
     def _constants(self) -> dict[str, Any]:
         # `exact`: whether the plain constants say everything, or the processor is needed.
+        # `orientation`, `modes` and `transparency` are what `as_array` does, whatever the model.
         constants = {
             "modality": self.modality,
             "input_names": list(self.input_names),
             "exact": self.transform is not None,
+            "orientation": "exif",
+            "modes": [*GREY_MODES, *COLOUR_MODES],
+            "transparency": "dropped",
         }
         if self.transform is not None:
             return constants | asdict(self.transform)
@@ -163,7 +169,7 @@ class ImagePreprocessor:
 
 
 def as_array(image: Any, channels: int | None) -> Pixels:
-    """One image as uint8 (H, W, C), in grey or RGB as asked.
+    """One image as uint8 (H, W, C), upright, in grey or RGB as asked; transparency is dropped.
 
     Raises
     ------
@@ -177,7 +183,7 @@ def as_array(image: Any, channels: int | None) -> Pixels:
             return array
         if array.shape[2] in (1, 3, 4):
             image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    if not isinstance(image, Image.Image) or image.mode not in _GREY_MODES + _COLOUR_MODES:
+    if not isinstance(image, Image.Image) or image.mode not in GREY_MODES + COLOUR_MODES:
         given = f"an image of mode {image.mode}" if isinstance(image, Image.Image) else _said(image)
         raise DataError(
             "images must be PIL images of 8-bit pixels, or uint8 arrays (height, width) "
@@ -185,8 +191,8 @@ def as_array(image: Any, channels: int | None) -> Pixels:
         )
     if not all(image.size):
         raise DataError(f"an image has no pixels: {image.size[0]} wide, {image.size[1]} high.")
-    grey = image.mode in _GREY_MODES if channels is None else channels == 1
-    array = np.asarray(image.convert("L" if grey else "RGB"))
+    grey = image.mode in GREY_MODES if channels is None else channels == 1
+    array = np.asarray(upright(image).convert("L" if grey else "RGB"))
     return array[..., None] if grey else array
 
 

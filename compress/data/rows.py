@@ -213,6 +213,7 @@ def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -
                 raise DataError(
                     f"row {row} of split '{split}': a text must be a string. Got {given}."
                 )
+            _require_unicode(value, row, split)
     for row, value in zip(indices.tolist(), fetched.get("tokens", ()), strict=False):
         listed = isinstance(value, list | tuple | np.ndarray) and len(value) > 0
         if not listed or not all(isinstance(word, str) for word in value):
@@ -220,3 +221,15 @@ def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -
             raise DataError(
                 f"row {row} of split '{split}': tokens must be a list of strings. Got {given}."
             )
+        _require_unicode("".join(value), row, split)
+
+
+def _require_unicode(text: str, row: int, split: str) -> None:
+    """No tokenizer takes halves of surrogate pairs, which a string of Python may hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"row {row} of split '{split}': a text must be valid Unicode. Got half a surrogate "
+            f"pair at character {error.start}."
+        ) from error

@@ -204,7 +204,9 @@ class TextPreprocessor:
             "input_names": list(self.input_names),
             "max_length": self.max_length,
             "end": self.tokenizer.eos_token_id,
+            "truncation_side": self.tokenizer.truncation_side,
             "padding_side": self.tokenizer.padding_side,
+            "split_special_tokens": bool(getattr(self.tokenizer, "split_special_tokens", False)),
             "padding": {name: self._padding[name] for name in self.input_names},
         }
 

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
+from compress.exporting.alone import alone
 from compress.exporting.ladder import ladder
 from compress.exporting.lower import lower
-from compress.exporting.parity import TOLERANCE, Parity, check_parity
+from compress.exporting.parity import (
+    TOLERANCE,
+    Parity,
+    check_parity,
+    module_answers,
+    onnx_answers,
+)
+from compress.measurement.graph import load_graph
 from compress.models.onnx_files import remove
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor
-    from compress.core.context import Batch, Context, Task
+    from compress.core.context import Batch, Context, Loader, Task
 
 SAMPLES = 64
 _BATCH_SIZE = 16
 _EXAMPLE_SIZE = 2
 _FLOAT_BYTES = 4
+_DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
 _ANSWER_BYTES = 2**28
 """Of one batch, at most: the answers of a language model are as wide as its vocabulary."""
 
@@ -46,9 +56,18 @@ def lower_artifact(
     Raises
     ------
     StageError : the module can't be exported.
-    ParityError : the file's answers differ by more than the tolerance; the file is removed.
+    ParityError : the file's answers differ by more than the tolerance, and the file is removed; or
+        a sample's answer depends on those beside it.
     """
     module = artifact.require_module()
+    padded = next(iter(_padded(artifact, context, samples=samples)), None)
+    if padded is not None:
+        alone(
+            module_answers(module, task=context.task),
+            padded,
+            target=context.task.target,
+            name=type(module).__name__,
+        )
     example = next(real_batches(artifact, context, samples=_EXAMPLE_SIZE), None)
     if example is None:
         raise StageError("the validation split gave no batch to export with.")
@@ -62,33 +81,48 @@ def lower_artifact(
         dynamic_image_size=dynamic_image_size,
     )
     try:
-        return check_parity(
+        found = check_parity(
             module,
             path,
             task=context.task,
             batches=_rungs(artifact, context, samples=samples, other_size=dynamic_image_size),
             tolerance=tolerance,
         )
+        return replace(found, remarks=alone_notes(artifact, context, path))
     except StageError:
         remove(path)
         raise
+
+
+def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, ...]:
+    """Notes on how a file's answers to samples depend on those beside them: see `alone`."""
+    batch = next(iter(_padded(artifact, context, samples=SAMPLES)), None)
+    if batch is None:
+        return ()
+    notes = alone(
+        onnx_answers(onnx), batch, target=context.task.target, name=onnx.name, refuses=False
+    )
+    operators = {node.op_type for node in load_graph(onnx).graph.node}
+    if not notes or not operators & _DYNAMIC:
+        return notes
+    return (*notes, "'dynamic' takes its scales from the whole batch, 'static' doesn't")
+
+
+def _padded(artifact: Artifact, context: Context, *, samples: int) -> Loader:
+    """The first validation samples, texts padded to the full length."""
+    preprocessor = artifact.require_preprocessor()
+    size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
+    return context.data.loader(
+        "validation", preprocessor, batch_size=size, limit=min(size, samples), fixed_length=True
+    )
 
 
 def _rungs(
     artifact: Artifact, context: Context, *, samples: int, other_size: bool
 ) -> Iterator[Batch]:
     """`real_batches`, of which the first is taken at several batch sizes and lengths."""
-    preprocessor = artifact.require_preprocessor()
-    size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
-    padded = context.data.loader(
-        "validation",
-        preprocessor,
-        batch_size=size,
-        limit=min(size, samples),
-        fixed_length=True,
-    )
     return ladder(
-        padded,
+        _padded(artifact, context, samples=samples),
         real_batches(artifact, context, samples=samples),
         modality=context.task.modality,
         other_size=other_size,

@@ -19,13 +19,13 @@ NODE_SCRIPT = "infer.mjs"
 PAGE = "index.html"
 NPM_VERSIONS: Mapping[str, str] = {
     "@huggingface/tokenizers": "0.2.0",
-    "@huggingface/transformers": "4.3.1",
     "onnxruntime-node": "1.30.0",
     "onnxruntime-web": "1.30.0",
     "sharp": "0.35.5",
 }
 """The npm packages that examples need, of the versions that the deployment tests run."""
-_SESSION_MARK = "# open_session\n"
+_SHARED = ("open_session", "encode_texts")
+"""What several scripts hold, where they have a comment of that name."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,24 @@ _BY_TARGET: Mapping[Target, _Examples] = {
     "none": _Examples("infer_embeddings", _text("embeddings"), _TEXT_PACKAGES),
     "next-token": _Examples(
         "infer_generation",
-        {NODE_SCRIPT: "infer_generation.mjs"},
-        ("@huggingface/transformers",),
+        {
+            "model.mjs": "model_generation.mjs",
+            "encode.mjs": "encode.mjs",
+            "session.mjs": "session.mjs",
+            NODE_SCRIPT: "infer_generation.mjs",
+        },
+        ("@huggingface/tokenizers", "onnxruntime-node"),
     ),
 }
 _CLASSIFICATION = {
     "text": _Examples("infer_text", _text("text", classes="classes"), _TEXT_PACKAGES),
     "image": _Examples("infer_image", _IMAGE, (*_WEB, "sharp")),
 }
+
+
+def example_script(task: Task) -> str:
+    """The text of the bundle's infer.py."""
+    return _python(_examples(task).python)
 
 
 def write_examples(directory: Path, *, task: Task) -> None:
@@ -78,8 +88,8 @@ def write_examples(directory: Path, *, task: Task) -> None:
     directory : the bundle's.
     task : decides which.
     """
-    examples = _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
-    write_text(directory / SCRIPT, _python(examples.python))
+    examples = _examples(task)
+    write_text(directory / SCRIPT, example_script(task))
     for name, template in examples.javascript.items():
         write_text(directory / name, _template(f"javascript/{template}.txt"))
     package = {
@@ -90,10 +100,16 @@ def write_examples(directory: Path, *, task: Task) -> None:
     write_text(directory / "package.json", json.dumps(package, indent=2) + "\n")
 
 
+def _examples(task: Task) -> _Examples:
+    return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
+
+
 def _python(name: str) -> str:
-    """A script in one file: what every script opens its session with stands in each."""
-    session = _template("open_session.py.txt")
-    return _template(f"{name}.py.txt").replace(_SESSION_MARK, session)
+    """A script in one file: what several scripts share stands in each."""
+    text = _template(f"{name}.py.txt")
+    for shared in _SHARED:
+        text = text.replace(f"# {shared}\n", _template(f"{shared}.py.txt"))
+    return text
 
 
 def _template(name: str) -> str:

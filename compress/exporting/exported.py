@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
 from compress.exporting.bundle import copy_model
-from compress.exporting.checked import SAMPLES, lower_artifact, real_batches
+from compress.exporting.checked import SAMPLES, alone_notes, lower_artifact, real_batches
 from compress.exporting.half import to_half
 from compress.exporting.onnx_file import check_file, opset_of
 from compress.exporting.parity import TOLERANCE, compare, module_answers, onnx_answers
@@ -102,6 +102,7 @@ def _notes_on_made(
     ).require_finite(model)
     opset = opset_of(model)
     notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}", *_cache_note(model)]
+    notes += alone_notes(artifact, context, model)
     before = "isn't used: the model was lowered before"
     if wishes.opset is not None and wishes.opset != opset:
         notes.append(f"'opset: {wishes.opset}' {before}")

@@ -64,6 +64,7 @@ class Parity:
     samples : how many samples were compared.
     measure : what `agreement` is, in words.
     rungs : the same of each shape of inputs, in the order they came.
+    remarks : what else was found, such as answers that depend on the batch.
     """
 
     max_error: float
@@ -73,10 +74,12 @@ class Parity:
     samples: int
     measure: str = "top-1 agreement"
     rungs: tuple[Rung, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         whole = f"max error {self.max_error:.1e}, mean {self.mean_error:.1e}, {self.top1()}"
-        return f"{whole} ({'; '.join(self._rungs())})" if len(self.rungs) > 1 else whole
+        rungs = f" ({'; '.join(self._rungs())})" if len(self.rungs) > 1 else ""
+        return "; ".join((whole + rungs, *self.remarks))
 
     def _rungs(self) -> Iterator[str]:
         shown = self.rungs[:_MOST_RUNGS]

@@ -14,6 +14,7 @@ import numpy as np
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.files import write_bytes
 from compress.errors import InputError, StageError
+from compress.exporting.raw_samples import RawSamples, packed, unpacked
 from compress.measurement.session import run, session
 
 if TYPE_CHECKING:
@@ -43,11 +44,14 @@ class Samples:
         empty.
     answers : the model's first output (N, …), by its name, as the published file gave it.
     reference : what the uncompressed model answered to the same inputs; empty where unknown.
+    raw : samples before preprocessing, with what the whole way made of them; None where none is
+        kept.
     """
 
     inputs: Mapping[str, Array]
     answers: Mapping[str, Array]
     reference: Mapping[str, Array] = field(default_factory=dict)
+    raw: RawSamples | None = None
 
     @property
     def count(self) -> int:
@@ -61,6 +65,7 @@ def write_samples(
     directory: Path,
     *,
     reference: Callable[[Batch], np.ndarray] | None = None,
+    raw: RawSamples | None = None,
 ) -> Path:
     """Run a model on the first few real inputs, and write both into `samples.npz`.
 
@@ -74,6 +79,7 @@ def write_samples(
     batches : preprocessed inputs; up to eight samples of the first are taken.
     directory : the bundle's folder.
     reference : the uncompressed model, as a function from a batch to its scores.
+    raw : samples before preprocessing.
 
     Raises
     ------
@@ -92,10 +98,12 @@ def write_samples(
     arrays[_ANSWERS + name] = answers
     if reference is not None:
         arrays[_REFERENCE + name] = np.asarray(reference(inputs))
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    if raw is not None:
+        arrays |= packed(raw)
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     path = directory / SAMPLES_FILE
-    write_bytes(path, packed.getvalue())
+    write_bytes(path, file.getvalue())
     return path
 
 
@@ -115,6 +123,7 @@ def read_samples(path: Path) -> Samples:
         inputs={name: x for name, x in arrays.items() if "/" not in name},
         answers=_under(_ANSWERS, arrays),
         reference=_under(_REFERENCE, arrays),
+        raw=unpacked(arrays),
     )
     if not found.answers or not found.inputs:
         raise InputError(f"{path} holds no inputs with answers. It has: {', '.join(arrays)}.")

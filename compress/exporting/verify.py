@@ -17,16 +17,18 @@ from compress.core.sealed import is_whole
 from compress.errors import InputError, StageError, clipped, expected
 from compress.exporting.bundle import MODEL
 from compress.exporting.check import Check
+from compress.exporting.example_check import run_example
 from compress.exporting.manifest import MANIFEST, read_manifest, wrong_entry
 from compress.exporting.onnx_file import check_file
-from compress.exporting.samples import SAMPLES_FILE
-from compress.exporting.verify_answers import Answering
+from compress.exporting.samples import SAMPLES_FILE, read_samples
+from compress.exporting.verify_answers import Answering, precision_of
 from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.measurement.graph import load_graph
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
 from compress.measurement.size import external_files
 from compress.measurement.watch import Unwatched, Watch
+from compress.tasks.task import TASKS
 
 LABELS = "labels.json"
 RUN_FILES = (
@@ -46,7 +48,8 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     """Check a published bundle, one thing after another; nothing in it is executed or changed.
 
     Files against the manifest, the model in `onnx.checker` and ONNX Runtime, its answers to the
-    stored samples, its labels, other batch sizes and lengths, and whether it suits this CPU.
+    stored samples, its example script on raw ones (this package's own text of it), its labels,
+    other batch sizes and lengths, and whether it suits this CPU.
 
     Parameters
     ----------
@@ -76,6 +79,7 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     answering = Answering(model, folder / SAMPLES_FILE, task=str(manifest.get("task")))
     checks = {
         "answers": answering.as_published,
+        "example": lambda: _example(folder, str(manifest.get("task"))),
         "labels": lambda: answering.labels(_labels(folder / LABELS)),
         "shapes": answering.other_shapes,
         "CPU": lambda: _cpu(model),
@@ -176,6 +180,17 @@ def _labels(path: Path) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
         raise InputError(expected(path.name, "a list of names", found))
     return found
+
+
+def _example(folder: Path, task: str) -> Check:
+    """Whether the example script answers raw samples as they were answered when measured."""
+    samples = folder / SAMPLES_FILE
+    raw = read_samples(samples).raw if samples.is_file() else None
+    if raw is None:
+        return Check("example", "warning", "not run: the bundle keeps no raw samples")
+    if task not in TASKS:
+        return Check("example", "warning", f"not run: there is no task {clipped(task)!r}")
+    return run_example(folder, raw, task=TASKS[task], precision=precision_of(folder / MODEL))
 
 
 def _cpu(model: Path) -> Check:

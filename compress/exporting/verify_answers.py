@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.core.batch import ATTENTION_MASK
 from compress.exporting.check import Check, Status
+from compress.exporting.example_check import TOLERANCES, Precision
 from compress.exporting.samples import Samples, read_samples, shorter
 from compress.measurement.bench_inputs import declared, fixed_batch, make_inputs
 from compress.measurement.graph import load_graph, tensors
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-FLOAT_TOLERANCE = 1e-3
-"""Largest difference in float, as a part of the largest answer where that is over 1."""
-HALF_TOLERANCE = 1e-2
 INT8_EXPECTED, INT8_TOLERANCE = 0.02, 0.05
 """Of INT8: root mean square of the differences, as a part of that of the answers. Another CPU's
 float steps between the products round a few numbers otherwise: 0.04 % of the answers of a MiniLM
@@ -133,16 +131,14 @@ class Answering:
 
     def _difference(self, got: Array, wanted: Array) -> tuple[Status, str]:
         """Whether that is allowed, and how far apart they are, in words."""
-        from onnx import TensorProto
-
-        kinds = {tensor.data_type for tensor in tensors(load_graph(self._model).graph)}
-        if kinds & {TensorProto.INT8, TensorProto.UINT8}:
+        precision = precision_of(self._model)
+        if precision == "int8":
             error = _rms(got - wanted) / max(_rms(wanted), _TINY)
             if error <= INT8_EXPECTED:
                 return "ok", f"answers differ by {error:.1%} (at most {INT8_EXPECTED:.0%})"
             said = f"answers differ by {error:.1%}, more than rounding on another CPU explains"
             return ("warning" if error <= INT8_TOLERANCE else "failed"), said
-        tolerance = HALF_TOLERANCE if TensorProto.FLOAT16 in kinds else FLOAT_TOLERANCE
+        tolerance = TOLERANCES[precision]
         largest = float(np.abs(got - wanted).max())
         allowed = tolerance * max(1.0, float(np.abs(wanted).max()))
         said = f"largest difference {largest:.1e} (at most {allowed:.1e})"
@@ -169,6 +165,16 @@ class Answering:
             return float((got.argmax(-1) == wanted.argmax(-1)).mean())
         lengths = np.linalg.norm(got, axis=-1) * np.linalg.norm(wanted, axis=-1)
         return float(((got * wanted).sum(-1) / np.maximum(lengths, _TINY)).mean())
+
+
+def precision_of(model: Path) -> Precision:
+    """The least precise kind of numbers in a file."""
+    from onnx import TensorProto
+
+    kinds = {tensor.data_type for tensor in tensors(load_graph(model).graph)}
+    if kinds & {TensorProto.INT8, TensorProto.UINT8}:
+        return "int8"
+    return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
 
 
 def _rms(values: Array) -> float:

@@ -14,7 +14,7 @@ from compress.core.stage import Options, Stage
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.context import Context
+    from compress.core.context import Context, Raw
 
 
 class Export(Stage):
@@ -38,8 +38,8 @@ class Export(Stage):
     samples: int = Field(default=64, ge=1, le=MOST_SAMPLES)
     """Validation samples on which the ONNX file is compared with torch."""
     keep_samples: int = Field(default=8, ge=0, le=8)
-    """Preprocessed validation samples that the bundle keeps with their answers, for `compress
-    verify`; 0 where no data may leave."""
+    """Validation samples that the bundle keeps with their answers, for `compress verify`: as they
+    came (texts; image files with their metadata) and preprocessed. 0 where no data may leave."""
     transformers_js: bool = False
     """Also give the file the place and name that Transformers.js looks for, such as
     onnx/model_quantized.onnx: a hard link, so that it is stored once."""
@@ -70,33 +70,51 @@ class Export(Stage):
             half=self.precision == "fp16",
         )
         notes = write_exported(artifact, context, model, wishes=wishes)
+        raw = context.data.raw("validation", limit=max(1, self.keep_samples))
         write_bundle(
             model,
             directory=directory,
             preprocessor=artifact.require_preprocessor(),
             labels=artifact.labels,
             task=context.task,
+            pairs=raw.kind == "pair",
         )
         if self.transformers_js:
             lay_out(model)
-        if self.keep_samples:
-            self._keep_samples(artifact, model, context)
+        notes += self._tried(artifact, model, context, raw)
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
         )
 
-    def _keep_samples(self, artifact: Artifact, model: Path, context: Context) -> None:
+    def _tried(
+        self, artifact: Artifact, model: Path, context: Context, raw: Raw
+    ) -> tuple[str, ...]:
+        """Hold the example script against what was measured; keep the samples where asked."""
         from compress.exporting.checked import real_batches
         from compress.exporting.parity import module_answers
         from compress.exporting.samples import write_samples
+        from compress.exporting.tried import tried
         from compress.models.vocabulary import as_seen_by
 
-        write_samples(
+        batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
+        kept, notes = tried(
             model,
-            real_batches(artifact, context, samples=self.keep_samples),
-            model.parent,
-            reference=module_answers(as_seen_by(artifact, context.reference), task=context.task),
+            raw,
+            batch,
+            preprocessor=artifact.require_preprocessor(),
+            task=context.task,
         )
+        if self.keep_samples:
+            write_samples(
+                model,
+                [batch],
+                model.parent,
+                reference=module_answers(
+                    as_seen_by(artifact, context.reference), task=context.task
+                ),
+                raw=kept,
+            )
+        return notes
 
     def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
         """See `Stage.check`."""

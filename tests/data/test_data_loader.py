@@ -10,6 +10,8 @@ from compress.data.preprocess import load_preprocessor
 from compress.data.rows import SequenceRows
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples
+from compress.data.texts import TextPreprocessor
+from compress.errors import DataError
 from compress.tasks.task import task
 
 
@@ -111,3 +113,34 @@ def test_rows_are_fetched_a_pool_at_a_time(texts, monkeypatch):
     assert fetched == [200]
     list(batches)
     assert fetched == [200, 128, 2]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_text_without_a_token_is_named(split):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2}, "[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    preprocess = TextPreprocessor(
+        PreTrainedTokenizerFast(
+            tokenizer_object=backend,
+            model_max_length=8,
+            **{"pad_token": "[PAD]", "unk_token": "[UNK]"},
+        )
+    )
+    rows = SequenceRows(
+        split, [{"t": text} for text in ("a", "a a", " ", "a")], {"text": "t"}, None
+    )
+    samples = Samples(rows, np.array([3, 2, 1]), np.zeros(3, np.int64))
+    for size in (1, 3):
+        with pytest.raises(DataError, match=rf"row 2 of split '{split}': .* no token of ' ', so"):
+            list(BatchLoader(samples, preprocess, batch_size=size))
+    whole = Samples(rows, np.array([3, 1]), np.zeros(2, np.int64))
+    assert len(list(BatchLoader(whole, preprocess, batch_size=1))) == 2
+
+
+def test_half_a_surrogate_pair_is_named():
+    rows = SequenceRows("test", [{"t": "a"}, {"t": "b\ud800"}], {"text": "t"}, None)
+    with pytest.raises(DataError, match=r"row 1 of split 'test': .* half a surrogate pair at char"):
+        rows.fetch(np.array([0, 1]))

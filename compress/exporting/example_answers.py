@@ -1,0 +1,74 @@
+"""Runs a bundle's example script on raw inputs. Needs numpy alone, so that it can be a program.
+
+As a program it reads a request as JSON from standard input: "script" (the text that runs), "folder"
+(the bundle), "target" (what a sample's label is), "samples" (raw inputs; images as paths) and "to"
+(the .npz file to write).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, Any]
+
+
+def example_answers(script: str, folder: Path, *, target: str, samples: Sequence[Any]) -> Arrays:
+    """What a script makes of raw inputs.
+
+    Parameters
+    ----------
+    script : its text; it finds the bundle's other files where its own would be.
+    folder : the bundle's.
+    target : what a sample's label is; see `compress.core.context.Target`.
+    samples : texts, pairs of texts, lists of words, or paths of image files.
+
+    Returns
+    -------
+    answers : probabilities (N, C); classes of all words, -1 where there is none; vectors (N, H); or
+        scores of the next token (N, V).
+    inputs/… : the model's inputs by name, one after another in one axis where they are prompts.
+    """
+    given: dict[str, Any] = {"__name__": "infer", "__file__": str(folder / "infer.py")}
+    exec(compile(script, "infer.py", "exec"), given)  # noqa: S102 (the package's own text)
+    if target == "next-token":
+        return _next_tokens(given, samples)
+    inputs = given["preprocess"](list(samples))
+    if target == "token-class":
+        inputs = inputs[0]
+        classes = [said for row in given["predict"](list(samples)) for said in row]
+        answers = np.array([-1 if said is None else said for said in classes], np.int64)
+    else:
+        answers = given["embed" if target == "none" else "predict"](inputs)
+    return {"answers": answers, **{f"inputs/{name}": array for name, array in inputs.items()}}
+
+
+def _next_tokens(given: dict[str, Any], prompts: Sequence[str]) -> Arrays:
+    constants = given["read"]("preprocessing.json")
+    tokenizer = given["tokenizer_of"](constants)
+    tokenizer.no_truncation()
+    session = given["open_session"]()
+    read = [given["read_prompt"](prompt, tokenizer, constants["end"]) for prompt in prompts]
+    read = [ids[-constants["max_length"] :] for ids in read]
+    scores = [given["step"](session, ids, given["nothing_read"](session), 0)[0] for ids in read]
+    return {"answers": np.stack(scores), "inputs/input_ids": np.concatenate(read)}
+
+
+def _main() -> None:
+    request = json.load(sys.stdin)
+    found = example_answers(
+        request["script"],
+        Path(request["folder"]),
+        target=request["target"],
+        samples=request["samples"],
+    )
+    np.savez(request["to"], **found)
+
+
+if __name__ == "__main__":
+    _main()
