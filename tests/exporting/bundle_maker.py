@@ -1,18 +1,23 @@
 """Small bundles with a manifest, in the folder of a run."""
 
+import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from exporting_samples import LABELS
+from PIL import Image
 
 from compress.data.images import ImagePreprocessor, Transform
+from compress.data.raw import RawSamples
 from compress.data.texts import TextPreprocessor
 from compress.exporting.bundle import write_bundle
 from compress.exporting.lower import lower
 from compress.exporting.manifest import entry, manifest_text
 from compress.exporting.parity import module_answers
 from compress.exporting.samples import write_samples
+from compress.exporting.tried import tried
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 
@@ -43,7 +48,9 @@ def digits(count=12):
     return {"pixel_values": torch.tensor(images, dtype=torch.float32)}
 
 
-def published(folder, *, model, batch, task, labels=LABELS, module=None, preprocessor=None):
+def published(
+    folder, *, model, batch, task, labels=LABELS, module=None, preprocessor=None, raw=None
+):
     """The folder of a run that has published `model`."""
     inside = folder / "stages" / "bundle"
     write_bundle(
@@ -54,7 +61,17 @@ def published(folder, *, model, batch, task, labels=LABELS, module=None, preproc
         task=task,
     )
     reference = None if module is None else module_answers(module, task=task)
-    write_samples(inside / "model.onnx", [batch], inside, reference=reference)
+    kept = None
+    if raw is not None:
+        batch = {name: values[: len(raw.values)] for name, values in batch.items()}
+        kept, _ = tried(
+            inside / "model.onnx",
+            raw,
+            batch,
+            preprocessor=preprocessor,
+            task=task,
+        )
+    write_samples(inside / "model.onnx", [batch], inside, reference=reference, raw=kept)
     shutil.copytree(inside, folder, dirs_exist_ok=True)
     (folder / "recipe.lock.yaml").write_text("name: small")
     names = [path.relative_to(inside) for path in inside.rglob("*") if path.is_file()]
@@ -62,6 +79,23 @@ def published(folder, *, model, batch, task, labels=LABELS, module=None, preproc
     manifest = {"name": "small", "task": task.name, "files": files}
     (folder / "manifest.json").write_text(manifest_text(manifest))
     return folder
+
+
+def digit_files(count=8):
+    """Real images as PNG files, whose `digits` are what is made of them."""
+    from sklearn.datasets import load_digits
+
+    files = []
+    for image in load_digits().images[:count]:
+        packed = io.BytesIO()
+        Image.fromarray(image.astype(np.uint8)).save(packed, "PNG")
+        files.append(packed.getvalue())
+    return RawSamples("image", tuple(files))
+
+
+def entry(file):
+    """What a manifest says of a file."""
+    return {"sha256": file_digest(file), "bytes": file.stat().st_size}
 
 
 def digits_bundle(folder):
@@ -82,7 +116,8 @@ def digits_bundle(folder):
         task=task,
         labels=DIGITS,
         module=module,
-        preprocessor=ImagePreprocessor(Transform(size=(8, 8), channels=1)),
+        preprocessor=ImagePreprocessor(Transform(size=(8, 8), channels=1, rescale=1 / 16)),
+        raw=digit_files(),
     )
     model.unlink()
     return folder

@@ -82,15 +82,35 @@ def published_again(folder, **files):
 def test_a_whole_bundle_holds(bundle):
     checks = found(bundle)
     assert [(name, status) for name, status, _ in checks] == [
-        (name, "ok") for name in ("files", "model", "answers", "labels", "shapes", "CPU")
+        (name, "ok") for name in ("files", "model", "answers", "example", "labels", "shapes", "CPU")
     ]
     said = {name: text for name, _, text in checks}
     count = len(json.loads((bundle / "manifest.json").read_text())["files"])
     assert said["files"] == f"{count} of {count} have the size and SHA-256 they had"
     assert said["answers"].startswith("8 stored samples: largest difference 0.0e+00 (at most ")
     assert "100% as the uncompressed model's (100% when published)" in said["answers"]
+    assert said["example"].startswith("infer.py on 8 raw samples: largest difference ")
     assert said["labels"] == "10 names for answers of width 10"
     assert said["shapes"] == "runs at batch 1, batch 3"
+
+
+def test_preprocessing_that_isnt_the_measured_one_is_found(bundle):
+    path = bundle / "preprocessing.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rescale": 1 / 8}))
+    published_again(bundle)
+    ((name, text),) = failures(bundle)
+    assert name == "example"
+    assert "infer.py on 8 raw samples: largest difference" in text
+
+
+def test_a_script_of_others_never_runs(bundle):
+    ran = bundle / "ran"
+    (bundle / "infer.py").write_text(f"open({str(ran)!r}, 'w')")
+    published_again(bundle)
+    checks = {name: (status, text) for name, status, text in found(bundle)}
+    assert checks["example"][0] == "warning"
+    assert checks["example"][1].startswith("not run: it isn't the infer.py that compress ")
+    assert not ran.exists()
 
 
 def test_files_that_arent_as_they_were(bundle):
@@ -128,8 +148,8 @@ def test_other_weights_give_other_answers(bundle):
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.1, tensor.name))
     onnx.save(model, bundle / "model.onnx")
     published_again(bundle)
-    ((name, text),) = failures(bundle)
-    assert name == "answers"
+    (name, text), (other, _) = failures(bundle)
+    assert (name, other) == ("answers", "example")
     assert "largest difference" in text
 
 
