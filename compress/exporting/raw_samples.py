@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.core.batch import ATTENTION_MASK
+from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.boundary import reading
 from compress.core.context import Raw
 from compress.measurement.session import run, session
@@ -73,7 +73,7 @@ def answered(
     opened = session(model, threads=1)
     if raw.kind == "prompt":
         return _prompts(opened, values[:_MOST_PROMPTS], preprocessor, task.output_names[0])
-    few = _trimmed({name: np.asarray(x)[: len(values)] for name, x in batch.items()})
+    few = _trimmed({name: np.asarray(x)[: len(values)] for name, x in model_inputs(batch).items()})
     scores = run(opened, few)[task.output_names[0]].astype(np.float64)
     if raw.kind == "words":
         answers = _of_words(scores, values, preprocessor)

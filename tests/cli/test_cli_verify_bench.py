@@ -76,7 +76,7 @@ def test_a_changed_file_is_exit_code_1(command, bundle):
     code, out, err = command("verify", bundle)
     assert (code, err) == (1, "")
     assert "FAILED   files    labels.json has other contents" in out
-    assert out.replace("\n", "").endswith("1 check failed")
+    assert out.replace("\n", "").endswith("1 check failed, 1 warning")
 
 
 def test_warnings_leave_exit_code_0(command, bundle):
