@@ -93,11 +93,6 @@ def digit_files(count=8):
     return RawSamples("image", tuple(files))
 
 
-def entry(file):
-    """What a manifest says of a file."""
-    return {"sha256": file_digest(file), "bytes": file.stat().st_size}
-
-
 def digits_bundle(folder):
     """A CNN's bundle, of ten classes."""
     torch.manual_seed(0)
