@@ -39,7 +39,9 @@ def quantize_static(
     selection : what to quantize; see `selection.select`.
     ranges : least and largest value of each of `activations(...)`.
     integers : the 8-bit types.
-    per_channel : a scale for each output channel of a weight, rather than one for all.
+    per_channel : a scale for each output channel of a weight, rather than one for all. Unsigned
+        weights of ONNX Runtime's integer operators have one for all in any case: those operators
+        take a scale for each channel with signed weights alone.
     form : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any runtime
         reads; "qoperator" writes ONNX Runtime's integer operators.
 
@@ -119,6 +121,8 @@ def _insert(
         quantizer = QDQQuantizer(model, per_channel, integers.reduce_range, *rest)
     else:
         mode = QuantizationMode.QLinearOps
+        # It would write the signed weights, which can saturate, without a word.
+        per_channel = per_channel and integers.weights == "int8"
         quantizer = ONNXQuantizer(model, per_channel, integers.reduce_range, mode, True, *rest)
     quantizer.quantize_model()
     quantizer.model.topological_sort()

@@ -56,11 +56,17 @@ class Draft:
         return self.kind in ("fixed", "static", "static-qoperator")
 
     @property
+    def has_one_scale(self) -> bool:
+        """Whether each of its weights has one scale, whatever `per_channel` asks for."""
+        return self.kind == "static-qoperator" and self.integers.weights == "uint8"
+
+    @property
     def method(self) -> Method:
         """How its nodes are selected."""
         return _METHODS[self.kind]
 
 
+_ONE_SCALE = "its unsigned weights have one scale for all channels in this form"
 _OWN_OPERATORS = (
     "its integer products are operators of ONNX Runtime's own (com.microsoft), not of ONNX; of "
     "other runtimes OpenVINO is known to read them"
@@ -233,7 +239,8 @@ class Workshop:
             per_channel=self.per_channel,
             form="qdq" if draft.kind == "static" else "qoperator",
         )
-        return (*selection.notes, self._calibrated(draft))
+        one_scale = self.per_channel and draft.has_one_scale
+        return (*selection.notes, self._calibrated(draft), *([_ONE_SCALE] if one_scale else []))
 
     def _calibrated(self, draft: Draft) -> str:
         wanted = self.calibration.samples

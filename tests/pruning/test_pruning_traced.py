@@ -102,7 +102,10 @@ def test_checkpoints_hold_what_was_cut(name, tmp_path):
     rebuilt, _ = load_checkpoint(tmp_path)
     task = task_of(name)
     with torch.no_grad():
-        assert torch.equal(task.logits(smaller, inputs), task.logits(rebuilt, inputs))
+        answers, again = task.logits(smaller, inputs), task.logits(rebuilt, inputs)
+    # Weights that lie elsewhere in memory may be multiplied by another kernel.
+    torch.testing.assert_close(again, answers, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(rebuilt.state_dict(), smaller.state_dict(), rtol=0, atol=0)
     assert str(rebuilt) == str(smaller)
 
 

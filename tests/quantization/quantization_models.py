@@ -1,11 +1,13 @@
 """Small models and real inputs for the tests of quantization."""
 
+import onnxruntime
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from compress.exporting.lower import lower
+from compress.measurement.session import PROVIDERS, run
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 
@@ -16,6 +18,18 @@ def digits():
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     images = torch.tensor(data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     return images[order], torch.tensor(target)[order]
+
+
+def exact_answers(path, batch):
+    """Of ONNX Runtime with 8-bit products that can't saturate, on CPUs without VNNI too.
+
+    With this option, which a run doesn't set, full 8-bit weights are right on every CPU.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=PROVIDERS)
+    return next(iter(run(session, batch).values()))
 
 
 def lower_cnn(path, problem, *, epochs=3):

@@ -5,10 +5,13 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from quantization_models import digits, texts
+from quantization_models import digits, exact_answers, texts
 
+from compress.measurement.cpu import SATURATING
+from compress.measurement.saturation import can_saturate
 from compress.measurement.session import run, session
 from compress.quantization.calibration.observe import observe
+from compress.quantization.cpu_fit import integers_for
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select
@@ -52,6 +55,11 @@ def _scores(path, batch):
     return run(session(path, threads=1), batch)["logits"]
 
 
+def _step(path):
+    """Of the logits, which are in 8 bits."""
+    return float(_initializers(path)["logits_scale"])
+
+
 def _kinds(path):
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
@@ -65,10 +73,11 @@ def test_a_static_cnn_answers_as_the_float_one(cnn, tmp_path, method):
     path = _static(cnn, tmp_path / "int8.onnx", _calibration(), method=method)
     images, labels = digits()
     test = {"pixel_values": images[1400:]}
-    before, after = _scores(cnn, test).argmax(-1), _scores(path, test).argmax(-1)
+    before, after = _scores(cnn, test).argmax(-1), exact_answers(path, test).argmax(-1)
     assert (before == after).mean() > 0.95
-    assert (before == labels[1400:].numpy()).mean() > 0.9
-    assert (after == labels[1400:].numpy()).mean() > 0.88
+    right = [(answers == labels[1400:].numpy()).mean() for answers in (before, after)]
+    assert right[0] > 0.85
+    assert right[1] > right[0] - 0.03
     assert path.stat().st_size < 0.8 * cnn.stat().st_size
 
 
@@ -142,7 +151,7 @@ def test_a_dynamic_transformer(transformer, tmp_path):
     assert kinds["Gemm"] == 0
     assert path.stat().st_size < 0.5 * transformer.stat().st_size
     batch = texts(40, 12)
-    before, after = _scores(transformer, batch), _scores(path, batch)
+    before, after = _scores(transformer, batch), exact_answers(path, batch)
     assert np.abs(before - after).max() < 0.15 * np.abs(before).max()
     assert (before.argmax(-1) == after.argmax(-1)).mean() > 0.9
 
@@ -158,7 +167,7 @@ def test_a_static_transformer_keeps_its_attention_in_float(transformer, tmp_path
         if node.op_type == "Softmax":
             assert maker[node.input[0]] != "DequantizeLinear"
     batch = texts(40, 12)
-    before, after = _scores(transformer, batch), _scores(path, batch)
+    before, after = _scores(transformer, batch), exact_answers(path, batch)
     assert (before.argmax(-1) == after.argmax(-1)).mean() > 0.85
 
 
@@ -215,8 +224,27 @@ def test_integers_are_those_asked_for(cnn, tmp_path, integers, activations_are, 
     assert {array.dtype for array in weights} == {np.dtype(weights_are)}
     images, _ = digits()
     test = {"pixel_values": images[1400:]}
-    before, after = _scores(cnn, test).argmax(-1), _scores(path, test).argmax(-1)
+    before, after = _scores(cnn, test).argmax(-1), exact_answers(path, test).argmax(-1)
     assert (before == after).mean() > 0.95
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_what_suits_a_saturating_cpu_answers_as_the_float_one(cnn, tmp_path, form, per_channel):
+    """As a run measures it, on whatever CPU this is."""
+    images, _ = digits()
+    test = {"pixel_values": images[1400:]}
+    before = _scores(cnn, test).argmax(-1)
+    for cpu in sorted(SATURATING):
+        for integers in integers_for(cpu, method="static"):
+            path = tmp_path / f"{cpu} {integers}.onnx"
+            fields = {"cpu": integers, "form": form, "per_channel": per_channel}
+            _static(cnn, path, _calibration(), **fields)
+            assert can_saturate(path, cpu) is None
+            assert (before == _scores(path, test).argmax(-1)).mean() > 0.97
+            np.testing.assert_allclose(
+                _scores(path, test), exact_answers(path, test), atol=3 * _step(path)
+            )
 
 
 def test_the_operator_form_answers_as_the_qdq_form(cnn, tmp_path):
@@ -226,5 +254,5 @@ def test_the_operator_form_answers_as_the_qdq_form(cnn, tmp_path):
     assert _kinds(operators)["DequantizeLinear"] < _kinds(qdq)["DequantizeLinear"]
     images, _ = digits()
     test = {"pixel_values": images[1400:]}
-    same = _scores(qdq, test).argmax(-1) == _scores(operators, test).argmax(-1)
+    same = exact_answers(qdq, test).argmax(-1) == exact_answers(operators, test).argmax(-1)
     assert same.mean() > 0.97
