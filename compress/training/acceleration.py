@@ -137,8 +137,18 @@ def _check_device(*, precision: Precision, device: str) -> None:
 
 
 def is_convolutional(module: nn.Module) -> bool:
-    """Whether channels-last memory makes it faster: it has 2-d convolutions."""
-    return any(isinstance(part, nn.Conv2d) for part in module.modules())
+    """Whether channels-last memory makes it faster: it has 2-d convolutions.
+
+    Not where one of them has strides, a 1 x 1 kernel and few channels: with AVX2 and no AVX-512,
+    PyTorch 2.13's oneDNN takes a kernel for its weights' gradient that reads and writes channels by
+    eight, beyond the memory's end.
+    """
+    layers = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    return bool(layers) and not any(_is_narrow(layer) for layer in layers)
+
+
+def _is_narrow(layer: nn.Conv2d) -> bool:
+    return max(layer.kernel_size) == 1 and max(layer.stride) > 1 and layer.in_channels < 8
 
 
 def placed_copy(module: nn.Module, *, device: str | torch.device) -> nn.Module:
@@ -152,11 +162,12 @@ def placed_copy(module: nn.Module, *, device: str | torch.device) -> nn.Module:
 def placed_batch(
     batch: Mapping[str, Tensor], *, device: torch.device, channels_last: bool
 ) -> dict[str, Tensor]:
-    """The batch on the device, images in channels-last memory where that is asked for."""
+    """The batch on the device, images in channels-last memory where that is asked for alone."""
     placed = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     images = placed.get(IMAGES)
-    if channels_last and images is not None and images.ndim == 4:
-        placed[IMAGES] = images.contiguous(memory_format=torch.channels_last)
+    if images is not None and images.ndim == 4:
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        placed[IMAGES] = images.contiguous(memory_format=layout)
     return placed
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
 from compress.errors import StageError
+from compress.training.acceleration import is_convolutional, placed_batch, placed_copy
 from compress.training.loop import fit
 from compress.training.options import Augment, TrainingOptions
 
@@ -226,3 +227,20 @@ def test_augmented_digits_are_learned(digits, make_context, artifact, cnn, augme
     assert max(epoch.validation.value for epoch in runs[0].history) > 0.8
     for one, other in zip(runs[0].module.parameters(), runs[1].module.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "laid_out"), [(4, 2, False), (4, 1, True), (8, 2, True)]
+)
+def test_narrow_strided_products_keep_plain_memory(channels, stride, laid_out):
+    """Their gradients in channels-last memory overwrite other memory on CPUs without AVX-512."""
+    module = nn.Sequential(nn.Conv2d(1, channels, 3), nn.Conv2d(channels, 8, 1, stride=stride))
+    assert is_convolutional(module) is laid_out
+    images = torch.rand(2, 8, 8, 3).permute(0, 3, 1, 2)
+    batch = placed_batch(
+        {"pixel_values": images}, device=torch.device("cpu"), channels_last=laid_out
+    )
+    for tensor in (placed_copy(module, device="cpu")[1].weight.detach(), batch["pixel_values"]):
+        assert tensor.is_contiguous() or laid_out
+    assert torch.equal(batch["pixel_values"], images)
+    assert batch["pixel_values"].is_contiguous() is not laid_out
