@@ -166,8 +166,12 @@ def placed_batch(
     placed = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     images = placed.get(IMAGES)
     if images is not None and images.ndim == 4:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        placed[IMAGES] = images.contiguous(memory_format=layout)
+        # A copy: images of one channel count as laid out either way, and go as their strides say.
+        placed[IMAGES] = (
+            images.contiguous(memory_format=torch.channels_last)
+            if channels_last
+            else images.clone(memory_format=torch.contiguous_format)
+        )
     return placed
 
 

@@ -237,6 +237,7 @@ def test_narrow_strided_products_keep_plain_memory(channels, stride, laid_out):
     module = nn.Sequential(nn.Conv2d(1, channels, 3), nn.Conv2d(channels, 8, 1, stride=stride))
     assert is_convolutional(module) is laid_out
     images = torch.rand(2, 8, 8, 3).permute(0, 3, 1, 2)
+    grey = torch.rand(2, 8, 8, 1).permute(0, 3, 1, 2)
     batch = placed_batch(
         {"pixel_values": images}, device=torch.device("cpu"), channels_last=laid_out
     )
@@ -244,3 +245,5 @@ def test_narrow_strided_products_keep_plain_memory(channels, stride, laid_out):
         assert tensor.is_contiguous() or laid_out
     assert torch.equal(batch["pixel_values"], images)
     assert batch["pixel_values"].is_contiguous() is not laid_out
+    plain = placed_batch({"pixel_values": grey}, device=torch.device("cpu"), channels_last=False)
+    assert plain["pixel_values"].stride() == (64, 64, 8, 1)
