@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-QUICK = {"batch_sizes": [1], "threads": 1, "rounds": 2, "warmup": 1, "seconds": 0.01, "samples": 8}
+QUICK = {"batch_sizes": [1], "threads": 1, "rounds": 5, "warmup": 1, "seconds": 0.01, "samples": 8}
 TINY: dict[str, Any] = {
     "version": 1,
     "name": "tiny",

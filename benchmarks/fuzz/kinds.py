@@ -50,11 +50,13 @@ class Kind:
     ----------
     count : cases of a whole campaign.
     prepare : writes the template folders, once.
+    right : commands that end with 0 in every template as it is.
     make : a case, out of the templates and chance.
     """
 
     count: int
     prepare: Callable[[Path], None]
+    right: tuple[tuple[str, ...], ...]
     make: Callable[[Path, random.Random], Case]
 
 
@@ -138,10 +140,8 @@ def _run_templates(folder: Path) -> None:
 def _onnx(folder: Path, chance: random.Random) -> Case:
     place = folder / "run"
     name = chance.choice(["model.onnx", "model.onnx", "samples.npz"])
-    options = ["--seconds", "0.01", "--batch-sizes", "1"]
-    if name == "samples.npz":
-        options = [*options[:2], "--inputs", f"{OUTPUT}/samples.npz"]
-    command = ("bench", f"{OUTPUT}/model.onnx", *options)
+    inputs_too = (*_BENCH[:4], "--inputs", f"{OUTPUT}/samples.npz")
+    command = inputs_too if name == "samples.npz" else _BENCH
     return _mutated("onnx", place, Path(OUTPUT) / name, chance, commands=(command,))
 
 
@@ -171,13 +171,15 @@ def _mutated(kind: str, place: Path, file: Path, chance: random.Random, *, comma
     return Case(kind, place.name, str(file), content, commands)
 
 
+_BENCH = ("bench", f"{OUTPUT}/model.onnx", "--seconds", "0.01", "--batch-sizes", "1")
+
 KINDS: dict[str, Kind] = {
-    "recipes": Kind(1000, _no_templates, _recipe),
-    "data": Kind(300, _data_templates, _data),
-    "models": Kind(200, _model_templates, _model),
-    "onnx": Kind(100, _run_templates, _onnx),
-    "bundles": Kind(60, _run_templates, _bundle),
-    "runs": Kind(40, _run_templates, _run_folder),
+    "recipes": Kind(1000, _no_templates, (), _recipe),
+    "data": Kind(300, _data_templates, (_run(),), _data),
+    "models": Kind(200, _model_templates, (_run(),), _model),
+    "onnx": Kind(100, _run_templates, (_BENCH,), _onnx),
+    "bundles": Kind(60, _run_templates, (("verify", OUTPUT),), _bundle),
+    "runs": Kind(40, _run_templates, (("compare", OUTPUT), _run()), _run_folder),
 }
 """By the subcommand's name."""
 

@@ -115,12 +115,25 @@ def _serve(end: Connection, folder: Path) -> None:
         except EOFError:
             return
         if ask == "prepare":
-            place = folder / "templates" / what
-            if not place.exists():
-                KINDS[what].prepare(place)
-            end.send("prepared")
+            end.send(_prepared(what, folder / "templates" / what))
         else:
             end.send(_run(what, folder))
+
+
+def _prepared(kind: str, folder: Path) -> str:
+    """ "prepared", or what a command said that should have ended with 0."""
+    if not folder.exists():
+        KINDS[kind].prepare(folder)
+    for template in sorted(folder.iterdir()):
+        place = folder.with_name("right")
+        shutil.copytree(template, place)
+        with chdir(place):
+            for arguments in KINDS[kind].right:
+                verdict = judged(arguments, folder=place, output=place / OUTPUT)
+                if verdict.code or verdict.wrong:
+                    return f"{template.name}: {verdict} {verdict.said}"
+        shutil.rmtree(place)
+    return "prepared"
 
 
 def _run(case: Case, folder: Path) -> Verdict:
