@@ -90,27 +90,30 @@ def test_a_processor_gets_turned_images_too(tmp_path):
     )
 
 
-def test_the_data_of_a_function_is_other_data_when_turned_or_coloured_otherwise(monkeypatch):
-    import types
-
+def test_the_data_of_a_function_is_other_data_when_turned_or_coloured_otherwise(
+    tmp_path, monkeypatch
+):
     from compress.data.calls import open_python
     from compress.data.spec import DataSpec
     from compress.tasks.task import TASKS
 
-    module = types.ModuleType("pictures")
-    monkeypatch.setitem(__import__("sys").modules, "pictures", module)
-    spec = DataSpec(python="pictures:load")
+    code = "def load(image): return {'train': [{'image': IMAGES[image], 'label': 0}]}\n"
+    (tmp_path / "pictures_to_turn.py").write_text("IMAGES = []\n" + code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import pictures_to_turn
+
     palette = Image.fromarray(noise(4, 4, 3)).quantize(4)
     other = palette.copy()
     other.putpalette([9, 9, 9] * 4)
     square = Image.fromarray(noise(4, 4, 3))
     tagged = square.copy()
     tagged.getexif()[ORIENTATION] = 3
-    found = []
-    for image in (palette, other, square, tagged):
-        module.load = lambda image=image: {"train": [{"image": image, "label": 0}]}
-        found.append(open_python("pictures:load", spec, TASKS["image-classification"]).fingerprint)
-    assert len(set(found)) == 4
+    pictures_to_turn.IMAGES.extend((palette, other, square, tagged))
+    specs = [
+        DataSpec(python="pictures_to_turn:load", arguments={"image": image}) for image in range(4)
+    ]
+    found = [open_python(spec.python, spec, TASKS["image-classification"]) for spec in specs]
+    assert len({source.fingerprint for source in found}) == 4
 
 
 def images_of_every_mode():
