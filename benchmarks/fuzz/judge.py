@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compress.cli.command import main
+from compress.cli import main
 
 CODES = (0, 1, 2, 3, 130)
 LONGEST = 2_000
 """Characters of one message."""
-_FAULT = re.compile(r"fault of compress|Run again with --debug|Traceback \(most recent call last\)")
+_FAULT = re.compile(r"fault of compress|Traceback \(most recent call last\)")
 
 
 @dataclass(frozen=True)

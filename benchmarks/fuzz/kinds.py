@@ -15,7 +15,7 @@ import inputs
 import mutations
 import yaml
 
-from compress.cli.command import main
+from compress.cli import main
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 OUTPUT = "out"
