@@ -55,7 +55,7 @@ def ends_well(templates, tmp_path_factory):
 
 
 @given(chance=CHANCE)
-@few(max_examples=120)
+@few(max_examples=80)
 def test_recipes(ends_well, chance):
     ends_well("recipes", chance, commands=1)
 
@@ -87,7 +87,7 @@ def test_recipes_of_any_bytes(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("data", 8), ("models", 8), ("onnx", 3), ("bundles", 12), ("runs", 3)]
+    ("kind", "count"), [("data", 7), ("models", 6), ("onnx", 3), ("bundles", 10), ("runs", 2)]
 )
 def test_files(ends_well, kind, count):
     for number in range(count):
