@@ -181,5 +181,5 @@ def test_a_layer_that_was_narrowed_afterwards_keeps_its_shape(tmp_path):
     again, _ = load_checkpoint(tmp_path / "stored")
     images = torch.rand(2, 1, 8, 8)
     with torch.no_grad():
-        assert torch.equal(again(images), module(images))
+        torch.testing.assert_close(again(images), module(images), rtol=1e-5, atol=1e-6)
     assert again.get_submodule("stages.0.0.conv1").rank == 2

@@ -216,14 +216,15 @@ def test_weights_alone(problem, apply):
 
 def test_int8_that_is_slower_and_larger_is_refused(problem, apply):
     class Tiny(nn.Module):
-        """Ten weights: what INT8 adds to the graph is more than it saves."""
+        """Ten products of one weight: what INT8 adds to the graph is more than it saves."""
 
         def __init__(self):
             super().__init__()
-            self.head = nn.Linear(1, 10)
+            self.heads = nn.ModuleList(nn.Linear(1, 1) for _ in range(10))
 
         def forward(self, pixel_values):
-            return self.head(pixel_values.mean((1, 2, 3)).unsqueeze(1))
+            value = pixel_values.mean((1, 2, 3)).unsqueeze(1)
+            return torch.cat([head(torch.relu(value)) for head in self.heads], 1)
 
     tiny = replace(problem[0], module=Tiny().eval())
     for method in ("static", "dynamic", "auto"):
