@@ -1,7 +1,15 @@
 import signal
 
+_BY_DEFAULT = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
 
 def pytest_configure(config):
-    """A shell's background jobs are born deaf to Ctrl-C, and so would all that the tests start."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell's background jobs are born deaf to Ctrl-C, those of `nohup` to a hangup, and so would
+    all that the tests start."""
+    for number, handler in _BY_DEFAULT.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
