@@ -58,7 +58,10 @@ class TextPreprocessor:
         notes: tuple[str, ...] = (),
         original_ids: Sequence[int] | None = None,
     ) -> None:
-        allowed = int(tokenizer.model_max_length)
+        most = tokenizer.model_max_length
+        if not isinstance(most, int | float) or not most >= 1:
+            raise DataError(expected("model_max_length", "a number of tokens, at least 1", most))
+        allowed = int(min(most, 10**30))  # infinity too
         if max_length is not None and max_length > allowed:
             raise DataError(
                 expected("max_length", f"at most {allowed}, the tokenizer's limit", max_length)

@@ -120,7 +120,7 @@ def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tu
             chosen_layers(spec.layers, total=total, which=spec.which)
     except StageError as error:
         yield "student.layers", str(error)
-    known = config.get("model_type") in {*FAMILIES, *DECODERS}
+    known = str(config.get("model_type")) in {*FAMILIES, *DECODERS}
     try:
         if spec.width is not None and config and (not known or says_sizes(config)):
             narrowed(config, spec.width)

@@ -48,7 +48,7 @@ def longest_text(config: Mapping[str, Any]) -> int | None:
     inner = config.get("text_config")
     if isinstance(inner, Mapping):
         return longest_text(inner)
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind in _UNBOUNDED or config.get("alibi") is True:
         return None
     if kind in ("deberta", "deberta-v2") and config.get("position_biased_input") is False:
@@ -76,7 +76,7 @@ def positions_allowed(positions: int) -> str:
 
 def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     """Height and width of the only images that a model takes; None: others too, or unknown."""
-    if config.get("model_type") not in _FIXED_IMAGES:
+    if str(config.get("model_type")) not in _FIXED_IMAGES:
         return None
     inner = config.get("vision_config")
     size = (inner if isinstance(inner, Mapping) else config).get("image_size")

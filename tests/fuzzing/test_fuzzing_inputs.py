@@ -94,6 +94,30 @@ def test_files(ends_well, kind, count):
         ends_well(kind, random.Random(f"0 {kind} {number}"))  # noqa: S311
 
 
+FOUND = [
+    ("recipes", "recipe.yaml", b"version: 1\nmodel: {config: {model_type: {x: mobilenet_v2}}}\n"
+     b"name: m\ntask: image-classification\ndata: {sklearn: digits}\nstages: [{use: export}]\n"),
+    ("models", "model/tokenizer_config.json",
+     b'{"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]", "model_max_length": [16]}'),
+    ("models", "model/tokenizer_config.json",
+     b'{"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]", "model_max_length": NaN}'),
+]  # fmt: skip
+"""What ended as a fault once."""
+
+
+@pytest.mark.parametrize(("kind", "file", "content"), FOUND)
+def test_what_was_found_stays_mended(templates, tmp_path, kind, file, content):
+    [template] = templates(kind).iterdir()
+    place = tmp_path / "case"
+    shutil.copytree(template, place)
+    (place / file).write_bytes(content)
+    command = ("check", "recipe.yaml") if kind == "recipes" else kinds.KINDS[kind].right[0]
+    with chdir(place):
+        verdict = judged(command, folder=tmp_path, output=place / kinds.OUTPUT)
+    assert not verdict.wrong
+    assert verdict.code == 2 or kind == "recipes"
+
+
 def test_what_a_command_may_not_do_is_found(templates, tmp_path):
     """A file that it wrote where it may not, one that it changed, and a fault."""
     shutil.copytree(templates("onnx") / "run", tmp_path / "run")
