@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.core.boundary import reading
 from compress.core.files import write_bytes
 from compress.errors import InputError, StageError
 from compress.exporting.raw_samples import RawSamples, packed, unpacked
@@ -114,17 +114,15 @@ def read_samples(path: Path) -> Samples:
     ------
     InputError : it can't be read, or holds no answers.
     """
-    try:
+    with reading(f"the samples {path}"):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"can't read the samples {path}: {error}") from error
-    found = Samples(
-        inputs={name: x for name, x in arrays.items() if "/" not in name},
-        answers=_under(_ANSWERS, arrays),
-        reference=_under(_REFERENCE, arrays),
-        raw=unpacked(arrays),
-    )
+        found = Samples(
+            inputs={name: x for name, x in arrays.items() if "/" not in name},
+            answers=_under(_ANSWERS, arrays),
+            reference=_under(_REFERENCE, arrays),
+            raw=unpacked(arrays),
+        )
     if not found.answers or not found.inputs:
         raise InputError(f"{path} holds no inputs with answers. It has: {', '.join(arrays)}.")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.core.boundary import reading
 from compress.core.progress import Progress
 from compress.errors import DataError, clipped
 from compress.measurement.apart import CALL_SECONDS, apart
@@ -91,12 +91,11 @@ def _timing(plain: Mapping[str, Any]) -> Timing:
 
 def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of an .npz; those of answers, which a bundle's samples hold too, are no inputs."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files if "/" not in name}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        said = clipped(str(error))
-        raise DataError(f"can't read the inputs {clipped(str(path))}: {said}") from error
+    with (
+        reading(f"the inputs {clipped(str(path))}", error=DataError),
+        np.load(path, allow_pickle=False) as file,
+    ):
+        found = {name: file[name] for name in file.files if "/" not in name}
     if not found or not all(array.ndim and len(array) for array in found.values()):
         raise DataError(f"{path} must hold arrays (N, …) named as the model's inputs.")
     return found

@@ -6,11 +6,12 @@ import torch
 from bundle_maker import digits
 from exporting_samples import images, texts
 
-from compress.errors import InputError, StageError
+from compress.errors import DataError, InputError, StageError
 from compress.exporting import samples
 from compress.exporting.lower import lower
 from compress.exporting.parity import module_answers
 from compress.exporting.samples import read_samples, shorter, write_samples
+from compress.measurement.bench_apart import bench_apart
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 
@@ -83,6 +84,18 @@ def test_what_is_no_file_of_samples(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"can't read the samples"):
         read_samples(path)
+
+
+def test_a_file_of_samples_whose_compression_is_damaged(tmp_path):
+    path = tmp_path / "samples.npz"
+    np.savez_compressed(path, x=np.arange(4096))
+    content = bytearray(path.read_bytes())
+    content[60:200] = b"\xff" * 140
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="can't read the samples"):
+        read_samples(path)
+    with pytest.raises(DataError, match="can't read the inputs"):
+        bench_apart([tmp_path / "model.onnx"], inputs=path)
 
 
 def test_pickles_are_refused_and_answers_needed(tmp_path):
