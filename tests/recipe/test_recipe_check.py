@@ -161,7 +161,7 @@ def test_a_stage_that_cannot_work_for_the_task(problems, monkeypatch):
 def test_missing_files_are_found_with_their_lines(problems):
     files = "data:\n  huggingface: csv\n  files:\n    train: a.csv\n"
     assert problems(replace=("data: {sklearn: digits}\n", files)) == [
-        "r.yaml:8 'data.files.train': there is no file 'a.csv'."
+        "r.yaml:8 'data.files.train': there is no file 'a.csv': no such file or directory."
     ]
     model = ('model: {python: "compress.models.resnet:resnet"}', "model:\n  transformers: ./no")
     assert problems(replace=model) == ["r.yaml:4 'model.transformers': there is no folder './no'."]
