@@ -164,7 +164,9 @@ def test_missing_files_are_found_with_their_lines(problems):
         "r.yaml:8 'data.files.train': there is no file 'a.csv': no such file or directory."
     ]
     model = ('model: {python: "compress.models.resnet:resnet"}', "model:\n  transformers: ./no")
-    assert problems(replace=model) == ["r.yaml:4 'model.transformers': there is no folder './no'."]
+    assert problems(replace=model) == [
+        "r.yaml:4 'model.transformers': there is no folder './no': no such file or directory."
+    ]
 
 
 def test_a_problem_of_several_keys_names_the_mapping(problems):
