@@ -6,7 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -266,13 +266,15 @@ def preprocessed(folder: Path, inputs: tuple[str, ...]) -> Iterator[dict[str, An
 
     constants = json.loads((folder / "preprocessing.json").read_text())
     if constants["modality"] == "text":
-        texts = TextPreprocessor(AutoTokenizer.from_pretrained(folder), constants["max_length"])
+        texts = TextPreprocessor(
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False), constants["max_length"]
+        )
         yield from (texts([one]) for one in inputs)
         return
     given = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in constants.items()
-        if key not in ("modality", "input_names", "exact")
+        if key in {field.name for field in fields(Transform)}
     }
     images = ImagePreprocessor(Transform(**given))
     yield from (images([Image.open(path)]) for path in inputs)
