@@ -77,18 +77,20 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
         yield Check("answers", "failed", "not tried: the model can't be loaded")
         return
     answering = Answering(model, folder / SAMPLES_FILE, task=str(manifest.get("task")))
-    checks = {
-        "answers": answering.as_published,
-        "example": lambda: _example(folder, str(manifest.get("task"))),
-        "labels": lambda: answering.labels(_labels(folder / LABELS)),
-        "shapes": answering.other_shapes,
-        "CPU": lambda: _cpu(model),
-    }
-    for name, check in checks.items():
-        watch.begin(f"the check of {model.name}'s {name}")
-        found = _tried(name, check)
-        watch.end()
-        yield found
+    watched = partial(_watched, watch, model)
+    yield watched("answers", answering.as_published)
+    # In a process that has a limit of its own.
+    yield _tried("example", lambda: _example(folder, str(manifest.get("task"))))
+    yield watched("labels", lambda: answering.labels(_labels(folder / LABELS)))
+    yield watched("shapes", answering.other_shapes)
+    yield watched("CPU", lambda: _cpu(model))
+
+
+def _watched(watch: Watch, model: Path, name: str, check: Callable[[], Check]) -> Check:
+    watch.begin(f"the check of {model.name}'s {name}")
+    found = _tried(name, check)
+    watch.end()
+    return found
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
