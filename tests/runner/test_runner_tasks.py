@@ -89,7 +89,7 @@ def test_data_without_labels_is_measured_by_agreement(tmp_path):
     values = recipe(
         "sets_of_colours",
         task="multi-label-text-classification",
-        model=bert(3, id2label={0: "red", 1: "green", 2: "blue"}),
+        model=bert(3, id2label={"0": "red", "1": "green", "2": "blue"}),
         data={"columns": {"label": None}, "arguments": {"with_labels": False}},
     )
     del values["model"]["config"]["num_labels"]
