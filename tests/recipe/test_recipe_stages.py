@@ -69,7 +69,8 @@ def test_layers_of_a_plain_module_are_refused(problems):
 def test_another_source_of_data_is_checked_under_its_own_key(problems):
     fields = ["unlabeled:", "  huggingface: csv", "  files:", "    train: b.csv"]
     assert distilled(problems, fields) == [
-        "r.yaml:11 stages[0] (distill): 'unlabeled.files.train': there is no file 'b.csv'."
+        "r.yaml:11 stages[0] (distill): 'unlabeled.files.train': there is no file 'b.csv': "
+        "no such file or directory."
     ]
 
 
