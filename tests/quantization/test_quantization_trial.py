@@ -7,11 +7,12 @@ import onnx
 import pytest
 from quantization_models import digits
 
+from compress.measurement.cpu import this_cpu
 from compress.measurement.intervals import Interval
 from compress.measurement.latency import Latency, Speedup
 from compress.measurement.quality import Quality
 from compress.quantization.calibration.observe import observe
-from compress.quantization.integers import Integers
+from compress.quantization.cpu_fit import integers_for
 from compress.quantization.options import Trials
 from compress.quantization.selection import select
 from compress.quantization.signal_noise import decibels, signal_to_noise
@@ -48,7 +49,7 @@ def builder(cnn):
             path=path,
             selection=selection if nodes is None else selection.only(nodes),
             ranges=observed.ranges("minmax"),
-            integers=Integers(),
+            integers=integers_for(this_cpu().target, method="static")[0],
         )
 
     return build
