@@ -40,5 +40,5 @@ def verify(folder: Path, *, call_seconds: float) -> int:
     failed, warned = counts["failed"], counts["warning"]
     more = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
     verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all holds"
-    console.print(Text(f"{shown(str(folder))}: {verdict}{more}"))
+    console.print(Text(f"{shown(str(folder))}: {verdict}{more}"), soft_wrap=True)
     return FAILED if failed else HOLDS

@@ -61,10 +61,11 @@ def test_half_precision_of_any_image_size(problem, half):
         wanted = module(images).numpy()
     got = run(session(half.onnx, threads=1), {"pixel_values": images})["logits"]
     np.testing.assert_allclose(got, wanted, atol=0.02 * np.abs(wanted).max())
-    against_torch, against_fp32 = half.notes[1:]
+    against_torch, against_fp32, example = half.notes[1:]
     for rung in ("1 of 8x8: ", "3 of 8x8: ", "12 of 8x8: ", "2 of 12x10: "):
         assert rung in against_torch
     assert against_fp32.startswith("fp16, with float32 inputs and outputs; against fp32: max error")
+    assert example.startswith("infer.py on 8 raw samples: largest difference ")
 
 
 def test_a_file_of_an_earlier_stage_is_halved_but_not_lowered_anew(problem, tmp_path):

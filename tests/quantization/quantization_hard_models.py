@@ -8,9 +8,10 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
 from compress.exporting.lower import lower
+from compress.measurement.cpu import this_cpu
 from compress.measurement.session import run, session
 from compress.quantization.calibration.observe import observe
-from compress.quantization.integers import Integers
+from compress.quantization.cpu_fit import integers_for
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.tasks.task import TASKS
@@ -101,7 +102,7 @@ def _block(width, wide):
 
 def trained_depthwise():
     torch.manual_seed(0)
-    return train(DepthwiseNetwork(), epochs=4, rate=1e-2)
+    return train(DepthwiseNetwork(), epochs=12, rate=1e-2)
 
 
 def with_uneven_ranges(module, *, least=0.003):
@@ -131,7 +132,7 @@ def lowered(module, path):
 
 
 def quantized(source, path, *, ranges_of=None, per_channel=True):
-    """Static, minmax."""
+    """Static, minmax, in the types that don't saturate on this CPU."""
     selection = select(onnx.load(source).graph, method="static")
     origin = ranges_of or source
     tensors = activations(onnx.load(origin), selection)
@@ -141,7 +142,7 @@ def quantized(source, path, *, ranges_of=None, per_channel=True):
         path=path,
         selection=selection,
         ranges=observed.ranges("minmax"),
-        integers=Integers(),
+        integers=integers_for(this_cpu().target, method="static")[0],
         per_channel=per_channel,
     )
 
