@@ -3,17 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from sklearn.datasets import load_digits
 from torch import nn
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.tasks.task import task
-
-# A busy machine must not fail a property test by its clock.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 class Shown:
