@@ -156,7 +156,8 @@ def test_a_failure_in_another_process_ends_all(recipe: Path, tmp_path: Path) -> 
     assert done.returncode != 0
     assert "error: " in done.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["status"] in ("failed", "running")
+    # Whoever launched them may end the first before it learns why.
+    assert report["status"] in ("failed", "interrupted", "running")
 
 
 def test_a_folder_that_others_cannot_see_is_told(recipe: Path, tmp_path: Path) -> None:
