@@ -42,7 +42,7 @@ def text_samples(path: Path) -> Iterator[tuple[Sequence[Any], Sequence[str]]]:
 def image_samples(folder: Path) -> Iterator[tuple[Sequence[Any], Sequence[str]]]:
     from PIL import Image
 
-    from compress.data.idx import read_split
+    from compress.data.sources.idx import read_split
 
     images, labels = read_split(
         next(folder.glob("t10k-images*")), next(folder.glob("t10k-labels*"))

@@ -34,12 +34,12 @@ from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec, ImageSpec
 from compress.models.resnet import resnet
 from compress.tasks.task import task as find_task
-from compress.training.gradient_compression import bytes_per_step
+from compress.training.distributed.gradient_compression import bytes_per_step
+from compress.training.distributed.power_sgd import hook_bytes, hook_rank
+from compress.training.distributed.processes import join, leave
 from compress.training.loop import fit
 from compress.training.optimization import learning_rate_factor
 from compress.training.options import TrainingOptions
-from compress.training.power_sgd import hook_bytes, hook_rank
-from compress.training.processes import join, leave
 
 TASK = find_task("image-classification")
 ROUNDS = 11

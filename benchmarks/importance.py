@@ -35,7 +35,7 @@ TESTED = 2000
 
 def stage_of(criterion: str, target: float) -> Any:
     """The cut under test, without recovery."""
-    from compress.stages.prune import Prune
+    from compress.stages.prune.stage import Prune
 
     return Prune.model_validate(
         {

@@ -148,8 +148,8 @@ def rivals(source: Path, folder: Path, batch: Arrays) -> dict[str, Callable[[Pat
 
 
 def own(source: Path, folder: Path, batch: Arrays) -> dict[str, Callable[[Path], Any]]:
-    """The graphs of `compress.fusion`, in float and dynamically quantized."""
-    from compress.fusion.forms import forms
+    """The graphs of `compress.graph_variants`, in float and dynamically quantized."""
+    from compress.graph_variants.variants import forms
 
     made: dict[str, Callable[[Path], Any]] = {}
     for form in forms(source, folder, sample={name: array[:4] for name, array in batch.items()})[

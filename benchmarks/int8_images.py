@@ -20,16 +20,16 @@ import torch
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Batch, Context, Task
 from compress.data.dataset import Dataset, load_data
-from compress.data.images import ImagePreprocessor
+from compress.data.images.transform import ImagePreprocessor
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
 from compress.distillation.recovery import Recovery
 from compress.measurement.quality import measure_quality
 from compress.models.checkpoint import load_checkpoint
-from compress.quantization.aware import aware, write_back
+from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.calibration.observe import observe
 from compress.quantization.integers import Integers
-from compress.quantization.rounding import optimize_rounding
+from compress.quantization.qat.module import aware, write_back
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.tasks.task import task

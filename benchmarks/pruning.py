@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import compress
-from compress.runner.workdir import Workdir
+from compress.runner.folder.workdir import Workdir
 
 RESNET = {"blocks": [2, 2, 2, 2], "width": 32, "in_channels": 1, "num_classes": 10}
 SEEDS = (0, 1, 2)

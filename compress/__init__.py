@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from compress.stages.export import Export
     from compress.stages.low_bit import LowBit
     from compress.stages.low_rank import LowRank
-    from compress.stages.prune import Prune
-    from compress.stages.quantize import Quantize
+    from compress.stages.prune.stage import Prune
+    from compress.stages.quantize.stage import Quantize
     from compress.stages.sparsify import Sparsify
     from compress.stages.train import Train
     from compress.stages.vocabulary import Vocabulary
@@ -46,8 +46,8 @@ _MODULES = {
     "LowRank": "compress.stages.low_rank",
     "Options": "compress.core.stage",
     "Pipeline": "compress.runner.pipeline",
-    "Prune": "compress.stages.prune",
-    "Quantize": "compress.stages.quantize",
+    "Prune": "compress.stages.prune.stage",
+    "Quantize": "compress.stages.quantize.stage",
     "Sparsify": "compress.stages.sparsify",
     "Stage": "compress.core.stage",
     "Train": "compress.stages.train",

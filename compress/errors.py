@@ -115,3 +115,9 @@ def unknown(kind: str, name: str, known: Iterable[str], *, nearness: float = 0.6
     near = (one for one in names if len(name) <= LONGEST and abs(len(one) - len(name)) <= 20)
     nearest = difflib.get_close_matches(name, list(islice(near, _COMPARED)), n=1, cutoff=nearness)
     return f"{sentence} Did you mean {nearest[0]!r}?" if nearest else sentence
+
+
+def few(keys: list[str], *, most: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + rest

@@ -183,7 +183,7 @@ def _as_onnx(artifact: Artifact, context: Context) -> Artifact:
 def _digest(artifact: Artifact) -> str:
     if artifact.format.is_onnx:
         return hashlib.sha256(artifact.require_onnx().read_bytes()).hexdigest()
-    from compress.models.digests import weights_digest
+    from compress.models.weights.digests import weights_digest
 
     module = artifact.require_module()
     trainable = [name for name, p in module.named_parameters() if p.requires_grad]

@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ FLOORS = (
     {"errors"},
     {"core"},
     {"training", "measurement", "data", "models", "tasks"},
-    {"distillation", "pruning", "factorization", "fusion", "quantization", "exporting"},
+    {"distillation", "pruning", "factorization", "graph_variants", "quantization", "exporting"},
     {"stages"},
     {"recipe"},
     {"report"},
@@ -46,13 +48,47 @@ def imported_rooms(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path: Path) -> None:
-    room = room_of(path)
-    above = {other for other in imported_rooms(path) if LEVEL[other] > LEVEL[room]}
-    assert not above
-    if room in METHODS:
-        assert not imported_rooms(path) & (METHODS - {room}), "methods don't import one another"
+def test_imports_point_downwards() -> None:
+    for path in FILES:
+        room, others = room_of(path), imported_rooms(path)
+        above = {other for other in others if LEVEL[other] > LEVEL[room]}
+        assert not above, f"{path} imports from above"
+        if room in METHODS:
+            assert not others & (METHODS - {room}), f"{path}: methods don't import one another"
+
+
+def name_of(path: Path) -> str:
+    parts = ("compress", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_files(path: Path, known: set[str]) -> set[str]:
+    """Modules of the package that a file imports, wherever in it, for types alone included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                found.add(submodule if submodule in known else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known - {name_of(path)}
+
+
+def test_no_files_import_one_another_in_a_circle() -> None:
+    known = {name_of(path) for path in FILES}
+    imports = {name_of(path): imported_files(path, known) for path in FILES}
+    try:
+        order = list(TopologicalSorter(imports).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(reversed(error.args[1]))}")
+    assert len(order) == len(FILES)
+
+
+def test_folders_stay_small() -> None:
+    counts = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    crowded = {str(folder): count for folder, count in counts.items() if count > 15}
+    assert not crowded, "a folder holds what a reader can take in at a glance"
 
 
 def test_every_room_has_its_floor() -> None:

@@ -372,9 +372,9 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    from compress.data.docstrings import load_docstrings
+    from compress.data.sources.docstrings import load_docstrings
     from compress.data.spec import Vocabulary
-    from compress.data.vocabulary import train_tokenizer
+    from compress.data.vocabulary.train import train_tokenizer
 
     texts = [sample["text"] for sample in load_docstrings(part="first_sentence")["train"]]
     model = tmp_path / "model"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.cli.running import stdout_console
-from compress.core.files import write_text
+from compress.core.files.atomic import write_text
 from compress.errors import InputError, expected
 from compress.report.progress import progress_for
 
@@ -43,8 +43,8 @@ def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
     InputError : an option makes no sense, or a file can't be used.
     StageError : a model can't be run.
     """
-    from compress.measurement.bench import Made
-    from compress.measurement.bench_apart import bench_apart
+    from compress.measurement.bench.apart import bench_apart
+    from compress.measurement.bench.compare import Made
     from compress.report.bench import bench_document, show_bench
 
     sizes = dict(_named_size(word) for word in asked.sizes)

@@ -13,10 +13,10 @@ from compress.cli.app import DEBUG, app
 from compress.cli.call import Call
 from compress.cli.faults import keep_log, without_secrets
 from compress.cli.interrupts import Interrupts
-from compress.core.boundary import described
+from compress.core.foreign.boundary import described
 from compress.core.shown import one_line
 from compress.errors import CompressError, RecipeError
-from compress.training.processes import launched
+from compress.training.distributed.processes import launched
 
 WRONG, FAILED = 2, 3
 _UNTIL_ENDED = 5.0

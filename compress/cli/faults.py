@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.runner.marker import MARKER
+from compress.runner.folder.marker import MARKER
 
 FOLDER = "logs"
 """Of a run's folder; made when there is something to keep."""

@@ -33,7 +33,7 @@ def run_process(arguments: Sequence[str] | None) -> NoReturn:
         code = _interrupted(arguments, interrupts)
     if interrupts.came is not None:  # a library may have swallowed it, or made another error of it
         code = 128 + interrupts.came
-    from compress.training.processes import end, launched
+    from compress.training.distributed.processes import end, launched
 
     if own or launched().count > 1:
         end(code)
@@ -49,7 +49,7 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     if own:
         open_closed()
     interrupts.listen()
-    from compress.training.processes import launched
+    from compress.training.distributed.processes import launched
 
     if not launched().first:  # whoever launched it ends it, at once
         interrupts.release(signal.SIGTERM, signal.SIGHUP)
@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 def _interrupted(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     """Say so; to whom nobody listens only a run says it, as its report is kept."""
-    from compress.training.processes import launched
+    from compress.training.distributed.processes import launched
 
     words = sys.argv[1:] if arguments is None else arguments
     resumes = not (words and words[0] in _WITHOUT_RESUMING)

@@ -14,7 +14,7 @@ from compress.recipe.load import load_recipe
 from compress.report.document import FILE_NAME
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
-from compress.training.processes import launched
+from compress.training.distributed.processes import launched
 
 if TYPE_CHECKING:
     from compress.cli.call import Call

@@ -25,7 +25,7 @@ def verify(folder: Path, *, call_seconds: float) -> int:
     ------
     InputError : the folder is no bundle.
     """
-    from compress.exporting.verify_apart import verify_apart
+    from compress.exporting.verify.apart import verify_apart
 
     console = stdout_console()
     counts = dict.fromkeys(_STYLES, 0)

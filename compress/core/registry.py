@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from compress.core.boundary import foreign
+from compress.core.foreign.boundary import foreign
 from compress.core.stage import Stage
 from compress.errors import InputError, RecipeError, unknown
 

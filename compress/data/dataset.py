@@ -9,20 +9,20 @@ import numpy as np
 
 from compress.core.artifact import Preprocessor
 from compress.core.context import Split, Target
-from compress.data.arrays import open_digits, open_idx
-from compress.data.blocks import cut_blocks
-from compress.data.calls import open_python
 from compress.data.fingerprint import digest
-from compress.data.huggingface import open_huggingface
-from compress.data.images import ImagePreprocessor
-from compress.data.labels import encode_labels
+from compress.data.images.transform import ImagePreprocessor
+from compress.data.labels.encode import encode_labels
 from compress.data.loader import BatchLoader
 from compress.data.raw import RawSamples, raw_samples
 from compress.data.rows import label_column
-from compress.data.source import Source
+from compress.data.sources.arrays import open_digits, open_idx
+from compress.data.sources.functions import open_python
+from compress.data.sources.huggingface import open_huggingface
+from compress.data.sources.source import Source
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples, complete
-from compress.data.texts import TextPreprocessor
+from compress.data.texts.blocks import cut_blocks
+from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError
 from compress.tasks.task import Task
 

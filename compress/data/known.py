@@ -97,7 +97,7 @@ def _labels(
     """Labels that the model hasn't; of files that give their integers different names, none."""
     if label_column(spec.columns, task) is None:
         return []
-    from compress.data.labels import encode_labels
+    from compress.data.labels.encode import encode_labels
 
     target = "class" if task.target == "token-class" else task.target
     rows = []

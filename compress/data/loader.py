@@ -10,11 +10,11 @@ from torch import Tensor
 
 from compress.core.batch import IGNORED, LABELS, SAMPLE_IDS
 from compress.core.context import Target
-from compress.data.images import ImagePreprocessor
+from compress.data.images.transform import ImagePreprocessor
+from compress.data.labels.targets import Tags, Targets
 from compress.data.rows import Indices
 from compress.data.splits import Samples
-from compress.data.targets import Tags, Targets
-from compress.data.texts import Encoding, TextPreprocessor, Words
+from compress.data.texts.encode import Encoding, TextPreprocessor, Words
 from compress.errors import DataError, clipped
 
 POOL = 50

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from compress.core.boundary import reading
-from compress.core.paths import file_problem
+from compress.core.files.paths import file_problem
+from compress.core.foreign.boundary import reading
 from compress.errors import DataError
 
 MOST_ROWS = 10_000

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from compress.core.boundary import reading
-from compress.core.paths import folder_problem, only_a_path
-from compress.core.remote_code import why
-from compress.data.images import ImagePreprocessor, Transform
-from compress.data.processor import reduce_processor
-from compress.data.quiet import quiet
+from compress.core.files.paths import folder_problem, only_a_path
+from compress.core.foreign.boundary import reading
+from compress.core.foreign.remote_code import why
+from compress.data.images.processor import reduce_processor
+from compress.data.images.transform import ImagePreprocessor, Transform
+from compress.data.sources.quiet import quiet
 from compress.data.spec import DataSpec, ImageSpec, TrainedTokenizer
-from compress.data.texts import LENGTH_LIMIT, ORIGINAL_IDS, TextPreprocessor
-from compress.data.vocabulary import train_tokenizer
+from compress.data.texts.encode import LENGTH_LIMIT, ORIGINAL_IDS, TextPreprocessor
+from compress.data.vocabulary.train import train_tokenizer
 from compress.errors import DataError, clipped
 from compress.tasks.task import Task
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import ExifTags, Image
 
-from compress.data.huggingface import TableRows
 from compress.data.rows import Indices, Rows
+from compress.data.sources.huggingface import TableRows
 from compress.data.splits import Samples
 from compress.errors import DataError
 

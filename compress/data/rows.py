@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from compress.core.boundary import foreign
+from compress.core.foreign.boundary import foreign
 from compress.errors import DataError, clipped, unknown
 
 if TYPE_CHECKING:

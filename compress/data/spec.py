@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 
 from compress.core.bounds import HEAVIEST, MOST_PIXELS_A_SIDE, MOST_SAMPLES, MOST_TOKENS
 from compress.core.context import Split
+from compress.core.files.paths import exists, file_problem, folder_problem, only_a_path
+from compress.core.foreign.entries import entry_problem
 from compress.core.stage import Options
-from compress.data.check import problems_of
+from compress.data.sources.idx import find_files
+from compress.errors import clipped
 
 SOURCES = ("huggingface", "idx", "sklearn", "python")
 FILE_FORMATS = ("parquet", "csv", "json", "arrow")
@@ -18,6 +21,8 @@ FILE_FORMATS = ("parquet", "csv", "json", "arrow")
 
 Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
 Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
+Problem = tuple[str, str]
+"""A dotted key, and what is wrong there."""
 Fraction = Annotated[float, Field(gt=0.0, le=0.4)]
 
 
@@ -156,9 +161,9 @@ class DataSpec(Options):
             named.append(Path(self.huggingface))
         return (*self.paths("train"), *named)
 
-    def check(self) -> list[tuple[str, str]]:
+    def check(self) -> list[Problem]:
         """What can be seen to be wrong without reading data: (dotted key, problem) pairs."""
-        return problems_of(self)
+        return _problems(self)
 
 
 def _misfits(spec: DataSpec) -> list[str]:
@@ -179,3 +184,43 @@ def _misfits(spec: DataSpec) -> list[str]:
     if wants_folder and spec.folder is None:
         problems.append("'huggingface: imagefolder' needs 'folder'.")
     return problems
+
+
+def _problems(spec: DataSpec) -> list[Problem]:
+    problems = [*_files(spec), *_folder(spec), *_idx(spec), *_python(spec)]
+    for key, name in (("huggingface", spec.huggingface), ("tokenizer", spec.tokenizer)):
+        if isinstance(name, str) and only_a_path(name) and not exists(name):
+            problems.append(
+                (key, f"there is no folder {clipped(repr(name))}: {folder_problem(name)}.")
+            )
+    return problems
+
+
+def _files(spec: DataSpec) -> list[Problem]:
+    return [
+        (f"files.{split}", f"there is no file {clipped(repr(str(path)))}: {problem}.")
+        for split in spec.files or {}
+        for path in spec.paths(split)
+        if (problem := file_problem(path)) is not None
+    ]
+
+
+def _folder(spec: DataSpec) -> list[Problem]:
+    problem = None if spec.folder is None else folder_problem(spec.folder)
+    if problem is None:
+        return []
+    return [("folder", f"there is no folder {clipped(repr(str(spec.folder)))}: {problem}.")]
+
+
+def _idx(spec: DataSpec) -> list[Problem]:
+    if spec.idx is None:
+        return []
+    problem = folder_problem(spec.idx)
+    if problem is not None:
+        return [("idx", f"there is no folder {clipped(repr(str(spec.idx)))}: {problem}.")]
+    return [("idx", missing) for missing in find_files(spec.idx, spec.splits).missing]
+
+
+def _python(spec: DataSpec) -> list[Problem]:
+    problem = None if spec.python is None else entry_problem(spec.python)
+    return [] if problem is None else [("python", problem)]

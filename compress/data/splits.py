@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.data.labels.targets import Targets, classes_in
 from compress.data.rows import Indices, Rows, Values
-from compress.data.targets import Targets, classes_in
 from compress.errors import DataError
 
 if TYPE_CHECKING:

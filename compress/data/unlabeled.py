@@ -8,10 +8,10 @@ import numpy as np
 
 from compress.data.dataset import Dataset, open_source
 from compress.data.fingerprint import digest
+from compress.data.labels.targets import join_targets, no_targets
 from compress.data.rows import JoinedRows, input_columns
 from compress.data.spec import Columns, DataSpec
 from compress.data.splits import Samples
-from compress.data.targets import join_targets, no_targets
 from compress.errors import DataError
 from compress.tasks.task import Task
 

@@ -22,10 +22,10 @@ from compress.distillation.taps import Taps
 from compress.distillation.teacher import LiveTeacher
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.distillation.terms.label import LabelsTerm
-from compress.models.lowbit import stored_bytes, to_low_bit
-from compress.models.vocabulary import as_seen_by
+from compress.models.low_bit.layers import stored_bytes, to_low_bit
+from compress.models.transformers.vocabulary import as_seen_by
 from compress.training.acceleration import placed_copy
-from compress.training.augmentation import Augmenter
+from compress.training.augmentation.augment import Augmenter
 from compress.training.batches import first_inputs
 from compress.training.loop import Fitted, Loss, fit
 from compress.training.options import TrainingOptions

@@ -23,7 +23,7 @@ from compress.distillation.terms.relation import RelationTerm
 from compress.distillation.terms.response import ResponseTerm
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
-from compress.models.families import DECODERS, FAMILIES
+from compress.models.structure.transformers.families import DECODERS, FAMILIES
 
 
 class Lesson(NamedTuple):

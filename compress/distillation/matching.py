@@ -8,7 +8,7 @@ from torch import nn
 
 from compress.distillation.options import Layer, Layers
 from compress.errors import StageError, expected, unknown
-from compress.models.layers import layer_paths
+from compress.models.structure.layers import layer_paths
 
 
 class Match(NamedTuple):

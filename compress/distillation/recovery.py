@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from compress.core.stage import Options
 from compress.distillation.fits import problems
-from compress.distillation.foreseen import label_problems
 from compress.distillation.options import Losses
+from compress.distillation.students.predicted import label_problems
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions

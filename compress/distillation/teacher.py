@@ -12,7 +12,7 @@ from compress.core.context import Batch, Task
 from compress.distillation.answers import Answers
 from compress.distillation.hidden import LAST_HIDDEN, head_of, last_hidden
 from compress.distillation.taps import Taps
-from compress.training.mixing import mixed_embeddings
+from compress.training.augmentation.mixing import mixed_embeddings
 from compress.training.options import Precision
 
 

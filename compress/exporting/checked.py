@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
-from compress.exporting.alone import alone
-from compress.exporting.ladder import ladder
 from compress.exporting.lower import lower
-from compress.exporting.parity import (
+from compress.exporting.parity.alone import alone
+from compress.exporting.parity.compare import (
     TOLERANCE,
     Parity,
     check_parity,
     module_answers,
     onnx_answers,
 )
+from compress.exporting.parity.shapes import ladder
 from compress.measurement.graph import load_graph
 from compress.models.onnx_files import remove
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
-from compress.exporting.bundle import copy_model
+from compress.exporting.bundle.write import copy_model
 from compress.exporting.checked import SAMPLES, alone_notes, lower_artifact, real_batches
 from compress.exporting.half import to_half
 from compress.exporting.onnx_file import check_file, opset_of
-from compress.exporting.parity import TOLERANCE, compare, module_answers, onnx_answers
+from compress.exporting.parity.compare import TOLERANCE, compare, module_answers, onnx_answers
 from compress.measurement.graph import load_graph
 from compress.measurement.session import PAST
 from compress.models.onnx_files import remove
-from compress.models.vocabulary import as_seen_by
+from compress.models.transformers.vocabulary import as_seen_by
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -29,7 +29,7 @@ class Wishes:
     Attributes
     ----------
     opset, dynamic_image_size : of a model lowered here; see `compress.exporting.lower.lower`.
-    tolerance : see `compress.exporting.parity.check_parity`.
+    tolerance : see `compress.exporting.parity.compare.check_parity`.
     samples : validation samples to compare on.
     half : fp16 instead of fp32.
     """

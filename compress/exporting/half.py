@@ -16,9 +16,9 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from compress.errors import ParityError, StageError
-from compress.exporting.first_difference import first_difference_of_files
 from compress.exporting.onnx_file import check_file
-from compress.exporting.parity import Parity, compare, onnx_answers
+from compress.exporting.parity.compare import Parity, compare, onnx_answers
+from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.exporting.silence import silence
 from compress.measurement.graph import load_graph, tensors
 from compress.measurement.session import run, unoptimized_session

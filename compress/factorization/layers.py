@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compress.errors import StageError
-from compress.models.load import few
+from compress.errors import StageError, few
 from compress.models.low_rank import LowRankLayer, is_conv1d, is_splittable, matrix
 
 if TYPE_CHECKING:

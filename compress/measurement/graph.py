@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.core.boundary import reading
+from compress.core.foreign.boundary import reading
 from compress.errors import LoadError
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import numpy as np
 from compress.core.progress import Advance, Progress, Silent
 from compress.errors import StageError, clipped, unknown
 from compress.measurement.affinity import pinned
+from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.intervals import Interval, ratio_of_medians
 from compress.measurement.session import feed, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
-from compress.measurement.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

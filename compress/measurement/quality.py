@@ -14,8 +14,8 @@ from compress.core.context import Batch, Loader, Pooling, Target
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.intervals import Interval
-from compress.measurement.metrics import metric_named
-from compress.measurement.metrics_tally import Answer
+from compress.measurement.metrics.registry import metric_named
+from compress.measurement.metrics.tally import Answer
 from compress.measurement.session import run, session
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def measure_quality(
     Parameters
     ----------
     model : an ONNX file, run in ONNX Runtime, or a function that answers.
-    metric : such as "accuracy"; see `compress.measurement.metrics.METRICS`.
+    metric : such as "accuracy"; see `compress.measurement.metrics.registry.METRICS`.
     target : what a sample's label is.
     labels : class names in the order of the scores, for metrics that read them.
     pooling : what makes an embedding of the tokens', for metrics of embeddings.

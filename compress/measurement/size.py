@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from compress.core.confined import inside
+from compress.core.files.confined import inside
 from compress.errors import LoadError
 from compress.measurement.graph import load_graph, tensors
 

@@ -16,12 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.artifact import ModelSource
-from compress.core.boundary import reading
-from compress.errors import ModelError
-from compress.models.finite import require_finite
-from compress.models.load import few
-from compress.models.lowbit_stored import packed, unpacked
+from compress.core.foreign.boundary import reading
+from compress.errors import ModelError, few
+from compress.models.low_bit.stored import packed, unpacked
 from compress.models.source import factory_in, source_from_dict
+from compress.models.weights.finite import require_finite
 
 SCHEMA = 1
 WEIGHTS = "checkpoint.safetensors"

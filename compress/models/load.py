@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.core.artifact import ModelSource
-from compress.core.boundary import described, foreign, reading
-from compress.core.paths import file_problem
-from compress.errors import ModelError, clipped
-from compress.models.finite import require_finite
-from compress.models.sentence_folder import SentenceModel
+from compress.core.files.paths import file_problem
+from compress.core.foreign.boundary import described, foreign, reading
+from compress.errors import ModelError, clipped, few
+from compress.models.loaded import LoadedModel
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
+from compress.models.weights.finite import require_finite
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compress.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model and what came with it.
-
-    Attributes
-    ----------
-    module : in fp32 and eval mode on the CPU.
-    source : rebuilds its skeleton.
-    labels : class names in the order of the logits; empty where the model has none.
-    folder : the folder or hub id that holds its tokenizer or image processor; None: it has none.
-    notes : what was initialised, converted or left out, and why.
-    untrained_head : parameters of its head that its files lack; they are random.
-    sentence : what is done with a text around it, where a sentence-transformers folder says so.
-    """
-
-    module: nn.Module
-    source: ModelSource
-    labels: tuple[str, ...]
-    folder: str | None
-    notes: tuple[str, ...]
-    untrained_head: tuple[str, ...] = ()
-    sentence: SentenceModel | None = None
 
 
 def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
@@ -69,11 +43,11 @@ def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
 
 def _load(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
     if spec.transformers is not None:
-        from compress.models.pretrained import load_pretrained
+        from compress.models.transformers.pretrained import load_pretrained
 
         return load_pretrained(spec, spec.transformers, task=task, seed=seed)
     if spec.config is not None:
-        from compress.models.untrained import load_untrained
+        from compress.models.transformers.untrained import load_untrained
 
         return load_untrained(spec.config, task=task, seed=seed)
     return _load_python(spec, seed=seed)
@@ -161,9 +135,3 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], *, name: str) ->
     with foreign(f"loading {name!r} into {type(module).__name__}", error=ModelError):
         module.load_state_dict(weights)
     return tuple(f"weights stored as {half} run in float32." for half in sorted(halves))
-
-
-def few(keys: list[str], *, most: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
-    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return ", ".join(keys[:most]) + rest

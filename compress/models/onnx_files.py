@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from compress.core.files import write_bytes
+from compress.core.files.atomic import write_bytes
 
 # A protobuf message can't be longer than 2 GiB; the graph itself needs some of that.
 SINGLE_FILE_BYTES = 2**31 - 2**24

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from compress.core.artifact import ModelSource
-from compress.core.boundary import foreign
-from compress.core.entries import call_entry
+from compress.core.foreign.boundary import foreign
+from compress.core.foreign.entries import call_entry
 from compress.errors import ModelError, unknown
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class LowBitSource:
         ------
         ModelError : the base can't be built, or has no such layers.
         """
-        from compress.models.lowbit_stored import put_packed
+        from compress.models.low_bit.stored import put_packed
 
         return put_packed(self.base.build(), self.layers, bits=self.bits)
 

@@ -7,11 +7,17 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from compress.core.entries import entry_problem
-from compress.core.paths import exists, file_problem, folder_problem, home_expanded, only_a_path
+from compress.core.files.paths import (
+    exists,
+    file_problem,
+    folder_problem,
+    home_expanded,
+    only_a_path,
+)
+from compress.core.foreign.entries import entry_problem
 from compress.core.stage import Options
 from compress.errors import ModelError, clipped, expected
-from compress.models.config_file import config_problem, read_config
+from compress.models.folder.config_file import config_problem, read_config
 
 KINDS = ("transformers", "config", "python")
 """Keys that say where a model comes from."""

@@ -10,8 +10,8 @@ from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE, MOST_UNITS
 from compress.core.stage import Options
 from compress.data.calibration import Calibration
 from compress.errors import expected
+from compress.models.structure.unit import Unit
 
-Unit = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
 Scope = Literal["global", "isomorphic", "layer"]
 Criterion = Literal[
     "magnitude", "batch_norm", "lamp", "fpgm", "random", "taylor", "hessian", "activation"

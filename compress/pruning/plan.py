@@ -12,18 +12,18 @@ from compress.core.batch import model_inputs
 from compress.core.context import Batch, Loader, Task
 from compress.core.progress import Progress, Silent
 from compress.errors import StageError
-from compress.pruning.allocation import ranking_by_sensitivity
-from compress.pruning.choose import Choice, choose
-from compress.pruning.cost import Cost, CostModel
-from compress.pruning.find import find_groups
-from compress.pruning.groups import Group, cut_units
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import Group, cut_units
+from compress.pruning.allocation.by_sensitivity import ranking_by_sensitivity
+from compress.pruning.allocation.choose import Choice, choose
+from compress.pruning.allocation.search import Ranking, rank
+from compress.pruning.cost.meter import Meter
+from compress.pruning.cost.model import Cost, CostModel
 from compress.pruning.importance.scores import scores
-from compress.pruning.meter import Meter
 from compress.pruning.options import READ_LABELS, CutOptions, Quantity, Target
-from compress.pruning.search import Ranking, rank
-from compress.pruning.sensitivity import Sensitivity
-from compress.pruning.trials import Samples, measure_sensitivity
-from compress.training.validation import labelled_sums
+from compress.pruning.sensitivity.losses import Sensitivity
+from compress.pruning.sensitivity.trials import Samples, measure_sensitivity
+from compress.training.validation.scores import labelled_sums
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from compress.core.batch import model_inputs
 from compress.core.context import Batch, Task
 from compress.errors import StageError, TargetError
-from compress.pruning.choose import TOLERANCE, met
-from compress.pruning.cost import Cost, count_cost
-from compress.pruning.cut import cut, mask
+from compress.models.structure.cut import cut, mask
+from compress.pruning.allocation.choose import TOLERANCE, met
+from compress.pruning.cost.model import Cost, count_cost
 from compress.pruning.options import CutOptions
 from compress.pruning.plan import Evidence, Plan, plan
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.context import Batch
-from compress.pruning.groups import Group, Slice
+from compress.models.structure.groups import Group, Slice
 from compress.training.batches import sample_count
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compress.quantization import ranges
-from compress.quantization.graph_module import training
+from compress.quantization.calibration import ranges
 from compress.quantization.integers import Integers, Kind
+from compress.quantization.onnx_torch import training
 
 # Least and largest integer of a symmetric weight, in full and in reduced range.
 _WEIGHTS: Mapping[tuple[Kind, bool], tuple[int, int]] = {
@@ -40,7 +40,7 @@ def weight_scale(
     """The symmetric scale by absolute maximum.
 
     onnxruntime makes a channel's scale larger where its bias would not fit into int32: see
-    `graph_module.training.with_room_for_bias`.
+    `onnx_torch.training.with_room_for_bias`.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
+from compress.quantization.calibration.ranges import Range
 from compress.quantization.integers import Integers
-from compress.quantization.ranges import Range
 from compress.quantization.silence import silence
 from compress.quantization.write import write
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from compress.core.boundary import reading
+from compress.core.foreign.boundary import reading
 from compress.data.spec import DataSpec
 from compress.errors import ModelError, expected
-from compress.models.architectures import head_missing, kind_problem, stored_class
-from compress.models.header import known_config, stored_config
-from compress.models.heads import SCORED, head_problem, outputs_of, untrained_head
-from compress.models.positions import image_size, longest_text, positions_allowed
-from compress.models.sentence_folder import sentence_folder
+from compress.models.folder.header import known_config, stored_config
+from compress.models.folder.sentence_transformers import sentence_folder
 from compress.models.spec import ModelSpec, is_folder
+from compress.models.transformers.architectures import head_missing, kind_problem, stored_class
+from compress.models.transformers.heads import SCORED, head_problem, outputs_of, untrained_head
+from compress.models.transformers.positions import image_size, longest_text, positions_allowed
 from compress.tasks.task import Task
 
 Misfit = tuple[tuple[str, str], str]

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from compress.core.boundary import described, reading
+from compress.core.foreign.boundary import described, reading
 from compress.errors import InputError, clipped
 from compress.recipe.bounds import MOST_BYTES, BoundedParser, BoundedScanner, BoundsError
 

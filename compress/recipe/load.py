@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.core.paths import file_problem
+from compress.core.files.paths import file_problem
 from compress.errors import RecipeError, clipped
 from compress.recipe.bounds import MOST_BYTES
 from compress.recipe.check import check

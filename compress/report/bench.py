@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from compress.measurement.bench import Bench, Timing
+    from compress.measurement.bench.compare import Bench, Timing
 
 
 def show_bench(found: Bench, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from compress.core.boundary import reading
+from compress.core.foreign.boundary import reading
 from compress.report.document import Candidate
 
 FILE_NAME = "candidates.json"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from compress.core.files import write_text
+from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
 

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from compress.core.boundary import described, reading
+from compress.core.foreign.boundary import described, reading
 from compress.core.shown import shown
 from compress.errors import InputError
 from compress.report import tables, words
-from compress.report.figures import Part, sensitivity, tradeoffs, training
+from compress.report.pictures.choose import Part, sensitivity, tradeoffs, training
 
 if TYPE_CHECKING:
     from jinja2 import Template

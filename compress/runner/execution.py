@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from compress.core.boundary import foreign_within
 from compress.core.context import Context
+from compress.core.files.storage import storing
+from compress.core.foreign.boundary import foreign_within
 from compress.core.registry import stage_name
-from compress.core.storage import storing
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
-from compress.models.digests import weights_digest
+from compress.models.weights.digests import weights_digest
 from compress.report.candidates import read_candidates
 from compress.report.document import GateResult, Report, Row, Status
+from compress.runner.dry_run import rehearse
+from compress.runner.folder.store import load_artifact, save_artifact
+from compress.runner.folder.workdir import Slot, Workdir
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
+from compress.runner.leader import Finished, Leader, Order
 from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
-from compress.runner.rehearsal import rehearse
 from compress.runner.reports import end_of, write_broken, write_reports
-from compress.runner.store import load_artifact, save_artifact
-from compress.runner.together import Finished, Leader, Order
-from compress.runner.workdir import Slot, Workdir
-from compress.training.processes import Processes
+from compress.training.distributed.processes import Processes
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
-from compress.core.boundary import foreign
-from compress.data.full_length import filled_up
+from compress.core.foreign.boundary import foreign
+from compress.data.texts.full_length import filled_up
 from compress.errors import ModelError
-from compress.models.heads import one_output, untrained_head
 from compress.models.source import PythonSource
+from compress.models.transformers.heads import one_output, untrained_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Batch, Split
     from compress.data.dataset import Dataset
-    from compress.models.load import LoadedModel
+    from compress.models.loaded import LoadedModel
     from compress.recipe.schema import Recipe
     from compress.tasks.task import Task
 

@@ -15,7 +15,7 @@ from compress.runner.fit import check_fit, require_trained_head
 
 if TYPE_CHECKING:
     from compress.data.dataset import Dataset
-    from compress.models.sentence_folder import SentenceModel
+    from compress.models.folder.sentence_transformers import SentenceModel
     from compress.recipe.schema import Recipe
     from compress.tasks.task import Task
 
@@ -86,9 +86,9 @@ def load_inputs(recipe: Recipe) -> Inputs:
     """
     from compress.data.dataset import load_data
     from compress.data.preprocess import load_preprocessor
-    from compress.measurement.metrics import metric_named
+    from compress.measurement.metrics.registry import metric_named
     from compress.models.load import load_model
-    from compress.models.positions import longest_text_of
+    from compress.models.transformers.positions import longest_text_of
     from compress.tasks.task import task as find_task
 
     task = find_task(recipe.task)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from compress.core.foreign.sources import source_digest, source_files
 from compress.core.registry import stage_name
-from compress.core.sources import source_digest, source_files
 from compress.data.fingerprint import digest_file, digest_folder
 from compress.recipe.entries import named_in, python_entries
 

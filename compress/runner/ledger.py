@@ -15,23 +15,23 @@ import numpy as np
 
 from compress.core.batch import model_inputs
 from compress.exporting.checked import answer_batch_size
-from compress.exporting.parity import module_answers
+from compress.exporting.parity.compare import module_answers
 from compress.measurement.latency import measure_latency
-from compress.measurement.macs import Macs, count_macs
-from compress.measurement.metrics import metric_named
+from compress.measurement.macs.graph import Macs, count_macs
+from compress.measurement.metrics.registry import metric_named
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Latency, Quality, Row, Speedup
-from compress.runner.in_torch import NOTES, checkpoint_bytes, module_calls
 from compress.runner.inputs import torch_threads
+from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_calls
 from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
     from compress.measurement.latency import Timed
-    from compress.measurement.metrics import Metric
+    from compress.measurement.metrics.registry import Metric
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 

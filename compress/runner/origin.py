@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compress.core.paths import home_expanded
-from compress.core.sources import source_digest
+from compress.core.files.paths import home_expanded
+from compress.core.foreign.sources import source_digest
 from compress.models.spec import is_folder
 from compress.recipe.entries import python_entries
 
@@ -22,7 +22,7 @@ class Origin:
 
     Attributes
     ----------
-    weights : SHA-256 of the original model's weights; see `compress.models.digests`.
+    weights : SHA-256 of the original model's weights; see `compress.models.weights.digests`.
     data : the data's fingerprint.
     """
 
@@ -55,7 +55,7 @@ def license_of(recipe: Recipe) -> tuple[dict[str, str | None], tuple[str, ...]]:
 
     The last `export` stage's `license` comes before what the original model's card says.
     """
-    from compress.models.license import stated_license
+    from compress.models.folder.license import stated_license
     from compress.stages.export import Export
 
     named = [step.stage.license for step in recipe.stages if isinstance(step.stage, Export)]

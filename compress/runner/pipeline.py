@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.files.storage import storing
 from compress.core.progress import Progress, Silent
 from compress.core.registry import stage_name
 from compress.core.stage import Options
-from compress.core.storage import storing
 
 if TYPE_CHECKING:
     from compress.core.stage import Stage
@@ -65,9 +65,10 @@ def run(
     """
     from compress.recipe.load import load_recipe, refuse_functions
     from compress.runner.execution import Settings
+    from compress.runner.follower import Follower
     from compress.runner.inputs import available_cpus, resolve_device, torch_threads
-    from compress.runner.together import Follower, Leader
-    from compress.training.processes import join, leave, on_this_machine
+    from compress.runner.leader import Leader
+    from compress.training.distributed.processes import join, leave, on_this_machine
 
     if isinstance(recipe, str | os.PathLike):
         recipe = load_recipe(Path(recipe), overrides=overrides, python=python)
@@ -98,8 +99,8 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
     from compress.recipe.entries import python_entries
     from compress.recipe.plan import foreseen
     from compress.runner.execution import Execution
+    from compress.runner.folder.workdir import Workdir
     from compress.runner.inputs import load_inputs
-    from compress.runner.workdir import Workdir
 
     leader = settings.leader
     workdir = Workdir(output or Path("exports") / recipe.name)

@@ -6,23 +6,23 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.files import write_text
-from compress.core.owned import plain_tree
+from compress.core.files.atomic import write_text
+from compress.core.files.owned import plain_tree
 from compress.errors import StageError
-from compress.exporting.layout import link
-from compress.exporting.manifest import MANIFEST, entry, manifest_text
-from compress.exporting.metadata import metadata_of, with_metadata
+from compress.exporting.bundle.layout import link
+from compress.exporting.bundle.manifest import MANIFEST, entry, manifest_text
+from compress.exporting.bundle.metadata import metadata_of, with_metadata
 from compress.measurement.cpu import TARGET_KEY, cpu_record
 from compress.report.model_card import CARD, model_card
+from compress.runner.folder.workdir import OWN_NAMES
 from compress.runner.origin import functions_of, license_of
 from compress.runner.reports import REPORTS
-from compress.runner.workdir import OWN_NAMES
 
 if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
     from compress.report.document import Report
+    from compress.runner.folder.workdir import Workdir
     from compress.runner.origin import Origin
-    from compress.runner.workdir import Workdir
 
 LOCK = "recipe.lock.yaml"
 _MODEL = "model.onnx"

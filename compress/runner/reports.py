@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.core.boundary import described
+from compress.core.foreign.boundary import described
 from compress.errors import CompressError, InputError, clipped
 from compress.report import document, html, markdown
-from compress.runner.slots import Slot
-from compress.runner.workdir import Workdir
+from compress.runner.folder.slots import Slot
+from compress.runner.folder.workdir import Workdir
 
 if TYPE_CHECKING:
     from compress.report.document import Report, Status

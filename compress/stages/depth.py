@@ -14,16 +14,16 @@ from compress.core.stage import Options, Stage
 from compress.data.calibration import Calibration
 from compress.distillation.recovery import Recovery
 from compress.errors import StageError
-from compress.models.header import known_config, layer_count
+from compress.models.folder.header import known_config, layer_count
 from compress.models.spec import ModelSpec
-from compress.pruning.depth_options import DepthCriterion, remaining_layers
+from compress.pruning.depth.options import DepthCriterion, remaining_layers
 from compress.stages.calibration import calibration_batches
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.pruning.depth import Shallower
+    from compress.pruning.depth.remove import Shallower
 
 
 class Depth(Stage):
@@ -89,20 +89,20 @@ class Depth(Stage):
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
         """The first so many layers, as it isn't known yet which stay; see `Stage.rehearse`."""
-        from compress.models.shorter import keep_layers
+        from compress.models.structure.shorter import keep_layers
 
         kept = range(self._remain(artifact))
         shorter = keep_layers(artifact.require_module(), artifact.source, kept=kept)
         return artifact.with_module(shorter.module, source=shorter.source)
 
     def _remain(self, artifact: Artifact) -> int:
-        from compress.models.shorter import count_layers
+        from compress.models.structure.shorter import count_layers
 
         total = count_layers(artifact.require_module(), artifact.source)
         return remaining_layers(layers=self.layers, ratio=self.ratio, total=total)
 
     def _remove(self, artifact: Artifact, context: Context, *, remain: int) -> Shallower:
-        from compress.pruning.depth import remove_layers
+        from compress.pruning.depth.remove import remove_layers
 
         if artifact.preprocessor is None:
             raise StageError("layers are measured on data: a preprocessor is needed.")

@@ -11,14 +11,14 @@ from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.distillation.fits import problems
-from compress.distillation.foreseen import (
+from compress.distillation.options import Losses
+from compress.distillation.students.predicted import (
     data_problems,
     label_problems,
     student_lines,
     student_problems,
 )
-from compress.distillation.options import Losses
-from compress.distillation.student_spec import StudentSpec
+from compress.distillation.students.spec import StudentSpec
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError
 from compress.models.spec import ModelSpec
@@ -28,7 +28,7 @@ from compress.training.options import TrainingOptions
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.distillation.students import Student
+    from compress.distillation.students.layers import Student
 
 
 class Distill(Stage):
@@ -112,7 +112,7 @@ class Distill(Stage):
         )
 
     def _student(self, artifact: Artifact, context: Context) -> Student | None:
-        from compress.distillation.making import make_student
+        from compress.distillation.students.build import make_student
 
         if self.student is None:
             return None

@@ -55,9 +55,9 @@ class Export(Stage):
         ParityError : the ONNX file of a torch module answers otherwise, or the fp16 file.
         StageError : the model can't be exported, or the file is no valid model.
         """
-        from compress.exporting.bundle import MODEL, write_bundle
+        from compress.exporting.bundle.layout import lay_out
+        from compress.exporting.bundle.write import MODEL, write_bundle
         from compress.exporting.exported import Wishes, write_exported
-        from compress.exporting.layout import lay_out
 
         directory = context.directory / "bundle"
         directory.mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,11 @@ class Export(Stage):
         self, artifact: Artifact, model: Path, context: Context, raw: Raw
     ) -> tuple[str, ...]:
         """Hold the example script against what was measured; keep the samples where asked."""
+        from compress.exporting.bundle.samples import write_samples
         from compress.exporting.checked import real_batches
-        from compress.exporting.parity import module_answers
-        from compress.exporting.samples import write_samples
-        from compress.exporting.tried import tried
-        from compress.models.vocabulary import as_seen_by
+        from compress.exporting.examples.tried import tried
+        from compress.exporting.parity.compare import module_answers
+        from compress.models.transformers.vocabulary import as_seen_by
 
         batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
         kept, notes = tried(

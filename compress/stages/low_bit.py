@@ -31,7 +31,7 @@ class LowBit(Stage):
         ------
         StageError : bitsandbytes isn't installed, or no layer can be held in so few bits.
         """
-        from compress.models.lowbit import low_bit_layers, stored_bytes, to_low_bit
+        from compress.models.low_bit.layers import low_bit_layers, stored_bytes, to_low_bit
         from compress.models.source import LowBitSource
 
         module, source = artifact.require_module(), artifact.source
@@ -52,7 +52,7 @@ class LowBit(Stage):
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
         """Nothing comes after it; says whether there are layers for it."""
-        from compress.models.lowbit import low_bit_layers
+        from compress.models.low_bit.layers import low_bit_layers
 
         low_bit_layers(artifact.require_module(), bits=self.bits)
         return None

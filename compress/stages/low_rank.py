@@ -84,7 +84,7 @@ class LowRank(LowRankOptions, Stage):
     def _given(self, artifact: Artifact, context: Context) -> dict[str, Any]:
         from functools import partial
 
-        from compress.pruning.cost import count_cost
+        from compress.pruning.cost.model import count_cost
         from compress.training.batches import first_inputs
 
         inputs = first_inputs(context.data, artifact.require_preprocessor(), samples=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
 from compress.distillation.recovery import Recovery
-from compress.pruning.sparsity_options import Pattern, SparsityOptions
+from compress.pruning.sparsity.options import Pattern, SparsityOptions
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Sparsify(SparsityOptions, Stage):
         ------
         StageError : no layer can have them, a pattern fits none, or the recovery failed.
         """
-        from compress.pruning.sparsity import (
+        from compress.pruning.sparsity.masks import (
             find_weights,
             masked,
             masks_by_pattern,
@@ -77,7 +77,7 @@ class Sparsify(SparsityOptions, Stage):
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
         """The same structure; see `Stage.rehearse`."""
-        from compress.pruning.sparsity import find_weights
+        from compress.pruning.sparsity.masks import find_weights
 
         pattern = None if self.pattern is None else Pattern.of(self.pattern)
         find_weights(artifact.require_module(), pattern=pattern, exclude=self.exclude)
@@ -92,7 +92,7 @@ class Sparsify(SparsityOptions, Stage):
 
 
 def _describe(before: nn.Module, after: nn.Module, paths: list[str]) -> tuple[str, ...]:
-    from compress.pruning.sparsity import compressed_bytes, zeros
+    from compress.pruning.sparsity.masks import compressed_bytes, zeros
 
     count, total = zeros(after, paths)
     everything = sum(parameter.numel() for parameter in after.parameters())

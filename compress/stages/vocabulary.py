@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
-from compress.distillation.foreseen import data_problems
+from compress.distillation.students.predicted import data_problems
 from compress.errors import StageError
 from compress.tasks.task import TASKS
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.data.texts import TextPreprocessor
-    from compress.data.vocabulary_cut import Choice
-    from compress.data.vocabulary_use import Texts
+    from compress.data.texts.encode import TextPreprocessor
+    from compress.data.vocabulary.cut import Choice
+    from compress.data.vocabulary.use import Texts
 
 _CHECKED, _BATCH = 64, 8
 _TOLERANCE = 1e-4
@@ -61,8 +61,8 @@ class Vocabulary(Stage):
         from dataclasses import replace
 
         from compress.data.dataset import Dataset
-        from compress.data.vocabulary_use import texts_of
-        from compress.models.vocabulary import keep_tokens, vocabulary_size
+        from compress.data.vocabulary.use import texts_of
+        from compress.models.transformers.vocabulary import keep_tokens, vocabulary_size
 
         module = artifact.require_module()
         size = vocabulary_size(module, artifact.source)
@@ -98,9 +98,9 @@ def _tokenizer(
     """The tokens that stay, and the preprocessor that has shown to make the same pieces of them."""
     import numpy as np
 
-    from compress.data.texts import TextPreprocessor
-    from compress.data.vocabulary_cut import backend_of, choose_tokens, cut_tokenizer
-    from compress.data.vocabulary_use import require_same_pieces, used_tokens
+    from compress.data.texts.encode import TextPreprocessor
+    from compress.data.vocabulary.cut import backend_of, choose_tokens, cut_tokenizer
+    from compress.data.vocabulary.use import require_same_pieces, used_tokens
 
     preprocessor = artifact.require_preprocessor()
     backend = backend_of(preprocessor)
@@ -130,7 +130,7 @@ def _tokenizer(
 def _reserved(artifact: Artifact, context: Context) -> set[int]:
     """What the model goes by, and the reference, which later stages ask with the same ids."""
     from compress.models.source import TransformersSource
-    from compress.models.vocabulary import reserved_ids, vocabulary_size
+    from compress.models.transformers.vocabulary import reserved_ids, vocabulary_size
 
     ids = reserved_ids(artifact.require_module())
     reference = context.reference

@@ -20,9 +20,9 @@ from accelerate.utils import (
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.training.image_changes import IMAGES
+from compress.training.augmentation.images import IMAGES
+from compress.training.distributed.processes import Processes
 from compress.training.options import Precision
-from compress.training.processes import Processes
 
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _STATES = (AcceleratorState, GradientState, PartialState)

@@ -23,20 +23,20 @@ from compress.training.acceleration import (
     placed_copy,
     processes_of,
 )
-from compress.training.augmentation import Augmenter
+from compress.training.augmentation.augment import Augmenter
 from compress.training.batches import grouped, sample_count, smallest_batch
-from compress.training.best import BestWeights, gathered
-from compress.training.gradient_compression import NotFiniteError
+from compress.training.distributed.gradient_compression import NotFiniteError
+from compress.training.distributed.sharding import Sharding
 from compress.training.history import Epoch, Point, write_history
 from compress.training.learner import Loss, LossFunction, added, counts_of, weighed
-from compress.training.losses_seen import LossesSeen
 from compress.training.optimization import learning_rate_factor, set_learning_rate
 from compress.training.options import TrainingOptions
 from compress.training.preparation import prepare, released
-from compress.training.sharding import Sharding
+from compress.training.running_losses import LossesSeen
 from compress.training.tracking import Log, tracked
-from compress.training.validating import Validation
-from compress.training.validation import Score
+from compress.training.validation.best import BestWeights, gathered
+from compress.training.validation.scores import Score
+from compress.training.validation.validate import Validation
 
 _STEPS_BETWEEN_READINGS = 10
 _POINTS = 200

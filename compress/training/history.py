@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from compress.training.validation import Score
+from compress.training.validation.scores import Score
 
 FILE_NAME = "training.json"
 

@@ -10,11 +10,11 @@ from compress.core.artifact import Artifact
 from compress.core.context import Context
 from compress.errors import StageError
 from compress.training.acceleration import acceleration, placed_copy, reproducible
+from compress.training.distributed.processes import join
 from compress.training.epochs import Epochs, Outcome
 from compress.training.history import Epoch
 from compress.training.learner import Loss, LossFunction
 from compress.training.options import TrainingOptions
-from compress.training.processes import join
 
 __all__ = ["Fitted", "Loss", "LossFunction", "fit"]
 
@@ -47,8 +47,8 @@ def fit(
     """Train a copy of a module, and return its best epoch.
 
     After each epoch the copy is validated, by what the task's target asks for (see
-    `compress.training.validation`). The same seed, thread count and number of processes give the
-    same weights on the CPU. `context.directory` receives `training.json`.
+    `compress.training.validation.scores`). The same seed, thread count and number of processes give
+    the same weights on the CPU. `context.directory` receives `training.json`.
 
     Where several processes were launched together all of them must call it; each computes its
     slice of every batch, and all return the same weights.

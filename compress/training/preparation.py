@@ -12,11 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from compress.errors import StageError
 from compress.training.acceleration import is_convolutional, is_sharded
-from compress.training.gradient_compression import LowRankGradients, bytes_per_step
+from compress.training.distributed.gradient_compression import LowRankGradients, bytes_per_step
+from compress.training.distributed.power_sgd import hook_bytes, hook_rank, register_hook
 from compress.training.learner import Learner, Loss, LossFunction
 from compress.training.optimization import check_eight_bit, make_optimizer
 from compress.training.options import TrainingOptions
-from compress.training.power_sgd import hook_bytes, hook_rank, register_hook
 
 
 @dataclass

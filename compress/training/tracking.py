@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from accelerate import Accelerator
 
-from compress.core.endings import afterwards
+from compress.core.foreign.endings import afterwards
 from compress.errors import StageError
 from compress.training.options import TrainingOptions
 

@@ -13,7 +13,7 @@ from compress.cli.silence import silence_libraries
 from compress.errors import ModelError, StageError
 from compress.report.document import GateResult, Report, read_report, write_report
 from compress.runner import pipeline
-from compress.runner.marker import mark
+from compress.runner.folder.marker import mark
 
 RECIPE = """\
 version: 1

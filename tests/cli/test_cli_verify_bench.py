@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.cli import main
-from compress.exporting.manifest import entry, manifest_text
-from compress.exporting.samples import write_samples
+from compress.exporting.bundle.manifest import entry, manifest_text
+from compress.exporting.bundle.samples import write_samples
 
 
 @pytest.fixture

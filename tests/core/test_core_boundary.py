@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from compress.core.boundary import foreign, foreign_within, reading
+from compress.core.foreign.boundary import foreign, foreign_within, reading
 from compress.errors import DataError, InputError, ModelError, StageError
 
 

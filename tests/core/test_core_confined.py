@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.core.confined import inside
+from compress.core.files.confined import inside
 from compress.errors import DataError, InputError
 
 PARTS = st.sampled_from(["..", ".", "a", "b", "link", "", "/", "\\", "C:", "~", "\0", "ä"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.core.entries import call_entry, entry_problem
+from compress.core.foreign.entries import call_entry, entry_problem
 from compress.errors import InputError
 
 

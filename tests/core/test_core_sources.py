@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.core.sources import source_digest, source_files
+from compress.core.foreign.sources import source_digest, source_files
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_nothing_else_does(nets, tmp_path_factory, monkeypatch):
     assert source_digest("nets.make") == before
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write(elsewhere)
-    script = "from compress.core.sources import source_digest; print(source_digest('nets.make'))"
+    script = (
+        "from compress.core.foreign.sources import source_digest; print(source_digest('nets.make'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=elsewhere, capture_output=True, text=True, check=True
     )
@@ -62,7 +64,7 @@ def test_nothing_else_does(nets, tmp_path_factory, monkeypatch):
 def test_installed_code_counts_by_its_version(monkeypatch):
     assert source_files("torch.nn") == {}
     before = source_digest("torch.nn")
-    monkeypatch.setattr("compress.core.sources.version", lambda name: "0.0")
+    monkeypatch.setattr("compress.core.foreign.sources.version", lambda name: "0.0")
     assert source_digest("torch.nn") != before
 
 

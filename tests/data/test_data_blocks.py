@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.data.blocks import cut_blocks
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.rows import SequenceRows
 from compress.data.spec import DataSpec, Vocabulary
 from compress.data.splits import Samples
-from compress.data.texts import TextPreprocessor
-from compress.data.vocabulary import END, train_tokenizer
+from compress.data.texts.blocks import cut_blocks
+from compress.data.texts.encode import TextPreprocessor
+from compress.data.vocabulary.train import END, train_tokenizer
 from compress.errors import DataError
 from compress.tasks.task import task
 

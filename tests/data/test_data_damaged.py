@@ -17,8 +17,8 @@ from PIL import Image
 
 from compress.cli import main
 from compress.data.dataset import load_data, open_source
-from compress.data.extent import MOST_COLUMNS, MOST_DEPTH, require_extent
-from compress.data.images import Transform, as_array
+from compress.data.images.transform import Transform, as_array
+from compress.data.sources.extent import MOST_COLUMNS, MOST_DEPTH, require_extent
 from compress.data.spec import DataSpec
 from compress.errors import DataError
 from compress.tasks.task import task

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from compress.data.dataset import load_data
-from compress.data.images import ImagePreprocessor, Transform
+from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.spec import DataSpec
 from compress.errors import DataError
 from compress.tasks.task import task

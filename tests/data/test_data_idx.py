@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from compress.data.idx import find_files, read_split
+from compress.data.sources.idx import find_files, read_split
 from compress.errors import DataError
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
+from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
 from compress.errors import DataError

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.data.labels import encode_labels
+from compress.data.labels.encode import encode_labels
 from compress.data.rows import ArrayRows
 from compress.errors import DataError
 

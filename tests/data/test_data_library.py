@@ -5,9 +5,9 @@ import tokenize
 
 import pytest
 
-from compress.data.docstrings import docstrings_of, first_sentence, load_docstrings
-from compress.data.library import library_files, split_of
-from compress.data.source_lines import tagged_lines
+from compress.data.sources.docstrings import docstrings_of, first_sentence, load_docstrings
+from compress.data.sources.library import library_files, split_of
+from compress.data.sources.source_lines import tagged_lines
 
 CODE = '''\
 """What it is. And more."""

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from compress.data.dataset import load_data
-from compress.data.images import ImagePreprocessor
+from compress.data.images.transform import ImagePreprocessor
 from compress.data.loader import BatchLoader
 from compress.data.preprocess import load_preprocessor
 from compress.data.rows import SequenceRows
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples
-from compress.data.texts import TextPreprocessor
+from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError
 from compress.tasks.task import task
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from compress.core.batch import IGNORED
 from compress.data.dataset import load_data
-from compress.data.images import as_array
+from compress.data.images.transform import as_array
 from compress.data.raw import raw_samples
 from compress.data.rows import SequenceRows
 from compress.data.spec import DataSpec

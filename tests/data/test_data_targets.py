@@ -125,8 +125,8 @@ def test_a_tag_stands_at_its_words_first_token(loaded, tokenizer_folder, side):
 
 def test_sub_tokens_of_a_word_have_no_tag(loaded):
     from compress.data.spec import Vocabulary
-    from compress.data.texts import TextPreprocessor
-    from compress.data.vocabulary import train_tokenizer
+    from compress.data.texts.encode import TextPreprocessor
+    from compress.data.vocabulary.train import train_tokenizer
 
     rows = [(["xyz", "q"], ["A", "B"])] * 4
     data = loaded(WORDS, words(*rows), labels=("A", "B"))

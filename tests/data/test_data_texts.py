@@ -6,7 +6,7 @@ import torch
 
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.data.texts import TextPreprocessor
+from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError
 from compress.tasks.task import task
 

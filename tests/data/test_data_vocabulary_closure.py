@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
-from compress.data.vocabulary_closure import cut_model, kept_tokens, tried_pieces, vocabulary
+from compress.data.vocabulary.closure import cut_model, kept_tokens, tried_pieces, vocabulary
 from compress.errors import StageError
 
 ALPHABET = "abc"

@@ -11,9 +11,9 @@ from compress.core.progress import Silent
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.data.texts import ORIGINAL_IDS
-from compress.data.vocabulary_cut import backend_of, choose_tokens, cut_tokenizer
-from compress.data.vocabulary_use import require_same_pieces, texts_of, used_tokens, whole_ids
+from compress.data.texts.encode import ORIGINAL_IDS
+from compress.data.vocabulary.cut import backend_of, choose_tokens, cut_tokenizer
+from compress.data.vocabulary.use import require_same_pieces, texts_of, used_tokens, whole_ids
 from compress.errors import StageError
 from compress.tasks.task import task
 

@@ -21,7 +21,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from compress.data.texts import TextPreprocessor
+from compress.data.texts.encode import TextPreprocessor
 
 _SUBJECTS = ("the painter", "a lonely fisherman", "my neighbour", "every translator", "nobody")
 _VERBS = ("repainted", "was mending", "overlooked", "translates", "remembers")

@@ -15,7 +15,7 @@ from deploy_data import load_lines
 from PIL import Image
 
 from compress import Export, Pipeline, Quantize, Train
-from compress.runner.marker import MARKER
+from compress.runner.folder.marker import MARKER
 
 INPUTS = 200
 _MEASURE = {"batch_sizes": [1], "seconds": 0.2, "warmup": 2}
@@ -128,7 +128,7 @@ def embeddings(root: Path) -> Path:
     """The same BERT's vectors of texts; untrained, as only sameness is looked at."""
     model = {"transformers": str(_untrained_bert(root))}
     data = {
-        "python": "compress.data.docstrings:load_docstrings",
+        "python": "compress.data.sources.docstrings:load_docstrings",
         "arguments": {"part": "first_sentence"}, "columns": {"label": None},
         "max_length": 32, "limit": {"train": 500, "test": 100, "validation": 100},
     }  # fmt: skip
@@ -143,7 +143,7 @@ def tokens(root: Path) -> Path:
         "num_labels": 9,
     }  # fmt: skip
     data = {
-        "python": "compress.data.source_lines:load_source_lines", "max_length": 32,
+        "python": "compress.data.sources.source_lines:load_source_lines", "max_length": 32,
         "tokenizer": {"train": {"vocab_size": 512}},
         "limit": {"train": 500, "test": 100, "validation": 100},
     }  # fmt: skip
@@ -158,7 +158,7 @@ def llama(root: Path) -> Path:
         "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 0,
     }  # fmt: skip
     data = {
-        "python": "compress.data.docstrings:load_docstrings",
+        "python": "compress.data.sources.docstrings:load_docstrings",
         "arguments": {"part": "first_sentence"},
         "tokenizer": {"train": {"vocab_size": 1024}}, "max_length": 64,
         "limit": {"train": 1500},
@@ -261,8 +261,8 @@ def preprocessed(folder: Path, inputs: tuple[str, ...]) -> Iterator[dict[str, An
     """Tensors by input name, of one input at a time, made by our own preprocessors."""
     from transformers import AutoTokenizer
 
-    from compress.data.images import ImagePreprocessor, Transform
-    from compress.data.texts import TextPreprocessor
+    from compress.data.images.transform import ImagePreprocessor, Transform
+    from compress.data.texts.encode import TextPreprocessor
 
     constants = json.loads((folder / "preprocessing.json").read_text())
     if constants["modality"] == "text":

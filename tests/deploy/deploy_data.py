@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from compress.data.docstrings import docstrings_of, first_sentence
-from compress.data.library import library_files
+from compress.data.sources.docstrings import docstrings_of, first_sentence
+from compress.data.sources.library import library_files
 
 LABELS = ("code", "import", "sentence")
 _PER_FILE = 8

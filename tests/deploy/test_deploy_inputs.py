@@ -8,12 +8,12 @@ import pytest
 from deploy_places import NODE_MODULES, node, printed, python_of, run_program, run_script
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
+from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.spec import Vocabulary
-from compress.data.texts import TextPreprocessor
-from compress.data.vocabulary import train_tokenizer
-from compress.exporting.bundle import write_bundle
-from compress.exporting.examples import write_examples
+from compress.data.texts.encode import TextPreprocessor
+from compress.data.vocabulary.train import train_tokenizer
+from compress.exporting.bundle.write import write_bundle
+from compress.exporting.examples.write import write_examples
 from compress.exporting.lower import lower
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS

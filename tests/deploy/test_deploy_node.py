@@ -7,7 +7,7 @@ import pytest
 from deploy_places import HERE, NODE_MODULES, node, printed, python_of, run_program, run_script
 from PIL import Image
 
-from compress.exporting.examples import NPM_VERSIONS
+from compress.exporting.examples.write import NPM_VERSIONS
 
 WORDS = ["def run ( self ) :", 'return "a" + 1  # why', "x = [ ]"]
 SENTENCES = ["Return a copy of it.", "Return it.", "Open a file and read all of it at once."]

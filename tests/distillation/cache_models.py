@@ -10,7 +10,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.distillation.answers import Answers
 from compress.tasks.task import task
-from compress.training.augmentation import Augmenter
+from compress.training.augmentation.augment import Augmenter
 from compress.training.options import Augment
 
 HIDDEN, CLASSES, VOCABULARY = 5, 7, 30

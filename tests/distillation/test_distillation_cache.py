@@ -12,7 +12,7 @@ from compress.distillation.cache import filling
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.open import MOST, open_cache
 from compress.errors import InputError, StageError
-from compress.training.augmentation import Augmenter
+from compress.training.augmentation.augment import Augmenter
 from compress.training.options import Augment
 
 WHOLE = Kept(logits=True, features=("hidden", "pooled"))

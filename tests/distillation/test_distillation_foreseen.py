@@ -16,15 +16,15 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from compress.distillation.foreseen import (
+from compress.distillation.students.build import make_student
+from compress.distillation.students.predicted import (
     data_problems,
     size_line,
     student_lines,
     student_problems,
 )
-from compress.distillation.making import make_student
-from compress.distillation.student_spec import StudentSpec
-from compress.models.header import count, stored_shapes
+from compress.distillation.students.spec import StudentSpec
+from compress.models.folder.header import count, stored_shapes
 from compress.models.load import load_model
 from compress.models.spec import ModelSpec
 from compress.tasks.task import task
@@ -215,8 +215,8 @@ def test_a_local_model_is_counted_without_torch(tmp_path):
     bert(tmp_path)
     script = (
         "import sys, json\n"
-        "from compress.distillation.foreseen import student_lines\n"
-        "from compress.distillation.student_spec import StudentSpec\n"
+        "from compress.distillation.students.predicted import student_lines\n"
+        "from compress.distillation.students.spec import StudentSpec\n"
         "from compress.models.spec import ModelSpec\n"
         f"model = ModelSpec(transformers={str(tmp_path)!r})\n"
         "specs = [{'layers': 2}, {'self': True}, {'layers': 2, 'width': {'hidden_size': 8}}]\n"

@@ -5,7 +5,7 @@ from torch import nn
 from compress.core.batch import model_inputs
 from compress.distillation.matching import Match, match
 from compress.distillation.options import Feature
-from compress.distillation.students import keep_layers
+from compress.distillation.students.layers import keep_layers
 from compress.errors import StageError
 from compress.models.source import TransformersSource
 from compress.pruning.options import CutOptions, Target

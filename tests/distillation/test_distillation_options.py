@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from compress.distillation.options import Losses
-from compress.distillation.student_spec import StudentSpec
+from compress.distillation.students.spec import StudentSpec
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import transformers
 
-from compress.distillation.untrained import from_config
+from compress.distillation.students.untrained import from_config
 from compress.models.source import TransformersSource
 
 SIZES = {

@@ -35,11 +35,11 @@ from transformers import (
 )
 
 from compress.distillation.agreement import check_outputs
-from compress.distillation.layer_choice import evenly_spaced
-from compress.distillation.making import make_student
-from compress.distillation.student_spec import StudentSpec
-from compress.distillation.students import keep_layers
-from compress.distillation.untrained import from_changes, from_config, from_factory
+from compress.distillation.students.build import make_student
+from compress.distillation.students.layer_choice import evenly_spaced
+from compress.distillation.students.layers import keep_layers
+from compress.distillation.students.spec import StudentSpec
+from compress.distillation.students.untrained import from_changes, from_config, from_factory
 from compress.errors import ModelError, StageError
 from compress.models.source import PythonSource, TransformersSource, source_from_dict
 from compress.tasks.task import task

@@ -5,17 +5,17 @@ import torch
 import transformers
 from torch import nn
 
-from compress.distillation.making import make_student
-from compress.distillation.student_spec import StudentSpec, Width
-from compress.distillation.students import keep_layers
-from compress.distillation.width import narrow
-from compress.distillation.width_sizes import narrowed_shapes
+from compress.distillation.students.build import make_student
+from compress.distillation.students.layers import keep_layers
+from compress.distillation.students.spec import StudentSpec, Width
+from compress.distillation.students.width import narrow
+from compress.distillation.students.width_sizes import narrowed_shapes
 from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.families import DECODERS, FAMILIES
 from compress.models.source import PythonSource, TransformersSource
-from compress.pruning.cut import cut
-from compress.pruning.described import family_groups
+from compress.models.structure.cut import cut
+from compress.models.structure.transformers.families import DECODERS, FAMILIES
+from compress.models.structure.transformers.groups import family_groups
 
 SMALL = {
     "hidden_size": 16,

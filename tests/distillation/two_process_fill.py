@@ -11,7 +11,7 @@ from cache_models import Data, Preprocessor, Teacher, augmenter_for, context_for
 
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.open import open_cache
-from compress.training.processes import end, join, leave
+from compress.training.distributed.processes import end, join, leave
 
 data, teacher, folder = Data("text"), Teacher(), Path(sys.argv[1])
 cached = open_cache(

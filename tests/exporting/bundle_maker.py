@@ -9,15 +9,15 @@ import torch
 from exporting_samples import LABELS
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
+from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.raw import RawSamples
-from compress.data.texts import TextPreprocessor
-from compress.exporting.bundle import write_bundle
+from compress.data.texts.encode import TextPreprocessor
+from compress.exporting.bundle.manifest import entry, manifest_text
+from compress.exporting.bundle.samples import write_samples
+from compress.exporting.bundle.write import write_bundle
+from compress.exporting.examples.tried import tried
 from compress.exporting.lower import lower
-from compress.exporting.manifest import entry, manifest_text
-from compress.exporting.parity import module_answers
-from compress.exporting.samples import write_samples
-from compress.exporting.tried import tried
+from compress.exporting.parity.compare import module_answers
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 

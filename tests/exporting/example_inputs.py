@@ -1,6 +1,6 @@
 """A bundle's example script as a module, and tokenizers that do more to a text than most."""
 
-from compress.exporting.examples import example_script
+from compress.exporting.examples.write import example_script
 from compress.tasks.task import TASKS
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh")

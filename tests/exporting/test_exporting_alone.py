@@ -11,11 +11,11 @@ from torch import nn
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
-from compress.data.images import ImagePreprocessor
+from compress.data.images.transform import ImagePreprocessor
 from compress.errors import ParityError
-from compress.exporting.alone import alone
 from compress.exporting.checked import alone_notes, lower_artifact
-from compress.exporting.parity import module_answers, onnx_answers
+from compress.exporting.parity.alone import alone
+from compress.exporting.parity.compare import module_answers, onnx_answers
 from compress.measurement.graph import load_graph
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers

@@ -10,9 +10,9 @@ import pytest
 from exporting_samples import LABELS, images
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
-from compress.data.texts import TextPreprocessor
-from compress.exporting.bundle import write_bundle
+from compress.data.images.transform import ImagePreprocessor, Transform
+from compress.data.texts.encode import TextPreprocessor
+from compress.exporting.bundle.write import write_bundle
 from compress.exporting.lower import lower
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
@@ -122,7 +122,9 @@ def test_the_image_script_crops_as_the_preprocessor(size, tmp_path):
 
     transform = Transform(size=(12, 14), resize_shortest_edge=20, channels=3, resample="bicubic")
     ImagePreprocessor(transform).save(tmp_path)
-    source = files("compress.exporting").joinpath("infer_image.py.txt").read_text()
+    source = (
+        files("compress.exporting.examples").joinpath("templates/infer_image.py.txt").read_text()
+    )
     script = tmp_path / "infer.py"
     script.write_text(source)
     module = {"__name__": "infer", "__file__": str(script)}

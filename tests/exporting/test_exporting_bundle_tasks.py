@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from compress.data.spec import Vocabulary
-from compress.data.texts import TextPreprocessor
-from compress.data.vocabulary import train_tokenizer
-from compress.exporting.bundle import write_bundle
+from compress.data.texts.encode import TextPreprocessor
+from compress.data.vocabulary.train import train_tokenizer
+from compress.exporting.bundle.write import write_bundle
 from compress.exporting.lower import lower
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
@@ -144,7 +144,7 @@ def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, tmp_pa
 def test_a_long_text_fits_the_positions_that_come_after_padding(tmp_path):
     from transformers import RobertaConfig, RobertaModel
 
-    from compress.models.positions import longest_text_of
+    from compress.models.transformers.positions import longest_text_of
 
     torch.manual_seed(0)
     config = RobertaConfig(**SIZES, pad_token_id=make_preprocessor().tokenizer.pad_token_id)

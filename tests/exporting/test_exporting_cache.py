@@ -8,9 +8,9 @@ from exporting_tasks import SIZES, inputs, model_for, task_of
 
 from compress.errors import ParityError
 from compress.exporting.cache import cached_form, positions
-from compress.exporting.parity import check_parity
-from compress.exporting.stepwise import stepwise_answers
-from compress.measurement.macs import count_macs
+from compress.exporting.parity.compare import check_parity
+from compress.exporting.parity.stepwise import stepwise_answers
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.session import PAST, feed, run, session
 from compress.tasks.task import TASKS
 

@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
-from compress.exporting.bundle import postprocessing
-from compress.exporting.conventions import write_conventions
-from compress.exporting.layout import suffix
+from compress.data.images.transform import ImagePreprocessor, Transform
+from compress.exporting.bundle.conventions import write_conventions
+from compress.exporting.bundle.layout import suffix
+from compress.exporting.bundle.write import postprocessing
 from compress.tasks.task import TASKS
 
 

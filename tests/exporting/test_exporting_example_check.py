@@ -12,17 +12,17 @@ from exporting_samples import LABELS
 from exporting_tasks import SIZES
 from PIL import Image
 
-from compress.data.images import ImagePreprocessor, Transform
+from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.raw import RawSamples
-from compress.data.texts import TextPreprocessor
+from compress.data.texts.encode import TextPreprocessor
 from compress.errors import ParityError, StageError
-from compress.exporting import example_check
-from compress.exporting.bundle import write_bundle
-from compress.exporting.example_check import compared, run_example
-from compress.exporting.examples import example_script
+from compress.exporting.bundle.samples import read_samples, write_samples
+from compress.exporting.bundle.write import write_bundle
+from compress.exporting.examples import check as example_check
+from compress.exporting.examples.check import compared, run_example
+from compress.exporting.examples.tried import tried
+from compress.exporting.examples.write import example_script
 from compress.exporting.lower import lower
-from compress.exporting.samples import read_samples, write_samples
-from compress.exporting.tried import tried
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 
@@ -196,7 +196,7 @@ def test_a_script_that_answers_otherwise_or_fails(tmp_path, monkeypatch, made):
 def test_what_cant_be_tried_is_said(tmp_path, monkeypatch, made):
     task = "image-classification"
     model, raw, batch, preprocessor = made(task)
-    monkeypatch.setattr("compress.exporting.tried.LARGEST", 10)
+    monkeypatch.setattr("compress.exporting.examples.tried.LARGEST", 10)
     kept, (note,) = attempt(task, model, raw, batch, preprocessor)
     assert kept is None
     assert note == "infer.py wasn't tried: a raw sample is larger than 10 bytes"

@@ -7,9 +7,9 @@ from exporting_samples import LABELS, images
 from exporting_tasks import inputs, task_of
 
 from compress.errors import ParityError
-from compress.exporting.first_difference import first_difference, first_difference_of_files
 from compress.exporting.lower import lower
-from compress.exporting.parity import check_parity
+from compress.exporting.parity.compare import check_parity
+from compress.exporting.parity.first_difference import first_difference, first_difference_of_files
 from compress.tasks.task import TASKS
 
 IMAGE = TASKS["image-classification"]

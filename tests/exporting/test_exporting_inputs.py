@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from compress.data.images import COLOUR_MODES, GREY_MODES, ImagePreprocessor, Transform
-from compress.data.texts import TextPreprocessor
+from compress.data.images.transform import COLOUR_MODES, GREY_MODES, ImagePreprocessor, Transform
+from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError
 
 ORIENTATION = 0x0112
@@ -93,7 +93,7 @@ def test_a_processor_gets_turned_images_too(tmp_path):
 def test_the_data_of_a_function_is_other_data_when_turned_or_coloured_otherwise(
     tmp_path, monkeypatch
 ):
-    from compress.data.calls import open_python
+    from compress.data.sources.functions import open_python
     from compress.data.spec import DataSpec
     from compress.tasks.task import TASKS
 
@@ -265,7 +265,7 @@ def unicode_bundles(tmp_path_factory):
     from transformers import BertTokenizer
 
     from compress.data.spec import Vocabulary
-    from compress.data.vocabulary import train_tokenizer
+    from compress.data.vocabulary.train import train_tokenizer
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij", "##a", "e", "é", "中"]
     bert = BertTokenizer(vocab={word: at for at, word in enumerate(dict.fromkeys(words))})

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from exporting_samples import images, texts
 
-from compress.data.full_length import filled_up
-from compress.exporting.ladder import ladder
-from compress.exporting.parity import compare
+from compress.data.texts.full_length import filled_up
+from compress.exporting.parity.compare import compare
+from compress.exporting.parity.shapes import ladder
 
 
 def _shapes(batches, key):

@@ -11,7 +11,7 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.exporting.lower import lower
-from compress.exporting.parity import module_answers
+from compress.exporting.parity.compare import module_answers
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 

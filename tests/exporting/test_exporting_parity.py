@@ -6,7 +6,7 @@ from exporting_samples import LABELS, images
 
 from compress.errors import ParityError, StageError
 from compress.exporting.lower import lower
-from compress.exporting.parity import check_parity, compare, module_answers
+from compress.exporting.parity.compare import check_parity, compare, module_answers
 from compress.tasks.task import TASKS
 
 IMAGE = TASKS["image-classification"]

@@ -7,11 +7,11 @@ from bundle_maker import digits
 from exporting_samples import images, texts
 
 from compress.errors import DataError, InputError, StageError
-from compress.exporting import samples
+from compress.exporting.bundle import samples
+from compress.exporting.bundle.samples import read_samples, shorter, write_samples
 from compress.exporting.lower import lower
-from compress.exporting.parity import module_answers
-from compress.exporting.samples import read_samples, shorter, write_samples
-from compress.measurement.bench_apart import bench_apart
+from compress.exporting.parity.compare import module_answers
+from compress.measurement.bench.apart import bench_apart
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 

@@ -5,7 +5,7 @@ import torch
 from exporting_tasks import TASK_OF, inputs, model_for
 
 from compress.errors import ParityError
-from compress.exporting.parity import check_parity, compare, onnx_answers
+from compress.exporting.parity.compare import check_parity, compare, onnx_answers
 from compress.tasks.task import TASKS
 
 
@@ -27,7 +27,7 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
     from compress.measurement.cpu import this_cpu
     from compress.measurement.graph import load_graph
     from compress.measurement.size import size_bytes
-    from compress.quantization.cpu_fit import integers_for
+    from compress.quantization.cpu import integers_for
     from compress.quantization.dynamic import quantize_dynamic
     from compress.quantization.selection import select
 

@@ -12,9 +12,9 @@ from exporting_samples import LABELS, texts
 from onnx import numpy_helper
 
 from compress.errors import InputError
-from compress.exporting import verify
-from compress.exporting.manifest import entry, manifest_text
-from compress.exporting.verify import verify_bundle
+from compress.exporting.bundle.manifest import entry, manifest_text
+from compress.exporting.verify import bundle as verify
+from compress.exporting.verify.bundle import verify_bundle
 from compress.measurement.cpu import TARGET_KEY, FoundCpu
 from compress.measurement.graph import load_graph
 from compress.quantization.dynamic import quantize_dynamic

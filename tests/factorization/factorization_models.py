@@ -7,7 +7,7 @@ import transformers
 from torch import nn
 
 from compress.models.resnet import resnet
-from compress.pruning.cost import count_cost
+from compress.pruning.cost.model import count_cost
 from compress.tasks.task import task
 
 IMAGE = task("image-classification")

@@ -8,7 +8,7 @@ from torch import nn
 
 from compress.errors import StageError, TargetError
 from compress.exporting.lower import lower
-from compress.exporting.parity import check_parity
+from compress.exporting.parity.compare import check_parity
 from compress.factorization import spectra
 from compress.factorization.factorize import factorize, planned
 from compress.factorization.options import LowRankOptions

@@ -7,9 +7,9 @@ import pytest
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compress.errors import StageError
-from compress.fusion import forms as forms_module
-from compress.fusion.forms import forms
-from compress.measurement.macs import count_macs
+from compress.graph_variants import variants as forms_module
+from compress.graph_variants.variants import forms
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
 

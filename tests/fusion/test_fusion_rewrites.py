@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.fusion.attention_operators import attention_operators
-from compress.fusion.masks import padding_masks
-from compress.fusion.residual_sums import residual_sums
-from compress.fusion.unread_rows import unread_rows
+from compress.graph_variants.attention_operators import attention_operators
+from compress.graph_variants.masks import padding_masks
+from compress.graph_variants.residual_sums import residual_sums
+from compress.graph_variants.unread_rows import unread_rows
 from compress.measurement.session import run, unoptimized_session
 
 GENERATOR = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import pytest
 
 from compress.core.progress import Silent
 from compress.errors import StageError
-from compress.measurement.apart import apart
+from compress.measurement.child.apart import apart
 
 
 def alive(process: int) -> bool:
@@ -76,7 +76,7 @@ def test_it_ends_with_whoever_stops_listening():
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_it_ends_with_its_parent(number):
     program = (
-        "from compress.measurement.apart import apart\n"
+        "from compress.measurement.child.apart import apart\n"
         "for item in apart('child_works:hang', {}, limit_s=600):\n"
         "    print(item, flush=True)\n"
     )

@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 from onnx_writer import FLOAT, INT, write
 
 from compress.errors import DataError, InputError, ModelError, StageError
-from compress.measurement.bench import Made, bench
-from compress.measurement.bench_apart import bench_apart
-from compress.measurement.bench_inputs import MOST_BYTES, declared
+from compress.measurement.bench.apart import bench_apart
+from compress.measurement.bench.compare import Made, bench
+from compress.measurement.bench.inputs import MOST_BYTES, declared
 
 OPEN = [("x", FLOAT, ["n", 4])]
 

@@ -8,9 +8,9 @@ from onnx import TensorProto
 from onnx_writer import FLOAT, INT, generating_model, text_model, write
 
 from compress.errors import DataError, InputError
-from compress.measurement import bench as module
-from compress.measurement.bench import Made, bench
-from compress.measurement.bench_inputs import assumed, declared, fixed_batch, make_inputs
+from compress.measurement.bench import compare as module
+from compress.measurement.bench.compare import Made, bench
+from compress.measurement.bench.inputs import assumed, declared, fixed_batch, make_inputs
 from compress.measurement.session import run, session
 
 QUICK = {"seconds": 0.01}

@@ -14,7 +14,7 @@ from onnxruntime.quantization import (
 )
 
 from compress.errors import DataError, StageError
-from compress.measurement.macs import count_macs
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 
 

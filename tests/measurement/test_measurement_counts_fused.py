@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 
-from compress.measurement.macs import count_macs
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 
 MICROSOFT = "com.microsoft"

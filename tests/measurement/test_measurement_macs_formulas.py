@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.measurement import macs_formulas as formulas
+from compress.measurement.macs import formulas
 
 SIZES = {"a": 2, "b": 3, "c": 4, "d": 5}
 

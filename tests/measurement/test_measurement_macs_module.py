@@ -10,8 +10,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from compress.errors import StageError
 from compress.exporting.lower import lower
-from compress.measurement.macs import count_macs
-from compress.measurement.macs_module import multiplied
+from compress.measurement.macs.graph import count_macs
+from compress.measurement.macs.module import multiplied
 from compress.tasks.task import task
 
 TEXT = task("text-classification")

@@ -10,10 +10,10 @@ from sklearn.metrics import f1_score
 
 from compress.errors import DataError, InputError, StageError
 from compress.measurement.intervals import resampled
-from compress.measurement.metrics import METRICS, metric_named
-from compress.measurement.metrics_embeddings import cosines, nearest_found, pooled
-from compress.measurement.metrics_entities import entities
-from compress.measurement.metrics_tally import Answer
+from compress.measurement.metrics.embeddings import cosines, nearest_found, pooled
+from compress.measurement.metrics.entities import entities
+from compress.measurement.metrics.registry import METRICS, metric_named
+from compress.measurement.metrics.tally import Answer
 from compress.tasks.task import TASKS
 
 IOB2 = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

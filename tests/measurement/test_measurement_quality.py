@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from compress.errors import DataError, InputError, StageError
-from compress.measurement.metrics_classes import accuracy, f1_macro
+from compress.measurement.metrics.classes import accuracy, f1_macro
 from compress.measurement.quality import measure_quality
 
 labelled = st.integers(1, 40).flatmap(

@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from compress.errors import StageError
-from compress.measurement.macs import count_macs
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
 from compress.measurement.size import external_files, size_bytes

@@ -4,7 +4,7 @@ import pytest
 import transformers
 from transformers.models.auto import modeling_auto
 
-from compress.models.architectures import head_missing, kind_problem, tables, tasks_of
+from compress.models.transformers.architectures import head_missing, kind_problem, tables, tasks_of
 from compress.tasks.task import TASKS
 
 

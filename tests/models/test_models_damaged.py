@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from compress.cli import main
 from compress.errors import InputError, ModelError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.header import stored_shapes
+from compress.models.folder.header import stored_shapes
 from compress.models.load import load_model, read_weights
 from compress.models.resnet import resnet
 from compress.models.source import PythonSource
@@ -259,7 +259,7 @@ def test_a_tokenizer_config_that_is_a_list_ends_the_run_with_2(refused) -> None:
 def test_original_ids_that_are_damaged(content: bytes) -> None:
     from compress.data.preprocess import load_preprocessor
     from compress.data.spec import DataSpec
-    from compress.data.texts import ORIGINAL_IDS
+    from compress.data.texts.encode import ORIGINAL_IDS
 
     Path("model", ORIGINAL_IDS).write_bytes(content)
     spec = DataSpec(huggingface="csv", files={"train": "train.csv"})

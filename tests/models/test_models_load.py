@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM
 
-import compress.models.hub as hub
+import compress.models.transformers.hub as hub
 from compress.errors import ModelError
 from compress.models.load import load_model
 from compress.models.resnet import resnet

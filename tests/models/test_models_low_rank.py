@@ -20,7 +20,7 @@ from compress.models.source import (
     TransformersSource,
     source_from_dict,
 )
-from compress.models.weightless import without_weights
+from compress.models.weights.weightless import without_weights
 
 RESNET = PythonSource("compress.models.resnet:resnet", {"blocks": [1], "width": 8})
 

@@ -6,7 +6,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
 from compress.errors import StageError
-from compress.models.lowbit import stored_bytes, to_low_bit
+from compress.models.low_bit.layers import stored_bytes, to_low_bit
 
 
 def bert():

@@ -7,8 +7,8 @@ from transformers import BertConfig, BertForSequenceClassification, LlamaConfig,
 
 from compress.errors import ModelError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.lowbit import low_bit_layers, stored_bytes, to_low_bit
-from compress.models.lowbit_stored import packed
+from compress.models.low_bit.layers import low_bit_layers, stored_bytes, to_low_bit
+from compress.models.low_bit.stored import packed
 from compress.models.source import LowBitSource, TransformersSource, source_from_dict
 
 IDS = torch.arange(24).reshape(2, 12)

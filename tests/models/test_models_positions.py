@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from compress.models.positions import image_size, longest_text, longest_text_of
+from compress.models.transformers.positions import image_size, longest_text, longest_text_of
 
 SIZES = {
     "vocab_size": 40,

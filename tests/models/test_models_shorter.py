@@ -7,10 +7,10 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.layers import layer_paths
 from compress.models.resnet import resnet
-from compress.models.shorter import count_layers, keep_layers
 from compress.models.source import PythonSource, TransformersSource, source_from_dict
+from compress.models.structure.layers import layer_paths
+from compress.models.structure.shorter import count_layers, keep_layers
 
 TEXT = {
     "vocab_size": 40,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.modules import current_directory_importable
+from compress.core.foreign.modules import current_directory_importable
 from compress.errors import ModelError
 from compress.models.source import PythonSource, TransformersSource, source_from_dict
 

@@ -10,9 +10,14 @@ from torch import nn
 from compress.core.artifact import Artifact, Format
 from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.digests import weights_digest
 from compress.models.source import PythonSource, TransformersSource
-from compress.models.vocabulary import as_seen_by, keep_tokens, reserved_ids, vocabulary_size
+from compress.models.transformers.vocabulary import (
+    as_seen_by,
+    keep_tokens,
+    reserved_ids,
+    vocabulary_size,
+)
+from compress.models.weights.digests import weights_digest
 
 SIZE, WIDTH = 60, 16
 BERT = {

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.groups import Group, Slice, block_index
 from compress.tasks.task import task
 
 IMAGE = task("image-classification")

@@ -4,9 +4,9 @@ import torch
 from importance_models import IMAGE
 from torch import nn
 
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.importance.scores import scores
-from compress.pruning.trials import Samples
+from compress.pruning.sensitivity.trials import Samples
 
 GRID = (0.25, 0.5, 0.75)
 

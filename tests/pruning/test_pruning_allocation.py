@@ -10,14 +10,14 @@ from importance_models import IMAGE
 from sensitivity_models import GRID, chain, data, layers, magnitudes, samples
 
 from compress.errors import StageError
-from compress.pruning.allocation import ranking_by_sensitivity
-from compress.pruning.cost import CostModel
-from compress.pruning.cut import cut
-from compress.pruning.divergence import distances
-from compress.pruning.groups import Group, cut_units
-from compress.pruning.search import choices, rank, search
-from compress.pruning.sensitivity import GroupSensitivity, Sensitivity
-from compress.pruning.trials import measure_sensitivity
+from compress.models.structure.cut import cut
+from compress.models.structure.groups import Group, cut_units
+from compress.pruning.allocation.by_sensitivity import ranking_by_sensitivity
+from compress.pruning.allocation.search import choices, rank, search
+from compress.pruning.cost.model import CostModel
+from compress.pruning.sensitivity.divergence import distances
+from compress.pruning.sensitivity.losses import GroupSensitivity, Sensitivity
+from compress.pruning.sensitivity.trials import measure_sensitivity
 
 
 def spent(module, groups, ranking, *, left):

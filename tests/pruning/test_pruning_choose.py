@@ -5,15 +5,15 @@ import torch
 from pruning_models import make
 
 from compress.errors import StageError, TargetError
-from compress.pruning.approach import approach
-from compress.pruning.choose import choose
-from compress.pruning.cost import count_cost, count_params
-from compress.pruning.cut import cut
-from compress.pruning.find import find_groups
-from compress.pruning.groups import cut_units
+from compress.models.structure.cut import cut
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import cut_units
+from compress.pruning.allocation.choose import choose
+from compress.pruning.allocation.search import rank, step_of
+from compress.pruning.allocation.secant import approach
+from compress.pruning.cost.model import count_cost, count_params
 from compress.pruning.importance.scores import scores
 from compress.pruning.options import CutOptions, Target
-from compress.pruning.search import rank, step_of
 
 
 class FakeMeter:

@@ -15,13 +15,13 @@ from traced_models import Dense
 from compress.errors import StageError
 from compress.exporting.lower import lower
 from compress.measurement.graph import load_graph
-from compress.measurement.macs import count_macs
-from compress.models.families import family
-from compress.pruning.cost import CostModel, count_cost, count_params
-from compress.pruning.cut import cut
-from compress.pruning.described import family_groups, prunable
-from compress.pruning.find import find_groups
-from compress.pruning.groups import Group, Slice, block_index
+from compress.measurement.macs.graph import count_macs
+from compress.models.structure.cut import cut
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import Group, Slice, block_index
+from compress.models.structure.transformers.families import family
+from compress.models.structure.transformers.groups import family_groups, prunable
+from compress.pruning.cost.model import CostModel, count_cost, count_params
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
 from compress.tasks.task import task

@@ -11,10 +11,10 @@ from pruning_models import IMAGE
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.pruning import deadline
-from compress.pruning.deadline import within
-from compress.pruning.traced import channel_groups
-from compress.pruning.traced_labels import Labels
+from compress.models.structure.tracing import deadline
+from compress.models.structure.tracing.deadline import within
+from compress.models.structure.tracing.labels import Labels
+from compress.models.structure.tracing.trace import channel_groups
 
 
 def what():

@@ -9,11 +9,11 @@ from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from compress.core.progress import Silent
 from compress.errors import StageError
-from compress.models.shorter import keep_layers
 from compress.models.source import TransformersSource
-from compress.pruning.depth import remove_layers
-from compress.pruning.depth_options import remaining_layers
-from compress.pruning.divergence import distances
+from compress.models.structure.shorter import keep_layers
+from compress.pruning.depth.options import remaining_layers
+from compress.pruning.depth.remove import remove_layers
+from compress.pruning.sensitivity.divergence import distances
 from compress.tasks.task import task
 
 TEXT = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.models.families import LAYOUTS
-from compress.pruning.described import prunable
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.groups import prunable
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 

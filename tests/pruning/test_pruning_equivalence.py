@@ -7,12 +7,12 @@ import torch
 from pruning_models import IMAGE, make, shake_batch_norms
 from torch import Tensor, nn
 
-from compress.models.families import FAMILIES
-from compress.pruning.cut import cut, mask
-from compress.pruning.described import family_groups
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.transformers.families import FAMILIES
+from compress.models.structure.transformers.groups import family_groups
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from compress.pruning.traced import channel_groups
 
 ALL = ["resnet", *sorted(FAMILIES)]
 

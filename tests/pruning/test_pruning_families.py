@@ -12,10 +12,10 @@ from family_models import MODELS, family_model
 from compress.exporting.lower import lower
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.models.families import LAYOUTS
-from compress.pruning.cut import cut, mask
-from compress.pruning.described import family_groups, prunable
-from compress.pruning.find import find_groups
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.find import find_groups
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.groups import family_groups, prunable
 from compress.pruning.importance.magnitude import magnitude
 
 ONE_EACH = list({name.split(",")[0]: name for name in reversed(MODELS)}.values())

@@ -10,9 +10,9 @@ from pruning_models import make
 from torch import nn
 
 from compress.errors import StageError
-from compress.models.families import LAYOUTS
-from compress.pruning.described import prunable
-from compress.pruning.find import find_groups
+from compress.models.structure.find import find_groups
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.groups import prunable
 from compress.pruning.options import Unit
 from compress.tasks.task import task
 

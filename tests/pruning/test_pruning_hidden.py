@@ -9,9 +9,9 @@ from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from compress.errors import StageError
-from compress.pruning.cut import cut, mask
-from compress.pruning.described import family_groups
-from compress.pruning.normalization import OverKept, normalizes
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.normalization import OverKept, normalizes
+from compress.models.structure.transformers.groups import family_groups
 
 GONE = torch.tensor([30, 2, 3, 11])
 KEPT = [unit for unit in range(32) if unit not in GONE.tolist()]

@@ -19,8 +19,8 @@ from pruning_models import shake_batch_norms
 from torch import nn
 
 from compress.errors import StageError
-from compress.pruning.find import find_groups
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.importance import fpgm
 from compress.pruning.importance.scores import scores
 from compress.pruning.importance.weights import UnitWeights

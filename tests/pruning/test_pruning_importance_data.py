@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from traced_models import BUILT, built
 
 from compress.errors import StageError
-from compress.pruning.find import find_groups
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.importance.gradients import hessian, taylor
 from compress.pruning.importance.scores import scores
 from compress.tasks.task import task

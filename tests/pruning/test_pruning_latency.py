@@ -11,13 +11,12 @@ from torch import nn
 
 from compress.core.progress import Silent
 from compress.exporting.lower import lower
-from compress.measurement.macs_aten import Convolution
+from compress.measurement.macs.aten import Convolution
 from compress.measurement.session import session
-from compress.pruning.cost import CostModel
-from compress.pruning.cut import cut
-from compress.pruning.groups import Group, Slice, block_index
-from compress.pruning.latency.layers import changing_layers
-from compress.pruning.latency.operators import (
+from compress.models.structure.cut import cut
+from compress.models.structure.groups import Group, Slice, block_index
+from compress.pruning.cost.latency.layers import changing_layers
+from compress.pruning.cost.latency.operators import (
     Attended,
     Convolved,
     Multiplied,
@@ -25,10 +24,11 @@ from compress.pruning.latency.operators import (
     operator_model,
     times_in_a_model,
 )
-from compress.pruning.latency.options import LatencyOptions
-from compress.pruning.latency.predict import LatencyModel
-from compress.pruning.latency.table import Table, axis
-from compress.pruning.latency.timing import operator_shares
+from compress.pruning.cost.latency.options import LatencyOptions
+from compress.pruning.cost.latency.predict import LatencyModel
+from compress.pruning.cost.latency.table import Table, axis
+from compress.pruning.cost.latency.timing import operator_shares
+from compress.pruning.cost.model import CostModel
 
 PLAIN = Convolution((1, 1), (1, 1), (1, 1), False, (0, 0), 1)
 OPERATORS = [

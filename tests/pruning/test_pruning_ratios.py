@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.errors import StageError
-from compress.pruning.groups import Group
-from compress.pruning.ratios import most, params_left, ratio_counts, ratio_meaning
-from compress.pruning.search import choices
+from compress.models.structure.groups import Group
+from compress.pruning.allocation.ratios import most, params_left, ratio_counts, ratio_meaning
+from compress.pruning.allocation.search import choices
 
 GROUPS = [Group(name, "channels", 40, ()) for name in ("stem", "block.0", "block.1", "head")]
 

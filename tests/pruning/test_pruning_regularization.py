@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.regularization import GroupLasso, GrowingPenalty, unit_squares
 
 BATCH = {"pixel_values": torch.zeros(4, 2)}

@@ -8,14 +8,14 @@ from pruning_models import make
 from torch import nn
 
 from compress.errors import StageError
-from compress.pruning.cost import CostModel
-from compress.pruning.described import family_groups
-from compress.pruning.groups import Group, Slice, block_index
+from compress.models.structure.groups import Group, Slice, block_index
+from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.transformers.groups import family_groups
+from compress.pruning.allocation.search import allowed, choices, rank, search, step_of, structure
+from compress.pruning.cost.model import CostModel
 from compress.pruning.importance.magnitude import magnitude
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from compress.pruning.search import allowed, choices, rank, search, step_of, structure
-from compress.pruning.traced import channel_groups
 
 
 def test_magnitude_is_the_norm_of_all_that_goes_relative_to_the_mean():

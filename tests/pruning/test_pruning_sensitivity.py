@@ -12,13 +12,13 @@ from torch import nn
 from traced_models import BUILT, built
 
 from compress.errors import DataError, InputError, StageError
-from compress.pruning.cut import cut, mask
-from compress.pruning.divergence import distances
-from compress.pruning.find import find_groups
-from compress.pruning.groups import Group, Slice
-from compress.pruning.masking import without
-from compress.pruning.sensitivity import GroupSensitivity, Sensitivity
-from compress.pruning.trials import Samples, measure_sensitivity
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import Group, Slice
+from compress.models.structure.masking import without
+from compress.pruning.sensitivity.divergence import distances
+from compress.pruning.sensitivity.losses import GroupSensitivity, Sensitivity
+from compress.pruning.sensitivity.trials import Samples, measure_sensitivity
 
 KINDS = ("heads", "feed_forward", "hidden")
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.models.resnet import resnet
-from compress.pruning.sparsity import (
+from compress.pruning.sparsity.masks import (
     compressed_bytes,
     find_weights,
     masked,
@@ -19,7 +19,7 @@ from compress.pruning.sparsity import (
     settled,
     zeros,
 )
-from compress.pruning.sparsity_options import Pattern, SparsityOptions
+from compress.pruning.sparsity.options import Pattern, SparsityOptions
 
 
 def weight(module, path):

@@ -11,14 +11,14 @@ from traced_models import BUILT, built
 
 from compress.errors import StageError
 from compress.exporting.lower import lower
-from compress.exporting.parity import module_answers, onnx_answers
+from compress.exporting.parity.compare import module_answers, onnx_answers
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
-from compress.pruning.cost import CostModel, count_cost
-from compress.pruning.cut import cut, mask
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.tracing.trace import channel_groups
+from compress.pruning.cost.model import CostModel, count_cost
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from compress.pruning.traced import channel_groups
 
 NAMES = list(BUILT)
 OUTPUT = "left alone, as they make the model's output: {}."

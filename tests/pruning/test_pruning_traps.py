@@ -17,12 +17,12 @@ from traced_models import built
 from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
-from compress.pruning.cost import CostModel, count_cost
-from compress.pruning.cut import cut, mask
-from compress.pruning.deadline import within
+from compress.models.structure.cut import cut, mask
+from compress.models.structure.tracing.deadline import within
+from compress.models.structure.tracing.trace import channel_groups
+from compress.pruning.cost.model import CostModel, count_cost
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from compress.pruning.traced import channel_groups
 from compress.tasks.task import task
 
 tp = pytest.importorskip("torch_pruning")

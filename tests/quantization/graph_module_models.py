@@ -7,7 +7,7 @@ from torch import nn
 
 from compress.exporting.lower import lower
 from compress.measurement.session import run, unoptimized_session
-from compress.quantization.graph_module.module import GraphModule
+from compress.quantization.onnx_torch.module import GraphModule
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.tasks.task import TASKS

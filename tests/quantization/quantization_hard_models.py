@@ -11,7 +11,7 @@ from compress.exporting.lower import lower
 from compress.measurement.cpu import this_cpu
 from compress.measurement.session import run, session
 from compress.quantization.calibration.observe import observe
-from compress.quantization.cpu_fit import integers_for
+from compress.quantization.cpu import integers_for
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.tasks.task import TASKS

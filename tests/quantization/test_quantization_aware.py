@@ -9,9 +9,9 @@ from onnx import helper, numpy_helper
 from quantization_models import digits, exact_answers, texts
 
 from compress.errors import StageError
-from compress.quantization.aware import aware, write_back
-from compress.quantization.graph_module.module import GraphModule
 from compress.quantization.integers import Integers
+from compress.quantization.onnx_torch.module import GraphModule
+from compress.quantization.qat.module import aware, write_back
 
 SETTINGS = [
     (Integers(), True),

@@ -9,9 +9,9 @@ from quantization_models import texts
 
 from compress.errors import StageError
 from compress.measurement.session import run, unoptimized_session
-from compress.quantization.bias_correction import correct_biases
-from compress.quantization.bias_layers import biased_layers
-from compress.quantization.bias_means import channel_means
+from compress.quantization.bias_correction.correct import correct_biases
+from compress.quantization.bias_correction.layers import biased_layers
+from compress.quantization.bias_correction.means import channel_means
 from compress.quantization.calibration.observe import observe
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select

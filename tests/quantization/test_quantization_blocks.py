@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
 
-from compress.quantization.blocks import pack, quantize_blocks
+from compress.quantization.weight_only.blocks import pack, quantize_blocks
 
 
 def weights(seed, rows, columns):

@@ -3,7 +3,7 @@
 import pytest
 
 from compress.measurement.cpu import SATURATING, TARGETS
-from compress.quantization.cpu_fit import integers_for, reason
+from compress.quantization.cpu import integers_for, reason
 from compress.quantization.integers import Integers
 
 

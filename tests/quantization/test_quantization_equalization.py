@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.errors import StageError
 from compress.measurement.session import run, session
-from compress.quantization.equalization import equalize
+from compress.quantization.equalization.equalize import equalize
 
 
 def _write(path, nodes, weights, *, outputs=("y",), rank=4):

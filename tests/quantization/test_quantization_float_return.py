@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from compress.quantization.float_return import return_to_float
+from compress.quantization.mixed_precision.fallback import return_to_float
 
 
 def _steps(ranking, *, enough, most):

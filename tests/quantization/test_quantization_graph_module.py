@@ -20,8 +20,8 @@ from onnx import TensorProto, helper
 from quantization_models import digits, texts
 
 from compress.errors import StageError
-from compress.quantization.graph_module.module import GraphModule
 from compress.quantization.integers import Integers
+from compress.quantization.onnx_torch.module import GraphModule
 
 QUICK = ("inverted", "convnext")
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.quantization.graph_module.fake_quantization import fake_quantize
-from compress.quantization.graph_module.module import GraphModule
+from compress.quantization.onnx_torch.fake_quantization import fake_quantize
+from compress.quantization.onnx_torch.module import GraphModule
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.standard_normal((2, 4, 7, 6)).astype(np.float32)

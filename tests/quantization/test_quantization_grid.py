@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.quantization.graph_module.training import with_room_for_bias
 from compress.quantization.grid import activation_grid, weight_levels, weight_scale, weight_zero
 from compress.quantization.integers import Integers
+from compress.quantization.onnx_torch.training import with_room_for_bias
 from compress.quantization.selection import select
 from compress.quantization.static import quantize_static
 

@@ -14,9 +14,9 @@ from quantization_hard_models import (
     with_uneven_ranges,
 )
 
-from compress.quantization.bias_correction import correct_biases
-from compress.quantization.equalization import equalize
-from compress.quantization.smooth import smooth
+from compress.quantization.bias_correction.correct import correct_biases
+from compress.quantization.equalization.equalize import equalize
+from compress.quantization.smoothquant.smooth import smooth
 
 
 @pytest.fixture(scope="module")

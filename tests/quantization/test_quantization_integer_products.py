@@ -7,10 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compress.errors import StageError
-from compress.measurement.macs import count_macs
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
-from compress.quantization.integer_products import fix_scales
+from compress.quantization.static_scales import fix_scales
 
 GENERATOR = np.random.default_rng(0)
 RANGES = {"x": (-1.0, 1.0), "h": (0.0, 4.0)}

@@ -11,7 +11,7 @@ from compress.measurement.cpu import SATURATING
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import run, session
 from compress.quantization.calibration.observe import observe
-from compress.quantization.cpu_fit import integers_for
+from compress.quantization.cpu import integers_for
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select

@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnxruntime.quantization.quant_utils import compute_scale_zp
 
-from compress.quantization.integers import Integers
-from compress.quantization.least_error import expected_error, least_error_range
-from compress.quantization.ranges import (
+from compress.quantization.calibration.mse import expected_error, least_error_range
+from compress.quantization.calibration.ranges import (
     HALF_BINS,
     Histogram,
     count,
@@ -15,6 +14,7 @@ from compress.quantization.ranges import (
     percentile_range,
     with_zero,
 )
+from compress.quantization.integers import Integers
 
 UNSIGNED, SIGNED = Integers(), Integers(activations="int8")
 VALUES = arrays(

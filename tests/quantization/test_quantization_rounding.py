@@ -10,10 +10,10 @@ from graph_module_models import inputs_of, lowered, plain_answers, ranges_of, te
 from quantization_models import digits, texts
 
 from compress.errors import StageError
+from compress.quantization.adaround.layers import Layer, sample_rows
+from compress.quantization.adaround.relaxation import Grid, Rows, optimize_layer
+from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.integers import Integers
-from compress.quantization.rounding import optimize_rounding
-from compress.quantization.rounding_layers import Layer, sample_rows
-from compress.quantization.rounding_relaxation import Grid, Rows, optimize_layer
 from compress.quantization.selection import select
 from compress.quantization.static import quantize_static
 

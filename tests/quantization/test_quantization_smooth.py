@@ -8,10 +8,10 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.quantization.integers import Integers
-from compress.quantization.smooth import smooth
-from compress.quantization.smooth_folds import find_folds
-from compress.quantization.smooth_inputs import ROWS, watch_inputs
-from compress.quantization.smooth_search import choose_alpha
+from compress.quantization.smoothquant.folds import find_folds
+from compress.quantization.smoothquant.inputs import ROWS, watch_inputs
+from compress.quantization.smoothquant.search import choose_alpha
+from compress.quantization.smoothquant.smooth import smooth
 from compress.tasks.task import TASKS
 
 TEXT = {"vocab_size": 40, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -192,7 +192,7 @@ def test_padding_is_not_seen():
 
 
 def _choose(rows, weights, alphas=(0.5, 0.75), integers=None):
-    from compress.quantization.smooth_inputs import Inputs
+    from compress.quantization.smoothquant.inputs import Inputs
 
     inputs = Inputs(rows.amin(0), rows.amax(0), rows)
     width = rows.shape[1]

@@ -12,10 +12,10 @@ from compress.measurement.intervals import Interval
 from compress.measurement.latency import Latency, Speedup
 from compress.measurement.quality import Quality
 from compress.quantization.calibration.observe import observe
-from compress.quantization.cpu_fit import integers_for
+from compress.quantization.cpu import integers_for
+from compress.quantization.mixed_precision.sqnr import decibels, signal_to_noise
 from compress.quantization.options import Trials
 from compress.quantization.selection import select
-from compress.quantization.signal_noise import decibels, signal_to_noise
 from compress.quantization.static import activations, quantize_static
 from compress.quantization.trial import MARGIN, Candidate, Trial, Verdict, fastest, record
 

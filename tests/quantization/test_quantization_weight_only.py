@@ -7,13 +7,13 @@ from onnx import numpy_helper
 from weight_only_models import batch, bert, every_form, gpt2, llama, lower_language_model
 
 from compress.errors import StageError
-from compress.measurement.macs import count_macs
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
 from compress.measurement.size import size_bytes
-from compress.quantization.blocks import quantize_blocks
-from compress.quantization.weight_only import quantize_weights
-from compress.quantization.weight_only_graph import WeightOnly
+from compress.quantization.weight_only.blocks import quantize_blocks
+from compress.quantization.weight_only.graph import WeightOnly
+from compress.quantization.weight_only.quantize import quantize_weights
 
 MODELS = {"llama": llama, "gpt2": gpt2, "bert": bert}
 

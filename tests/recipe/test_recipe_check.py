@@ -149,7 +149,7 @@ def test_a_gate_that_cannot_judge_the_metric(problems):
 
 
 def test_a_stage_that_cannot_work_for_the_task(problems, monkeypatch):
-    from compress.stages.prune import Prune
+    from compress.stages.prune.stage import Prune
 
     monkeypatch.setattr(Prune, "tasks", frozenset({"text-classification"}))
     assert problems() == [

@@ -30,7 +30,7 @@ def test_a_stage_named_twice_needs_its_number(problems):
 
 def test_a_whole_mapping_is_replaced(good):
     recipe = value(
-        good, "data={python: 'compress.data.idx:read'}", "stages.prune.target={params: 0.5}"
+        good, "data={python: 'compress.data.sources.idx:read'}", "stages.prune.target={params: 0.5}"
     )
     assert recipe.data.sklearn is None
     assert recipe.stages[1].stage.target.params == 0.5

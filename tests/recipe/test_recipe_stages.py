@@ -5,7 +5,7 @@ import pytest
 from compress.core.stage import Stage
 from compress.recipe.load import load_recipe
 from compress.recipe.plan import describe, foreseen
-from compress.stages.prune import Prune
+from compress.stages.prune.stage import Prune
 from compress.stages.train import Train
 
 
@@ -112,7 +112,7 @@ def test_a_run_says_it_before_any_work(good, monkeypatch, tmp_path):
         raise StageError("stopped")
 
     monkeypatch.setattr(Train, "foresee", lambda self, **given: ["a line"])
-    monkeypatch.setattr("compress.runner.workdir.Workdir.open", stop)
+    monkeypatch.setattr("compress.runner.folder.workdir.Workdir.open", stop)
     said = Said()
     with pytest.raises(StageError, match="stopped"):
         pipeline.run(good, output=tmp_path / "out", device="cpu", threads=1, progress=said)

@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from compress.measurement.bench import Bench, Timing
+from compress.measurement.bench.compare import Bench, Timing
 from compress.measurement.latency import Speedup
 from compress.report.bench import show_bench
 from compress.report.terminal import plain_console

@@ -5,8 +5,8 @@ from importlib.resources import files
 import jsonschema
 import pytest
 
-from compress.core import files as core_files
-from compress.core.files import write_bytes, write_text
+from compress.core.files import atomic as core_files
+from compress.core.files.atomic import write_bytes, write_text
 from compress.errors import InputError
 from compress.report.document import (
     Report,

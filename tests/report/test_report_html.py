@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from report_samples import make_report, make_row
 
 from compress.report import tables
-from compress.report.axes import axis_over
 from compress.report.document import Quality, Report
-from compress.report.figures import sensitivity, tradeoffs, training
 from compress.report.html import html
-from compress.report.pictures import Frame, Point, Series, draw
+from compress.report.pictures.axes import axis_over
+from compress.report.pictures.choose import sensitivity, tradeoffs, training
+from compress.report.pictures.layout import Frame, Point, Series, draw
 
 EVIL = "<script>alert('&')</script>"
 VOID = {"meta", "br"}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from compress.runner.workdir import Slot, Workdir
+from compress.runner.folder.workdir import Slot, Workdir
 
 
 def finish(workdir: Workdir, slot: Slot, key: str, text: str = "weights") -> Path:

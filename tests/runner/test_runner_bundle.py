@@ -12,17 +12,17 @@ from ruamel.yaml import YAML
 from runner_folders import contents
 
 from compress.errors import StageError
-from compress.exporting import verify
-from compress.exporting.layout import lay_out
+from compress.exporting.bundle.layout import lay_out
+from compress.exporting.verify import bundle as verify
 from compress.measurement.environment import environment
-from compress.models.license import stated_license
+from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec
 from compress.recipe.load import recipe_from_dict
 from compress.report.document import Delta, Latency, Quality, Report, Row, Speedup
+from compress.runner.folder.workdir import Workdir
 from compress.runner.origin import Origin, license_of
 from compress.runner.publish import publish
 from compress.runner.reports import write_reports
-from compress.runner.workdir import Workdir
 
 ORIGIN = Origin(weights="a" * 64, data="b" * 64)
 

@@ -7,13 +7,13 @@ import os
 import pytest
 
 import compress
-from compress.core.boundary import described
+from compress.core.foreign.boundary import described
 from compress.errors import StageError
-from compress.exporting.verify import verify_bundle
+from compress.exporting.verify.bundle import verify_bundle
 from compress.report.document import Report, read_report, write_report
 from compress.runner import execution
+from compress.runner.folder.workdir import Workdir
 from compress.runner.reports import mark_interrupted, write_reports
-from compress.runner.workdir import Workdir
 
 RECIPE = """\
 version: 1

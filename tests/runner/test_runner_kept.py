@@ -13,7 +13,7 @@ from runner_folders import contents, finish, names
 
 from compress.errors import InputError
 from compress.recipe.schema import NAME_PATTERN
-from compress.runner.workdir import Slot, Workdir
+from compress.runner.folder.workdir import Slot, Workdir
 
 SPECIAL = ("x", "x.old", "x.partial", "shared", "making", "stage.json", "kept-1", "x.kept-1")
 SLOTS = st.builds(

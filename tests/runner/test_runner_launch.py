@@ -12,9 +12,10 @@ import pytest
 from compress.errors import InputError
 from compress.recipe.load import load_recipe
 from compress.runner.execution import Settings
+from compress.runner.follower import Follower
 from compress.runner.inputs import load_inputs
-from compress.runner.together import Follower, Leader
-from compress.training.processes import Processes
+from compress.runner.leader import Leader
+from compress.training.distributed.processes import Processes
 
 RECIPE = """\
 version: 1

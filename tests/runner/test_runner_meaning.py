@@ -45,8 +45,8 @@ def test_texts_are_cut_at_the_last_position(changes, length):
 
 def test_more_positions_than_a_loaded_model_has_are_refused(tmp_path):
     from compress.data.spec import Vocabulary
-    from compress.data.texts import TextPreprocessor
-    from compress.data.vocabulary import train_tokenizer
+    from compress.data.texts.encode import TextPreprocessor
+    from compress.data.vocabulary.train import train_tokenizer
 
     tokenizer = train_tokenizer(["a b"], Vocabulary(vocab_size=300), generates=False, max_length=99)
     with pytest.raises(DataError, match="at most 62, the longest text that the model has"):

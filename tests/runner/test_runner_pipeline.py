@@ -14,7 +14,7 @@ from runner_recipe import RECIPE
 import compress
 from compress.core.progress import Silent
 from compress.errors import InputError, StageError, TargetError
-from compress.exporting.verify import verify_bundle
+from compress.exporting.verify.bundle import verify_bundle
 
 pytestmark = pytest.mark.slow
 

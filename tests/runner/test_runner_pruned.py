@@ -11,7 +11,7 @@ import compress
 pytestmark = pytest.mark.slow
 
 TEXTS = {
-    "python": "compress.data.docstrings:load_docstrings",
+    "python": "compress.data.sources.docstrings:load_docstrings",
     "tokenizer": {"train": {"vocab_size": 400}},
     "max_length": 32,
     "limit": {"train": 120, "validation": 20, "test": 30},

@@ -9,7 +9,7 @@ import pytest
 from compress.core.artifact import Artifact, Format
 from compress.core.stage import Stage
 from compress.errors import StageError, TargetError
-from compress.runner.rehearsal import rehearse
+from compress.runner.dry_run import rehearse
 
 TORCH = {Format.TORCH: Format.TORCH}
 

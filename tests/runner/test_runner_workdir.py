@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from runner_folders import contents, finish, names, stages_in
 
-from compress.core.sealed import sealed
+from compress.core.files.sealed import sealed
 from compress.errors import InputError, StageError
+from compress.runner.folder.workdir import Slot, Workdir
 from compress.runner.keys import next_key
-from compress.runner.workdir import Slot, Workdir
 from compress.stages.distill import Distill
 
 SLOT = Slot(2, "prune")

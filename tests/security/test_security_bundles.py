@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.exporting.bundle import write_bundle
+from compress.exporting.bundle.write import write_bundle
 from compress.exporting.lower import lower
 from compress.models.load import load_model
 from compress.models.spec import ModelSpec

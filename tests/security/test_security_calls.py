@@ -22,7 +22,7 @@ BY_MODULE = {
 NEVER = {"eval", "compile", "load_module", "torch.hub.load", "pickle.load", "pickle.loads"}
 
 OWN_SCRIPT = {
-    "exporting/example_answers.py": (
+    "exporting/examples/answers.py": (
         "exec(compile(script, 'infer.py', 'exec'), given)",
         "compile(script, 'infer.py', 'exec')",
     )

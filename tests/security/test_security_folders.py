@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.core.remote_code import NEVER
+from compress.core.foreign.remote_code import NEVER
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.distillation.untrained import from_config
+from compress.distillation.students.untrained import from_config
 from compress.errors import DataError, InputError, ModelError
 from compress.models.load import load_model, read_weights
 from compress.models.spec import ModelSpec

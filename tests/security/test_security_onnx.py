@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from compress.cli import main
 from compress.errors import InputError, StageError
-from compress.measurement.bench import bench
+from compress.measurement.bench.compare import bench
 from compress.measurement.session import session, unoptimized_session
 from compress.measurement.size import external_files
 

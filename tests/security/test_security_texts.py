@@ -11,8 +11,8 @@ from rich.console import Console
 from ruamel.yaml import YAML
 
 from compress.cli import main
-from compress.core.front_matter import front_matter
-from compress.models.license import stated_license
+from compress.core.files.front_matter import front_matter
+from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec
 from compress.report.comparison import read_runs, show_comparison
 from compress.report.document import Latency, Quality, Report, Row
@@ -184,7 +184,11 @@ def test_a_license_is_one_line(text: str, tmp_path: Path) -> None:
 def test_pages_of_a_bundle_write_texts_only(page: str) -> None:
     from importlib.resources import files
 
-    text = files("compress.exporting").joinpath(f"javascript/{page}.html.txt").read_text()
+    text = (
+        files("compress.exporting.examples")
+        .joinpath(f"templates/javascript/{page}.html.txt")
+        .read_text()
+    )
     assert ".textContent = " in text
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert way not in text

@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 from compress.data.spec import Vocabulary as TrainedVocabulary
-from compress.data.vocabulary import train_tokenizer
+from compress.data.vocabulary.train import train_tokenizer
 
 _THINGS = ("car", "house", "sky", "bird", "boat", "tree")
 _COLOURS = ("red", "green", "blue", "yellow")

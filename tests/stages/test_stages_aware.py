@@ -8,9 +8,9 @@ from stage_digits import TASK, digits, preprocessor, trained
 from compress.distillation.recovery import Recovery
 from compress.exporting.lower import lower
 from compress.measurement.quality import measure_quality
-from compress.quantization.aware import aware, write_back
 from compress.quantization.calibration.observe import observe
 from compress.quantization.integers import Integers
+from compress.quantization.qat.module import aware, write_back
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 

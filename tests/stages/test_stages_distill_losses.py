@@ -17,7 +17,7 @@ from compress.errors import RecipeError
 from compress.models.source import PythonSource, TransformersSource
 from compress.recipe.load import recipe_from_dict
 from compress.stages.distill import Distill
-from compress.stages.prune import Prune
+from compress.stages.prune.stage import Prune
 from compress.stages.train import Train
 
 LABELS = tuple("0123456789")

@@ -18,10 +18,10 @@ from compress.errors import StageError, TargetError
 from compress.exporting.checked import lower_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import LowRankSource, TransformersSource
-from compress.pruning.cost import count_params
+from compress.pruning.cost.model import count_params
 from compress.stages.depth import Depth
 from compress.stages.low_rank import LowRank
-from compress.stages.prune import Prune
+from compress.stages.prune.stage import Prune
 from compress.tasks.task import task
 
 TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}

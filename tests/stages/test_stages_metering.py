@@ -10,17 +10,17 @@ from stage_digits import TASK, digits, preprocessor
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.models.resnet import resnet
-from compress.pruning.choose import choose
-from compress.pruning.cost import count_params
-from compress.pruning.cut import cut
-from compress.pruning.find import find_groups
-from compress.pruning.groups import cut_units
+from compress.models.structure.cut import cut
+from compress.models.structure.find import find_groups
+from compress.models.structure.groups import cut_units
+from compress.pruning.allocation.choose import choose
+from compress.pruning.allocation.search import rank
+from compress.pruning.cost.latency.options import LatencyOptions
+from compress.pruning.cost.model import count_params
 from compress.pruning.importance.scores import scores
-from compress.pruning.latency.options import LatencyOptions
 from compress.pruning.options import CutOptions, Target
-from compress.pruning.search import rank
-from compress.stages import metering
-from compress.stages.metering import OnnxMeter
+from compress.stages.prune import meter as metering
+from compress.stages.prune.meter import OnnxMeter
 from compress.training.batches import first_inputs
 
 

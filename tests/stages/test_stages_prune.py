@@ -7,7 +7,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.errors import StageError, TargetError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.stages.prune import Prune
+from compress.stages.prune.stage import Prune
 
 TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}
 

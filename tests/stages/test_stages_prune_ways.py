@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from stage_digits import accuracy, trained
 
 from compress.errors import StageError, TargetError
-from compress.pruning.cost import count_cost, count_params
-from compress.stages.metering import OnnxMeter
-from compress.stages.prune import Prune
+from compress.pruning.cost.model import count_cost, count_params
+from compress.stages.prune.meter import OnnxMeter
+from compress.stages.prune.stage import Prune
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 5e-3}
 

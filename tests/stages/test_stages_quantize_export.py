@@ -17,7 +17,7 @@ from compress.models.resnet import resnet
 from compress.models.source import PythonSource
 from compress.quantization.options import Calibration, Trials
 from compress.stages.export import Export
-from compress.stages.quantize import Quantize
+from compress.stages.quantize.stage import Quantize
 from compress.tasks.task import task as find_task
 
 SMALL = Calibration(samples=32, method="minmax")

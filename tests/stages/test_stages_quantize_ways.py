@@ -16,7 +16,7 @@ from compress.errors import StageError, TargetError
 from compress.measurement.session import run, session
 from compress.quantization import static
 from compress.stages.export import Export
-from compress.stages.quantize import Quantize
+from compress.stages.quantize.stage import Quantize
 
 QUICK = {"samples": 180, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 4]}
 SMALL = {"samples": 32}

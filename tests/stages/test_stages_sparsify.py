@@ -9,7 +9,7 @@ import compress
 from compress.errors import StageError
 from compress.exporting.checked import lower_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
-from compress.pruning.sparsity import find_weights, zeros
+from compress.pruning.sparsity.masks import find_weights, zeros
 from compress.stages.sparsify import Sparsify
 
 TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 5e-3}

@@ -207,7 +207,7 @@ def test_what_is_refused(folders, tmp_path):
 
 def test_a_model_that_would_answer_otherwise_is_found_out(folders, tmp_path, monkeypatch):
     original, context = problem(folders, tmp_path)
-    from compress.models import vocabulary
+    from compress.models.transformers import vocabulary
 
     def wrong(module, source, *, kept):
         return right(module, source, kept=kept[::-1])

@@ -7,12 +7,12 @@ from torch import nn
 
 from compress.core.batch import MIX_WEIGHT, MIX_WITH
 from compress.errors import StageError
-from compress.training.augmentation import Augmenter
-from compress.training.draws import uniform
-from compress.training.image_changes import changed_images
-from compress.training.mixing import cutmix, mixed_embeddings
+from compress.training.augmentation.augment import Augmenter
+from compress.training.augmentation.draws import uniform
+from compress.training.augmentation.images import changed_images
+from compress.training.augmentation.mixing import cutmix, mixed_embeddings
+from compress.training.distributed.sharding import Sharding
 from compress.training.options import Augment, TrainingOptions
-from compress.training.sharding import Sharding
 
 
 class Masking:

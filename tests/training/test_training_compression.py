@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from compress.training.gradient_compression import (
+from compress.training.distributed.gradient_compression import (
     LowRankGradients,
     NotFiniteError,
     bytes_per_step,
     kept_rank,
     low_rank,
 )
+from compress.training.distributed.power_sgd import hook_bytes, hook_rank
 from compress.training.options import TrainingOptions
-from compress.training.power_sgd import hook_bytes, hook_rank
 
 
 def generator():

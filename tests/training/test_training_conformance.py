@@ -5,9 +5,9 @@ import torch
 from training_tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 from compress.errors import StageError
+from compress.training.distributed.sharding import Sharding
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
-from compress.training.sharding import Sharding
 
 PLAIN = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 2, "weight_decay": 0.1}
 

@@ -12,7 +12,7 @@ from compress.tasks.task import task
 from compress.training import epochs as epochs_module
 from compress.training.loop import fit
 from compress.training.options import Augment, TrainingOptions
-from compress.training.validation import Score
+from compress.training.validation.scores import Score
 
 
 def bytes_of(module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import training_launched
 
-from compress.training.processes import Processes, launched, on_this_machine
+from compress.training.distributed.processes import Processes, launched, on_this_machine
 
 FSDP = """\
 compute_environment: LOCAL_MACHINE

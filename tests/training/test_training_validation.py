@@ -8,10 +8,10 @@ from training_tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 from compress.errors import StageError
 from compress.tasks.task import Task
+from compress.training.distributed.processes import Processes
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
-from compress.training.processes import Processes
-from compress.training.validation import Tally, labelled_sums, score_of
+from compress.training.validation.scores import Tally, labelled_sums, score_of
 
 
 def scored(target, logits, labels):

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from training_tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
+from compress.training.distributed.processes import end, join, leave
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
-from compress.training.processes import end, join, leave
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 2, "batch_size": 12}
 

@@ -12,7 +12,7 @@ import torch
 from compress.core.artifact import Preprocessor
 from compress.core.batch import SAMPLE_IDS
 from compress.core.context import Batch, Context
-from compress.core.endings import afterwards
+from compress.core.foreign.endings import afterwards
 from compress.distillation.answers import Teacher
 from compress.distillation.cache.arrays import (
     Kept,
@@ -24,7 +24,7 @@ from compress.distillation.cache.arrays import (
 from compress.distillation.cache.store import Store
 from compress.errors import StageError
 from compress.training.acceleration import placed_batch
-from compress.training.augmentation import Augmenter
+from compress.training.augmentation.augment import Augmenter
 
 COMMIT_BYTES = 32 * 2**20
 """Rows that are held in memory before they are written."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compress.core.artifact import Preprocessor
 from compress.core.context import Context
-from compress.core.owned import is_folder
+from compress.core.files.owned import is_folder
 from compress.distillation.answers import Teacher
 from compress.distillation.cache.arrays import Kept
 from compress.distillation.cache.cached import CachedTeacher, largest_error
@@ -20,9 +20,9 @@ from compress.distillation.cache.filling import fill, some_batches
 from compress.distillation.cache.names import FOLDER, cache_name, caches, remove_cache, used_file
 from compress.distillation.cache.store import Store
 from compress.errors import InputError, StageError
-from compress.models.digests import weights_digest
-from compress.training.augmentation import Augmenter
-from compress.training.processes import join
+from compress.models.weights.digests import weights_digest
+from compress.training.augmentation.augment import Augmenter
+from compress.training.distributed.processes import join
 
 MOST = 4
 """Caches that are kept in a run's folder: those that were used last."""

@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from compress.core.files import write_text
-from compress.core.owned import is_folder
-from compress.core.sealed import sealed, unsealed
+from compress.core.files.atomic import write_text
+from compress.core.files.owned import is_folder
+from compress.core.files.sealed import sealed, unsealed
 from compress.distillation.cache.arrays import Array, Rows
 from compress.distillation.cache.names import HEADER, LOG, own_files, rows_name
 from compress.errors import InputError

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
-from compress.errors import StageError
-from compress.models.load import few
-from compress.pruning.groups import Group, Slice
+from compress.errors import StageError, few
+from compress.models.structure.groups import Group, Slice
+from compress.models.structure.normalization import normalizes
 from compress.pruning.importance.unchanged import evaluating
 from compress.pruning.importance.weights import relative
-from compress.pruning.normalization import normalizes
 from compress.training.acceleration import placed_batch
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from compress.errors import StageError
-from compress.models.load import few
-from compress.pruning.groups import Group, Slice
+from compress.errors import StageError, few
+from compress.models.structure.groups import Group, Slice
 
 
 def batch_norm(module: nn.Module, groups: Sequence[Group]) -> list[Tensor]:

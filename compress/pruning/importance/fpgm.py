@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from compress.pruning.groups import Group
+from compress.models.structure.groups import Group
 from compress.pruning.importance.weights import UnitWeights, relative
 
 _BLOCK = 1024

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.pruning.groups import Group
+from compress.models.structure.groups import Group
 from compress.pruning.importance.unchanged import evaluating
 from compress.pruning.importance.weights import UnitWeights
 from compress.training.acceleration import placed_batch

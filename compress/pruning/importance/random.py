@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compress.pruning.groups import Group
+from compress.models.structure.groups import Group
 
 
 def random(groups: Sequence[Group], *, seed: int) -> list[Tensor]:

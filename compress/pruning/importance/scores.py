@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from compress.errors import StageError
-from compress.models.load import few
-from compress.pruning.groups import Group
+from compress.errors import StageError, few
+from compress.models.structure.groups import Group
 from compress.pruning.importance.activations import activation
 from compress.pruning.importance.batch_norm import batch_norm
 from compress.pruning.importance.fpgm import fpgm

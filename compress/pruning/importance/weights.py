@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from compress.pruning.groups import Group
+from compress.models.structure.groups import Group
 
 
 class _Part(NamedTuple):

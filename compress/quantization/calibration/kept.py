@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from compress.core.files import write_bytes
+from compress.core.files.atomic import write_bytes
+from compress.quantization.calibration.ranges import HALF_BINS
 from compress.quantization.calibration.statistics import Extremes, Tallied
-from compress.quantization.ranges import HALF_BINS
 
 _FORM = 1  # of these files
 _CHECKSUM_BYTES = hashlib.sha256().digest_size

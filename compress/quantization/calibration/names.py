@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from compress.core.files import ASIDE
-from compress.core.owned import is_folder, is_plain_file
+from compress.core.files.atomic import ASIDE
+from compress.core.files.owned import is_folder, is_plain_file
 
 FOLDER = "calibration"
 """In the folder that a run's stages share."""

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compress.errors import StageError, expected
-from compress.quantization.calibration.statistics import Extremes, Tallied
-from compress.quantization.integers import Integers
-from compress.quantization.least_error import least_error_range
-from compress.quantization.options import CalibrationMethod
-from compress.quantization.ranges import (
+from compress.quantization.calibration.mse import least_error_range
+from compress.quantization.calibration.ranges import (
     Histogram,
     Range,
     entropy_range,
     percentile_range,
     with_zero,
 )
+from compress.quantization.calibration.statistics import Extremes, Tallied
+from compress.quantization.integers import Integers
+from compress.quantization.options import CalibrationMethod
 
 OF_EXTREMES: tuple[CalibrationMethod, ...] = ("minmax", "moving_average")
 OF_HISTOGRAMS: tuple[CalibrationMethod, ...] = ("percentile", "entropy", "mse")

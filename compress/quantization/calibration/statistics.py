@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.errors import StageError
-from compress.quantization.ranges import HALF_BINS, Counts, Range, count
+from compress.quantization.calibration.ranges import HALF_BINS, Counts, Range, count
 
 if TYPE_CHECKING:
     from compress.quantization.calibration.samples import Array

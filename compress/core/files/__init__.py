@@ -1,0 +1,1 @@
+"""Files and paths: whole or not there, sealed, owned, confined."""

@@ -1,0 +1,103 @@
+"""A source that is a Python function of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from compress.core.context import Split
+from compress.core.foreign.boundary import foreign
+from compress.core.foreign.entries import call_entry
+from compress.data.fingerprint import digest
+from compress.data.images.orientation import upright
+from compress.data.rows import SequenceRows, input_columns, label_column
+from compress.data.sources.source import Source
+from compress.data.spec import DataSpec
+from compress.errors import DataError, unknown
+from compress.tasks.task import Task
+
+
+def open_python(target: str, spec: DataSpec, task: Task) -> Source:
+    """Call "package.module:function" with the spec's arguments.
+
+    The fingerprint covers every sample, since nothing else says whether the function's data
+    changed: each is read once.
+
+    Raises
+    ------
+    DataError : the function can't be imported, fails, or doesn't return a mapping of split names to
+        sequences; or these fail, or change their length.
+    """
+    returned = call_entry(target, spec.arguments, error=DataError)
+    with foreign(repr(target), error=DataError):
+        if not isinstance(returned, Mapping) or not all(map(_is_sequence, returned.values())):
+            raise DataError(
+                f"{target} must return a mapping of split names to sequences of samples. "
+                f"Got {type(returned).__name__}."
+            )
+        found = {str(name): samples for name, samples in returned.items()}
+    names = choose_splits(list(found), spec.splits)
+    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
+    splits = {
+        ours: SequenceRows(ours, found[theirs], columns, label, entry=target)
+        for ours, theirs in names.items()
+    }
+    content = {ours: _digest_samples(rows) for ours, rows in splits.items()}
+    return Source(dict(splits), digest(content), unused_note(found, names))
+
+
+def choose_splits(available: Sequence[str], wanted: Mapping[Split, str] | None) -> dict[str, str]:
+    """Our split names to theirs.
+
+    Raises
+    ------
+    DataError : a split that `wanted` names isn't available.
+    """
+    if wanted is None:
+        return {
+            name: name
+            for name in ("train", "validation", "test", "calibration")
+            if name in available
+        }
+    for ours, theirs in wanted.items():
+        if theirs not in available:
+            raise DataError(f"splits.{ours}: {unknown('split', theirs, available)}")
+    return {str(ours): theirs for ours, theirs in wanted.items()}
+
+
+def unused_note(available: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """A note on splits that the data has and nothing uses."""
+    unused = [str(name) for name in available if name not in names.values()]
+    return (f"splits of the data that are not used: {', '.join(unused)}.",) if unused else ()
+
+
+def _is_sequence(value: object) -> bool:
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
+
+
+def _digest_samples(rows: SequenceRows) -> str:
+    running = hashlib.sha256()
+    for row in range(len(rows)):
+        values = [values[0] for values in rows.fetch(np.array([row])).values()]
+        with foreign(repr(rows.entry), error=DataError):
+            for value in values:
+                _add(running, value)
+    for labels in rows.labels():
+        with foreign(repr(rows.entry), error=DataError):
+            running.update(repr([str(label) for label in labels]).encode())
+    rows.require_length()
+    return running.hexdigest()
+
+
+def _add(running: hashlib._Hash, value: Any) -> None:
+    if isinstance(value, Image.Image):  # pixels alone don't say what they mean
+        value = upright(value)
+        running.update(repr((value.mode, value.getpalette())).encode())
+    array = np.asarray(value)
+    is_image = array.dtype.kind not in "UO"
+    running.update(f"{array.shape}{array.dtype}".encode() if is_image else b"text")
+    running.update(array.tobytes() if is_image else repr(value).encode())

@@ -1,0 +1,82 @@
+"""What the files of a local data set's folder name lies in that folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compress.core.files.confined import inside
+from compress.core.files.front_matter import front_matter
+from compress.core.foreign.boundary import reading
+from compress.errors import DataError
+
+CARDS = ("README.md", ".huggingface.yaml")
+_LISTS = ("dataset_dict.json", "state.json")
+_NAMING = ("data_files", "data_dir")
+
+
+def require_inside(folder: Path) -> None:
+    """Refuse a folder whose card or lists name files elsewhere, or on the network.
+
+    Raises
+    ------
+    DataError : it does, or these can't be read.
+    """
+    for card in CARDS:
+        path = folder / card
+        for name in _named_by_card(path) if path.is_file() else ():
+            inside(folder, name, links=True, error=DataError)
+    for listed in (folder / name for name in _LISTS):
+        if listed.is_file():
+            _require_lists(folder, listed)
+
+
+def _require_lists(folder: Path, path: Path) -> None:
+    """Of a data set that was saved by `save_to_disk`."""
+    with reading(path, error=DataError):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        splits = [str(split) for split in values.get("splits", ())]
+        files = [entry["filename"] for entry in values.get("_data_files", ())]
+    for name in files:
+        inside(folder, name, links=True, error=DataError)
+    for name in splits:
+        inner = inside(folder, name, links=True, error=DataError)
+        if (inner / _LISTS[1]).is_file():
+            _require_lists(inner, inner / _LISTS[1])
+
+
+def _named_by_card(path: Path) -> Iterator[str]:
+    """Files and folders that a card's configurations are read from."""
+    from ruamel.yaml import YAML
+
+    with reading(path, error=DataError):
+        text = path.read_text(encoding="utf-8")
+        matter = front_matter(text) if path.suffix == ".md" else text
+        values = None if matter is None else YAML(typ="safe").load(matter)
+        configs = values.get("configs") if isinstance(values, dict) else None
+        named = [
+            name
+            for config in (configs if isinstance(configs, list) else ())
+            if isinstance(config, dict)
+            for key in _NAMING
+            for name in _texts(config.get(key))
+        ]
+    for name in named:
+        if "://" in name or "::" in name:
+            raise DataError(f"{path} names {name!r}; a local folder's files must lie in it.")
+        yield name
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Paths in a value of `data_files`: a text, a list, or mappings with a `path`."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key != "split":
+                yield from _texts(item)

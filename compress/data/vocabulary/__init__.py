@@ -1,0 +1,1 @@
+"""Tokenizers: trained, and cut to the tokens that data uses."""

@@ -1,0 +1,1 @@
+"""Students: made of a teacher's layers, cut narrower, or drawn anew."""

@@ -1,0 +1,76 @@
+"""Makes the student that a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from compress.core.artifact import ModelSource
+from compress.distillation.students.layers import Student, keep_layers
+from compress.distillation.students.predicted import size_line
+from compress.distillation.students.spec import StudentSpec
+from compress.distillation.students.untrained import (
+    from_changes,
+    from_config,
+    from_factory,
+    from_source,
+)
+from compress.distillation.students.width import narrow
+
+
+def make_student(
+    spec: StudentSpec,
+    module: nn.Module,
+    source: ModelSource | None,
+    *,
+    labels: Sequence[str],
+    auto_class: str,
+    seed: int,
+) -> Student:
+    """The student, yet to learn.
+
+    Parameters
+    ----------
+    module : the model that the stage is given; `layers` and `width` take theirs from it. It may
+        have been pruned before. Left as it was.
+    source : the module's.
+    labels : class names in the order of the logits; none: the source's own.
+    auto_class : of `transformers`, for a student by the name of a config.
+    seed : of weights that are drawn anew.
+
+    Raises
+    ------
+    StageError, ModelError : it can't be made.
+    """
+    names = tuple(labels)
+    if spec.keeps_weights:
+        return _cut(spec, module, source)
+    if spec.self:
+        return from_source(source, seed=seed)
+    if isinstance(spec.transformers, dict):
+        return from_changes(spec.transformers, source, labels=names, seed=seed)
+    if spec.transformers is not None:
+        return from_config(
+            spec.transformers, source, auto_class=auto_class, labels=names, seed=seed
+        )
+    return _counted(from_factory(str(spec.python), arguments=spec.arguments, seed=seed), module)
+
+
+def _counted(student: Student, teacher: nn.Module) -> Student:
+    """With its parameters among its notes: a recipe check couldn't tell them."""
+    own, given = (sum(p.numel() for p in each.parameters()) for each in (student.module, teacher))
+    return student._replace(
+        notes=(*student.notes, f"student: {size_line(own, teacher=given)}"),
+    )
+
+
+def _cut(spec: StudentSpec, module: nn.Module, source: ModelSource | None) -> Student:
+    notes: tuple[str, ...] = ()
+    if spec.layers is not None:
+        shorter = keep_layers(module, source, layers=spec.layers, which=spec.which)
+        module, source, notes = shorter
+    if spec.width is not None:
+        narrower = narrow(module, source, width=spec.width)
+        return narrower._replace(notes=(*notes, *narrower.notes))
+    return shorter

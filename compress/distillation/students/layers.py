@@ -1,0 +1,54 @@
+"""A student made of some of its teacher's layers (as DistilBERT was: Sanh et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from compress.core.artifact import ModelSource
+from compress.distillation.students.layer_choice import Which, chosen_layers
+from compress.models.structure import shorter
+
+
+class Student(NamedTuple):
+    """A module that is yet to learn.
+
+    Attributes
+    ----------
+    module : in eval mode on the CPU.
+    source : rebuilds its skeleton.
+    notes : how it was made.
+    """
+
+    module: nn.Module
+    source: ModelSource
+    notes: tuple[str, ...]
+
+
+def keep_layers(
+    module: nn.Module,
+    source: ModelSource | None,
+    *,
+    layers: int | Sequence[int],
+    which: Which = "even",
+) -> Student:
+    """A copy of a transformers model with some of its layers.
+
+    Parameters
+    ----------
+    module : left as it was; a transformers model with one list of layers.
+    source : the module's.
+    layers : how many, at least 1; or which, as rising numbers from 0.
+    which : where it is how many: evenly spaced ones, the first or the last.
+
+    Raises
+    ------
+    StageError : there are fewer layers, or see `compress.models.structure.shorter.keep_layers`.
+    """
+    total = shorter.count_layers(module, source)
+    kept = chosen_layers(layers, total=total, which=which)
+    student = shorter.keep_layers(module, source, kept=kept)
+    note = f"student: layers {', '.join(map(str, kept))} of the teacher's {total} (from 0)"
+    return Student(student.module, student.source, (note,))

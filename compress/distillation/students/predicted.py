@@ -1,0 +1,232 @@
+"""What a recipe shows of a student before it is made; torch only where a header won't do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from compress.core.files.paths import home_expanded
+from compress.core.stage import Options
+from compress.distillation.students.layer_choice import chosen_layers
+from compress.distillation.students.spec import StudentSpec
+from compress.distillation.students.width_sizes import narrowed, narrowed_shapes, says_sizes
+from compress.errors import CompressError, ModelError, StageError
+from compress.models.folder.config_file import config_problem, read_config
+from compress.models.folder.header import (
+    Shapes,
+    count,
+    known_config,
+    layer_count,
+    stored_config,
+    stored_shapes,
+    without_layers,
+)
+from compress.models.spec import ModelSpec, is_folder
+from compress.models.structure.transformers.families import DECODERS, FAMILIES
+from compress.models.transformers.architectures import kind_problem
+from compress.models.transformers.heads import HEAD_KEYS, head_problem
+from compress.models.transformers.positions import longest_text
+from compress.tasks.task import TASKS, Task
+
+SMALLEST, LARGEST = 0.10, 0.70
+"""Shares of the teacher's parameters outside of which the check warns."""
+
+
+class _Counted(NamedTuple):
+    student: int
+    teacher: int
+
+
+def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> list[str]:
+    """How many parameters a student will have, beside its teacher's.
+
+    The teacher is the recipe's model, and so is the model that `layers`, `width` and `self` take
+    theirs from: what other stages do to it in between can't be known.
+
+    Parameters
+    ----------
+    spec : None where the student is the model as it comes: nothing is known of that.
+    task : the recipe's.
+
+    Returns
+    -------
+    One line or none. A recipe's mistakes are reported elsewhere: where they keep parameters from
+    being counted, the line says that. A function that a recipe names isn't called for this.
+    """
+    if spec is None:
+        return []
+    named = spec.python or model.python
+    if named is not None:
+        return [f"student: the run counts its parameters; {named} isn't called before"]
+    try:
+        counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, TASKS[task])
+    except CompressError as error:
+        return [f"student: its parameters can't be counted before the run: {error}"]
+    return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
+
+
+def size_line(student: int, *, teacher: int) -> str:
+    """Parameters of a student beside its teacher's, with a warning where that is odd.
+
+    >>> size_line(300, teacher=1000)
+    "300 parameters, 30.0% of the teacher's 1,000"
+    """
+    share = student / teacher
+    line = f"{student:,} parameters, {share:.1%} of the teacher's {teacher:,}"
+    if share > LARGEST:
+        return f"{line}. Warning: above {LARGEST:.0%}, little is saved."
+    if share < SMALLEST:
+        return f"{line}. Warning: below {SMALLEST:.0%}, much of its quality may be lost."
+    return line
+
+
+def student_problems(
+    spec: StudentSpec | None, *, model: ModelSpec, task: str, max_length: int | None = None
+) -> list[tuple[str, str]]:
+    """What can be seen to be wrong with a student: (dotted key in the stage, sentence) pairs.
+
+    Parameters
+    ----------
+    model : the recipe's.
+    max_length : tokens of a text, where the recipe says so.
+    """
+    if spec is None:
+        return []
+    unbuildable = _unbuildable(spec)
+    if unbuildable is not None:
+        return [("student.transformers", unbuildable)]
+    if model.python is None:
+        return [
+            *_beside_teacher(spec, known_config(model)),
+            *_beside_task(spec, model, task, max_length),
+        ]
+    kinds = {
+        "layers": spec.layers is not None,
+        "width": spec.width is not None,
+        "transformers": isinstance(spec.transformers, dict),
+    }
+    return [
+        (f"student.{kind}", "needs a 'transformers' model; the recipe's is 'python'.")
+        for kind, given in kinds.items()
+        if given
+    ]
+
+
+def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Layers and widths that the teacher hasn't."""
+    total = layer_count(config)
+    try:
+        if spec.layers is not None and total is not None:
+            chosen_layers(spec.layers, total=total, which=spec.which)
+    except StageError as error:
+        yield "student.layers", str(error)
+    known = str(config.get("model_type")) in {*FAMILIES, *DECODERS}
+    try:
+        if spec.width is not None and config and (not known or says_sizes(config)):
+            narrowed(config, spec.width)
+    except StageError as error:
+        yield "student.width", str(error)
+
+
+def _beside_task(
+    spec: StudentSpec, model: ModelSpec, task: str, max_length: int | None
+) -> Iterator[tuple[str, str]]:
+    """A student whose architecture, head or positions aren't for the task."""
+    if isinstance(spec.transformers, dict):
+        config = known_config(model) | spec.transformers
+    elif spec.transformers is not None:
+        config = stored_config(ModelSpec(transformers=spec.transformers)) or {}
+        config = {key: x for key, x in config.items() if key not in HEAD_KEYS}  # the teacher's
+    else:
+        return
+    problem = kind_problem(config, TASKS[task]) or head_problem(config, TASKS[task])
+    most = longest_text(config) if TASKS[task].modality == "text" else None
+    if problem is None and most is not None and max_length is not None and most < max_length:
+        problem = f"it must have positions for at least {max_length} tokens, 'data.max_length'. "
+        problem += f"Got {most}."
+    if problem is not None:
+        yield "student.transformers", problem
+
+
+def _unbuildable(spec: StudentSpec) -> str | None:
+    """What a student's config asks for that can't be built, or why it can't be read."""
+    named = spec.transformers
+    if isinstance(named, dict):
+        wrong = config_problem(named)
+        return None if wrong is None else f"'transformers': {wrong}"
+    if named is None or not is_folder(named):
+        return None
+    try:
+        read_config(home_expanded(named) / "config.json")
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def label_problems(weight: float, *, data: Options) -> list[tuple[str, str]]:
+    """What is wrong with a weight of the labels: (dotted key in the stage, sentence) pairs.
+
+    Parameters
+    ----------
+    weight : of the labels in the loss.
+    data : the recipe's, a `compress.data.spec.DataSpec`.
+    """
+    columns = getattr(data, "columns", None)
+    if weight <= 0 or getattr(columns, "label", "") is not None:
+        return []
+    sentence = f"must be 0: the data has no labels ('data.columns.label' is null). Got {weight:g}."
+    return [("losses.labels.weight", sentence)]
+
+
+def data_problems(spec: Options | None, *, key: str) -> list[tuple[str, str]]:
+    """What another `compress.data.spec.DataSpec` inside a stage says of itself, under its key."""
+    found: list[tuple[str, str]] = [] if spec is None else spec.check()  # type: ignore[attr-defined]
+    return [(f"{key}.{inner}" if inner else key, problem) for inner, problem in found]
+
+
+def _from_headers(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | None:
+    shapes, config = stored_shapes(model, task=task), stored_config(model)
+    if shapes is None or config is None or not (spec.keeps_weights or spec.self):
+        return None
+    student: Shapes | None = shapes
+    if spec.layers is not None:
+        student = _without_layers(shapes, spec, total=layer_count(config))
+    if student is not None and spec.width is not None:
+        student = narrowed_shapes(student, config=config, width=spec.width)
+    return None if student is None else _Counted(count(student), count(shapes))
+
+
+def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> Shapes | None:
+    if total is None or spec.layers is None:
+        return None
+    kept = chosen_layers(spec.layers, total=total, which=spec.which)
+    return without_layers(shapes, kept=kept, total=total)
+
+
+def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted:
+    from compress.distillation.students.layers import keep_layers
+    from compress.distillation.students.untrained import from_changes, from_config
+    from compress.models.source import TransformersSource
+    from compress.models.weights.skeleton import shapes_of, skeleton
+    from compress.models.weights.weightless import without_weights
+
+    module, source = skeleton(model, task=task)
+    teacher = count(shapes_of(module))
+    if spec.self:
+        return _Counted(teacher, teacher)
+    with without_weights():
+        if isinstance(spec.transformers, dict):
+            student = from_changes(spec.transformers, source, labels=(), seed=0).module
+        elif spec.transformers is not None:
+            student = from_config(
+                spec.transformers, source, auto_class=task.auto_class, labels=(), seed=0
+            ).module
+        elif spec.layers is not None:
+            student = keep_layers(module, source, layers=spec.layers, which=spec.which).module
+        else:
+            student = module
+    shapes = shapes_of(student)
+    if spec.width is not None:
+        config = source.config if isinstance(source, TransformersSource) else {}
+        shapes = narrowed_shapes(shapes, config=config, width=spec.width)
+    return _Counted(count(shapes), teacher)

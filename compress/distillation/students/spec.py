@@ -1,0 +1,112 @@
+"""What a recipe says about a student."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.bounds import MOST_LAYERS, MOST_UNITS
+from compress.core.stage import Options
+from compress.distillation.students.layer_choice import Which
+from compress.errors import expected
+
+_UNTRAINED = ("transformers", "python", "self")
+_KINDS = ("layers", "width", *_UNTRAINED)
+
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+
+
+class Width(Options):
+    """How wide a student is, by the names that transformers' configs have for it.
+
+    Attention heads keep the width that they have in the teacher.
+    """
+
+    hidden_size: Units | None = None
+    """Units that every layer reads and writes; null: as many as the teacher's."""
+    intermediate_size: Units | None = None
+    """Neurons of each feed-forward; null: as many as the teacher's."""
+    num_attention_heads: Units | None = None
+    """Heads of each attention; null: as many as fit the hidden size, or as the teacher has."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.given():
+            names = ", ".join(type(self).model_fields)
+            raise ValueError(expected("width", f"given by one of {names} or more", {}))
+        return self
+
+    def given(self) -> dict[str, int]:
+        """What is set, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+class StudentSpec(Options):
+    """The student: `layers` and `width`, or one of them; or exactly one of the other kinds."""
+
+    layers: (
+        Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+        | Annotated[list[Annotated[int, Field(ge=0, lt=MOST_LAYERS)]], Field(min_length=1)]
+        | None
+    ) = None
+    """So many of the teacher's layers, or the numbers of those layers (from 0), with their weights
+    and all else that it has."""
+    which: Which = "even"
+    """Which layers, where `layers` says how many: evenly spaced ones, the first or the last."""
+    width: Width | None = None
+    """Fewer units in all layers: those of the teacher whose weights are largest, with them."""
+    transformers: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = None
+    """An untrained transformers model: a folder or hub id with a config, or the keys that differ
+    from the teacher's config."""
+    python: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """An untrained plain module: "package.module:function"."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the `python` function."""
+    self: bool = False
+    """The architecture of the model given, untrained (Furlanello et al., "Born-Again Neural
+    Networks", ICML 2018). To go on from its weights, give no student."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in _KINDS if getattr(self, kind) not in (None, False)]
+        if not given or (len(given) > 1 and given != ["layers", "width"]):
+            allowed = f"'layers' and 'width', or one of {', '.join(_KINDS)}"
+            raise ValueError(expected("student", f"given by {allowed}", given))
+        if self.arguments and self.python is None:
+            raise ValueError(expected("arguments", "given with 'python' only", given))
+        if self.which != "even" and not isinstance(self.layers, int):
+            raise ValueError(expected("which", "given with a number of 'layers' only", given))
+        if isinstance(self.layers, list) and self.layers != sorted(set(self.layers)):
+            allowed = "a number, or a list of different layer numbers that rises"
+            raise ValueError(expected("layers", allowed, self.layers))
+        return self
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether it begins with weights of the teacher."""
+        return self.layers is not None or self.width is not None
+
+    def summarize(self) -> str:
+        """A few words for the recipe check."""
+        if self.keeps_weights:
+            return ", ".join([*self._layers(), *self._width()])
+        if self.self:
+            return "untrained, same architecture"
+        if isinstance(self.transformers, dict):
+            changes = ", ".join(f"{key} {value}" for key, value in self.transformers.items())
+            return f"untrained, {changes or 'same config'}"
+        return f"untrained {self.transformers or self.python}"
+
+    def _layers(self) -> list[str]:
+        if self.layers is None:
+            return []
+        if isinstance(self.layers, list):
+            noun = "layer" if len(self.layers) == 1 else "layers"
+            return [f"{noun} {', '.join(map(str, self.layers))}"]
+        place = "" if self.which == "even" else f"the {self.which} "
+        return [place + ("1 layer" if self.layers == 1 else f"{self.layers} layers")]
+
+    def _width(self) -> list[str]:
+        given = self.width.given() if self.width else {}
+        return [f"{name} {count}" for name, count in given.items()]

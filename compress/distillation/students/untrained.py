@@ -1,0 +1,196 @@
+"""Students of another shape than their teacher's, whose weights are drawn at random."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compress.core.artifact import ModelSource
+from compress.core.foreign.boundary import reading
+from compress.core.foreign.remote_code import asks
+from compress.distillation.students.layers import Student
+from compress.errors import ModelError, StageError, clipped, unknown
+from compress.models.folder.config_file import config_problem
+from compress.models.source import PythonSource, TransformersSource
+from compress.models.spec import is_folder
+from compress.models.structure.layers import COUNT
+from compress.models.weights.weightless import require_room
+
+_PER_LAYER = "layer_types"
+
+
+def from_changes(
+    changes: Mapping[str, Any], source: ModelSource | None, *, labels: tuple[str, ...], seed: int
+) -> Student:
+    """An untrained model of the teacher's class, with changes to the teacher's config.
+
+    Parameters
+    ----------
+    changes : config keys, each of which the teacher's config must know.
+    source : the teacher's.
+    labels : class names in the order of the logits; none: the teacher config's own.
+    seed : of its weights.
+
+    Raises
+    ------
+    StageError : the teacher isn't a transformers model, a key is unknown, or the changes don't fit.
+    """
+    if not isinstance(source, TransformersSource):
+        raise StageError(
+            "a student by changes to the teacher's config needs a transformers teacher. "
+            "Give a config folder or id, or 'python'."
+        )
+    names: dict[str, str] = getattr(source.load_config(), "attribute_map", {})
+    given = {names.get(key, key): value for key, value in changes.items()}
+    _require_bounded(given)
+    for key in given:
+        if key not in source.config:
+            raise StageError(unknown("key of the teacher's config", key, source.config))
+    config = source.config | given
+    if names.get(COUNT, COUNT) in given and _PER_LAYER not in given:
+        config.pop(_PER_LAYER, None)  # One entry a layer: transformers fills it in anew.
+    config |= _label_keys(labels)
+    with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
+        built = TransformersSource(source.class_name, config)
+        require_room(built.build, name="the student")
+        module = built.build()
+    note = f"student: untrained {source.class_name} with {dict(changes)}"
+    return Student(module, TransformersSource.of(module), (note,))
+
+
+def from_config(
+    name: str,
+    source: ModelSource | None,
+    *,
+    auto_class: str,
+    labels: tuple[str, ...],
+    seed: int,
+) -> Student:
+    """An untrained transformers model from a folder's or hub id's config.
+
+    Parameters
+    ----------
+    name : a folder with config.json, or a hub id; weights there aren't read.
+    source : the teacher's; its vocabulary must not be larger.
+    auto_class : of `transformers`, such as "AutoModelForImageClassification".
+    labels : class names in the order of the logits; none: the teacher config's own.
+    seed : of its weights.
+
+    Raises
+    ------
+    ModelError : its config asks for code of its own.
+    StageError : there is no such config, no labels are known, or the vocabulary is too small.
+    """
+    import transformers
+
+    given = labels or _labels_of(source)
+    if not given:
+        raise StageError(f"a student by 'transformers: {name}' needs class names. Got no labels.")
+    with _sentence(f"a student by 'transformers: {name}'"):
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    _require_bounded(config.to_dict())
+    # The student's head means what the teacher's does, whatever the folder's was for.
+    meant = source.config.get("problem_type") if isinstance(source, TransformersSource) else None
+    for key, value in (
+        _label_keys(given) | {"dtype": torch.float32, "problem_type": meant}
+    ).items():
+        setattr(config, key, value)
+    needed = source.config.get("vocab_size") if isinstance(source, TransformersSource) else None
+    if needed and getattr(config, "vocab_size", needed) < needed:
+        raise StageError(
+            f"'vocab_size' of the student must be at least the teacher's {needed}: both read the "
+            f"same tokens. Got {config.vocab_size}."
+        )
+    with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
+        auto = getattr(transformers, auto_class)
+        require_room(
+            lambda: auto.from_config(copy.deepcopy(config), trust_remote_code=False),
+            name="the student",
+        )
+        module = auto.from_config(config, trust_remote_code=False).float().eval()
+    shown = Path(name).name if is_folder(name) else name  # notes go into bundles
+    note = f"student: untrained {type(module).__name__} with the config of {shown}"
+    return Student(module, TransformersSource.of(module), (note,))
+
+
+def from_source(source: ModelSource | None, *, seed: int) -> Student:
+    """An untrained model of the very architecture that is given.
+
+    Parameters
+    ----------
+    source : of that model; widths that were cut from it don't stand there, so they are whole again.
+    seed : of its weights.
+
+    Raises
+    ------
+    StageError : the model has no source.
+    """
+    if source is None:
+        raise StageError("a student by 'self' needs a model that can be built again. Got none.")
+    with _seeded(seed):
+        module = source.build()
+    return Student(module, source, ("student: untrained, of the same architecture",))
+
+
+def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> Student:
+    """An untrained plain module.
+
+    Parameters
+    ----------
+    factory : "package.module:function".
+    arguments : its keyword arguments.
+    seed : of its weights.
+
+    Raises
+    ------
+    ModelError : see `compress.models.source.PythonSource.build`.
+    """
+    source = PythonSource(factory, dict(arguments))
+    with _seeded(seed):
+        module = source.build()
+    return Student(module, source, (f"student: untrained, from {factory}",))
+
+
+def _require_bounded(config: Mapping[str, Any]) -> None:
+    wrong = config_problem(config)
+    if wrong is not None:
+        raise StageError(f"the student's config: {wrong}")
+
+
+def _label_keys(labels: tuple[str, ...]) -> dict[str, Any]:
+    if not labels:
+        return {}
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def _labels_of(source: ModelSource | None) -> tuple[str, ...]:
+    if not isinstance(source, TransformersSource):
+        return ()
+    return tuple(str(label) for label in source.load_config().id2label.values())
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _sentence(student: str) -> Iterator[None]:
+    """Transformers refuses configs by exceptions of any kind; a user gets one."""
+    try:
+        with reading(student, error=StageError, failed=f"{clipped(student)} can't be built"):
+            yield
+    except StageError as error:
+        if error.__cause__ is not None and asks(error.__cause__):
+            raise ModelError(str(error)) from error
+        raise

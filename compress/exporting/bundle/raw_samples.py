@@ -1,0 +1,167 @@
+"""Raw samples in a bundle, with the answers that they had on the way that was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.core.context import Raw
+from compress.core.foreign.boundary import reading
+from compress.measurement.session import run, session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from compress.core.artifact import Preprocessor
+    from compress.core.context import Batch, Task
+
+    Array = NDArray[Any]
+
+PREFIX = "raw/"
+_KIND, _TEXTS, _IMAGE, _ANSWERS = "kind", "texts", "image/", "answers"
+_MOST_PROMPTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class RawSamples:
+    """A few samples as they came, and their answers; see `compress.core.context.Raw`.
+
+    Attributes
+    ----------
+    kind : what the values are.
+    values : texts, pairs, lists of words, image files' bytes, or texts to continue.
+    answers : as `compress.exporting.examples.answers.example_answers` gives them.
+    inputs : the model's inputs by name, without columns of padding alone; not stored.
+    """
+
+    kind: str
+    values: tuple[Any, ...]
+    answers: Array
+    inputs: Mapping[str, Array]
+
+
+def answered(
+    model: Path,
+    raw: Raw,
+    batch: Batch,
+    *,
+    preprocessor: Preprocessor,
+    task: Task,
+    postprocessing: Mapping[str, Any],
+    most_bytes: int,
+) -> RawSamples | None:
+    """Raw samples, and the answers to the batch that they became; None where one is too large.
+
+    Parameters
+    ----------
+    model : the bundle's ONNX file.
+    raw : as many samples as `batch` holds, in its order; of texts to continue, others.
+    batch : the loader's, of which quality is measured.
+    postprocessing : the bundle's constants.
+    most_bytes : of all the samples that are kept.
+    """
+    values = _fitting(raw, most_bytes)
+    if not values:
+        return None
+    opened = session(model, threads=1)
+    if raw.kind == "prompt":
+        return _prompts(opened, values[:_MOST_PROMPTS], preprocessor, task.output_names[0])
+    few = _trimmed({name: np.asarray(x)[: len(values)] for name, x in model_inputs(batch).items()})
+    scores = run(opened, few)[task.output_names[0]].astype(np.float64)
+    if raw.kind == "words":
+        answers = _of_words(scores, values, preprocessor)
+    elif task.target == "none":
+        answers = _pooled(scores, few[ATTENTION_MASK], postprocessing)
+    else:
+        answers = _probabilities(scores, postprocessing)
+    return RawSamples(raw.kind, values, answers, few)
+
+
+def packed(raw: RawSamples) -> dict[str, Array]:
+    """Plain arrays by name, none of them with the name of a model's input."""
+    arrays: dict[str, Array] = {PREFIX + _KIND: np.array(raw.kind), PREFIX + _ANSWERS: raw.answers}
+    if raw.kind == "image":
+        files = (np.frombuffer(value, np.uint8) for value in raw.values)
+        return arrays | {f"{PREFIX}{_IMAGE}{at}": file for at, file in enumerate(files)}
+    return arrays | {PREFIX + _TEXTS: np.array(json.dumps(list(raw.values)))}
+
+
+def unpacked(arrays: Mapping[str, Array]) -> RawSamples | None:
+    """What `packed` made; None where there is nothing of it.
+
+    Raises
+    ------
+    InputError : it isn't whole.
+    """
+    if PREFIX + _KIND not in arrays:
+        return None
+    with reading("the raw samples"):
+        kind, answers = str(arrays[PREFIX + _KIND]), arrays[PREFIX + _ANSWERS]
+        if kind == "image":
+            count = sum(name.startswith(PREFIX + _IMAGE) for name in arrays)
+            files = (arrays[f"{PREFIX}{_IMAGE}{at}"].tobytes() for at in range(count))
+            return RawSamples(kind, tuple(files), answers, {})
+        values = json.loads(str(arrays[PREFIX + _TEXTS]))
+        return RawSamples(kind, tuple(values), answers, {})
+
+
+def _fitting(raw: Raw, most: int) -> tuple[Any, ...]:
+    sizes = np.cumsum([len(v) if isinstance(v, bytes) else len(json.dumps(v)) for v in raw.values])
+    return raw.values[: int((sizes <= most).sum())]
+
+
+def _trimmed(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Without columns that are padding in every text."""
+    mask = inputs.get(ATTENTION_MASK)
+    if mask is None:
+        return dict(inputs)
+    return {name: values[:, (mask != 0).any(0)] for name, values in inputs.items()}
+
+
+def _probabilities(scores: Array, postprocessing: Mapping[str, Any]) -> Array:
+    if postprocessing["activation"] == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-scores)))
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def _pooled(hidden: Array, mask: Array, postprocessing: Mapping[str, Any]) -> Array:
+    if postprocessing["pooling"] == "cls":
+        vectors = hidden[np.arange(len(hidden)), mask.argmax(1)]
+    else:
+        vectors = (hidden * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+    if postprocessing["normalize"]:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors)
+
+
+def _of_words(scores: Array, words: tuple[Any, ...], preprocessor: Any) -> Array:
+    """Each word's class, all texts in one axis; -1 where none of its tokens is left."""
+    _, firsts = preprocessor.encode_words(words)
+    classes = []
+    for row, first, text in zip(scores.argmax(-1), firsts, words, strict=True):
+        start = len(row) - len(first) if preprocessor.tokenizer.padding_side == "left" else 0
+        of_word = {word: int(row[start + at]) for at, word in enumerate(first) if word >= 0}
+        classes += [of_word.get(word, -1) for word in range(len(text))]
+    return np.array(classes, np.int64)
+
+
+def _prompts(opened: Any, prompts: tuple[str, ...], preprocessor: Any, output: str) -> RawSamples:
+    """Scores of the token after each prompt."""
+    scores, read = [], []
+    for prompt in prompts:
+        ids = preprocessor.tokenizer(prompt)["input_ids"]
+        ids = ids[:-1] if ids[-1:] == [preprocessor.tokenizer.eos_token_id] else ids
+        ids = ids[-preprocessor.max_length :]
+        encoding = preprocessor.encoding_of(ids)
+        inputs = {name: np.array([values], np.int64) for name, values in encoding.items()}
+        scores.append(run(opened, inputs)[output][0, -1])
+        read += ids
+    return RawSamples("prompt", prompts, np.stack(scores), {"input_ids": np.array(read, np.int64)})

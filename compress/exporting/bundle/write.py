@@ -1,0 +1,110 @@
+"""Fills a folder with all that a deployment of a model needs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.exporting.bundle.conventions import write_conventions, write_json
+from compress.exporting.examples.write import write_examples
+from compress.measurement.graph import load_graph
+from compress.measurement.size import external_files
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Preprocessor
+    from compress.core.context import Target, Task
+
+MODEL, PREPROCESSING = "model.onnx", "preprocessing.json"
+_ACTIVATIONS: Mapping[Target, str | None] = {
+    "class": "softmax",
+    "class-set": "sigmoid",
+    "token-class": "softmax",
+    "next-token": "softmax",
+    "none": None,
+}
+
+
+def write_bundle(
+    model: Path,
+    *,
+    directory: Path,
+    preprocessor: Preprocessor,
+    labels: Sequence[str],
+    task: Task,
+    pairs: bool = False,
+) -> Path:
+    """Write a folder that runs with onnxruntime and numpy alone (and tokenizers, or pillow).
+
+    It gets `model.onnx` (and its external data, where the weights are 2 GB and more),
+    `labels.json`, what the preprocessor saves (tokenizer or image processor,
+    `preprocessing.json`), `postprocessing.json`, the examples
+    (`compress.exporting.examples.write`), and what other libraries know it by
+    (`compress.exporting.bundle.conventions`).
+
+    Parameters
+    ----------
+    model : the ONNX file; copied, unless it lies at its place in `directory` already.
+    directory : made where it doesn't exist.
+    labels : class names in the order of the logits.
+    task : which examples, and what is to be done with the model's answer.
+    pairs : a sample is a pair of texts.
+
+    Returns
+    -------
+    The bundle's `model.onnx`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / MODEL
+    copy_model(model, target)
+    preprocessor.save(directory)
+    _complete(directory / PREPROCESSING, target, task=task, pairs=pairs)
+    write_json(directory / "labels.json", list(labels))
+    write_json(directory / "postprocessing.json", postprocessing(task))
+    write_conventions(target, labels=labels, task=task)
+    write_examples(directory, task=task)
+    return target
+
+
+def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
+    """Add what the model and the data say of its inputs: channels of images, pairs of texts."""
+    constants = json.loads(path.read_text(encoding="utf-8"))
+    if task.modality == "text":
+        constants["pairs"] = pairs
+    elif constants.get("channels", 0) is None:
+        dims = load_graph(model).graph.input[0].type.tensor_type.shape.dim
+        constants["channels"] = dims[1].dim_value or None
+    write_json(path, constants)
+
+
+def postprocessing(task: Task) -> dict[str, Any]:
+    """What makes an answer of the model's output, as plain JSON.
+
+    Returns
+    -------
+    task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the last axis,
+    or null); threshold (probability over which a label of several holds); word_class (of token
+    classification: which token of a word decides); pooling ("mean" of the unmasked tokens, or
+    "cls", the first of them) and normalize (to length 1), of embeddings.
+    """
+    pooled = task.target == "none"
+    return {
+        "task": task.name,
+        "output": task.output_names[0],
+        "activation": _ACTIVATIONS[task.target],
+        "threshold": 0.5 if task.target == "class-set" else None,
+        "word_class": "first token" if task.target == "token-class" else None,
+        "pooling": task.pooling if pooled else None,
+        "normalize": pooled and task.normalize,
+    }
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy an ONNX file and its external data, which keep their name inside the file."""
+    if source.resolve() == target.resolve():
+        return
+    shutil.copyfile(source, target)
+    for file in external_files(source):
+        shutil.copyfile(file, target.parent / file.name)

@@ -1,0 +1,166 @@
+"""Holds a bundle's example script against the way on which its model was measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from compress.core.foreign.boundary import foreign
+from compress.errors import ParityError, StageError, clipped
+from compress.exporting.examples import answers as example_answers
+from compress.exporting.examples.write import SCRIPT, example_script
+from compress.exporting.verify.check import Check
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from compress.core.context import Task
+    from compress.exporting.bundle.raw_samples import RawSamples
+
+    Array = NDArray[Any]
+
+SECONDS = 120
+"""That a script may take for eight samples."""
+INPUT_TOLERANCE = 1e-3
+"""Largest difference between two preprocessed images, of values of about 1: arithmetic in float32,
+and far less than one of Pillow's 255 levels."""
+Precision = Literal["fp32", "fp16", "int8"]
+TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2}
+"""Largest difference of answers, as a part of the largest one where that is over 1."""
+INT8_TOLERANCE = 0.05
+"""Root mean square of the differences, as a part of that of the answers; or part of the words."""
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> tuple[Array, str]:
+    """Run the example of a bundle that was just written; returns its answers, and a note.
+
+    Parameters
+    ----------
+    exact : products of 8 bits can't saturate here. Where they can, the example asks ONNX Runtime
+        for better ones than were measured, and its answers may differ.
+
+    Raises
+    ------
+    ParityError : it makes other inputs of the raw samples than the loader did, or other answers.
+    StageError : it fails.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        samples = given(raw, Path(place))
+        with foreign(f"the bundle's {SCRIPT}", error=StageError):
+            found = example_answers.example_answers(
+                example_script(task), folder, target=task.target, samples=samples
+            )
+    for name, wanted in raw.inputs.items():
+        _require_inputs(name, found[f"inputs/{name}"], wanted)
+    same, said = compared(found["answers"], raw.answers, target=task.target)
+    if not same and exact:
+        raise ParityError(
+            f"the bundle's {SCRIPT} doesn't answer as the model was measured: {said}."
+        )
+    return found["answers"], f"{SCRIPT} on {len(raw.values)} raw samples: {said}"
+
+
+def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precision) -> Check:
+    """Run the example of a bundle from elsewhere on its raw samples, in a process of its own.
+
+    What runs is this package's text, and only where the bundle's file is the same.
+
+    Parameters
+    ----------
+    precision : of the model: the less, the more its answers vary from CPU to CPU.
+    """
+    path = folder / SCRIPT
+    script = example_script(task)
+    if not path.is_file() or path.read_bytes() != script.encode():
+        ours = f"it isn't the {SCRIPT} that compress {version('compress')} writes"
+        return Check("example", "warning", f"not run: {ours}")
+    found = _in_a_process(script, folder, raw, task)
+    if isinstance(found, str):
+        return Check("example", "failed", f"{SCRIPT} fails on the raw samples: {found}")
+    same, said = compared(found["answers"], raw.answers, target=task.target, precision=precision)
+    text = f"{SCRIPT} on {len(raw.values)} raw samples: {said}"
+    return Check("example", "ok" if same else "failed", text)
+
+
+def compared(
+    got: Array, wanted: Array, *, target: str, precision: Precision = "fp32"
+) -> tuple[bool, str]:
+    """Whether answers are the same up to a tolerance, and how far apart they are, in words."""
+    if got.shape != wanted.shape:
+        return False, f"answers of shape {list(got.shape)}, and {list(wanted.shape)} were measured"
+    if target == "token-class":
+        share = float((got == wanted).mean()) if got.size else 1.0
+        least = 1 - INT8_TOLERANCE if precision == "int8" else 1.0
+        return share >= least, f"{share:.0%} of the words have the same class"
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+    if precision == "int8":
+        error = float(np.linalg.norm(got - wanted)) / max(float(np.linalg.norm(wanted)), _TINY)
+        return error <= INT8_TOLERANCE, f"answers differ by {error:.1%}"
+    largest = float(np.abs(got - wanted).max())
+    allowed = TOLERANCES[precision] * max(1.0, float(np.abs(wanted).max()))
+    return largest <= allowed, f"largest difference {largest:.1e} (at most {allowed:.1e})"
+
+
+def given(raw: RawSamples, place: Path) -> list[Any]:
+    """The samples as a script takes them: images as files in a folder."""
+    if raw.kind != "image":
+        return list(raw.values)
+    files = [place / f"{at}.image" for at in range(len(raw.values))]
+    for file, content in zip(files, raw.values, strict=True):
+        file.write_bytes(content)
+    return [str(file) for file in files]
+
+
+def _require_inputs(name: str, got: Array, wanted: Array) -> None:
+    said = f"the bundle's {SCRIPT} makes other inputs of the raw samples than were measured"
+    if got.shape != wanted.shape:
+        shapes = f"{name} is {list(got.shape)}, and {list(wanted.shape)} was measured"
+        raise ParityError(f"{said}: {shapes}.")
+    apart = np.abs(got.astype(np.float64) - wanted)
+    allowed = INPUT_TOLERANCE * max(1.0, float(np.abs(wanted).max())) * (wanted.dtype.kind == "f")
+    if apart.size and float(apart.max()) > allowed:
+        sample = int(np.unravel_index(apart.argmax(), apart.shape)[0])
+        place = f"of sample {sample}" if apart.ndim > 1 else f"at token {sample}"
+        raise ParityError(f"{said}: {name} {place} differs by {float(apart.max()):.2g}.")
+
+
+def _in_a_process(
+    script: str, folder: Path, raw: RawSamples, task: Task
+) -> Mapping[str, Array] | str:
+    """The script's answers, or why there are none."""
+    with tempfile.TemporaryDirectory() as place:
+        to = Path(place) / "answers.npz"
+        request: dict[str, str | Sequence[Any]] = {
+            "script": script,
+            "folder": str(folder.resolve()),
+            "target": task.target,
+            "samples": given(raw, Path(place)),
+            "to": str(to),
+        }
+        try:
+            ended = subprocess.run(  # noqa: S603 (our interpreter, our program)
+                [sys.executable, "-I", str(Path(example_answers.__file__))],
+                input=json.dumps(request),
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                cwd=place,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"it took longer than {SECONDS} s"
+        if ended.returncode != 0 or not to.is_file():
+            last = (ended.stderr.strip() or f"exit code {ended.returncode}").splitlines()[-1]
+            return clipped(last)
+        with np.load(to, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}

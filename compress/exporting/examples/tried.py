@@ -1,0 +1,64 @@
+"""Tries a bundle that was just written: from raw samples, by the script that goes with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.exporting.bundle.raw_samples import RawSamples, answered
+from compress.exporting.bundle.samples import LARGEST
+from compress.exporting.examples.check import require_same
+from compress.exporting.examples.write import SCRIPT
+from compress.measurement.cpu import this_cpu
+from compress.measurement.saturation import can_saturate
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Preprocessor
+    from compress.core.context import Batch, Raw, Task
+
+
+def tried(
+    model: Path, raw: Raw, batch: Batch, *, preprocessor: Preprocessor, task: Task
+) -> tuple[RawSamples | None, tuple[str, ...]]:
+    """Run a bundle's example on raw samples; returns them with their answers, and notes.
+
+    Parameters
+    ----------
+    model : the bundle's ONNX file.
+    raw : a few samples as the data has them.
+    batch : what the loader made of them.
+
+    Returns
+    -------
+    The samples that may be kept; None where the script can't take them, or they are too large.
+
+    Raises
+    ------
+    ParityError : the example's inputs or answers aren't those that were measured.
+    StageError : it fails.
+    """
+    if not raw.values:
+        return None, (f"{SCRIPT} wasn't tried: no sample holds a text to continue",)
+    folder = model.parent
+    constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+    if not constants.get("exact", True):
+        return None, (f"{SCRIPT} takes preprocessed arrays alone: no constants say it all",)
+    if task.modality == "text" and not (folder / "tokenizer.json").is_file():
+        return None, (f"{SCRIPT} can't read texts: there is no tokenizer.json of this tokenizer",)
+    postprocessing = json.loads((folder / "postprocessing.json").read_text(encoding="utf-8"))
+    kept = answered(
+        model,
+        raw,
+        batch,
+        preprocessor=preprocessor,
+        task=task,
+        postprocessing=postprocessing,
+        most_bytes=LARGEST,
+    )
+    if kept is None:
+        return None, (f"{SCRIPT} wasn't tried: a raw sample is larger than {LARGEST:,} bytes",)
+    exact = can_saturate(model, this_cpu().target) is None
+    answers, note = require_same(folder, kept, task=task, exact=exact)
+    return (kept if exact else replace(kept, answers=answers)), (note,)

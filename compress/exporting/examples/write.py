@@ -1,0 +1,118 @@
+"""Example scripts of a bundle: Python, Node, and a page for the browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.files.atomic import write_text
+
+if TYPE_CHECKING:
+    from compress.core.context import Target, Task
+
+SCRIPT = "infer.py"
+NODE_SCRIPT = "infer.mjs"
+PAGE = "index.html"
+NPM_VERSIONS: Mapping[str, str] = {
+    "@huggingface/tokenizers": "0.2.0",
+    "onnxruntime-node": "1.30.0",
+    "onnxruntime-web": "1.30.0",
+    "sharp": "0.35.5",
+}
+"""The npm packages that examples need, of the versions that the deployment tests run."""
+_SHARED = ("open_session", "encode_texts")
+"""What several scripts hold, where they have a comment of that name."""
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Templates of one kind of model: the Python script, and JavaScript by name in the bundle."""
+
+    python: str
+    javascript: Mapping[str, str]
+    packages: tuple[str, ...]
+
+
+_WEB = ("onnxruntime-node", "onnxruntime-web")
+
+
+def _text(model: str, **more: str) -> dict[str, str]:
+    shared = {"model": f"model_{model}", "encode": "encode", "session": "session", **more}
+    names = {f"{name}.mjs": f"{template}.mjs" for name, template in shared.items()}
+    return {**names, NODE_SCRIPT: "infer_text.mjs", PAGE: "page_text.html"}
+
+
+_TEXT_PACKAGES = ("@huggingface/tokenizers", *_WEB)
+_IMAGE = {
+    "model.mjs": "model_image.mjs",
+    "pixels.mjs": "pixels.mjs",
+    "classes.mjs": "classes.mjs",
+    "session.mjs": "session.mjs",
+    NODE_SCRIPT: "infer_image.mjs",
+    PAGE: "page_image.html",
+}
+_BY_TARGET: Mapping[Target, _Examples] = {
+    "token-class": _Examples("infer_tokens", _text("tokens"), _TEXT_PACKAGES),
+    "none": _Examples("infer_embeddings", _text("embeddings"), _TEXT_PACKAGES),
+    "next-token": _Examples(
+        "infer_generation",
+        {
+            "model.mjs": "model_generation.mjs",
+            "encode.mjs": "encode.mjs",
+            "session.mjs": "session.mjs",
+            NODE_SCRIPT: "infer_generation.mjs",
+        },
+        ("@huggingface/tokenizers", "onnxruntime-node"),
+    ),
+}
+_CLASSIFICATION = {
+    "text": _Examples("infer_text", _text("text", classes="classes"), _TEXT_PACKAGES),
+    "image": _Examples("infer_image", _IMAGE, (*_WEB, "sharp")),
+}
+
+
+def example_script(task: Task) -> str:
+    """The text of the bundle's infer.py."""
+    return _python(_examples(task).python)
+
+
+def write_examples(directory: Path, *, task: Task) -> None:
+    """Write infer.py, infer.mjs, index.html (not of generation), their parts and package.json.
+
+    Parameters
+    ----------
+    directory : the bundle's.
+    task : decides which.
+    """
+    examples = _examples(task)
+    write_text(directory / SCRIPT, example_script(task))
+    for name, template in examples.javascript.items():
+        write_text(directory / name, _template(f"javascript/{template}.txt"))
+    package = {
+        "private": True,
+        "type": "module",
+        "dependencies": {name: NPM_VERSIONS[name] for name in examples.packages},
+    }
+    write_text(directory / "package.json", json.dumps(package, indent=2) + "\n")
+
+
+def _examples(task: Task) -> _Examples:
+    return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
+
+
+def _python(name: str) -> str:
+    """A script in one file: what several scripts share stands in each."""
+    text = _template(f"{name}.py.txt")
+    for shared in _SHARED:
+        text = text.replace(f"# {shared}\n", _template(f"{shared}.py.txt"))
+    return text
+
+
+def _template(name: str) -> str:
+    return (
+        files("compress.exporting.examples").joinpath("templates", name).read_text(encoding="utf-8")
+    )

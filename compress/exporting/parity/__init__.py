@@ -1,0 +1,1 @@
+"""An ONNX file's answers, compared with those of its module."""

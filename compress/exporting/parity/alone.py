@@ -1,0 +1,144 @@
+"""Holds each sample's answer in a batch against its answer alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.core.foreign.boundary import foreign
+from compress.errors import ParityError, StageError
+from compress.exporting.parity.compare import TOLERANCE, Answers, Parity, compare
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.core.context import Batch, Target
+
+MOST = 4
+"""Samples that are asked alone, and together."""
+REFUSED = 0.1
+"""Of the largest output: neighbours that change an answer by more aren't a matter of rounding."""
+
+
+def alone(
+    answers: Answers,
+    batch: Batch,
+    *,
+    target: Target,
+    name: str,
+    tolerance: float = TOLERANCE,
+    refuses: bool = True,
+) -> tuple[str, ...]:
+    """Compare a few samples in a batch with themselves, one by one; returns notes.
+
+    Texts are looked at twice: filled up to one length, and as they are, padded. What padding
+    changes is noted, however much it is: a model may be made so.
+
+    Parameters
+    ----------
+    answers : a model, as a function from a batch to its scores.
+    batch : preprocessed inputs, whose first four samples are taken; texts may be padded.
+    target : what a sample's label is.
+    name : of the model, for messages.
+    tolerance : differences up to this part of the largest output (or of 1) are none.
+    refuses : raise where neighbours change an answer; otherwise that is a note too.
+
+    Raises
+    ------
+    ParityError : beside others of its length a sample has another answer than alone.
+    """
+    few: Batch = {key: values[:MOST] for key, values in model_inputs(batch).items()}
+    if len(next(iter(few.values()))) < 2:
+        return ()
+    notes = []
+    found = _apart(answers, _unpadded(few), target=target, name=name)
+    if refuses and found.max_error > REFUSED * found.scale:
+        raise ParityError(
+            f"{name} answers a sample otherwise beside {found.samples - 1} others than alone: "
+            f"{found}. What it is measured with in batches wouldn't hold for one sample. Such is "
+            "batch normalization without running statistics (track_running_stats=False)."
+        )
+    if found.max_error > tolerance * max(1.0, found.scale):
+        notes.append(f"answers depend on the batch: {_said(found)}, samples alone and together")
+    if ATTENTION_MASK in few and not bool((few[ATTENTION_MASK] != 0).all()):
+        notes += _of_padding(answers, few, target=target, name=name, tolerance=tolerance)
+    return tuple(notes)
+
+
+def _of_padding(
+    answers: Answers, batch: Batch, *, target: Target, name: str, tolerance: float
+) -> list[str]:
+    try:
+        found = _apart(answers, batch, target=target, name=name)
+    except StageError as error:
+        return [f"short texts have no answer without padding: {error}"]
+    if found.max_error <= tolerance * max(1.0, found.scale):
+        return []
+    return [f"answers depend on padding: {_said(found)}, texts alone and padded"]
+
+
+def _apart(answers: Answers, batch: Batch, *, target: Target, name: str) -> Parity:
+    """How near the answers to each sample alone, without padding, are to those in the batch."""
+    together = answers(batch)
+    singles = list(_singles(batch))
+    rows = iter(
+        together[row : row + 1, kept] if together.ndim == 3 else together[row : row + 1]
+        for row, (_, kept) in enumerate(singles)
+    )
+    return compare(
+        lambda _: next(rows),
+        _guarded(answers, name),
+        batches=[single for single, _ in singles],
+        target=target,
+    )
+
+
+def _guarded(answers: Answers, name: str) -> Callable[[Batch], np.ndarray]:
+    def answer(batch: Batch) -> np.ndarray:
+        with foreign(f"{name}, given one sample alone,", error=StageError):
+            return answers(batch)
+
+    return answer
+
+
+def _singles(batch: Batch) -> Iterator[tuple[Batch, slice | np.ndarray]]:
+    """Each sample without its padding, and which of the tokens those are."""
+    mask = batch.get(ATTENTION_MASK)
+    for row in range(len(next(iter(batch.values())))):
+        kept: slice | np.ndarray = slice(None)
+        if mask is not None:
+            kept = np.flatnonzero(np.asarray(mask[row]) != 0)
+        yield (
+            {
+                key: values[row : row + 1, kept] if mask is not None else values[row : row + 1]
+                for key, values in batch.items()
+            },
+            kept,
+        )
+
+
+def _unpadded(batch: Batch) -> Batch:
+    """Texts whose padding is replaced by their second token, so that all are of one length.
+
+    The ends stay what they are: models look for special tokens there.
+    """
+    mask = batch.get(ATTENTION_MASK)
+    return batch if mask is None else {key: _filled(x, mask) for key, x in batch.items()}
+
+
+def _filled(values: Tensor, mask: Tensor) -> Tensor:
+    import torch
+
+    rows = []
+    for row, real in zip(values, mask != 0, strict=True):
+        own = row[real] if bool(real.any()) else row
+        inner = own[min(1, len(own) - 1)].repeat(len(row) - len(own))
+        rows.append(torch.cat([own[:1], inner, own[1:]]))
+    return torch.stack(rows)
+
+
+def _said(found: Parity) -> str:
+    return f"largest difference {found.max_error:.1e} of {found.scale:.1e}, {found.top1()}"

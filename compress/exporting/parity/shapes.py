@@ -1,0 +1,69 @@
+"""The samples on which a file is held against its module: other batch sizes, other lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from compress.core.batch import ATTENTION_MASK
+from compress.data.texts.full_length import filled_up
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Loader
+
+SMALL = (1, 3)
+
+
+def ladder(
+    padded: Loader, batches: Loader | Iterator[Batch], *, modality: str, other_size: bool = False
+) -> Iterator[Batch]:
+    """One sample at a quarter of the length, three at half of it, the others as they come.
+
+    Where no text is of the full length, one is filled up to it: padding has no positions.
+
+    Parameters
+    ----------
+    padded : the batches with texts padded to the full length; the first of them is used.
+    batches : the same samples, padded to each batch's longest; the first is left out.
+    modality : "text"; of an "image" only the number varies, and with
+    other_size : also its height and width, of two samples more.
+    """
+    first = next(iter(padded), None)
+    if first is None:
+        return
+    count = len(next(iter(first.values())))
+    start = 0
+    for size, part in zip(SMALL, (4, 2), strict=True):
+        if start + size < count or not start:
+            few = {name: values[start : start + size] for name, values in first.items()}
+            yield _shorter(few, part=part) if modality == "text" else few
+            start += size
+    yield {name: values[start if start < count else 0 :] for name, values in first.items()}
+    if modality == "text" and not first[ATTENTION_MASK].bool().all(1).any():
+        yield filled_up({name: values[:1] for name, values in first.items()})
+    if other_size:
+        yield _resized(first)
+    yield from islice(batches, 1, None)
+
+
+def _shorter(batch: Batch, *, part: int) -> Batch:
+    """Texts cut to a part of their length, at the end where their padding isn't."""
+    length = batch[ATTENTION_MASK].shape[1]
+    kept = max(2, length // part)
+    left = bool((batch[ATTENTION_MASK][:, -1] > batch[ATTENTION_MASK][:, 0]).any())
+    columns = slice(length - kept, None) if left and kept < length else slice(kept)
+    return {
+        name: values[:, columns] if values.ndim > 1 and values.shape[1] == length else values
+        for name, values in batch.items()
+    }
+
+
+def _resized(batch: Batch) -> Batch:
+    """Two images, half as high and a quarter as wide again."""
+    from torch.nn.functional import interpolate
+
+    name, images = next((name, values) for name, values in batch.items() if values.ndim == 4)
+    height, width = images.shape[-2:]
+    size = [height + height // 2, width + width // 4]
+    return {name: interpolate(images[:2], size=size, mode="bilinear", align_corners=False)}

@@ -1,0 +1,1 @@
+"""`compress verify`: a bundle is whole and answers as it did."""

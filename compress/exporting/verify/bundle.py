@@ -1,0 +1,207 @@
+"""Proves that a bundle is whole and runs here as it did where it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from compress.core.files.atomic import file_digest
+from compress.core.files.confined import inside
+from compress.core.files.owned import is_folder, plain_tree
+from compress.core.files.sealed import is_whole
+from compress.core.foreign.boundary import reading
+from compress.errors import InputError, StageError, clipped, expected
+from compress.exporting.bundle.manifest import MANIFEST, read_manifest, wrong_entry
+from compress.exporting.bundle.samples import SAMPLES_FILE, read_samples
+from compress.exporting.bundle.write import MODEL
+from compress.exporting.examples.check import run_example
+from compress.exporting.onnx_file import check_file
+from compress.exporting.verify.answers import Answering, precision_of
+from compress.exporting.verify.check import Check
+from compress.measurement.child.watch import Unwatched, Watch
+from compress.measurement.cpu import TARGET_KEY, this_cpu
+from compress.measurement.graph import load_graph
+from compress.measurement.saturation import can_saturate
+from compress.measurement.session import session
+from compress.measurement.size import external_files
+from compress.tasks.task import TASKS
+
+LABELS = "labels.json"
+RUN_FILES = (
+    "report.json",
+    "report.md",
+    "report.html",
+    "logs",
+    "stages",
+    ".compress",
+    ".compress-run.json",
+    MANIFEST,
+)
+"""What a run keeps beside its bundle."""
+
+
+def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check]:
+    """Check a published bundle, one thing after another; nothing in it is executed or changed.
+
+    Files against the manifest, the model in `onnx.checker` and ONNX Runtime, its answers to the
+    stored samples, its example script on raw ones (this package's own text of it), its labels,
+    other batch sizes and lengths, and whether it suits this CPU.
+
+    Parameters
+    ----------
+    folder : with a manifest.json.
+    watch : told of each check that runs a model.
+
+    Raises
+    ------
+    InputError : it is no bundle.
+    """
+    watch = watch or Unwatched()
+    manifest = read_manifest(folder)
+    if not is_whole(manifest):
+        yield Check("files", "failed", f"{MANIFEST} isn't as it was written (its digest differs)")
+    yield from _files(folder, manifest["files"])
+    broken = False
+    for file in _models(folder, manifest["files"]):
+        watch.begin(f"loading {file.name}")
+        found = _tried("model", partial(_loads, file))
+        watch.end()
+        broken |= found.status == "failed"
+        yield found
+    model = folder / MODEL
+    if broken or not model.is_file():
+        yield Check("answers", "failed", "not tried: the model can't be loaded")
+        return
+    answering = Answering(model, folder / SAMPLES_FILE, task=str(manifest.get("task")))
+    watched = partial(_watched, watch, model)
+    yield watched("answers", answering.as_published)
+    # In a process that has a limit of its own.
+    yield _tried("example", lambda: _example(folder, str(manifest.get("task"))))
+    yield watched("labels", lambda: answering.labels(_labels(folder / LABELS)))
+    yield watched("shapes", answering.other_shapes)
+    yield watched("CPU", lambda: _cpu(model))
+
+
+def _watched(watch: Watch, model: Path, name: str, check: Callable[[], Check]) -> Check:
+    watch.begin(f"the check of {model.name}'s {name}")
+    found = _tried(name, check)
+    watch.end()
+    return found
+
+
+def _tried(name: str, check: Callable[[], Check]) -> Check:
+    """The check, or what kept it from its end."""
+    try:
+        return check()
+    except (StageError, InputError) as error:
+        return Check(name, "failed", str(error))
+
+
+def _files(folder: Path, files: Mapping[str, object]) -> Iterator[Check]:
+    """A line for each file that isn't as it was, one for all the others, one for strangers."""
+    whole = 0
+    for name, entry in files.items():
+        problem = _difference(folder, name, entry)
+        if problem is None:
+            whole += 1
+        else:
+            yield Check("files", "failed", problem)
+    if whole:
+        yield Check("files", "ok", f"{whole} of {len(files)} have the size and SHA-256 they had")
+    if strange := _strangers(folder, files):
+        yield Check("files", "warning", f"not in the manifest: {', '.join(strange)}")
+
+
+def _strangers(folder: Path, files: Mapping[str, object]) -> list[str]:
+    """Names that neither the manifest nor a run knows; no link is followed."""
+    tops = {Path(name).parts[0]: len(Path(name).parts) > 1 for name in files if Path(name).parts}
+    strange = sorted({path.name for path in folder.iterdir()} - tops.keys() - set(RUN_FILES))
+    for top, has_more in tops.items():
+        if has_more and top not in ("..", "/") and is_folder(folder / top):
+            inner, _, others = plain_tree(folder / top)
+            strange += [name for one in (*inner, *others) if (name := f"{top}/{one}") not in files]
+    return strange
+
+
+def _difference(folder: Path, name: str, entry: Any) -> str | None:
+    """What is wrong with a file, its name first."""
+    shown = clipped(name)
+    try:
+        path = inside(folder, name)
+    except InputError as error:
+        return str(error).rstrip(".")
+    if (wrong := wrong_entry(entry)) is not None:
+        return f"{shown} {wrong}"
+    try:
+        with reading(shown):
+            change = _change(path, entry)
+    except InputError as error:
+        return str(error)
+    return None if change is None else f"{shown} {change}"
+
+
+def _change(path: Path, entry: Mapping[str, Any]) -> str | None:
+    if not path.is_file():
+        return "is missing"
+    if (size := path.stat().st_size) != entry["bytes"]:
+        return f"has {size:,} bytes, and had {entry['bytes']:,}"
+    if file_digest(path) != entry["sha256"]:
+        return "has other contents than it had (its SHA-256 differs)"
+    return None
+
+
+def _models(folder: Path, files: Mapping[str, object]) -> Iterator[Path]:
+    """The models that the manifest names, where they lie in the bundle."""
+    for name in files:
+        if name.endswith(".onnx"):
+            with suppress(InputError):
+                path = inside(folder, name)
+                if path.is_file():
+                    yield path
+
+
+def _loads(file: Path) -> Check:
+    external_files(file)  # which lie in the bundle, or it isn't loaded
+    check_file(file)
+    opened = session(file, threads=1)
+    inputs = ", ".join(value.name for value in opened.get_inputs())
+    outputs = ", ".join(value.name for value in opened.get_outputs())
+    text = f"{file.name} is valid and loads; it takes {inputs} and gives {outputs}"
+    return Check("model", "ok", text)
+
+
+def _labels(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read {path.name}: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
+        raise InputError(expected(path.name, "a list of names", found))
+    return found
+
+
+def _example(folder: Path, task: str) -> Check:
+    """Whether the example script answers raw samples as they were answered when measured."""
+    samples = folder / SAMPLES_FILE
+    raw = read_samples(samples).raw if samples.is_file() else None
+    if raw is None:
+        return Check("example", "warning", "not run: the bundle keeps no raw samples")
+    if task not in TASKS:
+        return Check("example", "warning", f"not run: there is no task {clipped(task)!r}")
+    return run_example(folder, raw, task=TASKS[task], precision=precision_of(folder / MODEL))
+
+
+def _cpu(model: Path) -> Check:
+    """Whether the products are exact here, and what the model was quantized for."""
+    here = this_cpu()
+    metadata = {entry.key: entry.value for entry in load_graph(model).metadata_props}
+    target = metadata.get(TARGET_KEY)
+    made = f"quantized for {target}; " if target else ""
+    danger = can_saturate(model, here.target)
+    if danger is not None:
+        return Check("CPU", "warning", f"{made}this CPU is {here}: {danger}")
+    return Check("CPU", "ok", f"{made}this CPU is {here}, where no product can saturate")

@@ -1,1 +1,0 @@
-"""Graphs rewritten so that ONNX Runtime runs them faster."""

@@ -1,0 +1,154 @@
+"""Masks that ignore padding alone, in the shape (batch, 1, 1, keys) instead of one row per query.
+
+transformers makes such a mask by twenty operators that index it by every batch row and position,
+and attention then adds a matrix for each head where a row would do. Whether a mask ignores padding
+alone isn't read off the operators: it is computed for random inputs of several shapes, and must be
+what the attention mask alone gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from compress.graph_variants.graph import Graph, is_standard, replace_nodes
+from compress.measurement.session import run, unoptimized_session
+
+SHAPES = ((1, 1), (1, 5), (2, 3), (3, 8), (4, 1))
+"""(batch, sequence) of the trials."""
+
+
+def padding_masks(model: onnx.ModelProto) -> int:
+    """Take the rows of all queries out of masks in which they are equal.
+
+    Parameters
+    ----------
+    model : changed in place; opset 13 or later.
+
+    Returns
+    -------
+    How many masks were made smaller.
+    """
+    graph = Graph(model)
+    found = [
+        (node, name)
+        for node in graph.nodes
+        if is_standard(node, "Where") and _spreads(graph, node)
+        for name in [_padding(graph, node)]
+        if name is not None
+    ]
+    added = []
+    for node, name in found:
+        added += _row(graph, node, name)
+    if found:
+        _forget_shapes(model, {node.output[0] for node, _ in found})
+        replace_nodes(model, remove=(), add=added)
+    return len(found)
+
+
+def _spreads(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Constants of one element by a condition (N, 1, Q, K), added to scores (N, H, Q, K)."""
+    shape, readers = graph.shapes.get(node.output[0], ()), graph.consumers[node.output[0]]
+    values = [graph.value(name) for name in node.input[1:]]
+    return (
+        len(shape) == 4
+        and shape[1] == 1
+        and shape[2] != 1
+        and node.output[0] not in graph.outputs
+        and all(value is not None and value.size == 1 for value in values)
+        and all(_covered(graph, reader, node.output[0]) for reader in readers)
+    )
+
+
+def _covered(graph: Graph, reader: onnx.NodeProto, mask: str) -> bool:
+    """An Add whose other operand alone has the shape of the sum."""
+    if not is_standard(reader, "Add") or len(reader.input) != 2:
+        return False
+    other = next((name for name in reader.input if name != mask), mask)
+    shape, rows = graph.shapes.get(other, ()), graph.shapes[mask][2]
+    return len(shape) == 4 and rows is not None and shape[2] == rows
+
+
+def _padding(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """The input (N, K) of integers that alone decides the condition, or None."""
+    inside = list(_before(graph, node.input[0]))
+    needed = {name for each in inside for name in each.input}
+    inputs = [value for value in graph.model.graph.input if value.name in needed]
+    if not inputs or any(not _is_integer_matrix(value) for value in inputs):
+        return None
+    part = _part(graph, inside, inputs, node.input[0])
+    runtime = unoptimized_session(part, path=Path("mask.onnx"))
+    generator = np.random.default_rng(0)
+    candidates = [value.name for value in inputs]
+    for shape in SHAPES:
+        given = {value.name: generator.integers(0, 2, shape) for value in inputs}
+        seen = run(runtime, given)[node.input[0]]
+        wide = (shape[0], 1, shape[1], shape[1])
+        if seen.shape != wide:
+            return None
+        candidates = [
+            name
+            for name in candidates
+            if np.array_equal(seen, np.broadcast_to(given[name][:, None, None] != 0, wide))
+        ]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _before(graph: Graph, name: str) -> Iterator[onnx.NodeProto]:
+    """All nodes that a tensor is computed by, in the graph's order."""
+    wanted: set[int] = set()
+    names = [name]
+    while names:
+        node = graph.producer.get(names.pop())
+        if node is not None and id(node) not in wanted:
+            wanted.add(id(node))
+            names.extend(node.input)
+    return (node for node in graph.nodes if id(node) in wanted)
+
+
+def _part(
+    graph: Graph,
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    output: str,
+) -> onnx.ModelProto:
+    needed = {name for node in nodes for name in node.input}
+    made = helper.make_graph(
+        nodes,
+        "mask",
+        inputs,
+        [helper.make_tensor_value_info(output, TensorProto.BOOL, None)],
+        [graph.constants[name] for name in sorted(needed & graph.constants.keys())],
+    )
+    return helper.make_model(
+        made,
+        opset_imports=graph.model.opset_import,
+        ir_version=graph.model.ir_version,
+        functions=graph.model.functions,
+    )
+
+
+def _is_integer_matrix(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return kind.elem_type == TensorProto.INT64 and len(kind.shape.dim) == 2
+
+
+def _row(graph: Graph, node: onnx.NodeProto, name: str) -> list[onnx.NodeProto]:
+    """The condition (N, 1, 1, K) out of the input (N, K); the node now reads it."""
+    axes, kept, row = (graph.fresh(f"{name}.{word}") for word in ("axes", "kept", "row"))
+    tensor = numpy_helper.from_array(np.array([1, 2], np.int64), axes)
+    graph.model.graph.initializer.append(tensor)
+    node.input[0] = row
+    return [
+        helper.make_node("Cast", [name], [kept], name=kept, to=TensorProto.BOOL),
+        helper.make_node("Unsqueeze", [kept, axes], [row], name=row),
+    ]
+
+
+def _forget_shapes(model: onnx.ModelProto, names: set[str]) -> None:
+    for value in [value for value in model.graph.value_info if value.name in names]:
+        model.graph.value_info.remove(value)

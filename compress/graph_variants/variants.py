@@ -1,0 +1,137 @@
+"""Makes the forms of one graph among which a quantization can choose by measuring them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from compress.errors import StageError
+from compress.graph_variants.attention_operators import attention_operators
+from compress.graph_variants.masks import padding_masks
+from compress.graph_variants.residual_sums import residual_sums
+from compress.graph_variants.unread_rows import unread_rows
+from compress.measurement.session import run, session
+from compress.models.onnx_files import save
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rewrite = Callable[[onnx.ModelProto], int]
+
+PLAIN = "plain"
+TOLERANCE = 1e-5
+
+WORDS: dict[Rewrite, str] = {
+    padding_masks: "attention masks hold one row for all queries: {}",
+    unread_rows: "matrix products computed for the one position that is read: {}",
+    attention_operators: "attentions as one operator (opset 23, ONNX Runtime 1.23 or later): {}",
+    residual_sums: "residual additions kept apart from the normalisation after them: {}",
+}
+"""What a rewrite is called in a form's notes, with how often it applied."""
+
+RECIPES: dict[str, tuple[Rewrite, ...]] = {
+    "lean": (padding_masks, unread_rows, residual_sums),
+    "attention": (unread_rows, attention_operators, residual_sums),
+}
+"""Each form's rewrites, in their order; the form isn't made where its mark doesn't apply."""
+
+MARKS: dict[str, tuple[Rewrite, ...]] = {
+    "lean": RECIPES["lean"],
+    "attention": (attention_operators,),
+}
+"""At least one of these must apply, or the form is none of its own."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One graph of a model.
+
+    Attributes
+    ----------
+    name : "plain" (as it was exported), "lean" or "attention".
+    path : the file.
+    portable : it holds ONNX's own operators alone.
+    notes : what was rewritten, one sentence each.
+    """
+
+    name: str
+    path: Path
+    portable: bool
+    notes: tuple[str, ...]
+
+
+def plain(source: Path) -> Form:
+    """The graph as it is."""
+    return Form(PLAIN, source, _portable(onnx.load(str(source), load_external_data=False)), ())
+
+
+def forms(
+    source: Path, folder: Path, *, sample: Mapping[str, Tensor | np.ndarray] | None = None
+) -> list[Form]:
+    """The model itself, and other graphs of the same function that ONNX Runtime may run faster.
+
+    Names of inputs, outputs, weights and weighted nodes, dynamic axes and metadata stay.
+
+    Parameters
+    ----------
+    source : a float ONNX file.
+    folder : the other forms become `<folder>/<stem of source>-<name>.onnx`; made where it doesn't
+        exist.
+    sample : a batch that the model takes: every form must then answer it as the source does, to
+        1e-5 of the largest answer. None: forms are checked and loaded, but not run.
+
+    Returns
+    -------
+    The source first, then each form that differs from it.
+
+    Raises
+    ------
+    StageError : a rewritten graph isn't valid ONNX, can't be loaded, or answers otherwise.
+    """
+    made = [plain(source)]
+    answers = None if sample is None else run(session(source, threads=1), sample)
+    for name, recipe in RECIPES.items():
+        model = onnx.load(str(source))
+        counts = {rewrite: rewrite(model) for rewrite in recipe}
+        if not any(counts[mark] for mark in MARKS[name]):
+            continue
+        notes = tuple(WORDS[each].format(count) for each, count in counts.items() if count)
+        path = _write(model, folder / f"{source.stem}-{name}.onnx")
+        rewritten = session(path, threads=1)
+        if sample is not None and answers is not None:
+            _require_same(answers, run(rewritten, sample), name=name)
+        made.append(Form(name, path, _portable(model), notes))
+    return made
+
+
+def _portable(model: onnx.ModelProto) -> bool:
+    return all(node.domain in ("", "ai.onnx") for node in model.graph.node)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> Path:
+    save(model, path)
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise StageError(f"the rewritten graph {path.name} isn't valid ONNX: {error}") from error
+    return path
+
+
+def _require_same(
+    answers: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], *, name: str
+) -> None:
+    for output, wanted in answers.items():
+        scale = float(np.abs(wanted).max(initial=0)) or 1.0
+        same = given[output].shape == wanted.shape
+        error = float(np.abs(given[output] - wanted).max(initial=0)) / scale if same else np.inf
+        if not error <= TOLERANCE:
+            raise StageError(
+                f"the rewritten graph {name!r} answers {output!r} otherwise than the exported "
+                f"one: expected a difference of at most {TOLERANCE:g} of the largest answer, "
+                f"got {error:.2g}."
+            )

@@ -1,0 +1,1 @@
+"""`compress bench`: ONNX files timed against one another."""

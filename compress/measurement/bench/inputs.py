@@ -1,0 +1,238 @@
+"""Makes inputs for any ONNX file, from the shapes and types that it declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.core.foreign.boundary import reading
+from compress.errors import DataError, clipped
+from compress.measurement.graph import load_graph, nodes, tensors
+from compress.measurement.session import PAST
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import GraphProto
+
+    Array = NDArray[Any]
+
+LENGTH, SIZE, CHANNELS = 128, 224, 3
+MOST_BYTES = 2**32
+"""Of an input that is made."""
+_PAST = "past"
+_SEQUENCE = ("seq", "len", "token")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input as a file declares it.
+
+    Attributes
+    ----------
+    name : of the input.
+    type : such as int64.
+    axes : a whole number where a size is fixed, and its name otherwise; the first is the batch.
+    values : how many different values a token's number may have; None where the graph doesn't say.
+    """
+
+    name: str
+    type: np.dtype[Any]
+    axes: tuple[int | str, ...]
+    values: int | None = None
+
+
+def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
+    """The inputs of an ONNX file.
+
+    Parameters
+    ----------
+    caches : also those of generation, which `session.feed` supplies where they are empty.
+
+    Raises
+    ------
+    DataError : an input is no tensor of numbers.
+    LoadError : the file can't be read.
+    """
+    graph = load_graph(file).graph
+    with reading(f"the inputs of {file}", error=DataError):
+        return _declared(file, graph, caches=caches)
+
+
+def _declared(file: Path, graph: GraphProto, *, caches: bool) -> tuple[Input, ...]:
+    from onnx import helper
+
+    constants = {tensor.name for tensor in graph.initializer}
+    sizes = _vocabularies(graph)
+    found = []
+    for value in graph.input:
+        if value.name in constants or (value.name.startswith(PAST) and not caches):
+            continue
+        kind = value.type.tensor_type
+        if not kind.elem_type or not kind.HasField("shape"):
+            raise DataError(f"the input {value.name!r} of {file} is no tensor of known rank.")
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        if dtype.kind not in "biuf":
+            raise DataError(f"the input {value.name!r} of {file} must hold numbers. Got {dtype}.")
+        axes = tuple(
+            axis.dim_value if axis.HasField("dim_value") else axis.dim_param or f"{value.name}:{n}"
+            for n, axis in enumerate(kind.shape.dim)
+        )
+        if any(isinstance(axis, int) and axis < 0 for axis in axes):
+            raise DataError(f"the input {value.name!r} of {file} has a negative size: {axes}.")
+        found.append(Input(value.name, dtype, axes, sizes.get(value.name)))
+    return tuple(found)
+
+
+def fixed_batch(inputs: tuple[Input, ...]) -> int | None:
+    """The only batch size that a file takes; None where it takes any."""
+    sizes = {each.axes[0] for each in inputs if each.axes and isinstance(each.axes[0], int)}
+    return min(int(size) for size in sizes) if sizes else None
+
+
+def make_inputs(
+    inputs: tuple[Input, ...],
+    *,
+    batch: int,
+    length: int = LENGTH,
+    sizes: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """Arrays (N, …) by input name: masks of ones, valid token numbers, and normal numbers.
+
+    Parameters
+    ----------
+    inputs : what the files declare.
+    batch : N.
+    length : of dynamic axes that are a sequence's, by their name.
+    sizes : of other axes, by their name.
+    seed : of what is drawn.
+
+    Raises
+    ------
+    DataError : the size of an axis isn't known, a fixed batch size is another one, or the arrays
+        would be too large.
+    """
+    generator = np.random.default_rng(seed)
+    shapes = [shape_of(each, batch=batch, length=length, sizes=sizes or {}) for each in inputs]
+    for each, shape in zip(inputs, shapes, strict=True):
+        size = math.prod(shape) * each.type.itemsize
+        if size > MOST_BYTES:
+            words = " x ".join(str(number) for number in shape)
+            raise DataError(
+                f"the input {each.name!r} would be {clipped(words)} {each.type}, {size:,} bytes; "
+                f"at most {MOST_BYTES:,} are made."
+            )
+    return {
+        each.name: _values(each, shape, generator)
+        for each, shape in zip(inputs, shapes, strict=True)
+    }
+
+
+def shape_of(one: Input, *, batch: int, length: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape that an input gets; see `make_inputs`."""
+    shape = []
+    for number, axis in enumerate(one.axes):
+        if isinstance(axis, int):
+            size: int | None = axis
+        elif axis in sizes:
+            size = sizes[axis]
+        elif number == 0:
+            size = batch
+        else:
+            size = _size(axis, one, number, length=length, sizes=sizes)
+        if size is None:
+            raise DataError(
+                f"the size of axis {number} ({axis}) of the input {one.name!r} isn't known. "
+                f"Say it with --set {axis}=SIZE."
+            )
+        if number == 0 and size != batch:
+            raise DataError(
+                f"the batch size of the input {one.name!r} is fixed at {size}. Got {batch}."
+            )
+        shape.append(size)
+    return tuple(shape)
+
+
+def assumed(inputs: tuple[Input, ...], *, length: int, sizes: Mapping[str, int]) -> str:
+    """What the arrays are, in words: the shape of each input after the batch, and its values."""
+    said = []
+    for each in inputs:
+        shape = shape_of(each, batch=fixed_batch((each,)) or 1, length=length, sizes=sizes)
+        size = " x ".join(str(number) for number in shape[1:])
+        said.append(f"{each.name} {size or 'scalars'} {each.type} ({_rule(each)})")
+    return "; ".join(said)
+
+
+def _size(
+    axis: str, one: Input, number: int, *, length: int, sizes: Mapping[str, int]
+) -> int | None:
+    """The size that an axis has by its name; None where the name doesn't say."""
+    words = axis.lower()
+    past = sum(size for name, size in sizes.items() if _PAST in name)
+    if "total" in words or ("+" in words and _PAST in words):
+        return past + length
+    if _PAST in words:
+        return past
+    if any(word in words for word in _SEQUENCE):
+        return length
+    if one.type.kind == "f" and len(one.axes) == 4:
+        return CHANNELS if number == 1 else SIZE
+    if one.type.kind in "iu" and len(one.axes) == 2:
+        return length
+    return None
+
+
+def _rule(one: Input) -> str:
+    """What an input's values are, in words."""
+    if one.type.kind == "f":
+        return "zeros" if one.name.startswith(PAST) else "normal numbers"
+    if "mask" in one.name:
+        return "ones"
+    if "position" in one.name:
+        return "0, 1, 2, …"
+    if "type" in one.name or "branch" in one.name:
+        return "zeros"
+    if one.values is None:
+        return "0 and 1: the graph doesn't tell the range"
+    return f"0 to {one.values - 1}"
+
+
+def _values(one: Input, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    match _rule(one):
+        case "normal numbers":
+            return generator.standard_normal(shape).astype(one.type)
+        case "zeros":
+            return np.zeros(shape, one.type)
+        case "ones":
+            return np.ones(shape, one.type)
+        case "0, 1, 2, …":
+            return np.broadcast_to(np.arange(shape[-1]), shape).astype(one.type)
+        case _:
+            return generator.integers(0, one.values or 2, shape).astype(one.type)
+
+
+def _vocabularies(graph: GraphProto) -> dict[str, int]:
+    """How many rows the table has in which an input is looked up, by the input's name."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in tensors(graph)}
+    makers = {name: node for node in nodes(graph) for name in node.output}
+    found: dict[str, int] = {}
+    for node in nodes(graph):
+        if node.op_type not in ("Gather", "GatherBlockQuantized"):
+            continue
+        table, index = node.input[0], node.input[1]
+        if table in makers and makers[table].op_type == "DequantizeLinear":
+            table = makers[table].input[0]
+        behind: set[str] = set()
+        while index in makers and makers[index].op_type in ("Cast", "Reshape", "Identity"):
+            if index in behind:  # a circle, which ONNX Runtime refuses
+                break
+            behind.add(index)
+            index = makers[index].input[0]
+        if shapes.get(table):
+            found[index] = min(found.get(index, shapes[table][0]), shapes[table][0])
+    return found

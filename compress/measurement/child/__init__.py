@@ -1,0 +1,1 @@
+"""Foreign ONNX files, in a process of their own."""

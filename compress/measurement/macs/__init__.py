@@ -1,0 +1,1 @@
+"""Multiply-accumulates of graphs and modules."""

@@ -1,0 +1,151 @@
+"""How the operators of torch that multiply are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compress.measurement.macs.formulas import (
+    bilinear,
+    convolution,
+    matrix_product,
+    recurrence,
+    transposed_convolution,
+)
+
+aten = torch.ops.aten
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The numbers of a convolution, one for each spatial axis."""
+
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    transposed: bool
+    output_padding: Sizes
+    groups: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of two tensors.
+
+    Attributes
+    ----------
+    macs : multiply-accumulates.
+    shapes : of its two operands, such as (N * heads, S, width) and (N * heads, width, S).
+    flipped : whether the second operand is the transpose of a parameter.
+    convolution : its numbers, where it is one.
+    activation : what comes right after it: "gelu", "silu".
+    """
+
+    macs: int
+    shapes: tuple[Sizes, Sizes]
+    flipped: bool = False
+    convolution: Convolution | None = None
+    activation: str | None = None
+
+
+Multiplied = Iterable[tuple[Product, Sequence[Tensor]]]
+
+
+def _matrices(left: Tensor, right: Tensor, out: Tensor) -> Multiplied:
+    """(…, M, K) by (…, K, N); vectors too."""
+    flipped = right.dim() == 2 and right.stride()[0] < right.stride()[1]
+    macs = matrix_product(tuple(out.shape), left.shape[-1])
+    yield Product(macs, _shapes(left, right), flipped=flipped), (left, right)
+
+
+def _with_bias(args: Sequence[Any], out: Tensor) -> Multiplied:
+    return _matrices(args[1], args[2], out)
+
+
+def _without_bias(args: Sequence[Any], out: Tensor) -> Multiplied:
+    return _matrices(args[0], args[1], out)
+
+
+def _summed_batches(args: Sequence[Any], out: Tensor) -> Multiplied:
+    """`addbmm`: (B, M, K) by (B, K, N), added up."""
+    _, left, right = args[:3]
+    macs = matrix_product(tuple(out.shape), left.shape[0] * left.shape[2])
+    yield Product(macs, _shapes(left, right)), (left, right)
+
+
+def _convolution(args: Sequence[Any], out: Tensor) -> Multiplied:
+    values, weight = args[:2]
+    stride, padding, dilation, transposed, output_padding, groups = args[3:9]
+    numbers = Convolution(
+        tuple(stride), tuple(padding), tuple(dilation), transposed, tuple(output_padding), groups
+    )
+    shapes = _shapes(values, weight)
+    macs = (
+        transposed_convolution(*shapes) if transposed else convolution(tuple(out.shape), shapes[1])
+    )
+    yield Product(macs, shapes, convolution=numbers), (values, weight)
+
+
+def _attention(args: Sequence[Any], out: Tensor) -> Multiplied:
+    """Queries (N, heads, S, D), keys (N, heads, S_k, D), values (N, heads, S_k, E), in one kernel.
+
+    They are given as the two products that the kernel stands for.
+    """
+    query, key, value = args[:3]
+    every, rows, width = prod(query.shape[:-2]), query.shape[-2], query.shape[-1]
+    keys, made = key.shape[-2], value.shape[-1]
+    scores = matrix_product((every, rows, keys), width)
+    yield Product(scores, ((every, rows, width), (every, width, keys))), (query, key)
+    answer = matrix_product((every, rows, made), keys)
+    yield Product(answer, ((every, rows, keys), (every, keys, made))), (out, value)
+
+
+def _recurrence(args: Sequence[Any], out: Tensor) -> Multiplied:
+    """One layer of an LSTM in one direction: values (S, N, C), weights (4 * H, C) and (4 * H, H).
+
+    Every other recurrent layer is run as the matrix products that it is made of.
+    """
+    values = args[0]
+    positions = prod(values.shape[:-1])
+    for weight in args[1:3]:
+        shapes = ((positions, weight.shape[1]), (weight.shape[1], weight.shape[0]))
+        macs = recurrence(positions, tuple(weight.shape))
+        yield Product(macs, shapes, flipped=True), (values, weight)
+
+
+def _bilinear(args: Sequence[Any], out: Tensor) -> Multiplied:
+    """Inputs (N, left) and (N, right), weight (C, left, right) between them."""
+    left, weight, right = args[:3]
+    macs = bilinear(prod(left.shape[:-1]), tuple(weight.shape))
+    yield Product(macs, _shapes(left, weight)), (left, right, weight)
+
+
+def _shapes(one: Tensor, other: Tensor) -> tuple[Sizes, Sizes]:
+    return tuple(one.shape), tuple(other.shape)
+
+
+PRODUCTS: dict[Any, Callable[[Sequence[Any], Tensor], Multiplied]] = {
+    **dict.fromkeys((aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm), _without_bias),
+    **dict.fromkeys((aten.addmm, aten.baddbmm, aten.addmv), _with_bias),
+    aten.addbmm: _summed_batches,
+    aten.convolution: _convolution,
+    aten._convolution: _convolution,
+    aten.mkldnn_rnn_layer: _recurrence,
+    aten._trilinear: _bilinear,
+    **dict.fromkeys(
+        (
+            aten._scaled_dot_product_flash_attention_for_cpu,
+            aten._scaled_dot_product_flash_attention,
+            aten._scaled_dot_product_efficient_attention,
+            aten._scaled_dot_product_cudnn_attention,
+        ),
+        _attention,
+    ),
+}
+"""By operator: its arguments and first output to the products, each with its operands."""

@@ -1,0 +1,187 @@
+"""Counts the multiply-accumulates of one sample in an ONNX graph, from shapes seen in a run.
+
+`compress.measurement.macs.module` counts those of a torch module, by the same formulas
+(`compress.measurement.macs.formulas`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from compress.errors import StageError
+from compress.measurement.graph import Shape, constants, graphs, inner_graphs, load_graph, nodes
+from compress.measurement.macs.inner import Probe, add_probes
+from compress.measurement.macs.operators import attributes_of, operator_of
+from compress.measurement.session import feed, runtime_errors, unoptimized_session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from onnx import GraphProto, ModelProto, NodeProto
+    from onnxruntime import OrtValue
+
+SAME_SHAPE = frozenset({"DequantizeLinear", "QuantizeLinear", "Identity", "Cast"})
+PRODUCT_NAME = re.compile(r"MatMul|Gemm|Conv(?!ert)|Attention|LSTM|GRU|RNN|Einsum|MoE")
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulates of one sample, and notes on what they leave out."""
+
+    total: int
+    notes: tuple[str, ...]
+
+
+def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
+    """Multiply-accumulates of convolutions, recurrences and matrix products for one sample.
+
+    The graph runs once, unoptimised, on the first row of the inputs, so shapes are exact; inner
+    graphs (of If, Loop and Scan) count as often as they run. Attention's two products count;
+    biases, norms and element-wise work don't. Products of weights alone, which a runtime has before
+    it is given a sample, and products that nothing reads don't either. A float graph and its INT8
+    form give the same number.
+
+    Parameters
+    ----------
+    inputs : arrays (N, …) by input name; text at the length that is to be counted.
+
+    Returns
+    -------
+    The number, and notes that name the operators which multiply but aren't counted.
+
+    Raises
+    ------
+    DataError : one of the model's inputs is missing.
+    StageError : the file can't be read or run.
+    """
+    try:
+        return _count(load_graph(onnx), inputs, onnx, inside=True)
+    except StageError:
+        if not any(inner_graphs(node) for node in load_graph(onnx).graph.node):
+            raise
+        # Shapes that change from run to run of an inner graph can't be stacked.
+        return _count(load_graph(onnx), inputs, onnx, inside=False)
+
+
+def _count(
+    model: ModelProto, inputs: Mapping[str, np.ndarray], onnx: Path, *, inside: bool
+) -> Macs:
+    graph = model.graph
+    products = [node for node in _computed(graph) if operator_of(node) is not None]
+    multiplying = Counter(_inner_products(graph))
+    probes = add_probes(graph) if inside else []
+    shapes, arrays = _seen(model, products, probes, inputs, onnx)
+    every = [(node, [shapes[name] for name in _operands(node)]) for node in products]
+    every += [(probe.node, run) for probe in probes for run in probe.runs(arrays)]
+    multiplying.subtract(f"{probe.node.op_type} in an inner graph" for probe in probes)
+    multiplying.update(
+        node.op_type
+        for node in graph.node
+        if PRODUCT_NAME.search(node.op_type) and operator_of(node) is None
+    )
+    total = sum(_macs(node, operands) for node, operands in every)
+    return Macs(total, tuple(_uncounted(multiplying)))
+
+
+def _macs(node: NodeProto, operands: list[Shape]) -> int:
+    operator = operator_of(node)
+    return 0 if operator is None else operator.count(attributes_of(node), operands)
+
+
+def _operands(node: NodeProto) -> list[str]:
+    operator = operator_of(node)
+    return [] if operator is None else operator.names(node)
+
+
+def _computed(graph: GraphProto) -> list[NodeProto]:
+    """The nodes that a sample makes a runtime compute, for an output of the graph."""
+    varying = {value.name for value in graph.input} - {each.name for each in graph.initializer}
+    reads = [_reads(node) for node in graph.node]
+    found = []
+    for number, node in enumerate(graph.node):  # in topological order
+        if reads[number] & varying:
+            varying.update(node.output)
+            found.append(number)
+    needed = {value.name for value in graph.output}
+    used = set()
+    for number in reversed(range(len(graph.node))):
+        if needed.intersection(graph.node[number].output):
+            needed |= reads[number]
+            used.add(number)
+    return [graph.node[number] for number in found if number in used]
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """All that a node may read, from inside its inner graphs as well."""
+    names = set(node.input)
+    for graph in inner_graphs(node):
+        names.update(value.name for value in graph.output)
+        for inner in nodes(graph):
+            names.update(inner.input)
+    return names - {""}
+
+
+def _seen(
+    model: ModelProto,
+    products: Iterable[NodeProto],
+    probes: Iterable[Probe],
+    inputs: Mapping[str, np.ndarray],
+    onnx: Path,
+) -> tuple[dict[str, Shape], dict[str, np.ndarray[Any, Any]]]:
+    """Shapes of the products' operands (of constants by reading, others by a run); and probes."""
+    static = _static_shapes(model.graph)
+    names = {name for node in products for name in _operands(node)}
+    shapes = {name: static[name] for name in names if name in static}
+    given = {value.name for value in model.graph.input}
+    unseen = sorted(names - shapes.keys() - given)
+    probed = [name for probe in probes for name in probe.names]
+    values, results = _run(model, [*unseen, *probed], inputs, onnx)
+    shapes |= values | {name: tuple(results[name].shape()) for name in unseen}
+    return shapes, {name: results[name].numpy() for name in probed}
+
+
+def _run(
+    model: ModelProto, names: list[str], inputs: Mapping[str, np.ndarray], onnx: Path
+) -> tuple[dict[str, Shape], dict[str, OrtValue]]:
+    """Shapes of the graph's inputs, of one sample; and the tensors of these names."""
+    from onnx import ValueInfoProto
+    from onnxruntime import OrtValue
+
+    exposed = {value.name for value in model.graph.output}
+    model.graph.output.extend(ValueInfoProto(name=n) for n in names if n not in exposed)
+    session = unoptimized_session(model, path=onnx)
+    arrays = {name: array[:1] for name, array in feed(session, inputs).items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if not names:
+        return shapes, {}
+    values = {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+    try:
+        results = session.run_with_ort_values(names, values)
+    except runtime_errors() as error:
+        raise StageError(f"ONNX Runtime can't run {onnx} on one sample: {error}") from error
+    return shapes, dict(zip(names, results, strict=True))
+
+
+def _static_shapes(graph: GraphProto) -> dict[str, Shape]:
+    """Shapes of constants, and of what is only dequantized or cast from them."""
+    shapes = {name: constant.shape for name, constant in constants(graph).items()}
+    for node in graph.node:  # in topological order
+        if node.op_type in SAME_SHAPE and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]
+    return shapes
+
+
+def _inner_products(graph: GraphProto) -> Iterator[str]:
+    for number, each in enumerate(graphs(graph)):
+        for node in each.node if number else ():
+            if PRODUCT_NAME.search(node.op_type):
+                yield f"{node.op_type} in an inner graph"
+
+
+def _uncounted(multiplying: Counter[str]) -> Iterator[str]:
+    missed = +multiplying
+    if missed:
+        named = ", ".join(f"{count} {name}" for name, count in sorted(missed.items()))
+        yield f"macs leave out operators that can't be counted: {named}."

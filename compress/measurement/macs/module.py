@@ -1,0 +1,209 @@
+"""Sees what a module multiplies: by which parameter, or inside which attention."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from compress.core.batch import ATTENTION_MASK
+from compress.measurement.macs.aten import PRODUCTS, Product
+from compress.measurement.macs.flow import Flow
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+_ACTIVATIONS = {torch.ops.aten.gelu: "gelu", torch.ops.aten.silu: "silu"}
+_MULTIPLIES = re.compile(
+    r"(?:^|[_:])(?:\w*mm|\w*matmul|conv(?!ert)\w*|\w*attention\w*|\w*lstm|gru|rnn|linear)(?:_|$)"
+)
+"""What the name of an operator has that multiplies; one that isn't counted is told."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """What one run of a module multiplied.
+
+    Attributes
+    ----------
+    macs : of all products.
+    layers : by the (first) name of the parameter that is multiplied with, each call's product.
+    attentions : by path, the products without a parameter inside an attention.
+    unknown : operators that multiply by their name and aren't counted, with how many there are.
+    """
+
+    macs: int
+    layers: Mapping[str, Sequence[Product]]
+    attentions: Mapping[str, Sequence[Product]]
+    unknown: Mapping[str, int]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What isn't counted, in a sentence; nothing where all is."""
+        named = ", ".join(f"{count} {name}" for name, count in self.unknown.items())
+        return (f"macs leave out operators that can't be counted: {named}.",) if named else ()
+
+
+def multiplied(
+    module: nn.Module, *, task: Task, inputs: Batch, attentions: Sequence[str] = ()
+) -> Products:
+    """Run a module once on the inputs, in eval mode, and see what it multiplies.
+
+    What counts is what `compress.measurement.macs.graph.count_macs` counts of its graph.
+
+    Parameters
+    ----------
+    attentions : paths of modules whose products of activations are told apart.
+    """
+    places = {ATTENTION_MASK}
+    flow = Flow(module, [x for name, x in inputs.items() if name not in places])
+    seen = _Seen(module, flow)
+    with torch.no_grad(), _plain_kernels(), _inside(module, attentions, seen.stack), _Watch(seen):
+        answer = task.logits(module, inputs)
+    return seen.products(flow.needed([answer]), attentions)
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Attention as its two products, and a transformer's layers as what they are made of."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@dataclass
+class _Call:
+    """A product where it ran: the operator's number, and what it is put down to."""
+
+    product: Product
+    operator: int
+    layer: str | None
+    attention: str | None
+
+
+@dataclass
+class _Seen:
+    module: nn.Module
+    flow: Flow
+    calls: list[_Call] = field(default_factory=list)
+    stack: list[str] = field(default_factory=list)
+    unknown: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._places = sorted(
+            (parameter.data_ptr(), parameter.nbytes, name)
+            for name, parameter in self.module.named_parameters()
+            if parameter.numel()
+        )
+        self._starts = [start for start, _, _ in self._places]
+        self._last: tuple[_Call, Tensor] | None = None
+
+    def multiply(
+        self, product: Product, operands: Sequence[Tensor], out: Tensor, operator: int
+    ) -> None:
+        """Put a product down to a parameter, else to the attention that is running."""
+        names = [name for x in reversed(operands) if (name := self._name(x)) is not None]
+        layer = names[0] if names else None
+        attention = self.stack[-1] if self.stack and layer is None else None
+        call = _Call(product, operator, layer, attention)
+        self.calls.append(call)
+        self._last = None if layer is None else (call, out)
+
+    def activate(self, activation: str, given: Tensor) -> None:
+        """Note an activation, where it takes what the last layer made."""
+        if self._last is not None and self._last[1].data_ptr() == given.data_ptr():
+            call = self._last[0]
+            call.product = replace(call.product, activation=activation)
+
+    def products(self, needed: Collection[int], attentions: Sequence[str]) -> Products:
+        """Those that a sample makes a runtime compute, for the module's answer."""
+        layers: dict[str, list[Product]] = {}
+        inside: dict[str, list[Product]] = {path: [] for path in attentions}
+        total = 0
+        for call in self.calls:
+            if call.operator in needed and self.flow.varies[call.operator]:
+                total += call.product.macs
+                if call.layer is not None:
+                    layers.setdefault(call.layer, []).append(call.product)
+                elif call.attention is not None:
+                    inside[call.attention].append(call.product)
+        unknown = Counter(name for operator, name in self.unknown if operator in needed)
+        return Products(total, layers, inside, dict(sorted(unknown.items())))
+
+    def _name(self, tensor: Tensor) -> str | None:
+        """The parameter of which a tensor is a view: by its address, as views keep that."""
+        position = bisect_right(self._starts, tensor.data_ptr()) - 1
+        if position < 0:
+            return None
+        start, size, name = self._places[position]
+        return name if tensor.data_ptr() < start + size else None
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Hands every operator to the flow, and every product, with its MACs, to what has been seen."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seen = seen
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        multiply = PRODUCTS.get(packet)
+        if multiply is None:
+            with self:  # what stands for other operators, as in inference mode, is seen as those
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        operator = self._seen.flow.ran(func, args, kwargs, out)
+        if packet in _ACTIVATIONS:
+            self._seen.activate(_ACTIVATIONS[packet], args[0])
+        elif multiply is not None:
+            made = out if isinstance(out, Tensor) else out[0]
+            for product, operands in multiply(args, made):
+                self._seen.multiply(product, operands, made, operator)
+        elif _MULTIPLIES.search(func._schema.name):
+            self._seen.unknown.append((operator, func._schema.name.partition("::")[2]))
+        return out
+
+
+@contextmanager
+def _inside(module: nn.Module, paths: Sequence[str], stack: list[str]) -> Iterator[None]:
+    """Keep the paths of the named modules that are running on a stack."""
+    hooks = []
+    for path in paths:
+        part = module.get_submodule(path)
+
+        def enter(_: nn.Module, given: object, path: str = path) -> None:
+            stack.append(path)
+
+        def leave(_: nn.Module, given: object, answer: object) -> None:
+            stack.pop()
+
+        hooks.append(part.register_forward_pre_hook(enter))
+        hooks.append(part.register_forward_hook(leave))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

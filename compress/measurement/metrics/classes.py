@@ -1,0 +1,120 @@
+"""Metrics of models that say one class of a sample, or a set of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.core.batch import IGNORED
+from compress.measurement.intervals import RESAMPLES, percentile, wilson
+from compress.measurement.metrics.tally import Answer, Score, Share, Sums, f1, f1_of_classes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from compress.measurement.metrics.tally import Floats, Integers
+
+
+def accuracy(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
+    """Fraction of right predictions, with Wilson's interval.
+
+    Parameters
+    ----------
+    predictions, labels : class indices (N,).
+    seed : not needed here.
+    """
+    right = int((predictions == labels).sum())
+    return Score(right / len(labels), wilson(right, len(labels)))
+
+
+def f1_macro(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
+    """Mean F1 of the classes that occur in labels or predictions, with a bootstrap interval.
+
+    Parameters
+    ----------
+    predictions, labels : class indices (N,).
+    seed : of the bootstrap over samples.
+    """
+    classes = int(max(predictions.max(), labels.max())) + 1
+    # Samples of one cell of the confusion matrix are alike, so drawing N samples with replacement
+    # is drawing the cells' counts from a multinomial: quick, and flat in memory.
+    cells, counts = np.unique(labels * classes + predictions, return_counts=True)
+    rows, columns = np.divmod(cells, classes)
+    total = len(labels)
+    draws = np.random.default_rng(seed).multinomial
+    drawn = [_f1(rows, columns, draws(total, counts / total), classes) for _ in range(RESAMPLES)]
+    return Score(_f1(rows, columns, counts, classes), percentile(drawn))
+
+
+def _f1(rows: Integers, columns: Integers, counts: Integers, classes: int) -> float:
+    hits = np.bincount(rows, weights=counts * (rows == columns), minlength=classes)
+    either = np.bincount(rows, weights=counts, minlength=classes)
+    either = either + np.bincount(columns, weights=counts, minlength=classes)
+    occurs = either > 0
+    return float(np.mean(2 * hits[occurs] / either[occurs]))
+
+
+class Classes:
+    """Keeps the class that is said of each labelled sample, for a function of all of them.
+
+    Parameters
+    ----------
+    function : of predictions and labels (N,), such as `accuracy`.
+    """
+
+    def __init__(self, function: Callable[..., Score]) -> None:
+        self._function = function
+        self._predictions: list[Integers] = []
+        self._labels: list[Integers] = []
+        self.samples = 0
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`."""
+        labels = answer.labels.astype(np.int64)
+        known = labels != IGNORED
+        self._predictions.append(answer.scores.argmax(1)[known])
+        self._labels.append(labels[known])
+        self.samples += int(known.sum())
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`."""
+        predictions, labels = np.concatenate(self._predictions), np.concatenate(self._labels)
+        return self._function(predictions, labels, seed=seed)
+
+
+def class_agreement() -> Share:
+    """Fraction of samples of which model and reference say the same class."""
+    return Share(lambda answer: answer.scores.argmax(1) == answer.wanted.scores.argmax(1))
+
+
+def set_agreement() -> Share:
+    """Fraction of samples of which model and reference say the same set of classes."""
+    return Share(lambda answer: ((answer.scores > 0) == (answer.wanted.scores > 0)).all(1))
+
+
+def set_f1_micro() -> Sums:
+    """F1 of all (sample, class) pairs taken together."""
+
+    def rows(answer: Answer) -> Floats:
+        said, labels = _sets(answer)
+        return np.stack([(said & labels).sum(1), said.sum(1), labels.sum(1)], axis=1)
+
+    return Sums(rows, f1)
+
+
+def set_f1_macro() -> Sums:
+    """Mean F1 of the classes that occur in labels or answers."""
+
+    def rows(answer: Answer) -> Floats:
+        said, labels = _sets(answer)
+        return np.concatenate([said & labels, said, labels], axis=1).astype(np.float64)
+
+    return Sums(rows, f1_of_classes)
+
+
+def _sets(answer: Answer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Classes that are said (their score is over 0, a probability over 1/2), and labels: (M, C)."""
+    known = (answer.labels >= 0).all(1)
+    return answer.scores[known] > 0, answer.labels[known] > 0

@@ -1,0 +1,108 @@
+"""Every quality metric, by what a sample's label is and by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from compress.core.context import Pooling, Target
+from compress.errors import InputError, unknown
+from compress.measurement.metrics import classes, embeddings, tokens
+from compress.measurement.metrics.entities import f1_entities
+from compress.measurement.metrics.tally import Score, Tally
+from compress.tasks.task import LOWER_IS_BETTER, WITHOUT_LABELS
+
+__all__ = ["METRICS", "Metric", "Score", "metric_named"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one number is taken.
+
+    Attributes
+    ----------
+    name : such as "accuracy".
+    tally : begins a count, given the names of the classes.
+    most_samples : how many samples it reads at most; None: any number.
+    """
+
+    name: str
+    tally: Callable[[Sequence[str]], Tally]
+    most_samples: int | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        return self.name not in LOWER_IS_BETTER
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it holds the model's answers against the reference's."""
+        return self.name in WITHOUT_LABELS
+
+
+def _metric(name: str, tally: Callable[[], Tally], most_samples: int | None = None) -> Metric:
+    return Metric(name, lambda labels: tally(), most_samples)
+
+
+def _table(*metrics: Metric) -> Mapping[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+_ALL_PAIRS = embeddings.MOST_SAMPLES
+
+
+def _of_embeddings(pooling: Pooling) -> Mapping[str, Metric]:
+    return _table(
+        _metric("spearman", lambda: embeddings.spearman(pooling), _ALL_PAIRS),
+        _metric("recall_at_1", lambda: embeddings.recall(1, pooling), _ALL_PAIRS),
+        _metric("recall_at_10", lambda: embeddings.recall(10, pooling), _ALL_PAIRS),
+    )
+
+
+METRICS: Mapping[Target, Mapping[str, Metric]] = {
+    "class": _table(
+        _metric("accuracy", lambda: classes.Classes(classes.accuracy)),
+        _metric("f1_macro", lambda: classes.Classes(classes.f1_macro)),
+        _metric("agreement", classes.class_agreement),
+    ),
+    "class-set": _table(
+        _metric("f1_micro", classes.set_f1_micro),
+        _metric("f1_macro", classes.set_f1_macro),
+        _metric("agreement", classes.set_agreement),
+    ),
+    "token-class": _table(
+        _metric("accuracy", tokens.token_accuracy),
+        _metric("f1_macro", tokens.token_f1_macro),
+        Metric("f1_entities", f1_entities),
+        _metric("agreement", tokens.token_agreement),
+    ),
+    "next-token": _table(
+        _metric("perplexity", tokens.perplexity),
+        _metric("accuracy", tokens.next_token_accuracy),
+    ),
+    "none": _of_embeddings("mean"),
+}
+
+
+def metric_named(
+    name: str, *, target: Target, labels: Sequence[str] = (), pooling: Pooling = "mean"
+) -> Metric:
+    """The metric of that name.
+
+    Parameters
+    ----------
+    target : what a sample's label is.
+    labels : class names, for metrics that read them.
+    pooling : what makes an embedding of the tokens', for metrics of embeddings.
+
+    Raises
+    ------
+    InputError : there is none, or it can't be taken with these class names.
+    """
+    known = METRICS[target] if target != "none" else _of_embeddings(pooling)
+    if name not in known:
+        raise InputError(unknown("metric", name, known))
+    found = known[name]
+    found.tally(labels)
+    return found

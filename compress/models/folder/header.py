@@ -1,0 +1,164 @@
+"""Names and shapes of a model's parameters, read from its files' headers. No torch here."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from math import prod
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from compress.core.files.paths import file_problem, home_expanded
+from compress.core.foreign.boundary import reading
+from compress.errors import InputError, ModelError
+from compress.models.folder.config_file import read_config
+from compress.models.folder.shards import shards
+from compress.models.spec import ModelSpec, is_folder
+
+Shapes = dict[str, tuple[int, ...]]
+"""Of parameters, by name; one that has several names stands under one of them."""
+
+LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+"""What configs call the number of layers."""
+_SUFFIXES = {
+    "image-classification": "ForImageClassification",
+    "multi-label-image-classification": "ForImageClassification",
+    "text-classification": "ForSequenceClassification",
+    "multi-label-text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "feature-extraction": "Model",
+}
+"""How the class ends whose files hold just what a task's model has."""
+_GENERATORS = ("ForCausalLM", "LMHeadModel")
+_BUFFERS = re.compile(
+    r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq|masked_bias"
+    r"|relative_position_index|attn\.bias)$"
+)
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+_TIED = ("lm_head.weight",)
+_MOST_BYTES = 100_000_000
+
+
+def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
+    """config.json of a local folder, as it stands; None for any other model."""
+    if spec.transformers is None or not is_folder(spec.transformers):
+        return None
+    try:
+        return read_config(home_expanded(spec.transformers) / "config.json")
+    except ModelError:
+        return None  # loading will say so, with its reasons
+
+
+def known_config(spec: ModelSpec) -> dict[str, Any]:
+    """The config of a local folder or of a recipe, with its overrides; empty for other models."""
+    if spec.config is not None:
+        return spec.config
+    stored = stored_config(spec)
+    return {} if stored is None else with_arguments(stored, spec.arguments)
+
+
+def with_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as a recipe overrides it: `num_labels` there comes before names that are stored."""
+    resized = "num_labels" in arguments and "id2label" not in arguments
+    kept = {key: x for key, x in config.items() if not (resized and key == "id2label")}
+    return kept | dict(arguments)
+
+
+def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
+    """What the parameters of a local transformers folder are, without loading them.
+
+    Returns
+    -------
+    None where the headers don't tell: no safetensors, a class made for another task (its head is
+    left out on loading, and another one made), or a config that the recipe changes.
+    """
+    config = stored_config(spec)
+    if config is None or spec.arguments or not _fits(config, task):
+        return None
+    shapes: Shapes = {}
+    for path in _files(home_expanded(str(spec.transformers))):
+        header = _read_header(path)
+        if header is None:
+            return None
+        shapes |= header
+    if config.get("tie_word_embeddings", True):
+        for name in _TIED:
+            shapes.pop(name, None)
+    return shapes or None
+
+
+def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Elements of all parameters."""
+    return sum(prod(shape) for shape in shapes.values())
+
+
+def layer_count(config: Mapping[str, Any]) -> int | None:
+    """How many layers a config says that there are."""
+    found = [config[name] for name in LAYER_COUNTS if isinstance(config.get(name), int)]
+    return found[0] if found else None
+
+
+def without_layers(
+    shapes: Mapping[str, tuple[int, ...]], *, kept: tuple[int, ...], total: int
+) -> Shapes | None:
+    """The parameters without those of the layers that aren't kept; None: no such list of layers."""
+    places: dict[str, set[int]] = {}
+    for name in shapes:
+        for match in re.finditer(r"\.(\d+)\.", name):
+            places.setdefault(name[: match.start()], set()).add(int(match[1]))
+    lists = [prefix for prefix, found in places.items() if found == set(range(total))]
+    outer = [p for p in lists if not any(p.startswith(f"{other}.") for other in lists)]
+    if len(outer) != 1:
+        return None
+    start = f"{outer[0]}."
+    return {
+        name: shape
+        for name, shape in shapes.items()
+        if not name.startswith(start) or int(name[len(start) :].split(".")[0]) in kept
+    }
+
+
+def _fits(config: Mapping[str, Any], task: str) -> bool:
+    classes = config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and len(classes) == 1 else None
+    if not isinstance(name, str):
+        return False
+    if task == "text-generation":
+        return name.endswith(_GENERATORS)
+    return task in _SUFFIXES and name.endswith(_SUFFIXES[task])
+
+
+def _files(folder: Path) -> list[Path]:
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    try:
+        return shards(index) if index.is_file() else []
+    except ModelError:
+        return []  # as below
+
+
+def _read_header(path: Path) -> Shapes | None:
+    """See https://github.com/huggingface/safetensors#format: a length, then JSON.
+
+    None where it is damaged: loading will say so, with its reasons.
+    """
+    if file_problem(path) is not None:
+        return None
+    try:
+        with reading(path), path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            values = json.loads(file.read(min(length, _MOST_BYTES)))
+            return {
+                name: tuple(index(size) for size in entry["shape"])
+                for name, entry in values.items()
+                if name != "__metadata__"
+                and entry["dtype"] in _FLOATS
+                and not _BUFFERS.search(name)
+            }
+    except InputError:
+        return None

@@ -1,0 +1,1 @@
+"""What belongs together in a model, and how it is made smaller."""

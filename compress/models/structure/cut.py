@@ -1,0 +1,141 @@
+"""Cuts units out of a module's copy, or zeroes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from compress.models.structure.group_normalization import GroupsOverKept
+from compress.models.structure.groups import Group
+from compress.models.structure.normalization import OverKept, normalizes
+
+
+def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
+    """A smaller copy without the named units of each group; `requires_grad` stays as it was.
+
+    Parameters
+    ----------
+    units : of each group, (R,) int64, the units that go.
+    """
+    smaller = copy.deepcopy(module)
+    names = _names(smaller)
+    for (path, name), gone in _removed(groups, units, names).items():
+        tensor = getattr(smaller.get_submodule(path), name)
+        kept = tensor.detach().contiguous()
+        for dim, indices in gone.items():
+            stays = _without(indices, length=tensor.shape[dim]).nonzero().flatten()
+            kept = kept.index_select(dim, stays.to(kept.device))
+        if isinstance(tensor, nn.Parameter):
+            kept = nn.Parameter(kept, tensor.requires_grad)
+        for owner, own in names[path, name]:
+            part = smaller.get_submodule(owner)
+            setattr(part, own, kept)
+            _match_attributes(part)
+    for group, gone_units in zip(groups, units, strict=True):
+        for attribute in group.attributes:
+            part = smaller.get_submodule(attribute.module)
+            value = getattr(part, attribute.name) * (group.units - len(gone_units)) // group.units
+            setattr(part, attribute.name, value)
+    return smaller
+
+
+def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
+    """A copy of the same shape in which every weight of the named units is zero.
+
+    It answers as the module without them does: what makes them, and what reads them, is zero, and
+    layer, group and RMS normalisations over them run over those that remain.
+    """
+    masked = copy.deepcopy(module)
+    zero(masked, groups, units)
+    return masked
+
+
+def zero(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> None:
+    """What `mask` does to a copy, done to the module itself."""
+    for (path, name), gone in _removed(groups, units, _names(module)).items():
+        part = module.get_submodule(path)
+        tensor = getattr(part, name)
+        if name == "weight" and normalizes(part):
+            module.set_submodule(path, OverKept(part, _without(gone[0], length=len(tensor))))
+        if name == "weight" and isinstance(part, nn.GroupNorm):
+            kept = _without(gone[0], length=len(tensor))
+            module.set_submodule(path, GroupsOverKept(part, kept))
+        if not isinstance(tensor, nn.Parameter):
+            continue  # running statistics: zero variance would make infinities
+        for dim, indices in gone.items():
+            tensor.data.index_fill_(dim, indices.to(tensor.device), 0.0)
+
+
+Name = tuple[str, str]
+"""Path of a module, and what it calls a tensor."""
+
+
+def _names(module: nn.Module) -> dict[Name, list[Name]]:
+    """All names of the tensor of each name: tied weights have several."""
+    found: dict[int, list[Name]] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for own, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), []).append((path, own))
+    return {name: names for names in found.values() for name in names}
+
+
+def _removed(
+    groups: Sequence[Group], units: Sequence[Tensor], names: Mapping[Name, Sequence[Name]]
+) -> dict[Name, dict[int, Tensor]]:
+    """The indices to remove from each tensor, by dimension; tied ones under their first name."""
+    found: dict[Name, dict[int, Tensor]] = {}
+    for group, gone in zip(groups, units, strict=True):
+        if len(gone) == 0:
+            continue
+        for part in group.slices:
+            dims = found.setdefault(names[part.module, part.tensor][0], {})
+            indices = part.index[gone].flatten()
+            dims[part.dim] = torch.cat([dims[part.dim], indices]) if part.dim in dims else indices
+    return found
+
+
+def _without(gone: Tensor, *, length: int) -> Tensor:
+    """(length,) bool: which indices stay."""
+    kept = torch.ones(length, dtype=torch.bool)
+    kept[gone] = False
+    return kept
+
+
+def _match_attributes(part: nn.Module) -> None:
+    """Let a layer's own numbers say what its tensors' shapes are."""
+    match part:
+        case nn.Linear():
+            part.out_features, part.in_features = part.weight.shape
+        case nn.Embedding():
+            part.num_embeddings, part.embedding_dim = part.weight.shape
+        case _BatchNorm() | _InstanceNorm():
+            known = part.weight if part.running_mean is None else part.running_mean
+            if known is not None:
+                part.num_features = len(known)
+        case _ConvNd():
+            if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
+                part.groups = part.weight.shape[0]
+            inner = part.weight.shape[1] * part.groups  # in groups: the weight has those of one
+            sizes = (part.weight.shape[0], inner)
+            if isinstance(part, _ConvTransposeNd):
+                part.in_channels, part.out_channels = sizes
+            else:
+                part.out_channels, part.in_channels = sizes
+        case nn.GroupNorm():
+            if part.num_groups == part.num_channels:  # each channel by itself
+                part.num_groups = len(part.weight)
+            part.num_channels = len(part.weight)
+        case nn.PReLU():
+            part.num_parameters = len(part.weight)
+        case nn.LayerNorm() | nn.RMSNorm():
+            part.normalized_shape = tuple(part.weight.shape)
+        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: a linear layer with weights (in, out)
+            for name, size in zip(("nx", "nf"), part.get_parameter("weight").shape, strict=True):
+                setattr(part, name, size)

@@ -1,0 +1,110 @@
+"""What can be cut from a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import nn
+
+from compress.errors import StageError
+from compress.models.low_rank import LowRankLayer
+from compress.models.structure.groups import Group
+from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.transformers.families import family
+from compress.models.structure.transformers.groups import family_groups, prunable
+from compress.models.structure.unit import Unit
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+BY_DEFAULT: tuple[Unit, ...] = ("feed_forward", "heads")
+"""What transformers lose where nothing else is asked for."""
+
+
+class Found(NamedTuple):
+    """What can be cut.
+
+    Attributes
+    ----------
+    groups : the units.
+    notes : what is left alone, and why.
+    """
+
+    groups: list[Group]
+    notes: tuple[str, ...]
+
+
+def find_groups(
+    module: nn.Module,
+    *,
+    task: Task,
+    inputs: Batch,
+    units: Sequence[Unit] | None,
+    limit_s: float = 60.0,
+) -> Found:
+    """The units that a module can lose: by its family's description, otherwise by tracing it.
+
+    Parameters
+    ----------
+    task : runs the module.
+    inputs : an example to trace it with.
+    units : what to cut; None for what the model's kind loses by default: transformers of described
+        families feed-forward neurons and heads, all else channels.
+    limit_s : how many seconds tracing may take.
+
+    Raises
+    ------
+    StageError : a unit that the model can't lose, a structure that can't be understood, or nothing
+        to cut.
+    """
+    kind = family(module)
+    if kind is not None:
+        return _described(module, kind, task=task, units=units or BY_DEFAULT)
+    name = _name(module)
+    strange = [unit for unit in units or () if unit != "channels"]
+    if strange:
+        raise StageError(
+            f"{name} can't lose {strange[0]}: no family that is described is laid out so. It is "
+            "traced, and can lose channels."
+        )
+    groups, notes = channel_groups(module, task=task, inputs=inputs, limit_s=limit_s)
+    if not groups:
+        raise StageError(f"{name} has no channels that can be cut. {' '.join(notes)}")
+    return Found(groups, notes)
+
+
+def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit]) -> Found:
+    name = _name(module)
+    if getattr(module.config, "is_encoder_decoder", False):
+        raise StageError(
+            f"{name} can't be pruned: it has an encoder and a decoder that reads it, and only one "
+            "of the two alone is described."
+        )
+    split = next((path for path, p in module.named_modules() if isinstance(p, LowRankLayer)), None)
+    if split is not None:
+        raise StageError(
+            f"{name} can't be pruned any more: a stage before split {split}, among others, into "
+            "two layers. Prune first, and split after it."
+        )
+    can = prunable(kind)
+    reasons = {unit: can[unit] or _by_task(unit, task) for unit in can}
+    for unit in units:
+        if reasons[unit] is not None:
+            able = ", ".join(other for other in can if reasons[other] is None)
+            raise StageError(f"{name} can't lose {unit}: {reasons[unit]}. It can lose {able}.")
+    left = [unit for unit in can if unit not in units and can[unit] is None]
+    notes = [f"left alone, as 'units' doesn't name them: {', '.join(left)}."] if left else []
+    return Found(family_groups(module, units=units), tuple(notes))
+
+
+def _by_task(unit: Unit, task: Task) -> str | None:
+    """Why a unit can't be cut that the family could lose otherwise."""
+    if unit == "hidden" and "last_hidden_state" in task.output_names:
+        return f"its hidden units are what {task.name} answers"
+    return None
+
+
+def _name(module: nn.Module) -> str:
+    kind = getattr(getattr(module, "config", None), "model_type", None)
+    return type(module).__name__ + (f" (model_type {kind!r})" if kind else "")

@@ -1,0 +1,35 @@
+"""Takes units out of a module for a moment, without a copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from compress.models.structure.cut import zero
+from compress.models.structure.groups import Group
+
+
+@contextmanager
+def without(module: nn.Module, group: Group, units: Tensor) -> Iterator[None]:
+    """Inside, the module answers as `compress.models.structure.cut.mask` without the units would.
+
+    Afterwards it is as it was, to the bit; weights are changed in place meanwhile.
+
+    Parameters
+    ----------
+    units : (R,) int64, which units of the group go.
+    """
+    parts = {part.module: module.get_submodule(part.module) for part in group.slices}
+    tensors = [getattr(parts[part.module], part.tensor) for part in group.slices]
+    saved = {each: each.detach().clone() for each in tensors if isinstance(each, nn.Parameter)}
+    try:
+        zero(module, [group], [units])
+        yield
+    finally:
+        for path, part in parts.items():
+            if module.get_submodule(path) is not part:  # a normalisation was replaced
+                module.set_submodule(path, part)
+        for tensor, values in saved.items():
+            tensor.data.copy_(values)

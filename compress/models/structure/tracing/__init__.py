@@ -1,0 +1,1 @@
+"""Groups of channels, found by tracing a module."""

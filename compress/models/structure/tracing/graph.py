@@ -1,0 +1,228 @@
+"""What follows what in a run: layers, tensors and operations, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from compress.models.structure.tracing.layers import Port
+from compress.models.structure.tracing.operations import (
+    ATTENTION,
+    PRODUCTS,
+    Blocked,
+    Operation,
+    Step,
+    backwards,
+    forwards,
+    is_spread,
+    operation_name,
+    parts,
+)
+from compress.models.structure.tracing.tape import Call, Made, Tape
+
+OUTPUT = "they make the model's output"
+INPUT = "the model's inputs have as many"
+
+
+class Lane(NamedTuple):
+    """A dimension of a tensor of the run."""
+
+    tensor: Made
+    axis: int
+
+
+Spot = Port | Lane
+"""What has positions that are followed."""
+Pairs = Sequence[tuple[int, int]] | None
+"""(position here, position there); None: they are the same."""
+Onward = tuple[Spot, Pairs] | Blocked
+
+
+class Graph:
+    """Which dimensions follow one another in a run.
+
+    Parameters
+    ----------
+    known : grows; the places that have been reached.
+    """
+
+    def __init__(self, tape: Tape, *, known: Container[Spot]) -> None:
+        self._known = known
+        self._output = tape.output
+        self._inputs = {id(value) for value in tape.inputs}
+        self._calls: dict[Port, list[Call]] = {}
+        self._readers: dict[Made, list[Call]] = {}
+        self._makers: dict[Any, Call] = {}
+        for call in tape.calls:
+            self._makers[call.made.function] = call
+            if call.given is not None:
+                self._readers.setdefault(call.given, []).append(call)
+            for port in call.ports:
+                self._calls.setdefault(port, []).append(call)
+        self._tied = _tied(self._calls)
+        self._users: dict[Made, list[tuple[Any, int]]] = {}
+        for function in tape.operations:
+            for number, source in enumerate(_sources(function)):
+                if source is not None:
+                    self._users.setdefault(source, []).append((function, number))
+        self._names = _names_of_weights(tape)
+        self._live = self._find_live(tape)
+
+    def channels(self, port: Port) -> int:
+        call = self._calls[port][0]
+        return (call.made if port.makes else call.given or call.made).shape[port.axis]
+
+    def parts(self, lane: Lane) -> list[int]:
+        """Into how many parts of equal width operations take a dimension, where these are some."""
+        many = {
+            parts(_operation(function, number, 0), lane.axis)
+            for function, number in self._users.get(lane.tensor, [])
+        }
+        return sorted(many - {1})
+
+    def multiplies(self, lane: Lane) -> bool:
+        """Whether a tensor is multiplied with another that was computed from inputs, too."""
+        names = (operation_name(function) for function, _ in self._users.get(lane.tensor, []))
+        return any(name == "Bmm" or name.startswith(ATTENTION) for name in names)
+
+    def onward(self, key: Spot) -> Iterator[Onward]:
+        """Where the positions along a dimension go on, in both directions of the run."""
+        if isinstance(key, Port):
+            if key.reason is not None:
+                yield key.reason
+            if any(call.computed for call in self._calls[key]):
+                yield f"{type(key.layer).__name__} computes its weights anew in each call"
+            yield from ((other, None) for other in self._tied[key])
+            for call in self._calls[key]:
+                for read, tensor in ((key.reads, call.given), (key.makes, call.made)):
+                    if read and tensor is not None:
+                        yield Lane(tensor, key.axis % len(tensor.shape)), None
+            return
+        if key.tensor == self._output:
+            yield OUTPUT
+        if id(key.tensor.leaf) in self._inputs:
+            yield INPUT
+        for call in self._readers.get(key.tensor, []):
+            yield self._through(call, key, reads=True)
+        for function, number in self._users.get(key.tensor, []):
+            yield from self._forwards(function, number, key.axis)
+        yield from self._made_by(key)
+
+    def _through(self, call: Call, lane: Lane, *, reads: bool) -> Onward:
+        """Into a layer, or past it."""
+        for port in call.ports:
+            sides = port.reads if reads else port.makes
+            if sides and port.axis % len(lane.tensor.shape) == lane.axis:
+                return port, None
+        other = call.made if reads else call.given
+        if other is not None and all(port.apart for port in call.ports):
+            return Lane(other, lane.axis), None
+        return f"{type(call.ports[0].layer).__name__} runs over them"
+
+    def _forwards(self, function: Any, number: int, axis: int) -> Iterator[Onward]:
+        refused = self._refused(function)
+        if refused is not None:
+            yield refused
+            return
+        for result in range(len(function._input_metadata)):
+            step = forwards(_operation(function, number, result), axis)
+            if isinstance(step, str):
+                yield step
+            elif step is not None:
+                yield Lane(Made(function, result), step.axis), step.pairs
+
+    def _made_by(self, lane: Lane) -> Iterator[Onward]:
+        function = lane.tensor.function
+        if function in self._makers:
+            yield self._through(self._makers[function], lane, reads=False)
+            return
+        if lane.tensor.leaf is not None:
+            return
+        refused = self._refused(function)
+        if refused is not None:
+            yield refused
+            return
+        for number, source in enumerate(_sources(function)):
+            if source is None:
+                continue
+            found = backwards(_operation(function, number, lane.tensor.number), lane.axis)
+            if isinstance(found, str):
+                yield found
+                continue
+            lanes = [(Lane(source, own), _reversed(step)) for own, step in found]
+            # Where several would do, it is the one that led here.
+            came = [onward for onward in lanes if onward[0] in self._known]
+            yield from (came or lanes)[:1]
+
+    def _refused(self, function: Any) -> Blocked | None:
+        """Why nothing is known of an operation: it has weights, and belongs to no known layer."""
+        name = operation_name(function)
+        made = Made(function, 0).shape
+        weights = [
+            source
+            for source in _sources(function)
+            if source is not None
+            and source.function not in self._live
+            and (name in PRODUCTS or not is_spread(name, source.shape, made))
+        ]
+        if weights:
+            largest = max(weights, key=lambda source: prod(source.shape))
+            return f"{self._names(largest.function)} by {name}, which isn't a known layer's"
+        return f"{name} mixes them" if name in PRODUCTS - {"Bmm"} else None
+
+    def _find_live(self, tape: Tape) -> set[Any]:
+        """All that isn't computed from parameters and buffers alone."""
+        waiting = [Made(call.made.function, call.made.number) for call in tape.calls]
+        waiting += [made for made in self._users if id(made.leaf) in self._inputs]
+        live = {made.function for made in waiting}
+        while waiting:
+            for function, _ in self._users.get(waiting.pop(), []):
+                if function not in live:
+                    live.add(function)
+                    many = len(function._input_metadata)
+                    waiting += [Made(function, number) for number in range(many)]
+        return live
+
+
+def _tied(ports: Iterable[Port]) -> dict[Port, list[Port]]:
+    """The ports of each one that have a dimension of a tensor in common with it."""
+    owners: dict[tuple[int, int], list[Port]] = {}
+    for port in ports:
+        for place in port.places:
+            tensor = getattr(port.layer, place.tensor)
+            owners.setdefault((id(tensor), place.dim), []).append(port)
+    found: dict[Port, list[Port]] = {port: [] for port in ports}
+    for sharing in owners.values():
+        for port in sharing:
+            found[port] += [other for other in sharing if other is not port]
+    return found
+
+
+def _names_of_weights(tape: Tape) -> Callable[[Any], str]:
+    leaves = tape.leaves()
+
+    def named(function: Any) -> str:
+        while not hasattr(function, "variable"):
+            function = next(source for source, _ in function.next_functions if source is not None)
+        path, name = leaves[id(function.variable)]
+        kind = type(tape.module.get_submodule(path)).__name__
+        return f"{path or 'the model'} ({kind}) uses its {name!r} on them"
+
+    return named
+
+
+def _sources(function: Any) -> list[Made | None]:
+    return [
+        None if source is None else Made(source, number)
+        for source, number in getattr(function, "next_functions", ())
+    ]
+
+
+def _operation(function: Any, number: int, result: int) -> Operation:
+    sizes = [None if source is None else source.shape for source in _sources(function)]
+    return Operation(function, sizes, number, result)
+
+
+def _reversed(step: Step) -> Pairs:
+    return None if step.pairs is None else [(after, before) for before, after in step.pairs]

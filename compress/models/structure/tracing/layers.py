@@ -1,0 +1,150 @@
+"""Where a layer's channels are: in its tensors, and in what it reads and makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from compress.models.structure.normalization import normalizes
+
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor of a layer that has one entry, or row, for each channel.
+
+    Attributes
+    ----------
+    period : in a dimension that all groups of a convolution share, the channels of one group.
+    """
+
+    tensor: str
+    dim: int
+    period: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Port:
+    """A side of a layer with channels: what it reads, what it makes, or both where they are one.
+
+    Attributes
+    ----------
+    axis : of the tensor read or made, counted from the front where it is positive.
+    blocks : equal blocks of neighbouring channels, each of which must keep equally many.
+    attribute : the layer's number of channels, where no tensor tells it.
+    reason : why its channels can't be cut.
+    apart : whether other dimensions of what is read go through unchanged, each entry by itself.
+    """
+
+    path: str
+    layer: nn.Module
+    axis: int
+    reads: bool
+    makes: bool
+    places: Sequence[Place] = ()
+    blocks: int = 1
+    attribute: str | None = None
+    reason: str | None = None
+    apart: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether new channels begin here."""
+        return self.makes and not self.reads
+
+
+def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
+    """The sides of a layer that is known; of all others none."""
+    match layer:
+        case _ConvNd():
+            return _convolution(layer, path)
+        case nn.Linear():
+            rows = _there(layer, ("weight", 0), ("bias", 0))
+            own = _own(layer)
+            return (
+                Port(path, layer, -1, True, False, [Place("weight", 1)], reason=own, apart=True),
+                Port(path, layer, -1, False, True, rows, reason=own, apart=True),
+            )
+        case nn.Embedding():
+            columns = [Place("weight", 1)]
+            return (Port(path, layer, -1, False, True, columns, reason=_own(layer)),)
+        case _BatchNorm() | _InstanceNorm():
+            entries = _there(layer, *((name, 0) for name in _STATISTICS))
+            number = None if entries else "num_features"
+            apart = isinstance(layer, _BatchNorm)
+            return (Port(path, layer, 1, True, True, entries, attribute=number, apart=apart),)
+        case nn.GroupNorm():
+            return (_group_norm(layer, path),)
+        case nn.PReLU():
+            entries = [Place("weight", 0)] if layer.num_parameters > 1 else []
+            return (Port(path, layer, 1, True, True, entries, apart=True),)
+        case nn.LayerNorm() if not _plain(layer):
+            said = f"{type(layer).__name__} may normalise over any dimension"
+            return (Port(path, layer, -1, True, True, reason=said),)
+        case _ if normalizes(layer):
+            entries = _there(layer, ("weight", 0), ("bias", 0))
+            first = getattr(layer, "data_format", None) == "channels_first"
+            return (Port(path, layer, 1 if first else -1, True, True, entries, apart=True),)
+        case nn.LayerNorm() | nn.RMSNorm():
+            said = f"{type(layer).__name__} without weights, or over several dimensions, has them"
+            return (Port(path, layer, -1, True, True, reason=said),)
+    return ()
+
+
+def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
+    axis = -1 - len(layer.kernel_size)
+    reason = _own(layer)
+    groups, transposed = layer.groups, isinstance(layer, _ConvTransposeNd)
+    rows, columns = (1, 0) if transposed else (0, 1)
+    if 1 < groups == layer.in_channels == layer.out_channels:
+        entries = _there(layer, ("weight", 0), ("bias", 0))
+        return (Port(path, layer, axis, True, True, entries, reason=reason),)
+
+    def place(dim: int, channels: int) -> Place:
+        # Of a grouped convolution's weight, the second dimension is that of a single group.
+        return Place("weight", dim, channels // groups if dim == 1 and groups > 1 else None)
+
+    read, made = place(columns, layer.in_channels), place(rows, layer.out_channels)
+    return (
+        Port(path, layer, axis, True, False, [read], groups, reason=reason),
+        Port(
+            path,
+            layer,
+            axis,
+            False,
+            True,
+            [made, *_there(layer, ("bias", 0))],
+            groups,
+            reason=reason,
+        ),
+    )
+
+
+def _group_norm(layer: nn.GroupNorm, path: str) -> Port:
+    entries = _there(layer, ("weight", 0), ("bias", 0))
+    alone = layer.num_groups == layer.num_channels  # each channel by itself
+    reason = None if entries else "GroupNorm without weights has them"
+    blocks = 1 if alone else layer.num_groups
+    return Port(path, layer, 1, True, True, entries, blocks, reason=reason)
+
+
+def _there(layer: nn.Module, *places: tuple[str, int]) -> list[Place]:
+    return [Place(name, dim) for name, dim in places if getattr(layer, name, None) is not None]
+
+
+def _plain(layer: nn.LayerNorm) -> bool:
+    """Whether it is known which dimension it normalises."""
+    return type(layer).forward is nn.LayerNorm.forward or hasattr(layer, "data_format")
+
+
+def _own(layer: nn.Module) -> str | None:
+    """Why a layer's weight can't be cut: it is computed from others."""
+    if "weight" in layer._parameters:
+        return None
+    return f"the weight of {type(layer).__name__} is computed from other tensors"

@@ -1,0 +1,223 @@
+"""One run of a module, as operations between tensors and the layers that were called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from compress.core.batch import model_inputs
+from compress.errors import StageError
+from compress.models.structure.tracing.layers import Port, ports_of
+from compress.models.structure.tracing.operations import PRODUCTS, operation_name
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+_LAID_OUT = frozenset({"T", "Transpose", "Permute", "View", "ToCopy"})
+"""What leaves weights as they are."""
+Function = Any
+"""A node of autograd's graph: an operation, or a leaf."""
+
+
+class Made(NamedTuple):
+    """A tensor, as the operation that made it and which of its results it is."""
+
+    function: Function
+    number: int
+
+    @property
+    def leaf(self) -> Tensor | None:
+        """The parameter, buffer or input that it is, where it wasn't computed."""
+        found: Tensor | None = getattr(self.function, "variable", None)
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all its dimensions."""
+        if self.leaf is not None:
+            return tuple(self.leaf.shape)
+        return tuple(self.function._input_metadata[self.number].shape)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    ports : the layer's sides that hold channels.
+    given : what it was given; None where that doesn't come from a parameter or a float input.
+    """
+
+    ports: Sequence[Port]
+    given: Made | None
+    made: Made
+
+    @cached_property
+    def computed(self) -> bool:
+        """Whether it multiplies with something that it computes from its weights."""
+        if not isinstance(self.ports[0].layer, _ConvNd | nn.Linear):
+            return False
+        inside = _between(self)
+        given = {function for function in inside if self._reads(function, inside)}
+        for function in inside:
+            if operation_name(function) not in PRODUCTS:
+                continue
+            for source, _ in function.next_functions:
+                while source in inside and operation_name(source) in _LAID_OUT:
+                    source = source.next_functions[0][0]
+                if source in inside and source not in given and not hasattr(source, "variable"):
+                    return True
+        return False
+
+    def _reads(self, function: Function, inside: Sequence[Function]) -> bool:
+        """Whether an operation inside has to do with what the layer was given."""
+        waiting, seen = [function], set()
+        while waiting:
+            source = waiting.pop()
+            if self.given is not None and source is self.given.function:
+                return True
+            if source in inside and source not in seen:
+                seen.add(source)
+                waiting += [before for before, _ in source.next_functions]
+        return False
+
+
+@dataclass
+class Tape:
+    """What one run did.
+
+    Attributes
+    ----------
+    module : what was run.
+    operations : those outside of the known layers.
+    output : the module's answer.
+    inputs : the model's own float inputs, by identity.
+    """
+
+    module: nn.Module
+    calls: list[Call] = field(default_factory=list)
+    operations: list[Function] = field(default_factory=list)
+    output: Made | None = None
+    inputs: list[Tensor] = field(default_factory=list)
+
+    def leaves(self) -> dict[int, tuple[str, str]]:
+        """Path and name, by identity, of the parameters and buffers."""
+        return {
+            id(tensor): (path, name)
+            for path, part in self.module.named_modules()
+            for name, tensor in (*part._parameters.items(), *part._buffers.items())
+            if tensor is not None
+        }
+
+
+def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], None]) -> Tape:
+    """Run a module on the first sample.
+
+    Parameters
+    ----------
+    traced : in eval mode; a copy that nobody needs, as all of it is made to require gradients.
+    at : is told the path of each submodule that begins to run.
+
+    Raises
+    ------
+    StageError : the module can't be traced.
+    """
+    tape = Tape(traced.requires_grad_(True))  # the graph follows autograd's
+    known: dict[nn.Module, Sequence[Port]] = {
+        part: ports_of(part, path) for path, part in traced.named_modules()
+    }
+    for part, ports in known.items():
+        if not ports:
+            for buffer in part.buffers(recurse=False):
+                if buffer.is_floating_point():
+                    buffer.requires_grad_(True)
+    given = {name: value[:1].clone() for name, value in model_inputs(inputs).items()}
+    for value in given.values():
+        if value.is_floating_point():
+            tape.inputs.append(value.requires_grad_(True))
+    with _listening(traced, known, tape, at), torch.enable_grad():
+        functions = _functions(traced, task=task, inputs=given, tape=tape, at=at)
+    hidden = {function for call in tape.calls for function in _between(call)}
+    tape.operations = [function for function in functions if function not in hidden]
+    return tape
+
+
+def _functions(
+    traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape, at: Callable[[str], None]
+) -> list[Function]:
+    """The operations that made the module's answer, leaves left out."""
+    try:
+        answer = task.logits(traced, inputs)
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise StageError(
+            f"{type(traced).__name__} can't be traced: {type(error).__name__}: {error}"
+        ) from error
+    if answer.grad_fn is None:
+        raise StageError(
+            f"{type(traced).__name__} can't be traced: its answer has no gradient with respect to "
+            "its parameters."
+        )
+    tape.output = Made(answer.grad_fn, answer.output_nr)
+    at("")
+    return [found for found in _behind(answer.grad_fn) if not hasattr(found, "variable")]
+
+
+@contextmanager
+def _listening(
+    traced: nn.Module,
+    known: dict[nn.Module, Sequence[Port]],
+    tape: Tape,
+    at: Callable[[str], None],
+) -> Iterator[None]:
+    """Note the layers' calls meanwhile."""
+    paths = {part: path for path, part in traced.named_modules()}
+
+    def enter(part: nn.Module, given: object) -> None:
+        at(paths[part])
+
+    def leave(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
+        first = next(iter((*given, *named.values())), None)
+        source = None
+        if isinstance(first, Tensor) and first.requires_grad:
+            # By way of a view, as a leaf doesn't name its own.
+            view: Function = first.view_as(first).grad_fn
+            source = Made(*view.next_functions[0])
+        tape.calls.append(Call(known[part], source, Made(answer.grad_fn, answer.output_nr)))
+
+    hooks = [part.register_forward_pre_hook(enter) for part in paths]
+    hooks += [
+        part.register_forward_hook(leave, with_kwargs=True)
+        for part, ports in known.items()
+        if ports
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _between(call: Call) -> list[Function]:
+    """The operations that a layer is made of."""
+    return _behind(call.made.function, end=call.given.function if call.given else None)
+
+
+def _behind(function: Function, *, end: Function | None = None) -> list[Function]:
+    """A node of autograd's graph and all that it comes from, up to `end`, which is left out."""
+    found: dict[Function, None] = {}
+    waiting = [function]
+    while waiting:
+        at = waiting.pop()
+        if at is None or at is end or at in found:
+            continue
+        found[at] = None
+        waiting += [source for source, _ in at.next_functions]
+    return list(found)

@@ -1,0 +1,109 @@
+"""Which channels of a module that nobody has described go together.
+
+The module is run once, on a copy; autograd's graph says which layers and operations that run was
+made of. Channels are then followed through it, position by position, as in Fang et al., "DepGraph:
+Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900. Their torch-pruning follows widths
+where this follows places, and so can't tell the halves of a chunk or of a concatenation apart.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from compress.errors import few
+from compress.models.structure.groups import Group
+from compress.models.structure.tracing.deadline import within
+from compress.models.structure.tracing.labels import Labels
+from compress.models.structure.tracing.tape import Tape, record
+from compress.models.structure.tracing.units import Alike, alike, as_group
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+
+def channel_groups(
+    module: nn.Module, *, task: Task, inputs: Batch, limit_s: float = 60.0
+) -> tuple[list[Group], tuple[str, ...]]:
+    """Groups of channels that can be cut; and a line for each reason to leave others alone.
+
+    A unit is what goes with one channel of a layer: its entries in normalisations, in depthwise
+    convolutions, in parameters that stand outside of layers, and in all layers that read it; where
+    branches are added, the same channel of each. Where a convolution or a normalisation works in
+    groups of channels, a unit is one channel of every group, so that all of them stay equally wide.
+
+    Left alone are the model's inputs and output, and channels which something mixes in a way that
+    cutting would change.
+
+    Parameters
+    ----------
+    inputs : an example; `task.logits` runs a copy of the module on its first sample.
+    limit_s : seconds that finding them may take, besides a first run of the module.
+
+    Raises
+    ------
+    StageError : the module can't be traced, or it took longer than `limit_s`.
+    """
+    at = _Whereabouts(type(module).__name__)
+    traced = copy.deepcopy(module).eval()
+
+    def found() -> Sequence[Alike]:
+        tape = record(traced, task=task, inputs=inputs, at=at.runs)
+        return alike(_followed(tape, at), tape)
+
+    # Once without a limit: interrupted imports, of what is needed first here, leave half a module.
+    with torch.no_grad():
+        task.logits(traced, inputs)
+    groups: list[Group] = []
+    alone: dict[str, list[str]] = {}
+    for each in within(limit_s, found, what=at.sentence):
+        made = as_group(each)
+        if isinstance(made, Group):
+            groups.append(made)
+        else:
+            alone.setdefault(made, []).extend(each.makers)
+    return _told_apart(groups), tuple(
+        f"left alone, as {reason}: {few(list(dict.fromkeys(paths)))}."
+        for reason, paths in alone.items()
+    )
+
+
+def _told_apart(groups: Sequence[Group]) -> list[Group]:
+    """Where several attentions are in one module, what each of them multiplies isn't known."""
+    owners = Counter(path for group in groups for path in group.attentions)
+    return [
+        replace(group, attentions=tuple(path for path in group.attentions if owners[path] == 1))
+        for group in groups
+    ]
+
+
+def _followed(tape: Tape, at: _Whereabouts) -> Labels:
+    labels = Labels(tape)
+    for port in dict.fromkeys(port for call in tape.calls for port in call.ports):
+        if port.begins:
+            at.follows(port.path)
+            labels.spread(port)
+    return labels
+
+
+class _Whereabouts:
+    """What is being done at the moment, for the sentence that says what took too long."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._now = "before its first layer"
+
+    def runs(self, path: str) -> None:
+        self._now = f"in {path!r}" if path else "after its last layer"
+
+    def follows(self, path: str) -> None:
+        self._now = f"following the channels of {path!r}"
+
+    def sentence(self) -> str:
+        return f"tracing {self._model} for pruning, {self._now},"

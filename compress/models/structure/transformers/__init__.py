@@ -1,0 +1,1 @@
+"""Described families of transformers."""

@@ -1,0 +1,105 @@
+"""The width that all layers of a described transformer read and write, as a group to cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compress.errors import StageError, few
+from compress.models.structure.groups import Group, Slice
+from compress.models.structure.transformers.axes import Axes, Described
+
+_STAGE = re.compile(r"(?:^|\.)layers\.(\d+)\.(?:blocks|downsample)\.")
+_MERGED = 4
+"""Patches whose units are put behind one another where a stage begins."""
+
+
+class _Place(NamedTuple):
+    """A parameter's dimension; it has every unit `patches` times, patch by patch."""
+
+    tensor: str
+    dim: int
+    patches: int = 1
+
+
+def hidden(module: nn.Module) -> list[Group]:
+    """The hidden units, and those of the pooler where there is one.
+
+    A hidden unit is in every matrix of the model: embeddings, positions and class tokens, each
+    layer's inputs and outputs, gains of normalisations, and what reads the last layer. Where stages
+    have widths of their own, each has a group. A pooler has units of its own, although as many, so
+    they are a group too.
+
+    Raises
+    ------
+    StageError : parameters that the family isn't known to have.
+    """
+    tensors = dict(module.named_parameters())
+    places: dict[str, list[_Place]] = {}
+    axes = _described(module, tensors)
+    for group, place in _places(axes, last=_last_stage(tensors)):
+        places.setdefault(group, []).append(place)
+    return [_group(name, found, tensors) for name, found in places.items()]
+
+
+def _described(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Axes]:
+    config = module.config.to_dict()  # type: ignore[union-attr, operator]
+    axes = Described(tensors, config=config).axes
+    known = {name: along for name, along in axes.items() if along is not None}
+    strange = [name for name in axes if len(known.get(name, ())) != tensors[name].dim()]
+    if strange:
+        raise StageError(
+            f"'hidden' can't be cut from {type(module).__name__}: models of type "
+            f"{config.get('model_type')!r} aren't known to have {few(strange)}."
+        )
+    return known
+
+
+def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _Place]]:
+    """The group of each dimension that runs along units of a width, and where that dimension is."""
+    pooler = next((name for name, along in axes.items() if along[0] == "pooled"), "")
+    for name, along in axes.items():
+        stage = _stage(name, last=last)
+        for dim, axis in enumerate(along):
+            if axis == "pooled":
+                yield pooler.rpartition(".")[0], _Place(name, dim)
+            elif axis == "merged":
+                yield _named(stage, last=last), _Place(name, dim, patches=_MERGED)
+            elif axis == "hidden":
+                # What merges patches makes the units of the stage after.
+                made = stage + 1 if "merged" in along else stage
+                yield _named(made, last=last), _Place(name, dim)
+
+
+def _last_stage(names: Iterable[str]) -> int:
+    """Number of the last stage; 0 where all layers are equally wide."""
+    return max((int(found[1]) for found in map(_STAGE.search, names) if found), default=0)
+
+
+def _stage(name: str, *, last: int) -> int:
+    found = _STAGE.search(name)
+    if found is not None:
+        return int(found[1])
+    return 0 if ".embeddings." in f".{name}" else last
+
+
+def _named(stage: int, *, last: int) -> str:
+    return "hidden" if last == 0 else f"hidden.{stage}"
+
+
+def _group(name: str, places: Sequence[_Place], tensors: Mapping[str, Tensor]) -> Group:
+    sizes = {tensors[place.tensor].shape[place.dim] // place.patches for place in places}
+    if len(sizes) != 1:
+        odd = [f"{place.tensor} {tuple(tensors[place.tensor].shape)}" for place in places]
+        raise StageError(f"'hidden' can't be cut: these have no width in common: {few(odd)}.")
+    (units,) = sizes
+    slices = []
+    for place in places:
+        index = torch.arange(place.patches * units).reshape(place.patches, units).T.contiguous()
+        path, _, tensor = place.tensor.rpartition(".")
+        slices.append(Slice(path, tensor, place.dim, index))
+    return Group(name, "hidden", units, tuple(slices))

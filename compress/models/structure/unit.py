@@ -1,0 +1,7 @@
+"""What can go out of a model at a time. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Unit = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]

@@ -1,0 +1,158 @@
+"""Configs of transformers' models: found, read, made of keys, and compared with a task."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from compress.core.files.paths import home_expanded
+from compress.core.foreign.boundary import reading
+from compress.core.foreign.remote_code import NEVER
+from compress.errors import ModelError, clipped, unknown
+from compress.models.folder.config_file import config_problem
+from compress.models.spec import ModelSpec, is_folder
+from compress.models.transformers.architectures import kind_problem
+from compress.models.transformers.heads import head_problem
+from compress.models.transformers.hub import only_cached
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from compress.tasks.task import Task
+
+_OF_LOADING = frozenset(
+    {
+        *("cache_dir", "code_revision", "force_download", "gguf_file", "local_files_only"),
+        *("proxies", "return_unused_kwargs", "revision", "subfolder", "token"),
+        *("trust_remote_code", "use_auth_token"),
+    }
+)
+"""What transformers' loading takes besides a config's keys."""
+CLASSES = ("class", "class-set", "token-class")
+"""Targets of which a config names the classes."""
+_LABELS = ("num_labels", "id2label")
+
+
+def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
+    """The config that a recipe names or holds, with its overrides; weights aren't read.
+
+    Raises
+    ------
+    ModelError : it can't be found or read, or has no such keys.
+    """
+    if spec.config is not None:
+        return untrained_config(spec.config)
+    location, options = locate(spec, name)
+    return read_config(location, spec.arguments, options)[0]
+
+
+def untrained_config(keys: Mapping[str, Any]) -> PreTrainedConfig:
+    """The config of these keys.
+
+    Raises
+    ------
+    ModelError : an unknown architecture or key, or values that don't go together.
+    """
+    import transformers
+
+    wrong = config_problem(keys)
+    if wrong is not None:
+        raise ModelError(f"'model.config': {wrong}")
+    kind = str(keys.get("model_type"))
+    if kind not in transformers.CONFIG_MAPPING:
+        near = difflib.get_close_matches(kind[:80], transformers.CONFIG_MAPPING, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ModelError(
+            f"transformers {transformers.__version__} knows no model_type "
+            f"{clipped(repr(kind))}.{hint}"
+        )
+    config_class = transformers.CONFIG_MAPPING[kind]
+    given = {key: value for key, value in keys.items() if key != "model_type"}
+    failed = f"a {kind} config can't be made of {clipped(str(given))}"
+    with reading("a config", error=ModelError, failed=failed):
+        known = {*config_class().to_dict(), *config_class.attribute_map, *_LABELS}
+        for key in given:
+            if key not in known:
+                raise ModelError(unknown(f"key of a {kind} config", key, known))
+        config: PreTrainedConfig = config_class(**given)
+        labels_of(config)
+    return config
+
+
+def require_task(config: PreTrainedConfig, task: Task, *, name: str) -> None:
+    """Hold a config's architecture and the meaning of its head against a task.
+
+    Parameters
+    ----------
+    name : the model's, for the message.
+
+    Raises
+    ------
+    ModelError : it is for something else.
+    """
+    values = config.to_dict()
+    problem = kind_problem(values, task) or head_problem(values, task)
+    if problem is not None:
+        raise ModelError(f"{name}: {problem}")
+
+
+def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
+    """The Auto class of `transformers` that makes a config's model for a task.
+
+    What answers with its hidden states is the encoder alone, where there is a decoder too.
+    """
+    if task.target == "none" and config.is_encoder_decoder:
+        return "AutoModelForTextEncoding"
+    return task.auto_class
+
+
+def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Class names of a config, in the order of the logits."""
+    names: dict[int, str] = {int(index): str(label) for index, label in config.id2label.items()}
+    return tuple(names[index] for index in sorted(names))
+
+
+def locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
+    """Folder or hub id of a spec's `transformers`, and what loading takes with it."""
+    if is_folder(name):
+        problems = spec.check("")
+        if problems:
+            raise ModelError(problems[0][1])
+        return str(home_expanded(name)), {"local_files_only": True}
+    cached = only_cached(name, revision=spec.revision)
+    options: dict[str, Any] = {"local_files_only": cached}
+    return name, options | ({"revision": spec.revision} if spec.revision else {})
+
+
+def read_config(
+    location: str, arguments: dict[str, Any], options: dict[str, Any]
+) -> tuple[PreTrainedConfig, str | None]:
+    """The config with the recipe's overrides, and the dtype that it says the weights have."""
+    import transformers
+
+    loading = sorted(key for key in arguments if key.startswith("_") or key in _OF_LOADING)
+    if loading:
+        raise ModelError(f"'arguments' must be keys of the model's config. Got {loading[0]!r}.")
+    wrong = config_problem(arguments)
+    if wrong is not None:
+        raise ModelError(f"'model.arguments': {wrong}")
+    failed = f"model {clipped(repr(location))} can't be loaded"
+    with reading(location, error=ModelError, failed=failed):
+        config, unused = transformers.AutoConfig.from_pretrained(
+            location, return_unused_kwargs=True, trust_remote_code=False, **options, **arguments
+        )
+        labels_of(config)
+    _require_own_kernels(config, location)
+    strange = sorted(set(unused) & set(arguments))
+    if strange:
+        raise ModelError(f"a {config.model_type} config has no {', '.join(map(repr, strange))}.")
+    stored = None if config.dtype is None else str(config.dtype).removeprefix("torch.")
+    return config, stored
+
+
+def _require_own_kernels(config: PreTrainedConfig, location: str) -> None:
+    """Refuse a config whose attention is a repository of the hub: it would be fetched and run."""
+    implementation = getattr(config, "_attn_implementation", None)
+    if implementation is not None and "/" in str(implementation):
+        raise ModelError(f"model {location!r} can't be loaded: {NEVER} ({implementation}).")

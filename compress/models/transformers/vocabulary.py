@@ -1,0 +1,243 @@
+"""A transformers model that knows only some of its tokens.
+
+What runs along the vocabulary (embeddings, the output layer, its biases) isn't listed by
+architecture: it is what has another shape where the config names another vocabulary size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compress.core.artifact import Artifact, ModelSource
+from compress.errors import StageError
+from compress.models.source import TransformersSource
+from compress.models.weights.weightless import without_weights
+
+_SIZE = "vocab_size"
+_IDS = ("_token_id", "_token_ids")
+
+
+class Trimmed(NamedTuple):
+    """A model with fewer tokens.
+
+    Attributes
+    ----------
+    module : in eval mode.
+    source : rebuilds its skeleton.
+    """
+
+    module: nn.Module
+    source: TransformersSource
+
+
+def vocabulary_size(module: nn.Module, source: ModelSource | None) -> int:
+    """How many tokens a model knows: rows of its input embeddings.
+
+    Raises
+    ------
+    StageError : it isn't a transformers model, or has no embeddings of tokens.
+    """
+    if not isinstance(source, TransformersSource):
+        raise StageError(
+            "dropping tokens needs a transformers model, whose config says how many there are. "
+            f"Got {type(module).__name__}."
+        )
+    found: Any = module
+    embeddings = found.get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
+        raise StageError(
+            f"dropping tokens needs a model with embeddings of tokens. {type(module).__name__} has "
+            f"{type(embeddings).__name__}."
+        )
+    return int(embeddings.weight.shape[0])
+
+
+def reserved_ids(module: nn.Module) -> set[int]:
+    """Tokens that a model goes by itself: those that its config names.
+
+    Some models (RoBERTa's kind) count positions from the padding token's id on: that must not
+    change, so all ids up to it are reserved.
+    """
+    found: Any = module
+    embeddings = found.get_input_embeddings()
+    size = int(embeddings.weight.shape[0])
+    ids = {number for config in _configs(module) for number in _named_ids(vars(config))}
+    ids |= set() if embeddings.padding_idx is None else {embeddings.padding_idx}
+    for part in module.modules():
+        counts = isinstance(part, nn.Embedding) and len(part.weight) != size
+        if counts and isinstance(part.padding_idx, int):
+            ids |= set(range(part.padding_idx + 1))
+    return {number for number in ids if 0 <= number < size}
+
+
+def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence[int]) -> Trimmed:
+    """A copy of a transformers model with some of its tokens; everything else stays.
+
+    Parameters
+    ----------
+    module : left as it was; it may have been pruned.
+    source : the module's.
+    kept : the old id of each new one; the config's ids are renumbered accordingly.
+
+    Raises
+    ------
+    StageError : see `vocabulary_size`; the config names a token that isn't kept; or a tensor
+        depends on the vocabulary in a way that isn't known.
+    """
+    size = vocabulary_size(module, source)
+    if not isinstance(source, TransformersSource):
+        raise TypeError("vocabulary_size lets only sources of transformers models pass.")
+    renumber = _Renumbering(size, {old: new for new, old in enumerate(kept)})
+    trimmed = replace(source, config=renumber.values(source.config))
+    with without_weights():
+        before, after = source.build(), trimmed.build()
+    smaller = copy.deepcopy(module)
+    for name, dim in _along(before, after, size=size, kept=len(kept)).items():
+        _cut(smaller, name, dim=dim, kept=torch.tensor(list(kept)))
+    _take_numbers(smaller, before=before, after=after)
+    for config in _configs(smaller):
+        for key, value in renumber.changed(vars(config)).items():
+            setattr(config, key, value)
+    return Trimmed(smaller.eval(), trimmed)
+
+
+def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
+    """The reference's module, for inputs that an artifact's preprocessor makes.
+
+    After a `vocabulary` stage the artifact's ids are other ones than the reference's. A copy of the
+    reference that knows the same tokens then answers as the reference does; scores over tokens
+    (text generation) are those of the kept tokens.
+
+    Raises
+    ------
+    StageError : the artifact knows tokens that the reference doesn't, or see `keep_tokens`.
+    """
+    wanted = getattr(artifact.preprocessor, "original_ids", None)
+    known = getattr(reference.preprocessor, "original_ids", None)
+    module = reference.require_module()
+    if wanted == known:
+        return module
+    size = vocabulary_size(module, reference.source)
+    place = {old: new for new, old in enumerate(range(size) if known is None else known)}
+    if wanted is None or not all(number in place for number in wanted):
+        raise StageError("the model knows tokens that were dropped from the reference.")
+    kept = [place[number] for number in wanted]
+    return keep_tokens(module, reference.source, kept=kept).module
+
+
+class _Renumbering:
+    """Gives the new ids to what a config holds.
+
+    Parameters
+    ----------
+    size : of the old vocabulary.
+    place : the new id of each old one that is kept.
+    """
+
+    def __init__(self, size: int, place: Mapping[int, int]) -> None:
+        self._size, self._place = size, place
+
+    def values(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A config's `to_dict()`, and those inside it."""
+        inner = {
+            key: self.values(one)
+            for key, one in config.items()
+            if isinstance(one, dict) and "model_type" in one
+        }
+        return {**config, **inner, **self.changed(config)}
+
+    def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of a config that get other values."""
+        found: dict[str, Any] = {}
+        for key, value in config.items():
+            if key == _SIZE and value == self._size:
+                found[key] = len(self._place)
+            elif key.endswith(_IDS):
+                found[key] = self._number(key, value)
+        return found
+
+    def _number(self, key: str, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._number(key, one) for one in value]
+        # Defaults of a config's class may lie beyond a small vocabulary; they mean no token.
+        if not isinstance(value, int) or not 0 <= value < self._size:
+            return value
+        if value not in self._place:
+            raise StageError(f"the config names token {value} ({key}), which isn't kept.")
+        return self._place[value]
+
+
+def _configs(module: nn.Module) -> list[Any]:
+    """The config objects of a model and its parts, those inside them, and that of generation."""
+    found: dict[int, Any] = {}
+    for part in module.modules():
+        for name in ("config", "generation_config"):
+            config = part.__dict__.get(name)
+            if hasattr(config, "to_dict"):
+                found[id(config)] = config
+    for config in list(found.values()):
+        found |= {id(one): one for one in vars(config).values() if hasattr(one, "to_dict")}
+    return list(found.values())
+
+
+def _named_ids(values: Mapping[str, Any]) -> list[int]:
+    named = [value for key, value in values.items() if key.endswith(_IDS)]
+    flat = [one for value in named for one in (value if isinstance(value, list) else [value])]
+    return [value for value in flat if isinstance(value, int)]
+
+
+def _along(before: nn.Module, after: nn.Module, *, size: int, kept: int) -> dict[str, int]:
+    """The dimension along which a tensor runs with the vocabulary, by its name."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in after.state_dict().items()}
+    found: dict[str, int] = {}
+    for name, tensor in before.state_dict().items():
+        old, new = tuple(tensor.shape), shapes[name]
+        changed = [dim for dim, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+        if not changed:
+            continue
+        if len(changed) > 1 or (old[changed[0]], new[changed[0]]) != (size, kept):
+            raise StageError(
+                f"tokens can't be dropped: {name} is {old}, and with {kept} of {size} tokens {new}."
+            )
+        found[name] = changed[0]
+    if not found:
+        raise StageError(
+            f"tokens can't be dropped: nothing of {type(before).__name__} depends on its config's "
+            f"'{_SIZE}'."
+        )
+    return found
+
+
+def _cut(smaller: nn.Module, name: str, *, dim: int, kept: Tensor) -> None:
+    """Cut a tensor under this name and all others that share it."""
+    old = _tensor(smaller, name)
+    if len(kept) == old.shape[dim]:
+        return  # under another name before
+    rows = old.detach().index_select(dim, kept).clone()
+    new = nn.Parameter(rows, old.requires_grad) if isinstance(old, nn.Parameter) else rows
+    for part in smaller.modules():
+        for held in (part._parameters, part._buffers):
+            for leaf, tensor in held.items():
+                if tensor is old:
+                    setattr(part, leaf, new)
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor:
+    path, _, leaf = name.rpartition(".")
+    tensor: Tensor = getattr(module.get_submodule(path), leaf)
+    return tensor
+
+
+def _take_numbers(smaller: nn.Module, *, before: nn.Module, after: nn.Module) -> None:
+    """Give submodules the whole numbers that differ (num_embeddings, out_features, padding_idx)."""
+    for path, part in after.named_modules():
+        old = vars(before.get_submodule(path))
+        for name, value in vars(part).items():
+            if type(value) is int and value != old.get(name):
+                setattr(smaller.get_submodule(path), name, value)

@@ -1,0 +1,1 @@
+"""Weights: their digests, whether they are finite, and modules without them."""

@@ -1,0 +1,54 @@
+"""A model's structure without its weights, made on torch's meta device: it takes no memory.
+
+No function that a recipe names is called here: a recipe check needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from compress.core.artifact import ModelSource
+from compress.core.foreign.boundary import reading
+from compress.errors import ModelError, clipped
+from compress.models.source import TransformersSource
+from compress.models.spec import ModelSpec
+from compress.models.weights.weightless import without_weights
+
+if TYPE_CHECKING:
+    from compress.tasks.task import Task
+
+
+def skeleton(spec: ModelSpec, *, task: Task) -> tuple[nn.Module, ModelSource]:
+    """The transformers model that `compress.models.load.load_model` would load, and its source.
+
+    Raises
+    ------
+    ModelError : its config can't be found, doesn't make such a model, or it is no such model.
+    """
+    if spec.python is not None:
+        raise ModelError(f"{spec.python!r} isn't called before the run.")
+    with without_weights():
+        return _pretrained(spec, str(spec.transformers), task=task)
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters by name; shared ones once."""
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+
+def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, TransformersSource]:
+    import transformers
+
+    from compress.models.transformers.configs import config_of
+    from compress.models.transformers.quiet import quiet_transformers
+
+    with quiet_transformers():
+        config = config_of(spec, name)
+        failed = f"the config of {clipped(repr(name))} makes no model"
+        with reading(name, error=ModelError, failed=failed):
+            module = getattr(transformers, task.auto_class).from_config(
+                config, trust_remote_code=False
+            )
+    return module, TransformersSource.of(module)

@@ -1,0 +1,215 @@
+"""Decides how many units of each group go, for a target or for explicit ratios."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from compress.errors import StageError, TargetError, few
+from compress.models.structure.cut import cut
+from compress.models.structure.groups import Group, cut_units
+from compress.pruning.allocation.ratios import ratio_counts
+from compress.pruning.allocation.search import Costs, Ranking, choices, search
+from compress.pruning.allocation.secant import Approach, approach
+from compress.pruning.cost.latency.predict import LatencyModel
+from compress.pruning.cost.meter import Meter
+from compress.pruning.cost.model import Cost, CostModel
+from compress.pruning.options import CutOptions, Target
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+TOLERANCE = 0.02
+"""Relative distance from a target of parameters, MACs or bytes that counts as met."""
+LATENCY_TOLERANCE = 0.05
+"""The same of a latency."""
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many units of each group go.
+
+    Attributes
+    ----------
+    counts : of each group.
+    before, after : what the module costs, and will cost.
+    notes : how a measured target was met, and what rounding changed.
+    """
+
+    counts: list[int]
+    before: Cost
+    after: Cost
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    module: nn.Module,
+    groups: Sequence[Group],
+    ranking: Ranking,
+    options: CutOptions,
+    *,
+    task: Task,
+    inputs: Batch,
+    meter: Meter | None = None,
+) -> Choice:
+    """How many of each group's least important units go.
+
+    Parameters
+    ----------
+    module : in eval mode; left as it was.
+    options : `target`, or `ratios` by pattern of groups' names; `max_ratio` and `round_to`.
+    inputs : one sample, on which MACs are counted.
+    meter : measures, for targets of size and latency.
+
+    Raises
+    ------
+    StageError : a pattern matches nothing, or there is no meter where the target is measured.
+    TargetError : the target can't be met; it says the nearest, and the least that can be.
+    """
+    every = choices(groups, max_ratio=options.max_ratio, round_to=options.round_to)
+    model = CostModel(module, groups, task=task, inputs=inputs)
+    target = options.target
+    if target is None:
+        ratios = options.ratios if isinstance(options.ratios, dict) else {}
+        counts, notes = ratio_counts(groups, ratios, choices=every)
+        return Choice(counts, model.total, model.predict(counts), notes)
+    problem = _Problem(module, groups, ranking, target, every)
+    if target.quantity in ("params", "macs"):
+        counts, notes = _counted(problem, model), ()
+    elif meter is None:
+        raise StageError(f"a target of {target.quantity} is measured, but no meter was given.")
+    elif target.quantity == "size":
+        counts, notes = _sized(problem, model, meter)
+    else:
+        counts, notes = _timed(problem, meter, task=task, inputs=inputs)
+    return Choice(counts, model.total, model.predict(counts), notes)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    module: nn.Module
+    groups: Sequence[Group]
+    ranking: Ranking
+    target: Target
+    choices: list[list[int]]
+
+    @property
+    def most(self) -> list[int]:
+        """The most that can go."""
+        return [each[-1] for each in self.choices]
+
+    def cut(self, counts: Sequence[int]) -> nn.Module:
+        """The module with so many units of each group gone."""
+        return cut(self.module, self.groups, cut_units(self.ranking.order, counts))
+
+    def search(self, cost: Costs, *, target: float) -> list[int]:
+        """The counts whose cost is nearest to a target."""
+        return search(self.ranking, cost, target=target, choices=self.choices)
+
+    def approach(
+        self, cost: Costs, measure: Callable[[Sequence[int]], float], *, tolerance: float
+    ) -> Approach:
+        """Counts whose measured fraction is within the tolerance of the target.
+
+        Raises
+        ------
+        TargetError : there are none such.
+        """
+        found = approach(
+            lambda asked: self.search(cost, target=asked),
+            measure,
+            target=self.target.fraction,
+            tolerance=tolerance,
+        )
+        if not met(found.measured, self.target.fraction, tolerance):
+            raise self.unmet(found.measured, measure(self.most), tolerance)
+        return found
+
+    def unmet(self, nearest: float, least: float, tolerance: float) -> TargetError:
+        """The error for a target that can't be met."""
+        return TargetError(
+            f"target {self.target.quantity}: {self.target.fraction:g} can't be met within "
+            f"{tolerance:.0%}. The nearest is {nearest:.4f}; as little as {least:.4f} can remain. "
+            "Layers keep multiples of 'round_to' units (null: up to 8; a smaller one is finer) and "
+            "lose at most 'max_ratio' of them."
+        )
+
+
+def met(reached: float, target: float, tolerance: float) -> bool:
+    """Whether a fraction is near enough to the one that was wanted."""
+    return abs(reached - target) <= tolerance * target
+
+
+def _counted(problem: _Problem, model: CostModel) -> list[int]:
+    quantity, fraction = problem.target.quantity, problem.target.fraction
+    whole = model.total.of(quantity)
+
+    def cost(counts: Sequence[int]) -> float:
+        return model.predict(counts).of(quantity) / whole
+
+    counts = problem.search(cost, target=fraction)
+    if not met(cost(counts), fraction, TOLERANCE):
+        raise problem.unmet(cost(counts), cost(problem.most), TOLERANCE)
+    return counts
+
+
+def _sized(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int], tuple[str, ...]]:
+    whole = meter.size_bytes(problem.module)
+    params = model.total.params
+
+    def cost(counts: Sequence[int]) -> float:
+        return 1 - _FLOAT_BYTES * (params - model.predict(counts).params) / whole
+
+    def measure(counts: Sequence[int]) -> float:
+        return meter.size_bytes(problem.cut(counts)) / whole
+
+    found = problem.approach(cost, measure, tolerance=TOLERANCE)
+    return found.counts, (
+        f"size: {found.measured:.4f} of {whole:,} bytes remain (foretold {found.foretold:.4f}).",
+    )
+
+
+def _timed(
+    problem: _Problem, meter: Meter, *, task: Task, inputs: Batch
+) -> tuple[list[int], tuple[str, ...]]:
+    size, began = meter.batch_size, time.monotonic()
+    batch = {name: torch.cat([value[:1]] * size) for name, value in inputs.items()}
+    model = LatencyModel(
+        CostModel(problem.module, problem.groups, task=task, inputs=batch),
+        most=problem.most,
+        batch_size=size,
+        shares=lambda operators: meter.operator_shares(operators, problem.module),
+    )
+    seconds = time.monotonic() - began
+    offered = _Problem(
+        problem.module,
+        problem.groups,
+        problem.ranking,
+        problem.target,
+        model.worthwhile(problem.choices),
+    )
+    found = offered.approach(
+        model.predict,
+        lambda counts: meter.latency_ratio(problem.cut(counts), problem.module),
+        tolerance=LATENCY_TOLERANCE,
+    )
+    return found.counts, (
+        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.foretold:.3f} of "
+        f"the original's foretold, {found.measured:.3f} measured at batch size {size}, after "
+        f"{found.rounds} rounds.",
+        *_unknown(model.unknown),
+    )
+
+
+def _unknown(names: list[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"latency: no operator was timed for {few(names)}; only the whole says what they take.",
+    )

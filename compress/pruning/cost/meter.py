@@ -1,0 +1,32 @@
+"""What is measured of a module for targets that can't be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compress.pruning.cost.latency.operators import Operator
+
+
+class Meter(Protocol):
+    """Measures modules as they will be deployed. Who calls pruning gives it, as it may export."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a call whose latency is measured."""
+        ...
+
+    def size_bytes(self, module: nn.Module) -> int:
+        """Of the ONNX file that a module lowers to, in fp32."""
+        ...
+
+    def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
+        """Latency of a module ÷ latency of the original, measured now, both in turn."""
+        ...
+
+    def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
+        """Latency of each operator alone ÷ latency of the whole original, measured now in turn."""
+        ...

@@ -1,0 +1,171 @@
+"""Parameters and multiply-accumulates, counted and foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from compress.errors import StageError
+from compress.measurement.macs.aten import Product
+from compress.measurement.macs.module import Products, multiplied
+from compress.models.structure.groups import Group, Kind
+from compress.pruning.options import Quantity
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch, Task
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a module takes: parameters (shared ones once), and MACs on the inputs counted with."""
+
+    params: int
+    macs: int
+
+    def of(self, quantity: Quantity) -> int:
+        """One of the two."""
+        return self.macs if quantity == "macs" else self.params
+
+
+def count_params(module: nn.Module) -> int:
+    """All parameters, embeddings included, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_cost(module: nn.Module, *, task: Task, inputs: Batch) -> Cost:
+    """Count by running the module once on the inputs, as its ONNX graph will be counted."""
+    return Cost(count_params(module), multiplied(module, task=task, inputs=inputs).macs)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The part that one group has of one dimension of a parameter."""
+
+    group: int
+    width: int
+    whole: bool
+
+
+class CostModel:
+    """What a module will cost when so many units of each group are cut, without cutting them.
+
+    The MACs of a layer go with the elements of its weight, whatever the layer is and however often
+    it is called. Those of attention's products go with the heads, and with the width of a head,
+    that the module which multiplies them keeps. The rest stays.
+
+    Attributes
+    ----------
+    total : what the whole module costs.
+    products : what its run multiplied.
+
+    Raises
+    ------
+    StageError : groups share a dimension of a parameter otherwise than `Group` allows.
+    """
+
+    def __init__(
+        self, module: nn.Module, groups: Sequence[Group], *, task: Task, inputs: Batch
+    ) -> None:
+        self.groups = tuple(groups)
+        attentions = dict.fromkeys(path for group in groups for path in group.attentions)
+        self.products: Products = multiplied(
+            module, attentions=list(attentions), task=task, inputs=inputs
+        )
+        self.total = Cost(count_params(module), self.products.macs)
+        self.shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        self._scales = {
+            path: [index for index, group in enumerate(groups) if path in group.attentions]
+            for path in attentions
+        }
+        self._cuts = _cuts(module, groups, self.shapes)
+        fixed = [name for name in self.shapes if name not in self._cuts]
+        self._params = sum(prod(self.shapes[name]) for name in fixed)
+        self._layers = {name: _macs(self.products.layers.get(name, ())) for name in self._cuts}
+        self._attentions = {path: _macs(each) for path, each in self.products.attentions.items()}
+        changing = sum(self._layers.values()) + sum(self._attentions.values())
+        self._macs = self.total.macs - changing
+
+    def predict(self, counts: Sequence[int]) -> Cost:
+        """The cost after cutting `counts[g]` units of group g."""
+        params, macs = self._params, self._macs
+        for name, whole in self._layers.items():
+            left = prod(self.shape(name, counts))
+            params += left
+            macs += whole * left // prod(self.shapes[name])
+        for path, whole in self._attentions.items():
+            macs += self.scaled(whole, path, counts)
+        return Cost(params, macs)
+
+    def scaled(
+        self, number: int, attention: str, counts: Sequence[int], *, kind: Kind | None = None
+    ) -> int:
+        """A number that goes with the units (of one kind) of an attention, after the cut."""
+        for index in self._scales[attention]:
+            group = self.groups[index]
+            if kind in (None, group.kind):
+                number = number * (group.units - counts[index]) // group.units
+        return number
+
+    def shape(self, name: str, counts: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the parameter `name` after cutting `counts[g]` units of group g."""
+        sizes = list(self.shapes[name])
+        for dim, cuts in self._cuts.get(name, {}).items():
+            for cut in cuts:
+                if cut.whole:
+                    units = self.groups[cut.group].units
+                    sizes[dim] = sizes[dim] * (units - counts[cut.group]) // units
+                else:
+                    sizes[dim] -= counts[cut.group] * cut.width
+        return tuple(sizes)
+
+    @property
+    def changing(self) -> Sequence[str]:
+        """Names of the parameters of which a part can go."""
+        return list(self._layers)
+
+
+def _macs(products: Sequence[Product]) -> int:
+    return sum(product.macs for product in products)
+
+
+def _cuts(
+    module: nn.Module, groups: Sequence[Group], shapes: dict[str, tuple[int, ...]]
+) -> dict[str, dict[int, list[_Cut]]]:
+    """By parameter and dimension; of a shared parameter by the first of its names."""
+    first = {id(parameter): name for name, parameter in module.named_parameters()}
+    every = {
+        name: first[id(parameter)]
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+    }
+    found: dict[str, dict[int, list[_Cut]]] = {}
+    seen: set[tuple[str, int, int, int]] = set()
+    for number, group in enumerate(groups):
+        for part in group.slices:
+            own = f"{part.module}.{part.tensor}" if part.module else part.tensor
+            name = every.get(own)
+            # A shared parameter may be named once for each module that has it.
+            key = (name or own, number, part.dim, int(part.index[0, 0]))
+            if name is None or (name != own and key in seen):
+                continue
+            seen.add(key)
+            whole = part.index.numel() == shapes[name][part.dim]
+            found.setdefault(name, {}).setdefault(part.dim, []).append(
+                _Cut(number, part.width, whole)
+            )
+    for name, dims in found.items():
+        for dim, cuts in dims.items():
+            _require_compatible(cuts, size=shapes[name][dim], where=f"{name}, dimension {dim}")
+    return found
+
+
+def _require_compatible(cuts: Sequence[_Cut], *, size: int, where: str) -> None:
+    wholes = [cut.whole for cut in cuts]
+    if len(cuts) > 1 and any(wholes) and not all(wholes):
+        raise StageError(
+            f"groups that cut {where} ({size} wide) must have disjoint parts of it, or each the "
+            f"whole. Got {len(cuts)} groups, of which {sum(wholes)} have the whole."
+        )

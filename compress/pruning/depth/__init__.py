@@ -1,0 +1,1 @@
+"""Removing whole layers."""

@@ -1,1 +1,0 @@
-"""Latency foretold from a table of this machine's operators."""

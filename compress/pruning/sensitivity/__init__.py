@@ -1,0 +1,1 @@
+"""What a model's answers lose when each group is cut."""

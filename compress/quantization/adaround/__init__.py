@@ -1,0 +1,1 @@
+"""AdaRound (Nagel et al., 2020)."""

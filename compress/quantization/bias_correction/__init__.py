@@ -1,0 +1,1 @@
+"""Bias correction (Nagel et al., 2019)."""

@@ -1,0 +1,72 @@
+"""Means of tensors' channels over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from compress.core.batch import ATTENTION_MASK
+from compress.errors import StageError
+from compress.measurement.session import run, unoptimized_session
+from compress.quantization.bias_correction.layers import ending_in
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch
+
+Floats = NDArray[np.floating]
+
+
+def channel_means(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    *,
+    axes: Sequence[int],
+    path: Path,
+    batches: Iterable[Batch],
+) -> list[Floats]:
+    """For each tensor the mean (channels,) over samples and positions.
+
+    Parameters
+    ----------
+    axes : each tensor's axis of channels.
+    path : the file that the model comes from.
+    batches : of texts with their `attention_mask`: what isn't 1 there isn't counted.
+
+    Raises
+    ------
+    StageError : there are no samples, or a mean isn't finite.
+    """
+    opened = unoptimized_session(ending_in(model, list(tensors)), path=path)
+    sums: dict[str, Floats] = {}
+    counts = dict.fromkeys(tensors, 0)
+    for batch in batches:
+        outputs = run(opened, batch)
+        mask = np.asarray(batch[ATTENTION_MASK]) if ATTENTION_MASK in batch else None
+        for name, axis in zip(tensors, axes, strict=True):
+            rows = _rows(outputs[name], axis, mask)
+            sums[name] = sums.get(name, 0.0) + rows.sum(0, dtype=np.float64)
+            counts[name] += len(rows)
+    means: list[Floats] = []
+    for name in tensors:
+        if not counts[name]:
+            raise StageError("no calibration samples: the calibration split gave no batch.")
+        mean = sums[name] / counts[name]
+        if not np.isfinite(mean).all():
+            raise StageError(f"the activation {name!r} isn't finite on the calibration samples.")
+        means.append(mean)
+    return means
+
+
+def _rows(values: Floats, axis: int, mask: NDArray[np.int64] | None) -> Floats:
+    """The tensor as (positions, channels), of real tokens only."""
+    channels_last = np.moveaxis(values, axis, -1)
+    rows = channels_last.reshape(-1, channels_last.shape[-1])
+    if mask is None or channels_last.shape[:-1] not in (mask.shape, (mask.size,)):
+        return rows
+    real: Floats = rows[mask.reshape(-1) != 0]
+    return real

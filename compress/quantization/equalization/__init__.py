@@ -1,0 +1,1 @@
+"""Cross-layer equalization (Nagel et al., 2019)."""

@@ -1,0 +1,72 @@
+"""How far channels before a `Clip` can be scaled without reaching its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from compress.errors import StageError
+from compress.measurement.session import run, unoptimized_session
+from compress.quantization.bias_correction.layers import ending_in
+from compress.quantization.equalization.chains import Array, Pair, Weights
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch
+
+_ROOM = 1.25
+"""Values up to this many times the largest one seen aren't cut off."""
+
+
+def least_scales(
+    model: onnx.ModelProto,
+    pairs: Sequence[Pair],
+    weights: Weights,
+    *,
+    path: Path,
+    batches: Iterable[Batch],
+) -> dict[str, Array]:
+    """For each pair with a `Clip`, the least number that each channel may be divided by.
+
+    Infinite for a channel that comes near the bound: the clip cuts off its values, or nearly.
+
+    Parameters
+    ----------
+    path : the file that the model comes from.
+    batches : gone through once; where there are none, the answer is empty.
+
+    Returns
+    -------
+    (channels,) by the name of the first layer's output.
+
+    Raises
+    ------
+    StageError : an activation isn't finite.
+    """
+    bounds = {pair.first.output[0]: _bound(pair, weights) for pair in pairs}
+    if not bounds:
+        return {}
+    largest: dict[str, Array] = {}
+    opened = unoptimized_session(ending_in(model, list(bounds)), path=path)
+    for batch in batches:
+        outputs = run(opened, batch)
+        for name in bounds:
+            found = np.moveaxis(outputs[name], 1, 0).reshape(outputs[name].shape[1], -1).max(1)
+            # np.maximum hands NaN on.
+            largest[name] = np.maximum(largest.get(name, found), found)
+    least: dict[str, Array] = {}
+    for name, values in largest.items():
+        if not np.isfinite(values).all():
+            raise StageError(f"the activation {name!r} isn't finite on the calibration samples.")
+        needed = np.maximum(values, 0) * _ROOM / bounds[name]
+        least[name] = np.where(needed < 1, needed, np.inf).astype(np.float32)
+    return least
+
+
+def _bound(pair: Pair, weights: Weights) -> float:
+    """The upper bound of the pair's `Clip`."""
+    value = None if pair.clip is None else weights.value(pair.clip.input[2])
+    return float("inf") if value is None else float(value)

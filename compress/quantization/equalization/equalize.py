@@ -1,0 +1,167 @@
+"""Cross-layer equalisation: neighbouring convolutions share out the ranges of their channels.
+
+Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
+arXiv:1906.04721.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from compress.quantization.equalization.bounds import least_scales
+from compress.quantization.equalization.chains import (
+    Array,
+    Pair,
+    Weights,
+    find_pairs,
+    made_channels,
+    read_channels,
+)
+from compress.quantization.write import write
+
+if TYPE_CHECKING:
+    from compress.core.context import Batch
+
+_ROUNDS = 100
+_SETTLED = 1e-3
+"""Largest change of a logarithm of a scale at which the iteration ends."""
+
+
+def equalize(
+    source: Path,
+    *,
+    path: Path,
+    batches: Iterable[Batch] = (),
+    replace_clip: bool = False,
+) -> tuple[str, ...]:
+    """Write a float model with the same answers whose weights are easier to quantize.
+
+    Where only one layer reads what another makes, channel i can be divided by s_i there and
+    multiplied by it here, through ReLU, pooling and padding with zeros: with
+    s_i = sqrt(max|W1_i| / max|W2_i|) both get the same range, and no channel is lost beside a wider
+    one. Repeated over all pairs until nothing changes, as one layer is the second of a pair and the
+    first of the next.
+
+    Scales don't commute with the upper bound of a `Clip` (ReLU6). Where samples are given, channels
+    that stay under it are scaled, and not so far that they would reach it; other channels aren't.
+
+    Parameters
+    ----------
+    source : the float model: convolutions with batch normalisation folded in.
+    path : the file to write.
+    batches : calibration samples, gone through once; without them nothing is scaled through `Clip`.
+    replace_clip : make every `Clip` ReLU and scale all its channels, as the paper does. That
+        changes the answers wherever the bound was reached.
+
+    Returns
+    -------
+    Notes: what was scaled, and what wasn't.
+
+    Raises
+    ------
+    StageError : an activation before a `Clip` isn't finite on the samples.
+    """
+    model = onnx.load(str(source))
+    weights = Weights(model.graph)
+    every = find_pairs(model.graph, weights)
+    clipped = [pair for pair in every if pair.clip is not None and not replace_clip]
+    least = least_scales(model, clipped, weights, path=source, batches=batches)
+    links = [
+        Link(pair, weights, least.get(pair.first.output[0]))
+        for pair in every
+        if pair not in clipped or pair.first.output[0] in least
+    ]
+    before = _spread(links)
+    rounds = _settle(links)
+    after = _spread(links)
+    weights.store()
+    replaced = [pair.clip for pair in every if pair.clip is not None and replace_clip]
+    for node in replaced:
+        node.op_type = "Relu"
+        del node.input[1:]
+    write(model, path=path, source=source)
+    return _notes(len(every), len(links), rounds, before, after, len(replaced))
+
+
+class Link:
+    """A pair's weights, and how far they were scaled.
+
+    Parameters
+    ----------
+    least : (channels,) what the product of a channel's scales must not fall below; infinite: the
+        channel stays as it is. None: no bounds.
+    """
+
+    def __init__(self, pair: Pair, weights: Weights, least: Array | None = None) -> None:
+        self.made = made_channels(pair.first, weights[pair.first.input[1]])
+        self._read = read_channels(pair.second, weights[pair.second.input[1]])
+        has_bias = len(pair.first.input) > 2 and pair.first.input[2]
+        self._bias = weights[pair.first.input[2]] if has_bias else None
+        self._least = least
+        self._total = np.ones(len(self.made), np.float32)
+
+    @property
+    def ranges(self) -> Array:
+        """Largest absolute weight of each channel that the first layer makes."""
+        largest: Array = np.abs(self.made).max(axis=tuple(range(1, self.made.ndim)))
+        return largest
+
+    def share(self) -> float:
+        """Give both layers the same ranges; returns the largest change's logarithm."""
+        wide, narrow = self.ranges, np.abs(self._read).max(axis=(2, 3)).reshape(-1)
+        alive = (wide > 0) & (narrow > 0)
+        scales = np.ones_like(wide)
+        scales[alive] = np.sqrt(wide[alive] / narrow[alive])
+        if self._least is not None:
+            bounded = np.maximum(scales, self._least / self._total)
+            scales = np.where(np.isinf(self._least), np.float32(1), bounded)
+        self._total *= scales
+        self.made /= scales.reshape(-1, *[1] * (self.made.ndim - 1))
+        if self._bias is not None:
+            self._bias /= scales
+        self._read *= scales.reshape(*self._read.shape[:2], 1, 1)
+        return float(np.abs(np.log(scales)).max(initial=0.0))
+
+
+def _settle(links: Sequence[Link]) -> int:
+    """Equalise pair after pair until nothing moves; returns how many rounds that took."""
+    for done in range(_ROUNDS):
+        if max((link.share() for link in links), default=0.0) < _SETTLED:
+            return done
+    return _ROUNDS
+
+
+def _spread(links: Sequence[Link]) -> float:
+    """How many times wider the widest channel is than the median one, in the worst layer."""
+    worst = 1.0
+    for link in links:
+        alive = link.ranges[link.ranges > 0]
+        if alive.size:
+            worst = max(worst, float(alive.max() / np.median(alive)))
+    return worst
+
+
+def _notes(
+    found: int, scaled: int, rounds: int, before: float, after: float, replaced: int
+) -> tuple[str, ...]:
+    if not found:
+        return ("equalisation: no two layers of which only the second reads the first",)
+    notes = []
+    if scaled:
+        notes.append(
+            f"equalisation: {scaled} pairs of layers in {rounds} rounds; the widest channel was "
+            f"{before:.3g} times the median one of its layer, now {after:.3g}"
+        )
+    if replaced:
+        notes.append(f"equalisation: {replaced} Clip made Relu; answers change where they cut off")
+    if scaled < found:
+        notes.append(
+            f"equalisation: {found - scaled} pairs left alone: a Clip between them, whose bound "
+            "scales would move, and no samples to see who stays under it"
+        )
+    return tuple(notes)

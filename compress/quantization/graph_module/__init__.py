@@ -1,1 +1,0 @@
-"""An ONNX graph as a torch module that can be trained."""

@@ -1,0 +1,1 @@
+"""Float fallback: nodes that INT8 disturbs most stay in float."""

@@ -1,0 +1,1 @@
+"""An ONNX graph, fake quantization included, as a torch module."""

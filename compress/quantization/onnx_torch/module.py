@@ -1,0 +1,176 @@
+"""An ONNX graph as a torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from compress.errors import StageError
+from compress.quantization.onnx_torch.generation import supplied
+from compress.quantization.onnx_torch.plan import Step, make_plan
+from compress.quantization.onnx_torch.table import OPERATORS
+
+# Where a float initialiser of these dimensions stands for something learned; others (masks,
+# frequencies, limits) are constants.
+_LEARNED = {
+    "Add": (1,),
+    "BatchNormalization": (1,),
+    "Conv": (1, 3, 4, 5),
+    "ConvTranspose": (1, 3, 4, 5),
+    "Gather": (2,),
+    "Gemm": (1, 2),
+    "LayerNormalization": (1,),
+    "MatMul": (2,),
+    "Mul": (1,),
+}
+
+
+class GraphModule(nn.Module):
+    """Runs a graph node by node, with the graph's initialisers as parameters and buffers.
+
+    Weights of products, convolutions and tables, biases and factors of channels are parameters;
+    all else is a buffer. The graph is taken as an inference graph: nothing changes in train mode.
+
+    Parameters
+    ----------
+    model : with its weights loaded.
+    trained : names of the float initialisers that become parameters; None for those above.
+
+    Raises
+    ------
+    StageError : an operator isn't known, or the opset is older than 13.
+    """
+
+    def __init__(self, model: ModelProto, *, trained: Collection[str] | None = None) -> None:
+        super().__init__()
+        self.steps = make_plan(model)
+        self.tensors = nn.Module()
+        self.keys: dict[str, str] = {}
+        learned = set(learned_names(model) if trained is None else trained)
+        for name, array in _constants(model):
+            self._hold(name, array, trained=name in learned)
+        shapes = {
+            value.name: tuple(extent.dim_value for extent in value.type.tensor_type.shape.dim)
+            for value in model.graph.input
+            if value.name not in self.keys
+        }
+        self.inputs, self._shapes = tuple(shapes), shapes
+        self.outputs = tuple(value.name for value in model.graph.output)
+
+    def _hold(self, name: str, array: np.ndarray, *, trained: bool) -> None:
+        # torch allows no dots in names.
+        key = self.keys[name] = f"{len(self.keys)}:{name.replace('.', '/')}"
+        tensor = torch.from_numpy(array.copy())
+        if trained:
+            self.tensors.register_parameter(key, nn.Parameter(tensor))
+        else:
+            self.tensors.register_buffer(key, tensor)
+
+    def tensor(self, name: str) -> Tensor:
+        """The parameter or buffer that holds an initialiser."""
+        found: Tensor = getattr(self.tensors, self.keys[name])
+        return found
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The graph's first output.
+
+        Parameters
+        ----------
+        inputs : as many as the graph has, in its order; a cache of keys and values, and the
+            positions of tokens, can be left out at the end.
+        """
+        first = self.outputs[0]
+        return self.values(inputs, (first,))[first]
+
+    def values(self, inputs: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """Values that the graph names; runs no further than it must.
+
+        Parameters
+        ----------
+        inputs : see `forward`.
+        names : of outputs, or of any values in between.
+
+        Raises
+        ------
+        StageError : a wrong number of inputs, or no such value.
+        """
+        known = self._known(inputs)
+        found = {name: known[name] for name in names if name in known}
+        missing = {name for name in names if name not in found}
+        for step in self.steps:
+            if not missing:
+                break
+            self._run(step, known)
+            for name in missing.intersection(step.outputs):
+                found[name] = known[name]
+            missing.difference_update(step.outputs)
+            for name in step.forget:
+                known.pop(name, None)
+        if missing:
+            raise StageError(f"the graph has no value {sorted(missing)[0]!r}.")
+        return {name: found[name] for name in names}
+
+    def _known(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The inputs by name; caches and positions are supplied where they are left out."""
+        known = dict(zip(self.inputs, inputs, strict=False))
+        for name in self.inputs[len(inputs) :]:
+            tensor = supplied(name, self._shapes[name], known)
+            if tensor is not None:
+                known[name] = tensor
+        if len(known) != len(self.inputs) or len(inputs) > len(self.inputs):
+            raise StageError(f"the graph takes {', '.join(self.inputs)}. Got {len(inputs)} inputs.")
+        return known
+
+    def _run(self, step: Step, known: dict[str, Tensor]) -> None:
+        arguments = [
+            None if not name else known[name] if name in known else self.tensor(name)
+            for name in step.inputs
+        ]
+        result = OPERATORS[step.kind](arguments, step.attributes)
+        made = (result,) if isinstance(result, Tensor) else result
+        known.update((name, value) for name, value in zip(step.outputs, made, strict=False) if name)
+
+    def extra_repr(self) -> str:
+        """How large it is."""
+        return f"{len(self.steps)} nodes, inputs {', '.join(self.inputs)}"
+
+
+def _constants(model: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
+    """Initialisers and the values of Constant nodes."""
+    for tensor in model.graph.initializer:
+        yield tensor.name, numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        if node.op_type != "Constant":
+            continue
+        (attribute,) = node.attribute
+        value = helper.get_attribute_value(attribute)
+        if isinstance(value, TensorProto):
+            yield node.output[0], numpy_helper.to_array(value)
+        elif attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
+            kind = np.int64 if "int" in attribute.name else np.float32
+            yield node.output[0], np.array(value, dtype=kind)
+        else:
+            raise StageError(f"a Constant by {attribute.name!r} can't be run as a torch module.")
+
+
+def learned_names(model: ModelProto) -> list[str]:
+    """Float initialisers that stand where a graph has weights, biases and factors."""
+    shapes = {
+        tensor.name: tuple(tensor.dims)
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+    return list(
+        dict.fromkeys(
+            name
+            for node in model.graph.node
+            for name in node.input
+            if name in shapes
+            and len(shapes[name]) in _LEARNED.get(node.op_type, ())
+            and shapes[name] not in ((), (1,))
+        )
+    )

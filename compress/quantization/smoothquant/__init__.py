@@ -1,0 +1,1 @@
+"""SmoothQuant (Xiao et al., 2023)."""

@@ -1,0 +1,188 @@
+"""Fixed activation scales in a dynamically quantized graph, and float results.
+
+Dynamic quantization finds the scale of an activation in each call, over the whole batch: what a
+sample is answered depends on its neighbours, padding included. Static quantization in QDQ form
+fixes the scales, but onnxruntime then adds biases by operators of their own. Here the integer
+product, its scales and its bias are the one operator `com.microsoft.MatMulIntegerToFloat` that
+onnxruntime makes of a dynamic graph itself, with calibrated scales.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import NodeProto, helper, numpy_helper
+
+from compress.errors import StageError
+from compress.quantization.calibration.ranges import Range
+from compress.quantization.grid import activation_grid
+from compress.quantization.integers import Integers
+from compress.quantization.write import write
+
+MICROSOFT = "com.microsoft"
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The nodes of one dynamic product, as `quantize_dynamic` writes them."""
+
+    activation: str
+    weight: str
+    weight_zero_point: str
+    weight_scale: str
+    bias: str
+    output: str
+    name: str
+    nodes: tuple[NodeProto, ...]
+
+
+class _Graph:
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.nodes = list(graph.node)
+        self.producer = {name: node for node in self.nodes for name in node.output}
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.nodes:
+            for name in node.input:
+                self.readers[name].append(node)
+        self.outputs = {value.name for value in graph.output}
+
+    def next(self, name: str, kind: str) -> NodeProto | None:
+        """The only reader of a tensor, if it is of this kind."""
+        readers = self.readers[name]
+        alone = len(readers) == 1 and name not in self.outputs
+        return readers[0] if alone and readers[0].op_type == kind else None
+
+
+def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path:
+    """Write a dynamically quantized model with the given ranges of its activations.
+
+    Activations are unsigned, whatever the static types are: those of the dynamic graph.
+
+    Parameters
+    ----------
+    source : what `quantize_dynamic` wrote.
+    path : the file to write; it holds an operator of onnxruntime's own.
+    ranges : least and largest value of each tensor that a quantized product reads, by the name that
+        it has in the float graph.
+
+    Raises
+    ------
+    StageError : the source has no dynamic products, or a range is missing.
+    """
+    model = onnx.load(str(source))
+    graph = _Graph(model.graph)
+    found = [p for node in graph.nodes if (p := _product(graph, node)) is not None]
+    if not found:
+        raise StageError(
+            f"{source.name} has no dynamically quantized products; expected what quantize_dynamic "
+            "writes."
+        )
+    activations = dict.fromkeys(product.activation for product in found)
+    missing = [name for name in activations if name not in ranges]
+    if missing:
+        raise StageError(f"no range is known of {missing[0]!r}; expected one of each activation.")
+    added = {name: _quantize(model.graph, name, ranges[name]) for name in activations}
+    fused = {product.nodes[0].output[0]: _fused(product, added) for product in found}
+    gone = {id(node) for product in found for node in product.nodes}
+    # The operator stands where the last of its nodes stood: all that it reads is there by then.
+    last = {id(product.nodes[-1]): fused[product.nodes[0].output[0]] for product in found}
+    _replace(model.graph, graph.nodes, gone=gone, last=last, quantized=added)
+    if all(opset.domain != MICROSOFT for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+    return write(model, path=path, source=source)
+
+
+def _product(graph: _Graph, node: NodeProto) -> _Product | None:
+    """MatMulInteger, Cast, Mul by both scales, and the Add of a bias where there is one."""
+    dynamic = graph.producer.get(node.input[0]) if node.op_type == "MatMulInteger" else None
+    if dynamic is None or dynamic.op_type != "DynamicQuantizeLinear" or len(node.input) != 4:
+        return None
+    cast = graph.next(node.output[0], "Cast")
+    scaled = None if cast is None else graph.next(cast.output[0], "Mul")
+    if cast is None or scaled is None:
+        return None
+    scales = next(graph.producer.get(n) for n in scaled.input if n != cast.output[0])
+    if scales is None or scales.op_type != "Mul" or dynamic.output[1] not in scales.input:
+        return None
+    weight_scale = next(name for name in scales.input if name != dynamic.output[1])
+    if {node.input[1], node.input[3], weight_scale} - graph.constants.keys():
+        return None
+    add = graph.next(scaled.output[0], "Add")
+    bias = next((n for n in add.input if n in graph.constants), "") if add else ""
+    width = graph.constants[node.input[1]].dims[-1]
+    whole = bool(bias) and list(graph.constants[bias].dims) == [width]
+    ending = [add] if whole and add is not None else []
+    return _Product(
+        activation=dynamic.input[0],
+        weight=node.input[1],
+        weight_zero_point=node.input[3],
+        weight_scale=weight_scale,
+        bias=bias if whole else "",
+        output=(ending or [scaled])[-1].output[0],
+        name=node.name,
+        nodes=(node, cast, scaled, *ending),
+    )
+
+
+def _quantize(graph: onnx.GraphProto, name: str, bounds: Range) -> NodeProto:
+    scale, zero_point = activation_grid(bounds, integers=Integers())
+    for suffix, value in (
+        ("fixed_scale", np.float32(scale)),
+        ("fixed_zero_point", np.uint8(zero_point)),
+    ):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{name}_{suffix}"))
+    inputs = [name, f"{name}_fixed_scale", f"{name}_fixed_zero_point"]
+    return helper.make_node("QuantizeLinear", inputs, [f"{name}_fixed"], name=f"{name}_fixed")
+
+
+def _fused(product: _Product, quantized: Mapping[str, NodeProto]) -> NodeProto:
+    node = quantized[product.activation]
+    inputs = [
+        node.output[0],
+        product.weight,
+        node.input[1],
+        product.weight_scale,
+        node.input[2],
+        product.weight_zero_point,
+        *([product.bias] if product.bias else []),
+    ]
+    return helper.make_node(
+        "MatMulIntegerToFloat", inputs, [product.output], name=product.name, domain=MICROSOFT
+    )
+
+
+def _replace(
+    graph: onnx.GraphProto,
+    nodes: list[NodeProto],
+    *,
+    gone: set[int],
+    last: Mapping[int, NodeProto],
+    quantized: Mapping[str, NodeProto],
+) -> None:
+    """Put the new nodes in, and leave out those whose results nobody reads any more."""
+    open_nodes = dict(quantized)
+    order: list[NodeProto] = []
+    for node in nodes:
+        if id(node) in last:
+            order.append(last[id(node)])
+        elif id(node) not in gone:
+            if node.op_type == "DynamicQuantizeLinear" and node.input[0] in open_nodes:
+                order.append(open_nodes.pop(node.input[0]))
+            order.append(node)
+    read = {value.name for value in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(order):
+        if node.op_type not in ("DynamicQuantizeLinear", "Mul") or read.intersection(node.output):
+            kept.append(node)
+            read.update(node.input)
+    copies = [NodeProto() for _ in kept]
+    for copy, node in zip(copies, reversed(kept), strict=True):
+        copy.CopyFrom(node)
+    del graph.node[:]
+    graph.node.extend(copies)

@@ -1,0 +1,228 @@
+"""The graph of a model whose weights are rounded in blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from compress.measurement.graph import nodes
+from compress.quantization.weight_only.blocks import Bits, Floats, pack, quantize_blocks
+
+BlockSize = Literal[16, 32, 64, 128, 256]
+DOMAIN = "com.microsoft"
+WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Gather": 0}
+
+
+@dataclass(frozen=True)
+class WeightOnly:
+    """How weights are rounded.
+
+    Attributes
+    ----------
+    bits : of a weight.
+    block_size : weights of a row that share a scale.
+    symmetric : no zero points: see `blocks.quantize_blocks`.
+    accuracy_level : of MatMulNBits: with 4 activations are rounded to int8, block by block, while
+        multiplying, which is much faster; with 1 they stay fp32.
+    """
+
+    bits: Bits = 4
+    block_size: BlockSize = 32
+    symmetric: bool = False
+    accuracy_level: Literal[1, 4] = 4
+
+
+class _Stored(NamedTuple):
+    """Names of the tensors that hold a weight; no zero points where it is symmetric."""
+
+    levels: str
+    scales: str
+    zeros: str
+
+
+class Rewriting:
+    """Replaces nodes of a graph, keeping each weight once."""
+
+    def __init__(self, model: onnx.ModelProto, options: WeightOnly) -> None:
+        self.model, self.graph, self.options = model, model.graph, options
+        self.left: list[str] = []
+        self._weights = {
+            tensor.name: tensor
+            for tensor in model.graph.initializer
+            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
+        }
+        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+        # A large tied head is exported as the embedding behind a Transpose.
+        self._turned = {
+            node.output[0]: node.input[0]
+            for node in model.graph.node
+            if node.op_type == "Transpose" and node.input[0] in self._weights
+        }
+        self._products: dict[Any, _Stored] = {}
+        self._embeddings: dict[Any, _Stored] = {}
+        self._sums = np.zeros(2)
+
+    def candidates(self) -> Iterator[onnx.NodeProto]:
+        """Nodes with a weight that can be quantized."""
+        for node in self.graph.node:
+            if self.weight_of(node) is None:
+                continue
+            given = _attributes(node)
+            if node.op_type == "Gemm" and (given.get("transA") or _scaled(given)):
+                self.left.append(f"{node.name} (a Gemm with transA, alpha or beta)")
+            elif node.op_type == "Gather" and given.get("axis", 0):
+                self.left.append(f"{node.name} (a Gather along axis {given['axis']})")
+            elif node.op_type == "Gather" and self._has_odd_rows(node.input[0]):
+                self.left.append(f"{node.name} (an embedding of an odd width)")
+            else:
+                yield node
+
+    def weight_of(self, node: onnx.NodeProto) -> str | None:
+        """The name of a node's constant weight; None where it has none."""
+        index = WEIGHT_INPUT.get(node.op_type)
+        if index is None:
+            return None
+        name = node.input[index]
+        name = self._turned.get(name, name) if node.op_type == "MatMul" else name
+        return name if name in self._weights else None
+
+    def _has_odd_rows(self, name: str) -> bool:
+        return self.options.bits == 4 and self._shapes[name][1] % 2 == 1
+
+    def rewrite(self, outputs: set[str]) -> None:
+        """Replace the nodes with these outputs, and drop weights that nothing uses any more."""
+        # Products first: an embedding tied to one then finds its weight there.
+        made = {
+            id(node): self._replaced(node)
+            for node in sorted(self.graph.node, key=lambda node: node.op_type == "Gather")
+            if node.output[0] in outputs
+        }
+        replaced = [new for node in self.graph.node for new in made.get(id(node), [node])]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in replaced]
+        del self.graph.node[:]
+        self.graph.node.extend(copies)
+        used = self._used()
+        turns = [n for n in self.graph.node if n.output[0] in self._turned]
+        for turn in [turn for turn in turns if turn.output[0] not in used]:
+            self.graph.node.remove(turn)
+        used = self._used()
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+        if all(entry.domain != DOMAIN for entry in self.model.opset_import):
+            self.model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+
+    def _used(self) -> set[str]:
+        used = {name for node in nodes(self.graph) for name in node.input}
+        return used | {value.name for value in self.graph.output}
+
+    def error(self) -> float:
+        """Root mean square of what rounding changed, as a part of the weights' own."""
+        return float(np.sqrt(self._sums[0] / max(self._sums[1], np.finfo(float).tiny)))
+
+    def _replaced(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        name = str(self.weight_of(node))
+        array = numpy_helper.to_array(self._weights[name])
+        if node.op_type == "Gather":
+            return self._embedding(node, name, array)
+        has_rows = _attributes(node).get("transB", 0) or node.input[1] in self._turned
+        return self._product(node, name, array if has_rows else np.ascontiguousarray(array.T))
+
+    def _product(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
+        """MatMulNBits, with the Gemm's bias where it is a vector and else an Add after it."""
+        key = _digest(rows)
+        stored = self._products.get(key)
+        if stored is None:
+            stored = self._products[key] = self._store(name, rows, whole_blocks=True)
+        bias = node.input[2] if len(node.input) > 2 else ""
+        is_vector = self._shapes.get(bias) == (len(rows),)
+        inputs = [node.input[0], *stored, "", bias if is_vector else ""]
+        while not inputs[-1]:
+            inputs.pop()
+        apart = bool(bias) and not is_vector
+        output = f"{node.output[0]}_product" if apart else node.output[0]
+        product = onnx.helper.make_node(
+            "MatMulNBits",
+            inputs,
+            [output],
+            name=node.name,
+            domain=DOMAIN,
+            K=rows.shape[1],
+            N=rows.shape[0],
+            bits=self.options.bits,
+            block_size=self.options.block_size,
+            accuracy_level=self.options.accuracy_level,
+        )
+        if not apart:
+            return [product]
+        return [product, onnx.helper.make_node("Add", [output, bias], list(node.output))]
+
+    def _embedding(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
+        """GatherBlockQuantized; it reads the weight of a product that it is tied to."""
+        key, before = _digest(rows), []
+        stored = self._embeddings.get(key)
+        if stored is None:
+            tied = self._products.get(key)
+            if tied is not None and rows.shape[1] % self.options.block_size == 0:
+                stored = tied._replace(levels=f"{tied.levels}_rows")
+                shape = self._add(f"{tied.levels}_rows_shape", np.array([len(rows), -1]))
+                before = [onnx.helper.make_node("Reshape", [tied.levels, shape], [stored.levels])]
+            else:
+                stored = self._store(name, rows, whole_blocks=False)
+            self._embeddings[key] = stored
+        gather = onnx.helper.make_node(
+            "GatherBlockQuantized",
+            [stored.levels, node.input[1], *filter(None, stored[1:])],
+            list(node.output),
+            name=node.name,
+            domain=DOMAIN,
+            bits=self.options.bits,
+            block_size=self.options.block_size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+        return [*before, gather]
+
+    def _store(self, name: str, rows: Floats, *, whole_blocks: bool) -> _Stored:
+        options = self.options
+        blocks = quantize_blocks(
+            rows, bits=options.bits, block_size=options.block_size, symmetric=options.symmetric
+        )
+        self._sums += [((blocks.weight() - rows) ** 2).sum(dtype=float), (rows**2).sum(dtype=float)]
+        levels = pack(blocks.levels, blocks.bits) if whole_blocks else blocks.packed_rows()
+        zeros = (
+            ""
+            if blocks.zeros is None
+            else self._add(f"{name}_zero_points", pack(blocks.zeros, blocks.bits))
+        )
+        return _Stored(
+            self._add(f"{name}_Q{options.bits}", levels),
+            self._add(f"{name}_scales", blocks.scales),
+            zeros,
+        )
+
+    def _add(self, name: str, array: np.ndarray[Any, Any]) -> str:
+        while name in self._shapes:  # as where a Gather and a product keep one weight differently
+            name += "_"
+        self._shapes[name] = array.shape
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _scaled(attributes: dict[str, Any]) -> bool:
+    return any(attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+
+
+def _digest(rows: Floats) -> tuple[bytes, tuple[int, ...]]:
+    content = np.ascontiguousarray(rows).tobytes()
+    return hashlib.blake2b(content, digest_size=16).digest(), rows.shape

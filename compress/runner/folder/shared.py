@@ -1,0 +1,34 @@
+"""The folder that a run's stages share: caches, whose files are known by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.core.files.owned import plain_tree, remove_empty
+from compress.distillation.cache import names as answers
+from compress.quantization.calibration import names as statistics
+
+
+def tidy_shared(shared: Path) -> None:
+    """Remove what a killed run was writing aside."""
+    for cache in answers.caches(shared / answers.FOLDER):
+        answers.remove_asides(cache)
+    for path in statistics.own_files(shared / statistics.FOLDER, aside=True):
+        path.unlink()
+
+
+def forget_shared(shared: Path) -> bool:
+    """Remove all that the caches hold; whether nothing else was there.
+
+    The folder itself is removed where it's empty then.
+    """
+    for cache in answers.caches(shared / answers.FOLDER):
+        answers.remove_cache(cache)
+    for path in statistics.own_files(shared / statistics.FOLDER, aside=False):
+        path.unlink()
+    files, folders, others = plain_tree(shared)
+    if files or others:
+        return False
+    remove_empty(shared, folders)
+    shared.rmdir()
+    return True

@@ -1,0 +1,267 @@
+"""The folders of a run's stages: each holds a record of the files that the run wrote there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.core.files.atomic import file_digest, write_text
+from compress.core.files.owned import (
+    Note,
+    has_digest,
+    is_folder,
+    keep,
+    plain_tree,
+    remove_empty,
+    remove_known,
+)
+from compress.core.files.sealed import sealed, unsealed
+from compress.errors import StageError
+from compress.runner.folder.top_files import flush
+
+RECORD, ROW = "stage.json", "row.json"
+KEPT = "kept-{number}.{name}"
+"""The name of what was in the way of a stage's folder; no stage's folder is named so."""
+_SCHEMA = 1
+_FOLDER = re.compile(r"([0-9]{2,})-[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one stage: its position and name in the pipeline."""
+
+    index: int
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """Folder name, such as "02-prune"."""
+        return f"{self.index:02d}-{self.name}"
+
+
+class Slots:
+    """The stages' folders of one run.
+
+    Parameters
+    ----------
+    stages : holds them, and what users put there.
+    own : a folder of the run alone, on the same file system: below it stages are made, and old ones
+        are emptied.
+    work : a folder below `own` where files are written aside.
+    note : takes a sentence for the report.
+    """
+
+    def __init__(self, stages: Path, *, own: Path, work: Path, note: Note) -> None:
+        self._stages, self._work, self._note = stages, work, note
+        self.making, self.leaving = own / "making", own / "leaving"
+
+    def recover(self) -> None:
+        """Finish or drop what a killed run left."""
+        for folder in _slot_folders(self.leaving):
+            self._empty(folder)
+        for folder in _slot_folders(self.making):
+            if _record(folder) is None:
+                shutil.rmtree(folder)
+            else:
+                self._put_in_place(folder)
+
+    def begin(self, slot: Slot) -> Path:
+        """An empty folder for a stage to work in."""
+        folder = self.making / slot.folder
+        if is_folder(folder):
+            shutil.rmtree(folder)
+        elif os.path.lexists(folder):
+            self._keep(folder)
+        folder.mkdir()
+        return folder
+
+    def commit(self, slot: Slot, record: Mapping[str, Any]) -> Path:
+        """Keep what `begin` gave, now whole, in place of what was there; returns its folder.
+
+        Parameters
+        ----------
+        record : plain JSON that `find` gives back; holds the "key". Files' digests are added.
+
+        Raises
+        ------
+        StageError : the stage left links there, or files with names of the run's own.
+        """
+        making = self.making / slot.folder
+        files, folders, others = plain_tree(making)
+        if wrong := [*others, *(name for name in (RECORD, ROW) if name in files)]:
+            raise StageError(
+                f"the stage left {wrong[0]!r} in its folder; it may leave plain files and folders, "
+                f"none of them named {RECORD} or {ROW}."
+            )
+        for name in files:
+            flush(making / name)
+        self._write_record(
+            making,
+            {
+                **record,
+                "schema": _SCHEMA,
+                "files": {name: file_digest(making / name) for name in files},
+                "folders": folders,
+                "rows": [],
+            },
+        )
+        return self._put_in_place(making)
+
+    def find(self, slot: Slot, key: str) -> dict[str, Any] | None:
+        """The record of a finished stage with that key whose files are whole, or None.
+
+        Raises
+        ------
+        InputError : a later version of compress wrote it.
+        """
+        folder = self.folder(slot)
+        if not is_folder(folder):
+            return None
+        record = _record(folder)
+        if record is None:
+            self._again(slot, RECORD)
+            return None
+        if record["key"] != key:
+            return None
+        for name, sha256 in record["files"].items():
+            if not has_digest(folder, name, sha256):
+                self._again(slot, name)
+                return None
+        return record
+
+    def folder(self, slot: Slot) -> Path:
+        """Where a committed stage lies."""
+        return self._stages / slot.folder
+
+    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a committed stage's measured row; its digest goes into the stage's record."""
+        folder = self.folder(slot)
+        record = _record(folder)
+        if record is None:
+            return
+        text = sealed({"schema": _SCHEMA, "key": key, "row": row})
+        made = hashlib.sha256(text.encode()).hexdigest()
+        known = [sha256 for sha256 in record["rows"] if has_digest(folder, ROW, sha256)]
+        if not known and os.path.lexists(folder / ROW):
+            kept = keep(folder / ROW, "{name}.kept-{number}").name
+            self._note(f"{slot.folder}/{ROW} wasn't as a run had left it; it is kept as {kept}")
+        self._write_record(folder, {**record, "rows": [*known, made]})
+        write_text(folder / ROW, text, aside_in=self._work)
+
+    def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
+        """The row that was measured under that key, or None.
+
+        Raises
+        ------
+        InputError : a later version of compress wrote it.
+        """
+        folder = self.folder(slot)
+        if not os.path.lexists(folder / ROW):
+            return None
+        saved, record = unsealed(folder / ROW, schema=_SCHEMA), _record(folder)
+        known = record is not None and any(has_digest(folder, ROW, one) for one in record["rows"])
+        if saved is None or not known:
+            self._note(f"{slot.folder} was measured again: its {ROW} wasn't as a run had left it")
+            return None
+        row: dict[str, Any] = saved["row"]
+        return row if saved["key"] == key else None
+
+    def trim(self, count: int) -> None:
+        """Remove stages beyond the first `count`: they belong to a longer recipe of the past."""
+        for folder in _slot_folders(self._stages):
+            if _index(folder) >= count and _record(folder) is not None:
+                self._empty(self._taken_out(folder))
+
+    def forget(self) -> None:
+        """Remove every stage's files."""
+        self.trim(0)
+
+    def _put_in_place(self, making: Path) -> Path:
+        """Move a whole stage to its place; what a run left at its index goes."""
+        target = self._stages / making.name
+        earlier = [path for path in _slot_folders(self._stages) if _index(path) == _index(making)]
+        old = [self._taken_out(path) for path in earlier if _record(path) is not None]
+        if os.path.lexists(target):
+            self._keep(target)
+        making.rename(target)
+        for folder in old:
+            self._empty(folder)
+        return target
+
+    def _taken_out(self, folder: Path) -> Path:
+        target = self.leaving / folder.name
+        if os.path.lexists(target):
+            self._keep(target)
+        return folder.rename(target)
+
+    def _empty(self, folder: Path) -> None:
+        """Remove what a stage's record names, the record last; keep all else under a new name."""
+        record = _record(folder)
+        if record is not None:
+            remove_known(folder, record["files"])
+            for sha256 in record["rows"]:
+                remove_known(folder, {ROW: sha256})
+            remove_empty(folder, record["folders"])
+            (folder / RECORD).unlink()
+        if any(folder.iterdir()):
+            self._keep(folder)
+        else:
+            folder.rmdir()
+
+    def _keep(self, path: Path) -> None:
+        kept = keep(path, KEPT, folder=self._stages)
+        self._note(
+            f"what no run had written at stages/{path.name} is kept as "
+            f"{kept.relative_to(self._stages.parent).as_posix()}"
+        )
+
+    def _again(self, slot: Slot, name: str) -> None:
+        self._note(f"{slot.folder} was done again: its {name} wasn't as a run had left it")
+
+    def _write_record(self, folder: Path, record: Mapping[str, Any]) -> None:
+        write_text(folder / RECORD, sealed(record), aside_in=self._work)
+
+
+def _slot_folders(parent: Path) -> Iterator[Path]:
+    """Folders with the name of a stage's; no links."""
+    for path in sorted(parent.iterdir()):
+        if _is_slot(path.name) and is_folder(path):
+            yield path
+
+
+def _is_slot(name: str) -> bool:
+    found = _FOLDER.fullmatch(name)
+    return found is not None and f"{int(found[1]):02d}" == found[1]
+
+
+def _index(folder: Path) -> int:
+    return int(folder.name.split("-")[0])
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """The record in a stage's folder; None where there is none that can be trusted.
+
+    Raises
+    ------
+    InputError : a later version of compress wrote it.
+    """
+    record = unsealed(folder / RECORD, schema=_SCHEMA)
+    return record if record is not None and _is_record(record) else None
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    files, rows, folders = (record.get(key) for key in ("files", "rows", "folders"))
+    return (
+        isinstance(record.get("key"), str)
+        and isinstance(files, dict)
+        and all(isinstance(sha256, str) for sha256 in files.values())
+        and isinstance(rows, list)
+        and isinstance(folders, list)
+        and all(isinstance(each, str) for each in (*rows, *folders))
+    )

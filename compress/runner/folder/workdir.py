@@ -1,0 +1,200 @@
+"""The folder of a run: whose it is, who may write to it, and what lies where.
+
+A run changes nothing in a folder that has no marker of a run. In one that has, what runs wrote is
+known by the digests in their records, and all else is the user's: it stays where it is, or is kept
+under another name. What is being made lies in a folder of its own, `.compress/`, where a killed run
+leaves it for the next one to remove.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from compress.core.files.atomic import ASIDE
+from compress.core.files.owned import is_folder, is_plain_file, keep
+from compress.errors import InputError, clipped
+from compress.runner.folder.marker import MARKER, identity_of, mark, require_usable
+from compress.runner.folder.shared import forget_shared, tidy_shared
+from compress.runner.folder.slots import KEPT as KEPT_FOLDER
+from compress.runner.folder.slots import Slot, Slots
+from compress.runner.folder.top_files import KEPT as KEPT_FILE
+from compress.runner.folder.top_files import TopFiles
+
+__all__ = ["OWN_NAMES", "Slot", "Workdir"]
+
+_OWN, _STAGES, _SHARED = ".compress", "stages", "shared"
+OWN_NAMES = (MARKER, _OWN, _STAGES)
+"""Names at the top of a run's folder that no file of a bundle may have."""
+_WORK = re.compile(rf"(put|scratch)-[0-9a-f]{{8}}|{ASIDE}")
+"""What a killed run leaves in the folder for unfinished work."""
+
+
+class Workdir:
+    """`exports/<name>/`.
+
+    Parameters
+    ----------
+    root : the run's folder; made by `open`.
+
+    Attributes
+    ----------
+    notes : what the report should say of the folder: what was kept, and what was done again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stages = root / _STAGES
+        self.shared = self.stages / _SHARED
+        self.notes: list[str] = []
+        self._own = root / _OWN
+        self._work = self._own / "work"
+        self._slots = Slots(self.stages, own=self._own, work=self._work, note=self.note)
+        self._top: TopFiles | None = None
+
+    @property
+    def top(self) -> TopFiles:
+        """The files at the top of the folder, while it is open."""
+        if self._top is None:
+            raise TypeError("the folder of a run must be open.")
+        return self._top
+
+    def require_usable(self) -> None:
+        """See that `open` may use the folder; writes nothing.
+
+        Raises
+        ------
+        InputError : it holds something that isn't a run, or it is no folder.
+        """
+        require_usable(self.root)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Make the folder and keep other runs out of it while the context lasts.
+
+        Raises
+        ------
+        InputError : the folder holds something that isn't a run, can't be written to, is a later
+            version's, or another run is using it.
+        """
+        identity = mark(self.root)
+        with ExitStack() as opened:
+            try:
+                self._claim_folders()
+                opened.enter_context(FileLock(self._lock(), timeout=0))
+            except Timeout as error:
+                raise InputError(f"another run is writing to {self.root}.") from error
+            except OSError as error:
+                raise InputError(
+                    f"{clipped(str(self.root))} can't be written to: {error.strerror}. "
+                    "Name another folder with --output."
+                ) from error
+            self._top = self._top_files(identity)
+            self._top.recover()
+            self._slots.recover()
+            tidy_shared(self.shared)
+            self._drop_work()
+            yield
+
+    def join(self) -> None:
+        """Take part in what this process keeps open already: `top` can be used then.
+
+        Raises
+        ------
+        InputError : it is no folder of a run, or its files are being replaced just now.
+        """
+        top = self._top_files(identity_of(self.root))
+        top.join()
+        self._top = top
+
+    def forget(self) -> None:
+        """Remove every stage's files, and what stages share (`--fresh`)."""
+        self._slots.forget()
+        if not forget_shared(self.shared):
+            kept = keep(self.shared, KEPT_FOLDER)
+            self.note(f"what no run had written in stages/{_SHARED} is kept as stages/{kept.name}")
+        self.shared.mkdir(exist_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder that goes with the context, or with the next run."""
+        folder = self._work / f"scratch-{secrets.token_hex(4)}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # the next run removes what is left
+
+    def begin(self, slot: Slot) -> Path:
+        """See `Slots.begin`."""
+        return self._slots.begin(slot)
+
+    def commit(self, slot: Slot, record: Mapping[str, Any]) -> Path:
+        """See `Slots.commit`."""
+        return self._slots.commit(slot, record)
+
+    def find(self, slot: Slot, key: str) -> dict[str, Any] | None:
+        """See `Slots.find`."""
+        return self._slots.find(slot, key)
+
+    def folder(self, slot: Slot) -> Path:
+        """Where a committed stage lies."""
+        return self._slots.folder(slot)
+
+    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
+        """See `Slots.save_row`."""
+        self._slots.save_row(slot, key, row)
+
+    def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
+        """See `Slots.find_row`."""
+        return self._slots.find_row(slot, key)
+
+    def trim(self, count: int) -> None:
+        """See `Slots.trim`."""
+        self._slots.trim(count)
+
+    def _top_files(self, identity: str) -> TopFiles:
+        return TopFiles(
+            self.root, own=self._own, work=self._work, identity=identity, note=self.note
+        )
+
+    def note(self, *sentences: str) -> None:
+        """Add to `notes`, each sentence once."""
+        self.notes += [each for each in dict.fromkeys(sentences) if each not in self.notes]
+
+    def _claim_folders(self) -> None:
+        making = (self._slots.making, self._slots.leaving)
+        for folder in (self._own, self._work, *making, self.stages, self.shared):
+            if os.path.lexists(folder) and not is_folder(folder):
+                self._keep(folder)
+            folder.mkdir(exist_ok=True)
+
+    def _lock(self) -> Path:
+        """Where the lock is; the lock itself is an empty file, anything else is in its way."""
+        path = self._own / "lock"
+        if os.path.lexists(path) and not (is_plain_file(path) and path.stat().st_size == 0):
+            self._keep(path)
+        return path
+
+    def _keep(self, path: Path) -> None:
+        form = KEPT_FOLDER if path.parent == self.stages else KEPT_FILE
+        kept = keep(path, form)
+        shown = [each.relative_to(self.root).as_posix() for each in (path, kept)]
+        self.note("{} wasn't as a run had left it; it is kept as {}".format(*shown))
+
+    def _drop_work(self) -> None:
+        for path in self._work.iterdir():
+            if _WORK.fullmatch(path.name) is None:
+                continue
+            if is_folder(path):
+                shutil.rmtree(path)
+            elif is_plain_file(path):
+                path.unlink()

@@ -1,0 +1,134 @@
+"""Measures modules as ONNX files in ONNX Runtime, for targets of pruning."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from compress.pruning.cost.latency.options import LatencyOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.pruning.cost.latency.operators import Operator
+
+_ROUNDS, _WARMUP, _SECONDS = 30, 3, 3.0
+
+
+class OnnxMeter(AbstractContextManager["OnnxMeter"]):
+    """A `compress.pruning.cost.meter.Meter`. Its files are gone when the context ends.
+
+    On one thread latency is the time that the thread works: other processes' turns don't count.
+
+    Parameters
+    ----------
+    artifact : its preprocessor and labels; inputs are real validation samples, text at full length.
+    options : of the calls whose latency is measured.
+    """
+
+    def __init__(
+        self, artifact: Artifact, context: Context, *, options: LatencyOptions | None = None
+    ) -> None:
+        self._artifact = artifact
+        self._context = context
+        self._options = options or LatencyOptions()
+        self._folder = tempfile.TemporaryDirectory()
+        self._original: tuple[nn.Module, Path] | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._folder.cleanup()
+
+    @property
+    def batch_size(self) -> int:
+        """See `Meter.batch_size`."""
+        return self._options.batch_size
+
+    def size_bytes(self, module: nn.Module) -> int:
+        """See `Meter.size_bytes`."""
+        from compress.measurement.size import size_bytes
+
+        with self._lowered(module) as path:
+            return size_bytes(path)
+
+    def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
+        """See `Meter.latency_ratio`."""
+        from compress.measurement.latency import measure_latency
+        from compress.measurement.spec import MeasureSpec
+        from compress.pruning.cost.latency.timing import clock_for
+
+        spec = MeasureSpec(
+            batch_sizes=(self.batch_size,),
+            threads=self._options.threads,
+            rounds=_ROUNDS,
+            warmup=_WARMUP,
+            seconds=_SECONDS,
+        )
+        whole = self._lowered_original(original)
+        with self._lowered(module) as path:
+            times = measure_latency(
+                {"this": path, "original": whole},
+                {self.batch_size: self._inputs()},
+                spec=spec,
+                progress=self._context.progress,
+                clock=clock_for(self._options.threads),
+            )
+        return 1 / times.speedup(self.batch_size, "this", over="original").value
+
+    def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
+        """See `Meter.operator_shares`."""
+        from compress.pruning.cost.latency.timing import operator_shares
+
+        return operator_shares(
+            operators,
+            whole=self._lowered_original(original),
+            inputs=self._inputs(),
+            options=self._options,
+            progress=self._context.progress,
+        )
+
+    def _lowered_original(self, original: nn.Module) -> Path:
+        """Its file; it is lowered once, as it is measured again and again."""
+        if self._original is None or self._original[0] is not original:
+            folder = Path(self._folder.name) / "original"
+            folder.mkdir(exist_ok=True)
+            self._original = (original, self._lower(original, folder))
+        return self._original[1]
+
+    @contextmanager
+    def _lowered(self, module: nn.Module) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            yield self._lower(module, Path(folder))
+
+    def _lower(self, module: nn.Module, folder: Path) -> Path:
+        from compress.exporting.lower import lower
+        from compress.training.batches import first_inputs
+
+        return lower(
+            module,
+            task=self._context.task,
+            example=first_inputs(self._context.data, self._artifact.preprocessor),
+            path=folder / "model.onnx",
+            labels=self._artifact.labels,
+        )
+
+    def _inputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Real samples, repeated where the split has fewer than a batch."""
+        import numpy as np
+
+        from compress.training.batches import first_inputs
+
+        size = self.batch_size
+        batch = first_inputs(self._context.data, self._artifact.preprocessor, samples=size)
+        return {name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()}

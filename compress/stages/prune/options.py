@@ -1,0 +1,85 @@
+"""Options of the `prune` stage: the cut, and the training around it. No torch here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.distillation.recovery import Recovery
+from compress.errors import expected
+from compress.pruning.cost.latency.options import LatencyOptions
+from compress.pruning.options import CutOptions
+from compress.pruning.schedule import Schedule
+
+if TYPE_CHECKING:
+    from compress.pruning.plan import Plan
+    from compress.training.learner import Loss
+
+
+class Regularization(Recovery):
+    """Training before the cut, with a penalty that drives units towards zero."""
+
+    penalty: Literal["group_lasso", "growing"] = "growing"
+    """`group_lasso` presses on all units, and the cut is chosen afterwards; `growing` chooses the
+    cut first and presses on those units alone, harder and harder."""
+    strength: float = Field(default=1e-3, gt=0, le=1e3)
+    """Weight of the penalty; of `growing` where it ends."""
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether it presses on what a plan has chosen, rather than on everything."""
+        return self.penalty == "growing"
+
+    def penalty_on(self, made: Plan, *, samples: int) -> Loss:
+        """The penalty.
+
+        Parameters
+        ----------
+        made : the groups, and of each the units that will go.
+        samples : in an epoch.
+        """
+        from compress.pruning.regularization import GroupLasso, GrowingPenalty
+
+        if self.penalty == "group_lasso":
+            return GroupLasso(made.groups, strength=self.strength)
+        return GrowingPenalty(
+            made.groups,
+            made.units,
+            strength=self.strength,
+            samples=samples * self.training.epochs,
+        )
+
+
+class PruneOptions(CutOptions):
+    """What to cut, and how to train before, between and after."""
+
+    latency: LatencyOptions = LatencyOptions()
+    """How latency is measured where it is the target."""
+    regularization: Regularization | None = None
+    """Training before the cut, with a penalty that drives units towards zero; null for none."""
+    schedule: Schedule | None = None
+    """Cut in several steps, with training between; null: all at once."""
+    recovery: Recovery | None = Recovery()
+    """Training after the cut, with the reference as teacher; null for none, which costs most of
+    the accuracy unless training follows."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.schedule is not None and self.recovery is None:
+            raise ValueError(expected("recovery", "given with 'schedule'", None))
+        grows = self.regularization is not None and self.regularization.needs_plan
+        if self.schedule is not None and grows:
+            raise ValueError(
+                expected("schedule", "null with the penalty 'growing'", self.schedule.steps)
+            )
+        return self
+
+    def cut_options(self) -> dict[str, Any]:
+        """The fields of `CutOptions`."""
+        return {name: getattr(self, name) for name in CutOptions.model_fields}
+
+    def recovery_between(self) -> Recovery:
+        """The training after a step that isn't the last."""
+        recovery, schedule = self.recovery or Recovery(), self.schedule or Schedule()
+        return recovery.model_copy(update={"training": schedule.training})

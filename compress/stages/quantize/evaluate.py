@@ -1,0 +1,60 @@
+"""The samples and inputs on which a quantize stage measures its candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.quantization.trial import Trial
+    from compress.stages.quantize.options import QuantizeOptions
+
+_QUALITY_BATCH = 32
+
+
+def make_trial(
+    stage: QuantizeOptions, artifact: Artifact, context: Context, *, source: Path
+) -> Trial:
+    """A trial on validation samples, with the task's own metric.
+
+    Parameters
+    ----------
+    source : the float model that candidates are held against.
+    """
+    from compress.exporting.checked import answer_batch_size
+    from compress.quantization.trial import Trial
+    from compress.tasks.task import task
+
+    preprocessor = artifact.require_preprocessor()
+    return Trial(
+        source=source,
+        loader=context.data.loader(
+            "validation",
+            preprocessor,
+            batch_size=answer_batch_size(preprocessor, task=context.task, most=_QUALITY_BATCH),
+            limit=stage.trials.samples,
+        ),
+        metric=task(context.task.name).default_metric(labelled=context.data.labelled),
+        target=context.task.target,
+        labels=artifact.labels,
+        inputs={size: _inputs(size, artifact, context) for size in stage.trials.batch_sizes},
+        options=stage.trials,
+        budget=stage.budget,
+        threads=context.threads,
+        pooling=context.task.pooling,
+        progress=context.progress,
+    )
+
+
+def _inputs(size: int, artifact: Artifact, context: Context) -> dict[str, np.ndarray[Any, Any]]:
+    """Real samples, repeated where the split has fewer; text at full length."""
+    import numpy as np
+
+    from compress.training.batches import first_inputs
+
+    batch = first_inputs(context.data, artifact.preprocessor, samples=size)
+    return {name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()}

@@ -1,0 +1,283 @@
+"""What a quantize stage does, from the artifact it is given to the file it hands over."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.artifact import Format
+from compress.core.files.atomic import write_text
+from compress.errors import StageError, TargetError
+from compress.stages.quantize.candidates import Draft, Kind, Workshop
+from compress.stages.quantize.evaluate import make_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+    from compress.distillation.recovery import Recovery
+    from compress.graph_variants.variants import Form
+    from compress.measurement.cpu import TargetCpu
+    from compress.quantization.integers import Integers
+    from compress.quantization.selection import Method, Selection
+    from compress.quantization.trial import Candidate, Trial, Verdict
+    from compress.stages.quantize.options import QuantizeOptions
+
+MODEL, CANDIDATES = "model.onnx", "candidates.json"
+
+
+class Work:
+    """One application of the stage.
+
+    Parameters
+    ----------
+    stage : its fields.
+    """
+
+    def __init__(self, stage: QuantizeOptions, artifact: Artifact, context: Context) -> None:
+        from compress.measurement.cpu import this_cpu
+
+        self.stage = stage
+        self.artifact = artifact
+        self.context = context
+        self.folder = context.directory / "candidates"
+        self.cpu: TargetCpu = stage.target_cpu or this_cpu().target
+        self.notes: list[str] = []
+
+    def do(self) -> tuple[Path, tuple[str, ...]]:
+        """Write model.onnx and candidates.json; returns the former and the notes."""
+        self.folder.mkdir()
+        source = self._source()
+        trial = make_trial(self.stage, self.artifact, self.context, source=source)
+        workshop = self._workshop()
+        forms = self._forms(source)
+        if self.stage.method == "auto":
+            draft, verdicts = self._search(workshop, trial, forms)
+        else:
+            draft, verdicts = self._as_asked(workshop, trial, forms)
+        self.notes += workshop.left_out
+        chosen = workshop.candidate(draft)
+        if self.stage.recovery is not None:
+            chosen, verdicts = self._train(self.stage.recovery, workshop, trial, draft)
+        return self._hand_over(chosen, verdicts, draft, trial.source)
+
+    def _source(self) -> Path:
+        from compress.exporting.checked import lower_artifact
+
+        if self.artifact.format is not Format.TORCH:
+            return self.artifact.require_onnx()
+        path = self.folder / "float.onnx"
+        self.notes.append(f"against torch: {lower_artifact(self.artifact, self.context, path)}")
+        return path
+
+    def _workshop(self) -> Workshop:
+        from compress.quantization.options import METHODS
+
+        calibration = self.stage.calibration
+        return Workshop(
+            artifact=self.artifact,
+            context=self.context,
+            folder=self.folder,
+            select=self._select,
+            calibration=calibration,
+            per_channel=self.stage.per_channel,
+            block_size=self.stage.block_size,
+            exclude=self.stage.exclude,
+            calibration_methods=(calibration.method,) if calibration.method else METHODS,
+        )
+
+    def _select(self, source: Path, method: Method) -> Selection:
+        from compress.measurement.graph import load_graph
+        from compress.quantization.selection import select
+
+        return select(
+            load_graph(source).graph,
+            method=method,
+            operators=self.stage.operators,
+            exclude=self.stage.exclude,
+            per_channel=self.stage.per_channel,
+        )
+
+    def _forms(self, source: Path) -> list[Form]:
+        """The float graphs to quantize, the plain one first."""
+        from compress.exporting.checked import real_batches
+        from compress.graph_variants.variants import forms, plain
+
+        wanted = self.stage.graph
+        if wanted == "auto":
+            wanted = "auto" if self.stage.method == "auto" else "plain"
+        if wanted == "plain" or self.stage.recovery is not None:
+            return [plain(source)]
+        sample = next(real_batches(self.artifact, self.context))
+        found = forms(source, self.folder, sample=sample)
+        if wanted == "auto":
+            return found
+        chosen = [form for form in found if form.name == wanted]
+        if not chosen:
+            names = ", ".join(form.name for form in found)
+            raise StageError(f"this model's graph has the forms {names}. Got {wanted!r}.")
+        return chosen
+
+    def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
+        """The kinds with the 8-bit types that suit the CPU, the best first."""
+        from compress.quantization.cpu import integers_for
+
+        found: list[tuple[Kind, Integers]] = []
+        for kind in self._kinds(source):
+            suitable = integers_for(
+                self.cpu, method="static" if kind.startswith("static") else "dynamic"
+            )
+            found += [
+                (kind, each) for each in suitable[: 1 if kind.startswith("weights") else None]
+            ]
+        return found
+
+    def _kinds(self, source: Path) -> tuple[Kind, ...]:
+        from compress.measurement.graph import load_graph
+        from compress.quantization.selection import DYNAMIC, convolution_share
+
+        if self.stage.method == "static" or self.stage.recovery is not None:
+            return ("static",)
+        if self.stage.method in ("dynamic", "fixed"):
+            return (self.stage.method,)
+        if self.stage.method == "weights":
+            return ("weights-8" if self.stage.bits == 8 else "weights-4",)
+        only_static = not set(self.stage.operators or ()) <= set(DYNAMIC)
+        if only_static or convolution_share(load_graph(source).graph) > 0.5:
+            return ("static", "static-qoperator")
+        if self.context.task.target == "next-token":
+            return ("dynamic", "fixed", "static", "weights-8", "weights-4")
+        return ("dynamic", "fixed", "static")
+
+    def _search(
+        self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
+    ) -> tuple[Draft, list[Verdict]]:
+        from compress.stages.quantize.improve import improvements
+        from compress.stages.quantize.search import Search
+
+        found = Search(
+            workshop=workshop,
+            # What is over the budget now may be within it when it is trained.
+            trial=trial if self.stage.recovery is None else replace(trial, budget=math.inf),
+            forms=forms,
+            kinds=self._typed_kinds(trial.source),
+            improvements=improvements(self.stage.improve, workshop, trial),
+        ).run()
+        if found.draft is None:
+            raise self._over_budget(found.verdicts)
+        self.notes += found.notes
+        return found.draft, found.verdicts
+
+    def _as_asked(
+        self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
+    ) -> tuple[Draft, list[Verdict]]:
+        """One method, without a choice by time: the same on any machine."""
+        from compress.stages.quantize.improve import improvements
+        from compress.stages.quantize.search import best_method, first_draft, float_costs
+
+        kind, integers = self._typed_kinds(trial.source)[0]
+        draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
+        steps = [draft]
+        for improve in improvements(self.stage.improve or (), workshop, trial):
+            steps += improve(steps[-1])
+        verdicts = trial.judge([workshop.candidate(each) for each in steps])
+        self.notes += float_costs(steps[-1], steps, verdicts, workshop)
+        return steps[-1], verdicts
+
+    def _train(
+        self, recovery: Recovery, workshop: Workshop, trial: Trial, draft: Draft
+    ) -> tuple[Candidate, list[Verdict]]:
+        from compress.stages.quantize.qat import train_aware
+
+        before = workshop.candidate(draft)
+        chosen = train_aware(recovery, workshop, draft)
+        verdicts = trial.judge([before, chosen])
+        if self.stage.method == "auto" and not verdicts[-1].fits:
+            raise self._over_budget(verdicts)
+        return chosen, verdicts
+
+    def _hand_over(
+        self, chosen: Candidate, verdicts: list[Verdict], draft: Draft, source: Path
+    ) -> tuple[Path, tuple[str, ...]]:
+        from compress.exporting.checked import real_batches
+        from compress.exporting.parity.compare import compare, onnx_answers
+        from compress.measurement.cpu import TARGET_KEY
+        from compress.quantization.trial import record
+        from compress.quantization.write import move
+
+        threads = self.context.threads
+        found = compare(
+            onnx_answers(source, threads=threads),
+            onnx_answers(chosen.path, threads=threads),
+            batches=real_batches(self.artifact, self.context),
+            target=self.context.task.target,
+        ).require_finite(chosen.path)
+        own = next(verdict for verdict in verdicts if verdict.candidate == chosen)
+        costs = _costs(own, verdicts[0])
+        path = self.context.directory / MODEL
+        move(chosen.path, path, metadata={TARGET_KEY: self.cpu})
+        text = json.dumps(record(verdicts, chosen=chosen), indent=2) + "\n"
+        write_text(self.context.directory / CANDIDATES, text)
+        shutil.rmtree(self.folder)
+        notes = (
+            chosen.name,
+            *chosen.notes,
+            *self._about_cpu(draft),
+            f"against the float model: {found.top1()}",
+            *costs,
+        )
+        return path, (*self.notes, *notes)
+
+    def _over_budget(self, verdicts: Sequence[Verdict]) -> TargetError:
+        """What each candidate loses, and where the best one first goes astray."""
+        from compress.exporting.checked import real_batches
+        from compress.exporting.parity.first_difference import first_difference_of_files
+
+        whole, *others = verdicts
+        best = min(others, key=lambda verdict: verdict.loss).candidate
+        batch = next(real_batches(self.artifact, self.context))
+        where = first_difference_of_files(whole.candidate.path, best.path, batch=batch)
+        lost = "; ".join(f"{each.candidate.name} loses {each.loss:.4f}" for each in others)
+        return TargetError(
+            f"no INT8 candidate keeps within a loss of {self.stage.budget:g} on "
+            f"{whole.quality.samples} validation samples: {lost}. "
+            f"{f'In {best.name}: {where} ' if where else ''}"
+            "Allow more with 'budget', or train with 'recovery'."
+        )
+
+    def _about_cpu(self, draft: Draft) -> list[str]:
+        from compress.measurement.cpu import this_cpu
+        from compress.quantization.cpu import reason
+
+        if draft.kind.startswith("weights"):
+            return []
+        here = this_cpu()
+        elsewhere = [f"measured on another kind of CPU: {here}"] if here.target != self.cpu else []
+        return [reason(self.cpu, draft.integers), *elsewhere]
+
+
+def _costs(own: Verdict, whole: Verdict) -> list[str]:
+    """What of INT8 isn't a gain: a note each.
+
+    Raises
+    ------
+    StageError : it is slower and larger too.
+    """
+    larger = own.size_bytes >= whole.size_bytes
+    slower = own.pace < 1
+    sizes = f"{own.size_bytes:,} bytes in INT8, {whole.size_bytes:,} in float"
+    paces = ", ".join(f"{s.value:.2f}x at batch {size}" for size, s in own.speedup.items())
+    if larger and slower:
+        raise StageError(
+            f"INT8 makes this model slower and no smaller: {paces}; {sizes}. "
+            "Leave 'quantize' out of the recipe."
+        )
+    return [
+        *([f"SLOWER than the float model: {paces}"] if slower else []),
+        *([f"no smaller: {sizes}"] if larger else []),
+    ]

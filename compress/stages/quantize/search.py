@@ -1,0 +1,169 @@
+"""Builds INT8 candidates, measures them, and keeps the fastest that is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from compress.errors import StageError
+from compress.stages.quantize.candidates import Draft, Kind
+
+if TYPE_CHECKING:
+    from compress.graph_variants.variants import Form
+    from compress.quantization.integers import Integers
+    from compress.quantization.trial import Candidate, Trial, Verdict
+    from compress.stages.quantize.candidates import Workshop
+
+Improve = Callable[[Draft], Sequence[Draft]]
+"""From a draft that answers too badly to better ones, in the order in which they were made."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ended with.
+
+    Attributes
+    ----------
+    draft : the one that is handed over; None where none is good enough.
+    verdicts : on the float model and on everything that was a finalist.
+    notes : what each node that went back to float costs.
+    """
+
+    draft: Draft | None
+    verdicts: list[Verdict]
+    notes: list[str]
+
+
+@dataclass
+class Search:
+    """Kinds of INT8 on forms of one graph.
+
+    Parameters
+    ----------
+    forms : of the float graph, the plain one first.
+    kinds : to try, each with its 8-bit types; of equally fast ones the first is kept.
+    improvements : tried in turn on a draft that is fast and answers too badly.
+    """
+
+    workshop: Workshop
+    trial: Trial
+    forms: Sequence[Form]
+    kinds: Sequence[tuple[Kind, Integers]]
+    improvements: Sequence[Improve]
+
+    def run(self) -> Found:
+        """The best of each kind, then what can be made of those that answer too badly."""
+        from compress.quantization.trial import MARGIN, fastest
+
+        drafts = self._best_of_kinds()
+        candidates = {self._candidate(draft).name: draft for draft in drafts}
+        verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
+        best = fastest(verdicts[1:])
+        bar = 0.0 if best is None else best.pace * (1 + MARGIN)
+        hopeful = [v for v in verdicts[1:] if not v.fits and v.pace > bar]
+        better: list[Draft] = []
+        for verdict in sorted(hopeful, key=lambda v: -v.pace):
+            better += self._improve(candidates[verdict.candidate.name])
+        if better:
+            drafts = [*drafts, *(draft for draft in better if draft not in drafts)]
+            verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
+            best = fastest(verdicts[1:])
+        chosen = next((d for d in drafts if best and self._candidate(d) == best.candidate), None)
+        notes = [] if chosen is None else float_costs(chosen, drafts, verdicts, self.workshop)
+        return Found(chosen, verdicts, notes)
+
+    def _candidate(self, draft: Draft) -> Candidate:
+        return self.workshop.candidate(draft)
+
+    def _best_of_kinds(self) -> list[Draft]:
+        """The best of each kind that can be made.
+
+        Raises
+        ------
+        StageError : none can; why the last couldn't.
+        """
+        drafts = []
+        for number, (kind, integers) in enumerate(self.kinds, start=1):
+            try:
+                draft = self._fastest_form(kind, integers)
+                drafts.append(best_method(draft, self.workshop, self.trial))
+            except StageError as error:
+                if number == len(self.kinds) and not drafts:
+                    raise
+                self.workshop.left_out.append(f"{kind}, {integers}, is left out: {error}")
+        return drafts
+
+    def _fastest_form(self, kind: Kind, integers: Integers) -> Draft:
+        """On the form that runs fastest; accuracy doesn't depend on it."""
+        from compress.quantization.trial import MARGIN
+
+        drafts = [first_draft(kind, form, integers, self.workshop) for form in self.forms]
+        if len(drafts) == 1:
+            return drafts[0]
+        paces = self.trial.paces([self._candidate(draft) for draft in drafts])
+        best = drafts[0]
+        for draft in drafts[1:]:
+            if paces[draft.name] > paces[best.name] * (1 + MARGIN):
+                best = draft
+        return best
+
+    def _improve(self, draft: Draft) -> list[Draft]:
+        """The drafts on the way to one that fits, each better than the one before."""
+        kept: list[Draft] = []
+        current = draft
+        for improve in self.improvements:
+            for made in improve(current):
+                path = self._candidate(made).path
+                if self.trial.loss(path) < self.trial.loss(self._candidate(current).path):
+                    kept.append(made)
+                    current = made
+                if self.trial.fits(path):
+                    return kept
+        return kept
+
+
+def first_draft(kind: Kind, form: Form, integers: Integers, workshop: Workshop) -> Draft:
+    """With the first calibration method, where its activations have fixed scales."""
+    draft = Draft(kind, form, integers)
+    if not draft.calibrated:
+        return draft
+    return replace(draft, calibration=workshop.calibration_methods[0])
+
+
+def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:
+    """The draft with the calibration whose model answers best; its speed is the same for all."""
+    if draft.calibration is None:
+        return draft
+    drafts = [replace(draft, calibration=method) for method in workshop.calibration_methods]
+    if len(drafts) == 1:
+        return drafts[0]
+    return min(drafts, key=lambda each: trial.loss(workshop.candidate(each).path))
+
+
+def float_costs(
+    chosen: Draft, drafts: Sequence[Draft], verdicts: Sequence[Verdict], workshop: Workshop
+) -> list[str]:
+    """What each of a draft's nodes in float costs, a line each, the first one given back first.
+
+    Parameters
+    ----------
+    verdicts : on the float model, and then on each of the drafts.
+    """
+    found = dict(zip(drafts, verdicts[1:], strict=True))
+    lines = []
+    for count in range(1, len(chosen.kept) + 1):
+        after = found.get(replace(chosen, kept=chosen.kept[:count]))
+        before = found.get(replace(chosen, kept=chosen.kept[: count - 1]))
+        node = chosen.kept[count - 1]
+        noise = workshop.noise.get(node)
+        words = [f"{node} stays in float"]
+        if noise is not None:
+            words.append(f"quantized alone it leaves the answers at {noise:.1f} dB")
+        if after is not None and before is not None:
+            words += [
+                f"it costs {after.latency[size].p50_ms - latency.p50_ms:+.3f} ms at batch {size}"
+                for size, latency in before.latency.items()
+            ]
+        lines.append("; ".join(words))
+    return lines

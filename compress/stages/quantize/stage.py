@@ -1,0 +1,62 @@
+"""Turns the model into an INT8 ONNX file that is as fast as can be and still good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from compress.core.artifact import Format
+from compress.core.stage import Options, Stage
+from compress.quantization.options import Calibration
+from compress.stages.quantize.options import QuantizeOptions
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Artifact
+    from compress.core.context import Context
+
+
+class Quantize(QuantizeOptions, Stage):
+    """Quantize to INT8, run by ONNX Runtime."""
+
+    accepts: ClassVar[Mapping[Format, Format]] = {
+        Format.TORCH: Format.ONNX_INT8,
+        Format.ONNX: Format.ONNX_INT8,
+    }
+
+    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+        """See `Stage.check`."""
+        if self.recovery is None:
+            return []
+        return self.recovery.problems(task=task, data=data, key="recovery")
+
+    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+        """See `Stage.foresee`."""
+        unused = self.method in ("dynamic", "weights") and self.calibration != Calibration()
+        return [f"'calibration' isn't used by method {self.method}"] if unused else []
+
+    def apply(self, artifact: Artifact, context: Context) -> Artifact:
+        """The artifact as an INT8 ONNX file; a torch module is lowered first, and checked.
+
+        Raises
+        ------
+        ParityError : the float ONNX file of a torch module answers otherwise.
+        TargetError : method auto finds nothing within the budget.
+        StageError : nothing can be quantized, not with this method, or INT8 is slower and larger
+            than float.
+        """
+        from compress.stages.quantize.run import Work
+
+        path, notes = Work(self, artifact, context).do()
+        return artifact.with_onnx(path, format=Format.ONNX_INT8, notes=notes)
+
+    def summarize(self) -> str:
+        """Such as "static, minmax on 128 samples, per channel"."""
+        words = [f"{self.bits}-bit weights" if self.method == "weights" else self.method]
+        if self.method in ("static", "fixed", "auto"):
+            method = self.calibration.method or "best calibration"
+            words.append(f"{method} on {self.calibration.samples} samples")
+        if self.method == "auto":
+            words.append(f"at most {self.budget:g} lost")
+        if self.recovery is not None:
+            words.append("trained with its own rounding")
+        return ", ".join([*words, "per channel" if self.per_channel else "per tensor"])

@@ -1,0 +1,1 @@
+"""Scores of a model while it trains, and the best of them."""

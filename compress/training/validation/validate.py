@@ -1,0 +1,123 @@
+"""Scores a student after each epoch, together with the other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from compress.core.context import Batch, Loader, Task
+from compress.core.progress import Advance
+from compress.errors import StageError
+from compress.training.acceleration import placed_batch
+from compress.training.distributed.processes import Processes
+from compress.training.distributed.sharding import Sharding
+from compress.training.learner import count_for, counts_of
+from compress.training.preparation import Prepared
+from compress.training.validation.scores import Score, Tally, finite, labelled_sums, score_of
+
+_VALUE, _COUNT = "value ", "count "
+
+
+class Validation:
+    """By the labels of the validation split; where it has none, or the task has none, by the
+    training loss on it.
+
+    Attributes
+    ----------
+    batches : of one validation.
+    notes : which of the two it was, where that isn't plain.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        loader: Loader,
+        *,
+        task: Task,
+        accelerator: Accelerator,
+        sharding: Sharding,
+    ) -> None:
+        self._prepared, self._loader, self._task = prepared, loader, task
+        self._accelerator, self._sharding = accelerator, sharding
+        self._processes = Processes(sharding.index, sharding.processes)
+        self._labelled = task.target != "none"
+        self.batches = len(loader)
+        self.notes: list[str] = []
+
+    def run(self, advance: Advance) -> Score:
+        """Score of the student as it stands.
+
+        Raises
+        ------
+        StageError : the split is empty, or the loss isn't finite.
+        """
+        if not self.batches:
+            raise StageError("the validation split is empty; the best epoch can't be chosen.")
+        if self._labelled:
+            score = score_of(self._task.target, self._sums(self._label_sums, advance))
+            if score is not None:
+                return score
+            self._labelled = False
+            self.notes.append(
+                "the validation split has no labels: the training loss on it chose the epoch"
+            )
+            return self._by_loss(_still)
+        return self._by_loss(advance)
+
+    def _by_loss(self, advance: Advance) -> Score:
+        sums = self._sums(self._loss_sums, advance)
+        parts = {
+            name: sums[_VALUE + name] / (sums[_COUNT + name] or 1)
+            for name in (key.removeprefix(_VALUE) for key in sums if key.startswith(_VALUE))
+        }
+        figures = {"loss": finite(sum(parts.values()))}
+        if len(parts) > 1:
+            figures |= {f"{name} loss": value for name, value in parts.items()}
+        return Score("loss", higher_is_better=False, figures=figures)
+
+    def _sums(self, work: object, advance: Advance) -> dict[str, float]:
+        """What `work` says of each of this process's samples, summed over all processes."""
+        tally = Tally()
+        self._prepared.wrapped.eval()
+        with torch.no_grad():
+            for batch, counted in self._slices():
+                with self._accelerator.autocast():
+                    sums = self._prepared.wrapped(batch, work)
+                if counted:
+                    tally.add(sums)
+                advance(info="validation")
+        return tally.total(self._processes)
+
+    def _slices(self) -> Iterator[tuple[Batch, bool]]:
+        for batch in self._loader:
+            own, counted = self._sharding.cut(batch)
+            yield (
+                placed_batch(
+                    own,
+                    device=self._accelerator.device,
+                    channels_last=self._prepared.channels_last,
+                ),
+                counted,
+            )
+
+    def _label_sums(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        return labelled_sums(self._task, student, batch)
+
+    def _loss_sums(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Each part's value times what it counts, and that count."""
+        loss = self._prepared.learner.loss
+        counts, made = counts_of(loss, batch), loss(student, batch)
+        parts = {"loss": made} if isinstance(made, Tensor) else made
+        sums: dict[str, Tensor] = {}
+        for name, part in parts.items():
+            count = count_for(name, counts)
+            sums[_VALUE + name] = part.float() * count
+            sums[_COUNT + name] = torch.tensor(count)
+        return sums
+
+
+def _still(steps: int = 1, *, info: str = "") -> None:
+    """Counts nothing: these batches were counted before."""
