@@ -70,6 +70,7 @@ class Artifact:
     module : the torch module, in eval mode on the CPU; None for the ONNX formats.
     source : rebuilds the module's skeleton; None for the ONNX formats.
     onnx : the ONNX file; None for the torch formats.
+    exported : the module's own ONNX file, verified against it, where a run has written one already.
     preprocessor : makes inputs from raw samples.
     labels : class names in the order of the logits.
     bundle : the folder of deployable files, once `export` has written it (it holds `onnx`).
@@ -84,6 +85,7 @@ class Artifact:
     labels: tuple[str, ...] = ()
     bundle: Path | None = None
     notes: tuple[str, ...] = ()
+    exported: Path | None = None
 
     def with_module(
         self,
@@ -100,6 +102,7 @@ class Artifact:
             module=module,
             source=source or self.source,
             onnx=None,
+            exported=None,
             notes=notes,
         )
 
@@ -113,7 +116,14 @@ class Artifact:
     ) -> Artifact:
         """The same artifact as an ONNX file."""
         return replace(
-            self, format=format, module=None, source=None, onnx=onnx, bundle=bundle, notes=notes
+            self,
+            format=format,
+            module=None,
+            source=None,
+            onnx=onnx,
+            exported=None,
+            bundle=bundle,
+            notes=notes,
         )
 
     def require_module(self) -> nn.Module:

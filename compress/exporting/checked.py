@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
+from compress.exporting.bundle.write import copy_model
 from compress.exporting.lower import lower
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import (
@@ -46,6 +47,9 @@ def lower_artifact(
 ) -> Parity:
     """Write a torch artifact as an ONNX file; returns how near its answers are to the module's.
 
+    A module that a run has exported already isn't exported again: its file is copied, and compared
+    like a new one.
+
     Parameters
     ----------
     path : the file to write.
@@ -68,18 +72,10 @@ def lower_artifact(
             target=context.task.target,
             name=type(module).__name__,
         )
-    example = next(real_batches(artifact, context, samples=_EXAMPLE_SIZE), None)
-    if example is None:
-        raise StageError("the validation split gave no batch to export with.")
-    lower(
-        module,
-        task=context.task,
-        example=example,
-        path=path,
-        labels=artifact.labels,
-        opset=opset,
-        dynamic_image_size=dynamic_image_size,
-    )
+    if artifact.exported is not None and opset is None and not dynamic_image_size:
+        copy_model(artifact.exported, path)
+    else:
+        _lower(artifact, context, path, opset=opset, dynamic_image_size=dynamic_image_size)
     try:
         found = check_parity(
             module,
@@ -92,6 +88,23 @@ def lower_artifact(
     except StageError:
         remove(path)
         raise
+
+
+def _lower(
+    artifact: Artifact, context: Context, path: Path, *, opset: int | None, dynamic_image_size: bool
+) -> None:
+    example = next(real_batches(artifact, context, samples=_EXAMPLE_SIZE), None)
+    if example is None:
+        raise StageError("the validation split gave no batch to export with.")
+    lower(
+        artifact.require_module(),
+        task=context.task,
+        example=example,
+        path=path,
+        labels=artifact.labels,
+        opset=opset,
+        dynamic_image_size=dynamic_image_size,
+    )
 
 
 def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, ...]:

@@ -89,6 +89,7 @@ def load_artifact(
         module=None,
         source=None,
         onnx=None,
+        exported=None,
         bundle=None if record["bundle"] is None else directory / record["bundle"],
         labels=tuple(record["labels"]),
         notes=tuple(record["notes"]),
@@ -102,7 +103,8 @@ def load_artifact(
     if format_.is_onnx:
         return replace(artifact, onnx=directory / record["onnx"])
     module, source = load_checkpoint(directory, python=python)
-    return replace(artifact, module=module.eval(), source=source)
+    exported = None if record["onnx"] is None else directory / record["onnx"]
+    return replace(artifact, module=module.eval(), source=source, exported=exported)
 
 
 def _relative(path: Path | None, directory: Path) -> str | None:

@@ -92,7 +92,7 @@ class Smooth:
             progress=context.progress,
         )
         path = workshop.folder / "smoothed.onnx"
-        lower_artifact(replace(artifact, module=made.module), context, path)
+        lower_artifact(artifact.with_module(made.module), context, path)
         form = workshop.form_like(draft.form, path)
         return [replace(draft, form=_renamed(form, "smoothed", made.notes))]
 
