@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from compress.errors import InputError
 from compress.exporting.bundle.manifest import entry, manifest_text
 from compress.exporting.verify import bundle as verify
+from compress.exporting.verify.apart import verify_apart
 from compress.exporting.verify.bundle import verify_bundle
 from compress.measurement.cpu import TARGET_KEY, FoundCpu
 from compress.measurement.graph import load_graph
@@ -325,3 +326,31 @@ def test_a_manifest_that_is_a_link_is_no_manifest(bundle):
     manifest.symlink_to(manifest.rename(bundle.parent / "manifest.json"))
     with pytest.raises(InputError, match="is a link"):
         found(bundle)
+
+
+def test_a_model_that_never_answers_is_ended(made, tmp_path):
+    run = shutil.copytree(made, tmp_path / "run")
+    model = onnx.load(run / "model.onnx")
+    [answer] = model.graph.output
+    last = next(node for node in model.graph.node if answer.name in node.output)
+    last.output[list(last.output).index(answer.name)] = "before"
+    value = onnx.helper.make_tensor_value_info
+    truth, number = onnx.TensorProto.BOOL, onnx.TensorProto.FLOAT
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Identity", ["c"], ["c2"]),
+            onnx.helper.make_node("Identity", ["v"], ["v2"]),
+        ],
+        "body",
+        [value("i", onnx.TensorProto.INT64, []), value("c", truth, []), value("v", number, None)],
+        [value("c2", truth, []), value("v2", number, None)],
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
+    model.graph.node.append(
+        onnx.helper.make_node("Loop", ["", "true", "before"], [answer.name], body=body)
+    )
+    onnx.save(model, run / "model.onnx")
+    published_again(run)
+    last_check = list(verify_apart(run, call_seconds=1))[-1]
+    assert last_check.status == "failed"
+    assert "took longer than 1 " in last_check.text
