@@ -185,3 +185,15 @@ def test_figures_are_those_of_the_other_process(tmp_path):
         assert timing.p50_ci95[0] <= timing.p50_ms <= timing.p50_ci95[1]
         assert timing.samples_per_second == pytest.approx(1000 * size / timing.p50_ms)
         assert timing.speedup.value == 1
+
+
+def test_inputs_whose_compressed_bytes_are_damaged(tmp_path):
+    path = write(tmp_path / "a.onnx", OPEN)
+    given = tmp_path / "real.npz"
+    values = np.random.default_rng(0).integers(0, 4, (64, 4)).astype(np.float32)
+    np.savez_compressed(given, x=values)
+    whole = given.read_bytes()
+    middle = len(whole) // 2
+    given.write_bytes(whole[:middle] + bytes(40) + whole[middle + 40 :])
+    with pytest.raises(InputError, match=r"can't read .*real\.npz"):
+        bench_apart([path], batch_sizes=[1], seconds=0.01, inputs=given)
