@@ -6,19 +6,23 @@ BIN := .venv/bin
 WORKERS ?= 2
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-fast test-deploy lint types lock clean
+.PHONY: demo test test-fast test-deploy coverage lint types hooks lock clean
 
 demo: .venv/installed
 	$(BIN)/compress recipes/digits.yaml
 
 # Each process computes on one thread.
-test test-fast: export OMP_NUM_THREADS := 1
+test test-fast coverage: export OMP_NUM_THREADS := 1
 
 test: lint types .venv/installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: .venv/installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+# Lines and branches of the package that no test reaches. `TESTS=tests/recipe` takes a part.
+coverage: .venv/installed
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report term $(TESTS)
 
 # Bundles of small models in the runtimes where people deploy: onnxruntime alone, onnxruntime-node and
 # -web (in Chromium), Transformers.js, Optimum, OpenVINO. All of these are installed into .deploy/.
@@ -52,6 +56,10 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
+# ruff and mypy of .venv before every commit (.pre-commit-config.yaml).
+hooks: .venv/installed
+	$(BIN)/pre-commit install
+
 # Written last, so that an installation that was interrupted is done again.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -70,4 +78,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .deploy build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lock .deploy build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
