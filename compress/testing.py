@@ -17,7 +17,18 @@ from compress.core.artifact import Artifact, Format
 from compress.core.batch import model_inputs
 from compress.core.context import Context
 from compress.core.stage import Stage
+from compress.data.dataset import load_data
+from compress.data.preprocess import load_preprocessor
+from compress.data.spec import DataSpec
+from compress.exporting.checked import lower_artifact
+from compress.measurement.session import run, session
+from compress.models.load import load_model
+from compress.models.spec import ModelSpec
+from compress.models.weights.digests import weights_digest
 from compress.recipe.sentences import faults
+from compress.runner.inputs import seed_everything
+from compress.stages.train import Train
+from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,14 +81,6 @@ def check_stage(
 def digits_problem(directory: Path) -> tuple[Artifact, Context]:
     """A small trained classifier of scikit-learn's digits, and the context of a run on them."""
     import torch
-
-    from compress.data.dataset import load_data
-    from compress.data.preprocess import load_preprocessor
-    from compress.data.spec import DataSpec
-    from compress.models.load import load_model
-    from compress.models.spec import ModelSpec
-    from compress.stages.train import Train
-    from compress.tasks.task import task as find_task
 
     directory.mkdir(parents=True, exist_ok=True)
     task = find_task("image-classification")
@@ -148,8 +151,6 @@ def _refused(kind: type[Stage], what: str) -> Iterator[None]:
 
 
 def _apply(stage: Stage, artifact: Artifact, context: Context) -> Artifact:
-    from compress.runner.inputs import seed_everything
-
     seed_everything(context.seed)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -173,8 +174,6 @@ def _check_result(stage: Stage, given: Artifact, made: Artifact, folder: Path) -
 
 
 def _as_onnx(artifact: Artifact, context: Context) -> Artifact:
-    from compress.exporting.checked import lower_artifact
-
     onnx = context.directory / "given.onnx"
     lower_artifact(artifact, context, onnx)
     return artifact.with_onnx(onnx, format=Format.ONNX)
@@ -183,8 +182,6 @@ def _as_onnx(artifact: Artifact, context: Context) -> Artifact:
 def _digest(artifact: Artifact) -> str:
     if artifact.format.is_onnx:
         return hashlib.sha256(artifact.require_onnx().read_bytes()).hexdigest()
-    from compress.models.weights.digests import weights_digest
-
     module = artifact.require_module()
     trainable = [name for name, p in module.named_parameters() if p.requires_grad]
     return f"{weights_digest(module)} {module.training} {trainable}"
@@ -202,8 +199,6 @@ def _answers(artifact: Artifact, context: Context) -> np.ndarray[Any, Any]:
     for batch in loader:
         inputs = model_inputs(batch)
         if artifact.format.is_onnx:
-            from compress.measurement.session import run, session
-
             answers = run(session(artifact.require_onnx(), threads=1), inputs)
             scores.append(next(iter(answers.values())))
         else:

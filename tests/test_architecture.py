@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,97 @@ def test_no_files_import_one_another_in_a_circle() -> None:
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' -> '.join(reversed(error.args[1]))}")
     assert len(order) == len(FILES)
+
+
+HEAVY = {
+    *("torch", "transformers", "datasets", "accelerate", "onnx", "onnxruntime"),
+    *("numpy", "scipy", "sklearn", "pyarrow", "PIL"),
+}
+LIGHT = (
+    "compress.cli.process",
+    "compress.cli.command",
+    "compress.cli.running",
+    "compress.recipe.catalog",
+    "compress.recipe.json_schema",
+    "compress.recipe.plan",
+    *compress._MODULES.values(),
+    *(stage.module for stage in entry_points(group="compress.stages")),
+)
+"""What `import compress`, `--help`, `check` and the beginning of `run` import."""
+TAKES_SIGNALS = {"compress.cli", "compress.cli.process"}
+"""They import nothing before an interrupt can be told in a line."""
+
+
+class Imports(ast.NodeVisitor):
+    """What a file imports: when it is loaded, and when one of its functions is called."""
+
+    def __init__(self, path: Path, known: set[str]) -> None:
+        self.known = known
+        self.loaded: set[str] = set()
+        self.deferred: list[tuple[int, str]] = []
+        self._in_function = False
+        self.visit(ast.parse(path.read_text(encoding="utf-8")))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        outer, self._in_function = self._in_function, True
+        self.generic_visit(node)
+        self._in_function = outer
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self._add(node, [alias.name for alias in node.names])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        self._add(node, [name if name in self.known else str(node.module) for name in names])
+
+    def _add(self, node: ast.stmt, names: list[str]) -> None:
+        if self._in_function:
+            self.deferred += [(node.lineno, name) for name in dict.fromkeys(names)]
+        else:
+            self.loaded.update(names)
+
+
+def brought(name: str, files: dict[str, Imports]) -> set[str]:
+    """Everything that loading a module loads, itself included."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += files[name].loaded if name in files else ()
+    return found
+
+
+def libraries(names: set[str]) -> set[str]:
+    ours = {"compress", *sys.stdlib_module_names}
+    return {name.partition(".")[0] for name in names} - ours
+
+
+def test_imports_in_functions_keep_the_start_quick() -> None:
+    """Only a file that the start loads may put an import off, and only of what would slow it."""
+    known = {name_of(path) for path in FILES}
+    files = {name_of(path): Imports(path, known) for path in FILES}
+    start = set().union(*(brought(name, files) for name in LIGHT)) & known
+    command = set().union(*(brought(name, files) for name in LIGHT[:2])) & known
+    heavy = {name: sorted(libraries(files[name].loaded) & HEAVY) for name in sorted(start)}
+    assert not {name: found for name, found in heavy.items() if found}, "the start is slow"
+    count, offenders = 0, []
+    for name in sorted(known - TAKES_SIGNALS):
+        for line, other in files[name].deferred:
+            if other not in known:
+                continue
+            count += 1
+            brings = libraries(brought(other, files))
+            for_help = name in command and brings - libraries(brought(name, files))
+            if not (for_help or (name in start and brings & HEAVY)):
+                offenders.append(f"{name}:{line} imports {other}")
+    assert count, "there are some"
+    assert not offenders, "these belong at the top of their files"
 
 
 def test_folders_stay_small() -> None:

@@ -10,6 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from compress.cli.silence import silence_libraries
+from compress.core.shown import shown
+from compress.errors import unknown
+
 DEBUG = "--debug"
 
 
@@ -33,8 +37,6 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def _refuse_mistyped(self, ctx: Any, word: str) -> None:
-        from compress.errors import unknown
-
         if word.isalpha() and not Path(word).exists():
             known = unknown("command", word, self.commands)
             ctx.fail(f"{known} (There is no recipe file {word!r} either.)")
@@ -125,7 +127,6 @@ def run(
     Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed, 130 interrupted.
     """
     from compress.cli.running import run_recipe
-    from compress.cli.silence import silence_libraries
 
     if not (debug or verbose):
         silence_libraries()
@@ -148,7 +149,6 @@ def check(
     recipe: RecipeFile, overrides: Overrides = None, output: Output = None, debug: Debug = False
 ) -> None:
     """Show what a recipe would do, or everything that is wrong with it."""
-    from compress.core.shown import shown
     from compress.recipe.load import load_recipe
     from compress.recipe.plan import describe
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from compress.cli.running import stdout_console
 from compress.core.files.atomic import write_text
 from compress.errors import InputError, expected
+from compress.measurement.bench.apart import bench_apart
+from compress.measurement.bench.compare import Made
+from compress.report.bench import bench_document, show_bench
 from compress.report.progress import progress_for
 
 if TYPE_CHECKING:
@@ -43,10 +46,6 @@ def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
     InputError : an option makes no sense, or a file can't be used.
     StageError : a model can't be run.
     """
-    from compress.measurement.bench.apart import bench_apart
-    from compress.measurement.bench.compare import Made
-    from compress.report.bench import bench_document, show_bench
-
     sizes = dict(_named_size(word) for word in asked.sizes)
     batches = None if asked.batch_sizes is None else _numbers("--batch-sizes", asked.batch_sizes)
     threads = _numbers("--threads", asked.threads)

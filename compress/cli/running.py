@@ -14,6 +14,8 @@ from compress.recipe.load import load_recipe
 from compress.report.document import FILE_NAME
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
+from compress.runner import pipeline
+from compress.runner.reports import mark_interrupted
 from compress.training.distributed.processes import launched
 
 if TYPE_CHECKING:
@@ -59,10 +61,6 @@ def run_recipe(
     quiet = quiet or not first
     folder = call.folder = output or Path("exports") / recipe.name
     console = stdout_console()
-    # Imported this late because it brings torch: a wrong recipe is told at once.
-    from compress.runner import pipeline
-    from compress.runner.reports import mark_interrupted
-
     before = _identity(folder)
 
     def last_words() -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from compress.cli.running import stdout_console
 from compress.core.shown import shown
+from compress.exporting.verify.apart import verify_apart
 
 HOLDS, FAILED = 0, 1
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -25,8 +26,6 @@ def verify(folder: Path, *, call_seconds: float) -> int:
     ------
     InputError : the folder is no bundle.
     """
-    from compress.exporting.verify.apart import verify_apart
-
     console = stdout_console()
     counts = dict.fromkeys(_STYLES, 0)
     for check in verify_apart(folder, call_seconds=call_seconds):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Split
+from compress.data.labels.encode import encode_labels
 from compress.data.peek import Peek, peek
 from compress.data.rows import Indices, Values, input_columns, label_column
 from compress.data.spec import FILE_FORMATS
@@ -97,8 +98,6 @@ def _labels(
     """Labels that the model hasn't; of files that give their integers different names, none."""
     if label_column(spec.columns, task) is None:
         return []
-    from compress.data.labels.encode import encode_labels
-
     target = "class" if task.target == "token-class" else task.target
     rows = []
     for split in spec.files or {}:

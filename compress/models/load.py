@@ -11,6 +11,8 @@ from compress.errors import ModelError, clipped, few
 from compress.models.loaded import LoadedModel
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
+from compress.models.transformers.pretrained import load_pretrained
+from compress.models.transformers.untrained import load_untrained
 from compress.models.weights.finite import require_finite
 
 if TYPE_CHECKING:
@@ -43,12 +45,8 @@ def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
 
 def _load(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
     if spec.transformers is not None:
-        from compress.models.transformers.pretrained import load_pretrained
-
         return load_pretrained(spec, spec.transformers, task=task, seed=seed)
     if spec.config is not None:
-        from compress.models.transformers.untrained import load_untrained
-
         return load_untrained(spec.config, task=task, seed=seed)
     return _load_python(spec, seed=seed)
 

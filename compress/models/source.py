@@ -11,6 +11,8 @@ from compress.core.artifact import ModelSource
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry
 from compress.errors import ModelError, unknown
+from compress.models.low_bit.stored import put_packed
+from compress.models.low_rank import put_low_rank
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,8 +136,6 @@ class LowRankSource:
         ------
         ModelError : the base can't be built, or has no such layers.
         """
-        from compress.models.low_rank import put_low_rank
-
         return put_low_rank(self.base.build(), self.ranks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,8 +180,6 @@ class LowBitSource:
         ------
         ModelError : the base can't be built, or has no such layers.
         """
-        from compress.models.low_bit.stored import put_packed
-
         return put_packed(self.base.build(), self.layers, bits=self.bits)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,8 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Artifact, Format
+from compress.data.dataset import load_data
+from compress.data.preprocess import load_preprocessor
 from compress.errors import InputError, expected
+from compress.measurement.metrics.registry import metric_named
+from compress.models.load import load_model
+from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
+from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.data.dataset import Dataset
@@ -84,13 +90,6 @@ def load_inputs(recipe: Recipe) -> Inputs:
     ------
     ModelError, DataError : either can't be loaded, or they don't fit.
     """
-    from compress.data.dataset import load_data
-    from compress.data.preprocess import load_preprocessor
-    from compress.measurement.metrics.registry import metric_named
-    from compress.models.load import load_model
-    from compress.models.transformers.positions import longest_text_of
-    from compress.tasks.task import task as find_task
-
     task = find_task(recipe.task)
     seed_everything(recipe.seed)
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.files.paths import home_expanded
 from compress.core.foreign.sources import source_digest
+from compress.models.folder.license import stated_license
 from compress.models.spec import is_folder
 from compress.recipe.entries import python_entries
+from compress.stages.export import Export
 
 if TYPE_CHECKING:
     from compress.data.spec import DataSpec
@@ -55,9 +57,6 @@ def license_of(recipe: Recipe) -> tuple[dict[str, str | None], tuple[str, ...]]:
 
     The last `export` stage's `license` comes before what the original model's card says.
     """
-    from compress.models.folder.license import stated_license
-    from compress.stages.export import Export
-
     named = [step.stage.license for step in recipe.stages if isinstance(step.stage, Export)]
     if named and named[-1] is not None:
         return {"license": named[-1], "license_from": "the recipe"}, ()

@@ -12,6 +12,12 @@ from compress.core.files.storage import storing
 from compress.core.progress import Progress, Silent
 from compress.core.registry import stage_name
 from compress.core.stage import Options
+from compress.recipe.entries import python_entries
+from compress.recipe.load import load_recipe, recipe_from_dict, refuse_functions
+from compress.recipe.plan import foreseen
+from compress.runner.folder.workdir import Workdir
+from compress.runner.leader import Leader
+from compress.training.distributed.processes import join, leave, on_this_machine
 
 if TYPE_CHECKING:
     from compress.core.stage import Stage
@@ -63,12 +69,9 @@ def run(
     must call it. The first one runs the recipe, the others help it with training; all return the
     same report.
     """
-    from compress.recipe.load import load_recipe, refuse_functions
     from compress.runner.execution import Settings
     from compress.runner.follower import Follower
     from compress.runner.inputs import available_cpus, resolve_device, torch_threads
-    from compress.runner.leader import Leader
-    from compress.training.distributed.processes import join, leave, on_this_machine
 
     if isinstance(recipe, str | os.PathLike):
         recipe = load_recipe(Path(recipe), overrides=overrides, python=python)
@@ -96,10 +99,7 @@ def run(
 
 def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: bool) -> Report:
     """The run itself, in the first process or the only one."""
-    from compress.recipe.entries import python_entries
-    from compress.recipe.plan import foreseen
     from compress.runner.execution import Execution
-    from compress.runner.folder.workdir import Workdir
     from compress.runner.inputs import load_inputs
 
     leader = settings.leader
@@ -161,8 +161,6 @@ class Pipeline:
         gates: Gates | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        from compress.recipe.load import recipe_from_dict
-
         self.recipe = recipe_from_dict(
             {
                 "version": 1,

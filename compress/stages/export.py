@@ -11,6 +11,7 @@ from pydantic import Field
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
 from compress.core.stage import Options, Stage
+from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -118,8 +119,6 @@ class Export(Stage):
 
     def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        from compress.tasks.task import task as find_task
-
         problems = []
         if self.dynamic_image_size and find_task(task).modality != "image":
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))

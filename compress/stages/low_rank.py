@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compress.core.artifact import Format
 from compress.core.stage import Options, Stage
 from compress.distillation.recovery import Recovery
+from compress.errors import StageError
 from compress.factorization.options import LowRankOptions
 from compress.stages.calibration import calibration_batches
 from compress.tasks.task import TASKS
@@ -106,7 +107,6 @@ class LowRank(LowRankOptions, Stage):
 def _result(
     artifact: Artifact, module: nn.Module, ranks: Mapping[str, int], *, notes: tuple[str, ...]
 ) -> Artifact:
-    from compress.errors import StageError
     from compress.models.source import LowRankSource
 
     if artifact.source is None:

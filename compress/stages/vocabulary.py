@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
+from compress.core.batch import model_inputs
 from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.distillation.students.predicted import data_problems
@@ -161,8 +162,6 @@ def _require_same_answers(
 ) -> str:
     """A note of the largest difference on validation samples."""
     import torch
-
-    from compress.core.batch import model_inputs
 
     task = context.task
     loaders = [

@@ -32,7 +32,7 @@ stages:
 def folder(tmp_path, monkeypatch):
     """A current folder with a recipe; the command's silence doesn't leave the test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+    monkeypatch.setattr("compress.cli.app.silence_libraries", lambda: None)
     Path("recipe.yaml").write_text(RECIPE)
     return tmp_path
 

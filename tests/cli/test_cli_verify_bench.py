@@ -18,7 +18,7 @@ from compress.exporting.bundle.samples import write_samples
 @pytest.fixture
 def command(capsys, monkeypatch):
     """Runs the command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+    monkeypatch.setattr("compress.cli.app.silence_libraries", lambda: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+    monkeypatch.setattr("compress.cli.app.silence_libraries", lambda: None)
     (tmp_path / "model").mkdir()
     for file in model.iterdir():
         (tmp_path / "model" / file.name).write_bytes(file.read_bytes())

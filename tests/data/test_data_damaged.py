@@ -38,7 +38,7 @@ stages:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+    monkeypatch.setattr("compress.cli.app.silence_libraries", lambda: None)
     return tmp_path
 
 

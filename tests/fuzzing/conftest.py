@@ -22,7 +22,7 @@ def _alone():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+        patch.setattr("compress.cli.app.silence_libraries", lambda: None)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
     torch.set_num_threads(before)

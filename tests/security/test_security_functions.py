@@ -70,7 +70,7 @@ class Lines(Silent):
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("compress.cli.silence.silence_libraries", lambda: None)
+    monkeypatch.setattr("compress.cli.app.silence_libraries", lambda: None)
     for name, text in (("net", NET), ("images", IMAGES), ("part", PART)):
         Path(f"{name}.py").write_text(text)
     Path("unused.py").write_text("")

@@ -17,7 +17,8 @@ import onnx as onnx_format
 import torch
 from torch import Tensor, nn
 
-from compress.core.batch import model_inputs
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.exporting.cache import positions, takes_positions
 from compress.measurement.graph import load_graph
 from compress.measurement.session import POSITIONS, run, unoptimized_session
 
@@ -163,9 +164,6 @@ def _part(node: onnx_format.NodeProto, weights: set[str]) -> str | None:
 
 
 def _inputs_with_positions(module: nn.Module, batch: Batch, *, task: Task) -> dict[str, Tensor]:
-    from compress.core.batch import ATTENTION_MASK
-    from compress.exporting.cache import positions, takes_positions
-
     inputs = model_inputs(batch)
     if task.target == "next-token" and ATTENTION_MASK in inputs and takes_positions(module):
         inputs.setdefault(POSITIONS, positions(inputs[ATTENTION_MASK]))

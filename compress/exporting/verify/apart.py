@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from compress.errors import StageError
 from compress.exporting.verify.check import Check
 from compress.measurement.child.apart import CALL_SECONDS, apart
-from compress.measurement.child.process import Told
-from compress.measurement.child.watch import Watch
+
+_WORK = "compress.exporting.verify.bundle:work"
+"""Named, not imported: it brings onnx, which the process that waits doesn't need."""
 
 
 def verify_apart(folder: Path, *, call_seconds: float = CALL_SECONDS) -> Iterator[Check]:
@@ -23,16 +22,9 @@ def verify_apart(folder: Path, *, call_seconds: float = CALL_SECONDS) -> Iterato
     ------
     InputError : it is no bundle.
     """
+    given = {"folder": str(folder)}
     try:
-        for plain in apart(f"{__name__}:work", {"folder": str(folder)}, limit_s=call_seconds):
+        for plain in apart(_WORK, given, limit_s=call_seconds):
             yield Check(*plain)
     except StageError as error:
         yield Check("model", "failed", str(error))
-
-
-def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
-    """What the other process does."""
-    from compress.exporting.verify.bundle import verify_bundle
-
-    for check in verify_bundle(Path(given["folder"]), watch=watch):
-        told.tell("item", astuple(check))

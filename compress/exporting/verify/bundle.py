@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from compress.exporting.examples.check import run_example
 from compress.exporting.onnx_file import check_file
 from compress.exporting.verify.answers import Answering, precision_of
 from compress.exporting.verify.check import Check
+from compress.measurement.child.process import Told
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.measurement.graph import load_graph
@@ -84,6 +86,12 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     yield watched("labels", lambda: answering.labels(_labels(folder / LABELS)))
     yield watched("shapes", answering.other_shapes)
     yield watched("CPU", lambda: _cpu(model))
+
+
+def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
+    """What the process of `verify_apart` does."""
+    for check in verify_bundle(Path(given["folder"]), watch=watch):
+        told.tell("item", astuple(check))
 
 
 def _watched(watch: Watch, model: Path, name: str, check: Callable[[], Check]) -> Check:

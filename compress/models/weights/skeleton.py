@@ -14,6 +14,8 @@ from compress.core.foreign.boundary import reading
 from compress.errors import ModelError, clipped
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec
+from compress.models.transformers.configs import config_of
+from compress.models.transformers.quiet import quiet_transformers
 from compress.models.weights.weightless import without_weights
 
 if TYPE_CHECKING:
@@ -40,9 +42,6 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, TransformersSource]:
     import transformers
-
-    from compress.models.transformers.configs import config_of
-    from compress.models.transformers.quiet import quiet_transformers
 
     with quiet_transformers():
         config = config_of(spec, name)

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.artifact import Artifact, Format
+from compress.data.preprocess import load_preprocessor
 from compress.errors import StageError
+from compress.exporting.checked import lower_artifact
+from compress.models.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from compress.core.context import Context
@@ -33,9 +36,6 @@ def save_artifact(
     ParityError : the lowered file answers differently.
     StageError : the artifact's files lie outside the stage's folder.
     """
-    from compress.exporting.checked import lower_artifact
-    from compress.models.checkpoint import save_checkpoint
-
     directory = context.directory
     notes: tuple[str, ...] = ()
     onnx = artifact.onnx
@@ -79,9 +79,6 @@ def load_artifact(
     ----------
     python : whether its module may be made by a function that structure.json names.
     """
-    from compress.data.preprocess import load_preprocessor
-    from compress.models.checkpoint import load_checkpoint
-
     format_ = Format(record["format"])
     artifact = replace(
         previous,

@@ -9,7 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from compress.exporting.lower import lower
+from compress.measurement.latency import measure_latency
+from compress.measurement.size import size_bytes
+from compress.measurement.spec import MeasureSpec
 from compress.pruning.cost.latency.options import LatencyOptions
+from compress.pruning.cost.latency.timing import clock_for, operator_shares
+from compress.training.batches import first_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,17 +63,11 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
 
     def size_bytes(self, module: nn.Module) -> int:
         """See `Meter.size_bytes`."""
-        from compress.measurement.size import size_bytes
-
         with self._lowered(module) as path:
             return size_bytes(path)
 
     def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
         """See `Meter.latency_ratio`."""
-        from compress.measurement.latency import measure_latency
-        from compress.measurement.spec import MeasureSpec
-        from compress.pruning.cost.latency.timing import clock_for
-
         spec = MeasureSpec(
             batch_sizes=(self.batch_size,),
             threads=self._options.threads,
@@ -88,8 +88,6 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
 
     def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
         """See `Meter.operator_shares`."""
-        from compress.pruning.cost.latency.timing import operator_shares
-
         return operator_shares(
             operators,
             whole=self._lowered_original(original),
@@ -112,9 +110,6 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
             yield self._lower(module, Path(folder))
 
     def _lower(self, module: nn.Module, folder: Path) -> Path:
-        from compress.exporting.lower import lower
-        from compress.training.batches import first_inputs
-
         return lower(
             module,
             task=self._context.task,
@@ -126,8 +121,6 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
     def _inputs(self) -> dict[str, np.ndarray[Any, Any]]:
         """Real samples, repeated where the split has fewer than a batch."""
         import numpy as np
-
-        from compress.training.batches import first_inputs
 
         size = self.batch_size
         batch = first_inputs(self._context.data, self._artifact.preprocessor, samples=size)

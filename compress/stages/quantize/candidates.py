@@ -7,6 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from compress.graph_variants.variants import PLAIN, forms, plain
+from compress.measurement.graph import load_graph
+from compress.quantization.calibration.names import FOLDER
+from compress.quantization.calibration.observe import observe
+from compress.quantization.dynamic import quantize_dynamic
+from compress.quantization.selection import WEIGHT_INPUT
+from compress.quantization.static import activations, quantize_static
+from compress.quantization.static_scales import fix_scales
+from compress.quantization.trial import Candidate
+from compress.quantization.weight_only.graph import WeightOnly
+from compress.quantization.weight_only.quantize import quantize_weights
+
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
@@ -15,7 +27,6 @@ if TYPE_CHECKING:
     from compress.quantization.integers import Integers
     from compress.quantization.options import Calibration, CalibrationMethod
     from compress.quantization.selection import Method, Selection
-    from compress.quantization.trial import Candidate
     from compress.quantization.weight_only.graph import BlockSize
 
 Kind = Literal["dynamic", "fixed", "static", "static-qoperator", "weights-8", "weights-4"]
@@ -118,8 +129,6 @@ class Workshop:
     def candidate(self, draft: Draft) -> Candidate:
         """The draft's file."""
         if draft not in self._made:
-            from compress.quantization.trial import Candidate
-
             path = self.folder / f"{len(self._made):03d}.onnx"
             notes = self._make(draft, path)
             self._made[draft] = Candidate(draft.name, path, (*draft.form.notes, *notes))
@@ -131,10 +140,6 @@ class Workshop:
 
     def observations(self, form: Form) -> Observations:
         """What calibration samples show of a float graph's activations; gone through once."""
-        from compress.measurement.graph import load_graph
-        from compress.quantization.calibration.observe import observe
-        from compress.quantization.static import activations
-
         if form.path not in self._observed:
             model = load_graph(form.path)
             self._observed[form.path] = observe(
@@ -169,17 +174,12 @@ class Workshop:
 
     def form_like(self, form: Form, source: Path) -> Form:
         """The form of another float graph that this one is of its own."""
-        from compress.graph_variants.variants import PLAIN, forms, plain
-
         kind = form.name.split(", ")[0]
         found = [plain(source)] if kind == PLAIN else forms(source, self.folder)
         return next(each for each in found if each.name == kind)
 
     def weighted_nodes(self, draft: Draft) -> list[str]:
         """Of the nodes that a draft quantizes those that have weights."""
-        from compress.measurement.graph import load_graph
-        from compress.quantization.selection import WEIGHT_INPUT
-
         chosen = set(self.selection(draft).nodes)
         graph = load_graph(draft.form.path).graph
         return [n.name for n in graph.node if n.name in chosen and n.op_type in WEIGHT_INPUT]
@@ -191,8 +191,6 @@ class Workshop:
         return path
 
     def _store(self) -> Path | None:
-        from compress.quantization.calibration.names import FOLDER
-
         shared = self.context.shared
         return None if shared is None else shared / FOLDER
 
@@ -201,12 +199,6 @@ class Workshop:
         return self._quantize(draft, selection, path)
 
     def _quantize(self, draft: Draft, selection: Selection, path: Path) -> tuple[str, ...]:
-        from compress.quantization.dynamic import quantize_dynamic
-        from compress.quantization.static import quantize_static
-        from compress.quantization.static_scales import fix_scales
-        from compress.quantization.weight_only.graph import WeightOnly
-        from compress.quantization.weight_only.quantize import quantize_weights
-
         source = draft.form.path
         if draft.kind in ("dynamic", "fixed"):
             quantize_dynamic(

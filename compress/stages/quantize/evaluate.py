@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.exporting.checked import answer_batch_size
+from compress.quantization.trial import Trial
+from compress.tasks.task import task
+from compress.training.batches import first_inputs
+
 if TYPE_CHECKING:
     import numpy as np
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.quantization.trial import Trial
     from compress.stages.quantize.options import QuantizeOptions
 
 _QUALITY_BATCH = 32
@@ -25,10 +29,6 @@ def make_trial(
     ----------
     source : the float model that candidates are held against.
     """
-    from compress.exporting.checked import answer_batch_size
-    from compress.quantization.trial import Trial
-    from compress.tasks.task import task
-
     preprocessor = artifact.require_preprocessor()
     return Trial(
         source=source,
@@ -53,8 +53,6 @@ def make_trial(
 def _inputs(size: int, artifact: Artifact, context: Context) -> dict[str, np.ndarray[Any, Any]]:
     """Real samples, repeated where the split has fewer; text at full length."""
     import numpy as np
-
-    from compress.training.batches import first_inputs
 
     batch = first_inputs(context.data, artifact.preprocessor, samples=size)
     return {name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()}

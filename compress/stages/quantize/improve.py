@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
 from compress.errors import StageError
+from compress.exporting.checked import lower_artifact, real_batches
+from compress.measurement.graph import load_graph
+from compress.quantization.adaround.round import optimize_rounding
+from compress.quantization.bias_correction.correct import correct_biases
+from compress.quantization.equalization.equalize import equalize
+from compress.quantization.mixed_precision.fallback import return_to_float
+from compress.quantization.mixed_precision.sqnr import signal_to_noise
+from compress.quantization.selection import convolution_share
+from compress.quantization.smoothquant.smooth import smooth
 from compress.stages.quantize.candidates import Draft, Workshop
 from compress.stages.quantize.search import Improve
 
@@ -44,9 +53,6 @@ def improvements(
 
 def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
     """Cheap ones first. A transformer has no chains of convolutions, a CNN no outliers to fold."""
-    from compress.measurement.graph import load_graph
-    from compress.quantization.selection import convolution_share
-
     if convolution_share(load_graph(trial.source).graph) > 0.5:
         return ["bias_correction", "equalize", "rounding", "float_return"]
     if workshop.artifact.format is Format.TORCH:
@@ -79,9 +85,6 @@ class Smooth:
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
         """The draft of the smoothed module."""
-        from compress.exporting.checked import lower_artifact
-        from compress.quantization.smoothquant.smooth import smooth
-
         workshop = self.workshop
         artifact, context = workshop.artifact, workshop.context
         made = smooth(
@@ -105,8 +108,6 @@ class Equalize:
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
         """The draft of the equalised graph."""
-        from compress.quantization.equalization.equalize import equalize
-
         path = self.workshop.beside(draft, "equalized")
         notes = equalize(draft.form.path, path=path, batches=self.workshop.batches())
         return [replace(draft, form=_renamed(replace(draft.form, path=path), "equalized", notes))]
@@ -120,8 +121,6 @@ class BiasCorrection:
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
         """The draft with corrected biases; none of one whose activations have no fixed scales."""
-        from compress.quantization.bias_correction.correct import correct_biases
-
         if draft.kind != "static":
             return []
         workshop = self.workshop
@@ -145,8 +144,6 @@ class Rounding:
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
         """The draft with rounded weights; none of one whose activations have no fixed scales."""
-        from compress.quantization.adaround.round import optimize_rounding
-
         if draft.kind != "static":
             return []
         workshop = self.workshop
@@ -174,10 +171,6 @@ class FloatReturn:
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
         """A draft for each node more in float, up to the first that fits."""
-        from compress.exporting.checked import real_batches
-        from compress.quantization.mixed_precision.fallback import return_to_float
-        from compress.quantization.mixed_precision.sqnr import signal_to_noise
-
         workshop = self.workshop
         if self.trial.fits(workshop.candidate(draft).path):
             return []

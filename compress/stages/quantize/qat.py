@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compress.quantization.qat.module import aware, write_back
+from compress.quantization.trial import Candidate
+
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
     from compress.distillation.recovery import Recovery
-    from compress.quantization.trial import Candidate
     from compress.stages.quantize.candidates import Draft, Workshop
 
 
@@ -24,9 +26,6 @@ def train_aware(recovery: Recovery, workshop: Workshop, draft: Draft) -> Candida
     ------
     StageError : its graph has an operator that can't be trained, or see `Recovery.recover`.
     """
-    from compress.quantization.qat.module import aware, write_back
-    from compress.quantization.trial import Candidate
-
     artifact: Artifact = workshop.artifact
     context: Context = workshop.context
     before = workshop.candidate(draft)

@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING
 from compress.core.artifact import Format
 from compress.core.files.atomic import write_text
 from compress.errors import StageError, TargetError
+from compress.exporting.checked import lower_artifact, real_batches
+from compress.exporting.parity.compare import compare, onnx_answers
+from compress.exporting.parity.first_difference import first_difference_of_files
+from compress.graph_variants.variants import forms, plain
+from compress.measurement.cpu import TARGET_KEY, this_cpu
+from compress.measurement.graph import load_graph
+from compress.quantization.cpu import integers_for, reason
+from compress.quantization.options import METHODS
+from compress.quantization.selection import DYNAMIC, convolution_share, select
+from compress.quantization.trial import record
+from compress.quantization.write import move
 from compress.stages.quantize.candidates import Draft, Kind, Workshop
 from compress.stages.quantize.evaluate import make_trial
+from compress.stages.quantize.improve import improvements
+from compress.stages.quantize.qat import train_aware
+from compress.stages.quantize.search import Search, best_method, first_draft, float_costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +54,6 @@ class Work:
     """
 
     def __init__(self, stage: QuantizeOptions, artifact: Artifact, context: Context) -> None:
-        from compress.measurement.cpu import this_cpu
-
         self.stage = stage
         self.artifact = artifact
         self.context = context
@@ -67,8 +79,6 @@ class Work:
         return self._hand_over(chosen, verdicts, draft, trial.source)
 
     def _source(self) -> Path:
-        from compress.exporting.checked import lower_artifact
-
         if self.artifact.format is not Format.TORCH:
             return self.artifact.require_onnx()
         path = self.folder / "float.onnx"
@@ -76,8 +86,6 @@ class Work:
         return path
 
     def _workshop(self) -> Workshop:
-        from compress.quantization.options import METHODS
-
         calibration = self.stage.calibration
         return Workshop(
             artifact=self.artifact,
@@ -92,9 +100,6 @@ class Work:
         )
 
     def _select(self, source: Path, method: Method) -> Selection:
-        from compress.measurement.graph import load_graph
-        from compress.quantization.selection import select
-
         return select(
             load_graph(source).graph,
             method=method,
@@ -105,9 +110,6 @@ class Work:
 
     def _forms(self, source: Path) -> list[Form]:
         """The float graphs to quantize, the plain one first."""
-        from compress.exporting.checked import real_batches
-        from compress.graph_variants.variants import forms, plain
-
         wanted = self.stage.graph
         if wanted == "auto":
             wanted = "auto" if self.stage.method == "auto" else "plain"
@@ -125,8 +127,6 @@ class Work:
 
     def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
         """The kinds with the 8-bit types that suit the CPU, the best first."""
-        from compress.quantization.cpu import integers_for
-
         found: list[tuple[Kind, Integers]] = []
         for kind in self._kinds(source):
             suitable = integers_for(
@@ -138,9 +138,6 @@ class Work:
         return found
 
     def _kinds(self, source: Path) -> tuple[Kind, ...]:
-        from compress.measurement.graph import load_graph
-        from compress.quantization.selection import DYNAMIC, convolution_share
-
         if self.stage.method == "static" or self.stage.recovery is not None:
             return ("static",)
         if self.stage.method in ("dynamic", "fixed"):
@@ -157,9 +154,6 @@ class Work:
     def _search(
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
     ) -> tuple[Draft, list[Verdict]]:
-        from compress.stages.quantize.improve import improvements
-        from compress.stages.quantize.search import Search
-
         found = Search(
             workshop=workshop,
             # What is over the budget now may be within it when it is trained.
@@ -177,9 +171,6 @@ class Work:
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
     ) -> tuple[Draft, list[Verdict]]:
         """One method, without a choice by time: the same on any machine."""
-        from compress.stages.quantize.improve import improvements
-        from compress.stages.quantize.search import best_method, first_draft, float_costs
-
         kind, integers = self._typed_kinds(trial.source)[0]
         draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
         steps = [draft]
@@ -192,8 +183,6 @@ class Work:
     def _train(
         self, recovery: Recovery, workshop: Workshop, trial: Trial, draft: Draft
     ) -> tuple[Candidate, list[Verdict]]:
-        from compress.stages.quantize.qat import train_aware
-
         before = workshop.candidate(draft)
         chosen = train_aware(recovery, workshop, draft)
         verdicts = trial.judge([before, chosen])
@@ -204,12 +193,6 @@ class Work:
     def _hand_over(
         self, chosen: Candidate, verdicts: list[Verdict], draft: Draft, source: Path
     ) -> tuple[Path, tuple[str, ...]]:
-        from compress.exporting.checked import real_batches
-        from compress.exporting.parity.compare import compare, onnx_answers
-        from compress.measurement.cpu import TARGET_KEY
-        from compress.quantization.trial import record
-        from compress.quantization.write import move
-
         threads = self.context.threads
         found = compare(
             onnx_answers(source, threads=threads),
@@ -235,9 +218,6 @@ class Work:
 
     def _over_budget(self, verdicts: Sequence[Verdict]) -> TargetError:
         """What each candidate loses, and where the best one first goes astray."""
-        from compress.exporting.checked import real_batches
-        from compress.exporting.parity.first_difference import first_difference_of_files
-
         whole, *others = verdicts
         best = min(others, key=lambda verdict: verdict.loss).candidate
         batch = next(real_batches(self.artifact, self.context))
@@ -251,9 +231,6 @@ class Work:
         )
 
     def _about_cpu(self, draft: Draft) -> list[str]:
-        from compress.measurement.cpu import this_cpu
-        from compress.quantization.cpu import reason
-
         if draft.kind.startswith("weights"):
             return []
         here = this_cpu()

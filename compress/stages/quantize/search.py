@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
+from compress.quantization.trial import MARGIN, fastest
 from compress.stages.quantize.candidates import Draft, Kind
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ class Search:
 
     def run(self) -> Found:
         """The best of each kind, then what can be made of those that answer too badly."""
-        from compress.quantization.trial import MARGIN, fastest
-
         drafts = self._best_of_kinds()
         candidates = {self._candidate(draft).name: draft for draft in drafts}
         verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
@@ -96,8 +95,6 @@ class Search:
 
     def _fastest_form(self, kind: Kind, integers: Integers) -> Draft:
         """On the form that runs fastest; accuracy doesn't depend on it."""
-        from compress.quantization.trial import MARGIN
-
         drafts = [first_draft(kind, form, integers, self.workshop) for form in self.forms]
         if len(drafts) == 1:
             return drafts[0]
