@@ -19,7 +19,7 @@ from compress.data.sources.arrays import open_digits, open_idx
 from compress.data.sources.functions import open_python
 from compress.data.sources.huggingface import open_huggingface
 from compress.data.sources.source import Source
-from compress.data.spec import DataSpec
+from compress.data.spec import IMAGE_SOURCES, DataSpec
 from compress.data.splits import Samples, complete
 from compress.data.texts.blocks import cut_blocks
 from compress.data.texts.encode import TextPreprocessor
@@ -190,8 +190,8 @@ def open_source(spec: DataSpec, task: Task) -> Source:
     ------
     DataError : data that is missing or broken, lacks a column, or isn't of the task's kind.
     """
-    if (spec.idx is not None or spec.sklearn is not None) and task.modality != "image":
-        raise DataError(f"'{'idx' if spec.idx else 'sklearn'}' holds images; the task needs texts.")
+    if spec.source in IMAGE_SOURCES and task.modality != "image":
+        raise DataError(f"'{spec.source}' holds images; the task needs texts.")
     if spec.idx is not None:
         return open_idx(spec.idx, spec)
     if spec.sklearn is not None:

@@ -16,6 +16,9 @@ from compress.data.sources.idx import find_files
 from compress.errors import clipped
 
 SOURCES = ("huggingface", "idx", "sklearn", "python")
+"""Keys that name where samples come from."""
+IMAGE_SOURCES = frozenset({"idx", "sklearn"})
+"""Those whose samples are images, whatever they hold."""
 FILE_FORMATS = ("parquet", "csv", "json", "arrow")
 """Values of `huggingface` that read `files`; "imagefolder" reads `folder`."""
 
@@ -140,6 +143,11 @@ class DataSpec(Options):
         for problem in _misfits(self):
             raise ValueError(problem)
         return self
+
+    @property
+    def source(self) -> str:
+        """The key that says where samples come from, one of `SOURCES`."""
+        return next(name for name in SOURCES if getattr(self, name) is not None)
 
     @property
     def from_hub(self) -> bool:

@@ -15,12 +15,12 @@ from compress.distillation.cache.cached import CachedTeacher
 from compress.distillation.cache.open import open_cache
 from compress.distillation.eager import eager_copy, implementation, use
 from compress.distillation.fits import require_fit
-from compress.distillation.lesson import make_lesson
+from compress.distillation.lesson import Lesson, make_lesson
 from compress.distillation.objective import Objective
 from compress.distillation.options import Labels, Losses
 from compress.distillation.taps import Taps
 from compress.distillation.teacher import LiveTeacher
-from compress.distillation.teacher_spec import TeacherSpec
+from compress.distillation.teacher_spec import CacheSpec, TeacherSpec
 from compress.distillation.terms.label import LabelsTerm
 from compress.models.low_bit.layers import stored_bytes, to_low_bit
 from compress.models.transformers.vocabulary import as_seen_by
@@ -94,8 +94,7 @@ def learn(
     lesson = make_lesson(
         losses, student=student, teacher=reference, task=task, example=example, seed=context.seed
     )
-    placed, more = _placed(reference, bits=teacher.bits, device=context.device)
-    notes += more
+    placed, of_bits = _placed(reference, bits=teacher.bits, device=context.device)
     live = LiveTeacher(
         placed,
         task=task,
@@ -105,15 +104,9 @@ def learn(
     )
     cached = None
     if teacher.cache is not None:
-        kept = Kept(
-            logits=lesson.reads_logits,
-            features=lesson.teacher_taps.features,
-            top_k=teacher.cache.top_k,
-            temperature=losses.response.temperature if losses.response else 1.0,
-            dtype=teacher.cache.dtype,
-        )
+        kept = _kept(lesson, losses, teacher.cache)
         cached = _cached(live, kept, teacher, artifact=artifact, context=context, training=training)
-        notes += cached.notes
+    notes += (*of_bits, *(cached.notes if cached else ()))
     fitted = fit(
         student,
         loss=Objective(
@@ -145,6 +138,17 @@ def _placed(
     smaller = to_low_bit(module, bits=bits, device=device)
     saved = f"{stored_bytes(smaller):,} bytes instead of {stored_bytes(module):,}"
     return smaller, (f"the teacher's linear layers were held in {bits} bits: {saved}",)
+
+
+def _kept(lesson: Lesson, losses: Losses, cache: CacheSpec) -> Kept:
+    """What a cache holds of each answer: no more than the lesson reads."""
+    return Kept(
+        logits=lesson.reads_logits,
+        features=lesson.teacher_taps.features,
+        top_k=cache.top_k,
+        temperature=losses.response.temperature if losses.response else 1.0,
+        dtype=cache.dtype,
+    )
 
 
 def _cached(

@@ -101,13 +101,14 @@ def factorize(
     before = count(module)
     layers, alone = _possible(module, before, options=options, task=task, inputs=inputs)
     placed = module if device == "cpu" else copy.deepcopy(module).to(device)
+    progress = progress or Silent()
     spectra: Sequence[Spectrum]
     notes: tuple[str, ...] = ()
     if options.method == "svd":
-        spectra = plain_spectra(placed, layers, progress=progress or Silent())
+        spectra = plain_spectra(placed, layers, progress=progress)
     else:
         spectra, notes = activation_spectra(
-            placed, layers, task=task, batches=batches, progress=progress or Silent()
+            placed, layers, task=task, batches=batches, progress=progress
         )
     ranks = _ranks(placed, layers, spectra, before, options=options, task=task, batches=batches)
     split = {layer.path: rank for layer, rank in zip(layers, ranks, strict=True) if rank}
@@ -116,11 +117,7 @@ def factorize(
             f"no layer gets smaller with an energy of {options.energy:g}. Keep less, or give "
             "'ratio' or 'target'."
         )
-    smaller = put_low_rank(copy.deepcopy(module), split)
-    for layer, found in zip(layers, spectra, strict=True):
-        if (rank := split.get(layer.path)) is not None:
-            part = cast("LowRankLayer", smaller.get_submodule(layer.path))
-            fill(part, found.left[:, :rank], found.right[:rank])
+    smaller = _split(module, split, layers, spectra)
     same, error = _compare(module, smaller, split, task=task, inputs=inputs)
     after = count(smaller)
     notes = (*describe(layers, ranks, spectra), *alone, *notes)
@@ -182,6 +179,21 @@ def _ranks(
         first = next(iter(batches))
         weights = effects(module, layers, spectra, probes, task=task, batch=first)
     return ranks_by_target(layers, spectra, goal, effects=weights)
+
+
+def _split(
+    module: nn.Module,
+    split: Mapping[str, int],
+    layers: Sequence[Layer],
+    spectra: Sequence[Spectrum],
+) -> nn.Module:
+    """A copy with the layers' factors."""
+    smaller = put_low_rank(copy.deepcopy(module), split)
+    for layer, found in zip(layers, spectra, strict=True):
+        if (rank := split.get(layer.path)) is not None:
+            part = cast("LowRankLayer", smaller.get_submodule(layer.path))
+            fill(part, found.left[:, :rank], found.right[:rank])
+    return smaller
 
 
 def _goal(before: Cost, target: LowRankTarget) -> Goal:

@@ -104,20 +104,14 @@ def find_layers(
     alone: dict[str, list[str]] = {}
     for path, part in parts.items():
         named = layers is not None and _fits(path, layers)
-        call = calls.get(path)
         if (layers is not None and not named) or _fits(path, exclude):
-            why: str | None = "'layers' or 'exclude' say so"
-        elif (why := whole.get(path)) is None:
-            if call is None:
-                why = "the model doesn't call it"
-            elif call.makes_output and not named:
-                why = "it makes the output"
-            elif (layer := _layer(path, part, call)).largest < 1:
-                why = "it is too small to gain"
-            else:
-                found.append(layer)
-        if why is not None:
-            alone.setdefault(why, []).append(path or type(part).__name__)
+            judged: Layer | str = "'layers' or 'exclude' say so"
+        else:
+            judged = whole.get(path) or _judge(path, part, calls.get(path), named=named)
+        if isinstance(judged, Layer):
+            found.append(judged)
+        else:
+            alone.setdefault(judged, []).append(path or type(part).__name__)
     reasons = "; ".join(f"{few(paths, most=3)} ({why})" for why, paths in alone.items())
     if not found:
         what = f"left whole: {reasons}" if reasons else "it has no such layer"
@@ -125,6 +119,16 @@ def find_layers(
             f"{type(module).__name__} has no linear layer or convolution to split: {what}."
         )
     return Found(found, (f"left whole: {reasons}.",) if reasons else ())
+
+
+def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> Layer | str:
+    """The layer, or why it stays whole."""
+    if call is None:
+        return "the model doesn't call it"
+    if call.makes_output and not named:
+        return "it makes the output"
+    layer = _layer(path, part, call)
+    return layer if layer.largest >= 1 else "it is too small to gain"
 
 
 def _whole_by_structure(module: nn.Module, parts: Mapping[str, nn.Module]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.foreign.boundary import reading
-from compress.data.spec import DataSpec
+from compress.data.spec import IMAGE_SOURCES, DataSpec
 from compress.errors import ModelError, expected
 from compress.models.folder.header import known_config, stored_config
 from compress.models.folder.sentence_transformers import sentence_folder
@@ -42,10 +42,9 @@ def misfits(
     if data is None:
         return
     yield from _of_inputs(model, config, data, task)
-    if data.idx is not None or data.sklearn is not None:
+    if data.source in IMAGE_SOURCES:
         if task.modality == "text":
-            key = "sklearn" if data.idx is None else "idx"
-            yield ("data", key), f"it holds images, and {task.name} needs texts."
+            yield ("data", data.source), f"it holds images, and {task.name} needs texts."
         return
     if data.files is None:
         return

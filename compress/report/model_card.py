@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from compress.core.shown import one_line
 from compress.report import tables, words
 from compress.report.markdown import code, escape, table
+from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -23,13 +24,6 @@ CARD = "README.md"
 _TEMPLATE = "model_card.md.jinja"
 _DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
 """What Transformers.js calls the precision of a file of that suffix."""
-_OPTIMUM = {
-    "image-classification": "ORTModelForImageClassification",
-    "text-classification": "ORTModelForSequenceClassification",
-    "token-classification": "ORTModelForTokenClassification",
-    "feature-extraction": "ORTModelForFeatureExtraction",
-    "text-generation": "ORTModelForCausalLM",
-}
 _EXAMPLES = {"text-generation": '"Return the number of"'}
 
 
@@ -54,12 +48,18 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
         has_page="index.html" in manifest["files"],
         pipeline=pipeline if "config.json" in manifest["files"] else None,
         transformers_js=_transformers_js(manifest["files"]),
-        optimum=_OPTIMUM[pipeline],
+        optimum=_optimum(manifest["task"]),
         limits=_limits(report, manifest),
         license=_license(manifest),
         made_from=_made_from(report, manifest),
         notes=[escape(note) for note in words.notes(report)],
     )
+
+
+def _optimum(task: str) -> str:
+    """Optimum's class for a task's models."""
+    purpose = TASKS[task].auto_class.removeprefix("AutoModel")
+    return f"ORTModel{purpose or 'ForFeatureExtraction'}"
 
 
 def pipeline_of(task: str) -> str:

@@ -16,7 +16,7 @@ from compress.report.document import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from compress.report.document import Report, Row
+    from compress.report.document import GateResult, Report, Row
 
 WIDTH = 100
 _BESIDE, _ALONE = 2, 4
@@ -41,14 +41,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_latencies(report, batches[start : start + _ALONE]))
     if direction := words.direction(report):
         console.print(f"{direction}\n", highlight=False, markup=False)
-    for gate in report.gates:
-        name, value, limit = words.gate(gate)
-        line = Text("  ")
-        line.append("passed" if gate.passed else "FAILED", "green" if gate.passed else "bold red")
-        line.append(f"  {name} {value} ({limit})")
-        console.print(line)
     if report.gates:
-        console.print()
+        console.print(*map(_gate, report.gates), sep="\n", end="\n\n")
     for row in report.stages:
         if row.candidates:
             console.print(f"{words.candidates_title(row)}:", highlight=False, markup=False)
@@ -104,6 +98,14 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
             words.duration(row.seconds),
         )
     return table
+
+
+def _gate(gate: GateResult) -> Text:
+    name, value, limit = words.gate(gate)
+    line = Text("  ")
+    line.append("passed" if gate.passed else "FAILED", "green" if gate.passed else "bold red")
+    line.append(f"  {name} {value} ({limit})")
+    return line
 
 
 def _candidates(row: Row) -> Table:

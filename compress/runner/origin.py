@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files.paths import home_expanded
@@ -86,11 +87,9 @@ def _data(spec: DataSpec) -> dict[str, Any]:
         paths = spec.local_paths()
         named = paths[0].parent.name if spec.files else paths[0].name
         return {"kind": spec.huggingface, "name": named, "revision": None}
-    if spec.idx is not None:
-        return {"kind": "idx", "name": _last(str(spec.idx)), "revision": None}
-    if spec.sklearn is not None:
-        return {"kind": "sklearn", "name": spec.sklearn, "revision": None}
-    return {"kind": "python", "name": spec.python, "revision": None}
+    named = getattr(spec, spec.source)
+    name = _last(str(named)) if isinstance(named, Path) else named
+    return {"kind": spec.source, "name": name, "revision": None}
 
 
 def _last(path: str) -> str:

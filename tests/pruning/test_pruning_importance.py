@@ -1,5 +1,7 @@
 """Criteria that read weights alone, and what holds for all of them."""
 
+from typing import get_args
+
 import pytest
 import torch
 from family_models import family_model
@@ -22,11 +24,12 @@ from compress.errors import StageError
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.importance import fpgm
-from compress.pruning.importance.scores import scores
+from compress.pruning.importance.scores import OF_A_GROUP, scores
 from compress.pruning.importance.weights import UnitWeights
+from compress.pruning.options import READ_DATA, Criterion
 
-BY_WEIGHT = ["magnitude", "lamp", "fpgm"]
-BY_DATA = ["taylor", "hessian", "activation"]
+BY_WEIGHT = [name for name in get_args(Criterion) if name in OF_A_GROUP]
+BY_DATA = sorted(READ_DATA)
 
 
 def rated(module, groups, criterion, data=None, **more):
@@ -67,7 +70,7 @@ def test_a_unit_of_zeros_is_the_least_important(criterion):
     assert (found[torch.arange(6) != 3] > 0).all()
 
 
-@pytest.mark.parametrize("criterion", ["batch_norm", "random", *BY_WEIGHT, *BY_DATA])
+@pytest.mark.parametrize("criterion", get_args(Criterion))
 def test_no_trace_is_left_on_the_module(criterion):
     torch.manual_seed(0)
     module = nn.Sequential(

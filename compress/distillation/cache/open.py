@@ -91,11 +91,8 @@ def open_cache(
         cached = CachedTeacher(store, kept=kept)
         batches = some_batches(context, preprocessor, augmenter, samples=min(_COMPARED, batch_size))
         errors = [largest_error(cached(batch), live(batch), batch) for batch in batches]
-        exact = not arithmetic.get("bits") and arithmetic.get("precision") in (None, "fp32")
-        compared = _compare(errors, tolerance=TOLERANCE["exact" if exact else "rounded"])
-        if not exact:
-            compared += "; in such arithmetic an answer depends on the rest of its batch"
-        return (_describe(store, kept, variants=variants, before=before), compared)
+        described = _describe(store, kept, variants=variants, before=before)
+        return (described, _compare(errors, arithmetic))
 
     notes = join(context.device).once(prepare)
     return CachedTeacher(Store(directory, size=size, verify=False), kept=kept, notes=notes)
@@ -166,13 +163,17 @@ def _last_use(cache: Path) -> float:
     return marker.stat().st_mtime if marker.is_file() else 0.0
 
 
-def _compare(errors: Sequence[Mapping[str, tuple[float, float]]], *, tolerance: float) -> str:
+def _compare(
+    errors: Sequence[Mapping[str, tuple[float, float]]], arithmetic: Mapping[str, str | int | None]
+) -> str:
     """A note of the largest difference from the live teacher.
 
     Raises
     ------
-    StageError : it is more than rounding makes.
+    StageError : it is more than rounding in such arithmetic makes.
     """
+    exact = not arithmetic.get("bits") and arithmetic.get("precision") in (None, "fp32")
+    tolerance = TOLERANCE["exact" if exact else "rounded"]
     said = []
     for name in errors[0]:
         difference = max(error[name][0] for error in errors)
@@ -183,7 +184,8 @@ def _compare(errors: Sequence[Mapping[str, tuple[float, float]]], *, tolerance: 
                 f"(largest {largest:.3g}), more than rounding. Run with --fresh."
             )
         said.append(f"{name} {difference:.2g} (largest {largest:.3g})")
-    return f"cached against live teacher, largest difference: {', '.join(said)}"
+    rest = "" if exact else "; in such arithmetic an answer depends on the rest of its batch"
+    return f"cached against live teacher, largest difference: {', '.join(said)}{rest}"
 
 
 def _describe(store: Store, kept: Kept, *, variants: int, before: int) -> str:

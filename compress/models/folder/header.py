@@ -17,22 +17,15 @@ from compress.errors import InputError, ModelError
 from compress.models.folder.config_file import read_config
 from compress.models.folder.shards import shards
 from compress.models.spec import ModelSpec, is_folder
+from compress.tasks.task import TASKS
 
 Shapes = dict[str, tuple[int, ...]]
 """Of parameters, by name; one that has several names stands under one of them."""
 
 LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 """What configs call the number of layers."""
-_SUFFIXES = {
-    "image-classification": "ForImageClassification",
-    "multi-label-image-classification": "ForImageClassification",
-    "text-classification": "ForSequenceClassification",
-    "multi-label-text-classification": "ForSequenceClassification",
-    "token-classification": "ForTokenClassification",
-    "feature-extraction": "Model",
-}
-"""How the class ends whose files hold just what a task's model has."""
 _GENERATORS = ("ForCausalLM", "LMHeadModel")
+"""How the classes end whose files hold just what a model for text generation has."""
 _BUFFERS = re.compile(
     r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq|masked_bias"
     r"|relative_position_index|attn\.bias)$"
@@ -124,11 +117,12 @@ def without_layers(
 def _fits(config: Mapping[str, Any], task: str) -> bool:
     classes = config.get("architectures")
     name = classes[0] if isinstance(classes, list) and len(classes) == 1 else None
-    if not isinstance(name, str):
+    wanted = TASKS.get(task)
+    if not isinstance(name, str) or wanted is None:
         return False
-    if task == "text-generation":
+    if wanted.target == "next-token":
         return name.endswith(_GENERATORS)
-    return task in _SUFFIXES and name.endswith(_SUFFIXES[task])
+    return name.endswith(wanted.auto_class.removeprefix("AutoModel") or "Model")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -21,6 +21,14 @@ from compress.pruning.options import Criterion
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
+
+OF_A_GROUP: Mapping[Criterion, Callable[[nn.Module, Group], Tensor]] = {
+    "magnitude": magnitude,
+    "lamp": lamp,
+    "fpgm": fpgm,
+}
+"""Criteria that need no more than the weights that go with a group's units."""
+_BY_LOSS = {"taylor": taylor, "hessian": hessian}
 
 
 def scores(
@@ -56,7 +64,7 @@ def scores(
     ------
     StageError : the criterion doesn't fit a group, lacks what it reads, or gives no finite number.
     """
-    found = _scores(module, groups, criterion, seed, task, batches, loss)
+    found = _scores(module, groups, criterion, seed=seed, task=task, batches=batches, loss=loss)
     broken = [g.name for g, s in zip(groups, found, strict=True) if not bool(s.isfinite().all())]
     if broken:
         raise StageError(
@@ -70,30 +78,26 @@ def _scores(
     module: nn.Module,
     groups: Sequence[Group],
     criterion: Criterion,
+    *,
     seed: int,
     task: Task | None,
     batches: Iterable[Batch],
     loss: Callable[[nn.Module, Batch], Tensor] | None,
 ) -> list[Tensor]:
-    match criterion:
-        case "magnitude":
-            return [magnitude(module, group) for group in groups]
-        case "batch_norm":
-            return batch_norm(module, groups)
-        case "lamp":
-            return [lamp(module, group) for group in groups]
-        case "fpgm":
-            return [fpgm(module, group) for group in groups]
-        case "random":
-            return random(groups, seed=seed)
-        case "activation":
-            if task is None:
-                raise StageError("importance 'activation' needs a task that runs the module.")
-            return activation(module, groups, task=task, batches=batches)
-        case "taylor" | "hessian":
-            if loss is None:
-                raise StageError(f"importance {criterion!r} needs a loss.")
-            by_gradient = taylor if criterion == "taylor" else hessian
-            # As they are, whole layers that matter little by themselves would nearly vanish.
-            raw = by_gradient(module, groups, batches=batches, loss=loss)
-            return [relative(values) for values in raw]
+    if criterion in OF_A_GROUP:
+        return [OF_A_GROUP[criterion](module, group) for group in groups]
+    if criterion in _BY_LOSS:
+        if loss is None:
+            raise StageError(f"importance {criterion!r} needs a loss.")
+        raw = _BY_LOSS[criterion](module, groups, batches=batches, loss=loss)
+        # As they are, whole layers that matter little by themselves would nearly vanish.
+        return [relative(values) for values in raw]
+    if criterion == "activation":
+        if task is None:
+            raise StageError("importance 'activation' needs a task that runs the module.")
+        return activation(module, groups, task=task, batches=batches)
+    if criterion == "batch_norm":
+        return batch_norm(module, groups)
+    if criterion == "random":
+        return random(groups, seed=seed)
+    raise TypeError(f"importance {criterion!r} has no function here.")
