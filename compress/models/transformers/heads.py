@@ -49,23 +49,24 @@ def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
             f"its head ranks pairs of texts by one number (a reranker), and {task.name} reads "
             f"scores of classes. No task is for ranking; the tasks are {', '.join(TASKS)}."
         )
-    if task.target == "class-set":
-        return _not_sets(task) if kind == _SINGLE else None
-    if outputs == 1:
+    if outputs == 1 and task.target != "class-set":
         return one_output(task)
-    if kind == _MULTI:
+    return _chooses_otherwise(kind, task)
+
+
+def _chooses_otherwise(kind: object, task: Task) -> str | None:
+    """Why a head that chooses one class, or decides each, isn't for a task that does the other."""
+    if kind == _MULTI and task.target != "class-set":
         return (
             f"its head decides each class by itself (problem_type: {_MULTI}), and {task.name} "
             f"chooses one of them. {_other(task, of_sets=True)}{_overridden(task)}"
         )
+    if kind == _SINGLE and task.target == "class-set":
+        return (
+            f"its head chooses one class (problem_type: {_SINGLE}), and {task.name} decides each "
+            f"by itself. {_other(task, of_sets=False)}{_overridden(task)}"
+        )
     return None
-
-
-def _not_sets(task: Task) -> str:
-    return (
-        f"its head chooses one class (problem_type: {_SINGLE}), and {task.name} decides each "
-        f"by itself. {_other(task, of_sets=False)}{_overridden(task)}"
-    )
 
 
 def one_output(task: Task) -> str:
