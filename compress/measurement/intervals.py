@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.measurement.results import Interval
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 2000
 _TOGETHER = 2_000_000

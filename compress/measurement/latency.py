@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from compress.core.progress import Advance, Progress, Silent
 from compress.errors import StageError, clipped, unknown
 from compress.measurement.affinity import pinned
 from compress.measurement.child.watch import Unwatched, Watch
-from compress.measurement.intervals import Interval, ratio_of_medians
+from compress.measurement.intervals import ratio_of_medians
+from compress.measurement.results import Interval, Latency
 from compress.measurement.session import feed, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
 
@@ -32,20 +33,6 @@ Begun = tuple[Callable[[], None], Call]
 """What is told that a call begins, and the call."""
 Timed = Path | Callable[[Mapping[str, "NDArray[Any]"]], Call]
 """An ONNX file; or, of a model that has none, what makes of inputs a call that only computes."""
-
-
-class Latency(NamedTuple):
-    """Milliseconds of one call: the median, and what 95 % of the calls stay under."""
-
-    p50_ms: float
-    p95_ms: float
-
-
-class Speedup(NamedTuple):
-    """How many times faster, and the 95 % interval of that."""
-
-    value: float
-    ci95: Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +56,13 @@ class Latencies:
         p50, p95 = np.quantile(self.runs_ms[batch_size][model], [0.5, 0.95])
         return Latency(float(p50), float(p95))
 
-    def speedup(self, batch_size: int, model: str, *, over: str) -> Speedup:
-        """Median latency of `over` ÷ median latency of `model`, bootstrapped over paired rounds."""
+    def speedup(self, batch_size: int, model: str, *, over: str) -> tuple[float, Interval]:
+        """Median latency of `over` ÷ median latency of `model`, and the 95 % interval of that,
+        bootstrapped over paired rounds.
+        """
         slow, fast = self.runs_ms[batch_size][over], self.runs_ms[batch_size][model]
         value = float(np.median(slow) / np.median(fast))
-        return Speedup(value, ratio_of_medians(slow, fast, seed=self.seed))
+        return value, ratio_of_medians(slow, fast, seed=self.seed)
 
 
 def measure_latency(

@@ -13,9 +13,9 @@ from compress.core.batch import LABELS
 from compress.core.context import Batch, Loader, Pooling, Target
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
-from compress.measurement.intervals import Interval
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.metrics.tally import Answer
+from compress.measurement.results import Quality
 from compress.measurement.session import run, session
 
 if TYPE_CHECKING:
@@ -31,25 +31,6 @@ _SHAPES: Mapping[Target, tuple[int, str]] = {
     "next-token": (3, "scores of shape ({samples}, tokens, vocabulary)"),
     "none": (3, "hidden states of shape ({samples}, tokens, width)"),
 }
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well a model answers.
-
-    Attributes
-    ----------
-    value : the metric.
-    ci95 : its 95 % interval.
-    samples : how many it was taken over.
-    higher_is_better : whether more is better.
-    """
-
-    metric: str
-    value: float
-    ci95: Interval
-    samples: int
-    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.progress import Progress, Silent
-from compress.measurement.latency import Latency, Speedup, measure_latency
-from compress.measurement.quality import Quality, Reference, measure_quality
+from compress.measurement.latency import measure_latency
+from compress.measurement.quality import Reference, measure_quality
+from compress.measurement.results import Evaluation, Latency, Quality, Speedup
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
 
@@ -43,35 +45,6 @@ class Candidate:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What was measured of a candidate, or of the float model itself.
-
-    Attributes
-    ----------
-    quality : on the trial's samples.
-    loss : how much worse it is than the float model: the absolute difference of the metric, of
-        perplexity the relative one. Negative where it is better.
-    fits : whether the loss is within the budget.
-    latency : milliseconds by batch size.
-    speedup : over the float model, by batch size.
-    """
-
-    candidate: Candidate
-    quality: Quality
-    loss: float
-    fits: bool
-    latency: Mapping[int, Latency]
-    speedup: Mapping[int, Speedup]
-    size_bytes: int
-
-    @property
-    def pace(self) -> float:
-        """Geometric mean of the speedups over the batch sizes."""
-        values = [speedup.value for speedup in self.speedup.values()]
-        return float(prod(values) ** (1 / len(values)))
-
-
 @dataclass
 class Trial:
     """Holds candidates against one float model, all on the same samples.
@@ -83,7 +56,7 @@ class Trial:
     metric, target, labels, pooling : see `measure_quality`.
     inputs : by batch size, arrays (N, …) by input name for timing.
     options : sizes of the trial.
-    budget : largest `Verdict.loss` that fits.
+    budget : largest `Evaluation.loss` that fits.
     threads : of quality's sessions.
     """
 
@@ -117,7 +90,10 @@ class Trial:
         return self._qualities[path]
 
     def loss(self, path: Path) -> float:
-        """See `Verdict.loss`."""
+        """How much worse a file answers than the float model; negative where it is better.
+
+        The absolute difference of the metric; of perplexity the relative one.
+        """
         own, wanted = self.quality(path), self.quality(self.source)
         if wanted.higher_is_better:
             return wanted.value - own.value
@@ -134,31 +110,33 @@ class Trial:
         """Geometric means of the speedups over the float model, by candidate."""
         named = {candidate.name: candidate for candidate in candidates}
         return {
-            name: prod(s.value for s in found.values()) ** (1 / len(found))
+            name: prod(s.vs_original for s in found.values()) ** (1 / len(found))
             for name, (_, found) in self._time(named.values()).items()
             if name in named
         }
 
-    def judge(self, candidates: Sequence[Candidate]) -> list[Verdict]:
-        """The float model's verdict, and one for each candidate, timed in the same rounds."""
+    def judge(self, candidates: Sequence[Candidate]) -> list[Evaluation]:
+        """What is measured of the float model and then of each candidate, in the same rounds."""
         own = Candidate(_FLOAT, self.source)
         times = self._time(candidates)
         return [
-            Verdict(
-                candidate=each,
+            Evaluation(
+                name=each.name,
                 quality=self.quality(each.path),
                 loss=self.loss(each.path),
                 fits=self.fits(each.path),
-                latency=times[each.name][0],
+                chosen=False,
+                latency_ms=times[each.name][0],
                 speedup=times[each.name][1],
                 size_bytes=size_bytes(each.path),
+                notes=each.notes,
             )
             for each in (own, *candidates)
         ]
 
     def _time(
         self, candidates: Iterable[Candidate]
-    ) -> dict[str, tuple[dict[int, Latency], dict[int, Speedup]]]:
+    ) -> dict[str, tuple[dict[str, Latency], dict[str, Speedup]]]:
         files = {_FLOAT: self.source, **{each.name: each.path for each in candidates}}
         options = self.options
         times = measure_latency(
@@ -178,51 +156,29 @@ class Trial:
         sizes = options.batch_sizes
         return {
             name: (
-                {size: times.latency(size, name) for size in sizes},
-                {size: times.speedup(size, name, over=_FLOAT) for size in sizes},
+                {str(size): times.latency(size, name) for size in sizes},
+                {str(size): Speedup(*times.speedup(size, name, over=_FLOAT)) for size in sizes},
             )
             for name in files
         }
 
 
-def fastest(verdicts: Sequence[Verdict]) -> Verdict | None:
+def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """The fastest that fits; one that isn't clearly faster than an earlier one doesn't replace it.
 
     Returns
     -------
     None where none fits.
     """
-    best: Verdict | None = None
-    for verdict in verdicts:
-        if verdict.fits and (best is None or verdict.pace > best.pace * (1 + MARGIN)):
-            best = verdict
+    best: Evaluation | None = None
+    for each in evaluations:
+        if each.fits and (best is None or each.pace > best.pace * (1 + MARGIN)):
+            best = each
     return best
 
 
-def record(verdicts: Sequence[Verdict], *, chosen: Candidate | None) -> dict[str, Any]:
-    """The verdicts as the plain JSON of candidates.json, which the report shows."""
-    return {
-        "schema": 1,
-        "candidates": [_plain(verdict, verdict.candidate == chosen) for verdict in verdicts],
-    }
-
-
-def _plain(verdict: Verdict, chosen: bool) -> dict[str, Any]:
-    quality = asdict(verdict.quality)
-    return {
-        "name": verdict.candidate.name,
-        "quality": {**quality, "ci95": list(quality["ci95"])},
-        "loss": verdict.loss,
-        "fits": verdict.fits,
-        "chosen": chosen,
-        "latency_ms": {
-            str(size): {"p50": found.p50_ms, "p95": found.p95_ms}
-            for size, found in verdict.latency.items()
-        },
-        "speedup": {
-            str(size): {"vs_original": found.value, "ci95": list(found.ci95)}
-            for size, found in verdict.speedup.items()
-        },
-        "size_bytes": verdict.size_bytes,
-        "notes": list(verdict.candidate.notes),
-    }
+def record(evaluations: Sequence[Evaluation], *, chosen: Candidate) -> str:
+    """The text of candidates.json, which the report shows."""
+    marked = [replace(each, chosen=each.name == chosen.name) for each in evaluations]
+    plain = {"schema": 1, "candidates": [asdict(each) for each in marked]}
+    return json.dumps(plain, indent=2) + "\n"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from compress.core.foreign.boundary import reading
-from compress.report.document import Candidate
+from compress.measurement.results import Evaluation
 
 FILE_NAME = "candidates.json"
+_EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
-def read_candidates(folder: Path) -> list[Candidate]:
+def read_candidates(folder: Path) -> list[Evaluation]:
     """What a stage measured of its candidates, the float model first; empty where it had none.
 
     Raises
@@ -23,4 +26,4 @@ def read_candidates(folder: Path) -> list[Candidate]:
         return []
     with reading(path):
         document = json.loads(path.read_text(encoding="utf-8"))
-        return [Candidate.model_validate(each) for each in document["candidates"]]
+        return _EVALUATIONS.validate_python(document["candidates"])

@@ -6,18 +6,17 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
+from compress.measurement.results import Count, Evaluation, Latency, Quality, Speedup
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
 
@@ -26,41 +25,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
     )
-
-
-class Quality(_Part):
-    """How good a model's answers are on the test split."""
-
-    metric: str
-    """Such as accuracy, in [0, 1], or perplexity, from 1 up."""
-    value: float
-    """The metric's value."""
-    ci95: tuple[float, float]
-    """95 % confidence interval over samples."""
-    samples: Count
-    """Samples that it was measured on."""
-    higher_is_better: bool = True
-    """False of perplexity."""
-
-
-class Latency(_Part):
-    """Time of one call of the model, in milliseconds."""
-
-    p50: float
-    """Median."""
-    p95: float
-    """95th percentile."""
-
-
-class Speedup(_Part):
-    """Ratios of latencies, measured side by side."""
-
-    vs_original: float
-    """The reference row's latency / this one's."""
-    ci95: tuple[float, float] | None = None
-    """95 % confidence interval of `vs_original`; null for the reference itself."""
-    vs_previous: float | None = None
-    """The previous row's latency / this one's; null for the first row."""
 
 
 class Delta(_Part):
@@ -72,29 +36,6 @@ class Delta(_Part):
     """Relative: -0.75 is a quarter of the bytes."""
     quality: float
     """Absolute: -0.01 is one point of accuracy lost; of perplexity, more is worse."""
-
-
-class Candidate(_Part):
-    """A model that a stage made and measured on the way, among others of its kind."""
-
-    name: str
-    """How it was made; "float" is the model that the stage was given."""
-    quality: Quality
-    """On the trial's samples, not the test split."""
-    loss: float
-    """How much worse than the float model: an absolute difference, of perplexity a relative one."""
-    fits: bool
-    """Whether the loss is within the stage's budget."""
-    chosen: bool
-    """Whether it was handed over."""
-    latency_ms: dict[str, Latency]
-    """By batch size."""
-    speedup: dict[str, Speedup]
-    """Over the float model, by batch size."""
-    size_bytes: Count
-    """Its ONNX file, external data included."""
-    notes: list[str] = Field(default_factory=list)
-    """What was chosen in making it."""
 
 
 class Row(_Part):
@@ -126,7 +67,7 @@ class Row(_Part):
     """Most memory that the process held while the stage worked."""
     notes: list[str] = Field(default_factory=list)
     """What was chosen, skipped or refused, and why."""
-    candidates: list[Candidate] = Field(default_factory=list)
+    candidates: list[Evaluation] = Field(default_factory=list)
     """Where the stage chose among several models by measuring them: all of them."""
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from compress.core.shown import one_line
+from compress.measurement.results import Evaluation
 from compress.report import words
-from compress.report.document import Candidate, Report, Row
+from compress.report.document import Report, Row
 
 
 class Table(NamedTuple):
@@ -52,7 +53,7 @@ def candidates(row: Row) -> Table:
     return Table(head, [_candidate(each, batches) for each in row.candidates])
 
 
-def _candidate(candidate: Candidate, batches: Sequence[str]) -> list[str]:
+def _candidate(candidate: Evaluation, batches: Sequence[str]) -> list[str]:
     verdict = "chosen" if candidate.chosen else "" if candidate.fits else "over the budget"
     return [
         candidate.name,

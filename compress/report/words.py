@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from compress.report.document import GateResult, Latency, Quality, Report, Row, Speedup
+from compress.measurement.results import Latency, Quality, Speedup
+from compress.report.document import GateResult, Report, Row
 
 NONE = "-"
 """Stands where nothing was measured."""

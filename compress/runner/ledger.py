@@ -21,8 +21,9 @@ from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
+from compress.measurement.results import Latency, Quality, Speedup
 from compress.measurement.size import size_bytes
-from compress.report.document import Delta, Latency, Quality, Row, Speedup
+from compress.report.document import Delta, Row
 from compress.runner.inputs import torch_threads
 from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_calls
 from compress.tasks.task import task as find_task
@@ -164,7 +165,7 @@ def _quality(
     original: Rival | None,
 ) -> Quality:
     in_torch = subject.onnx is None
-    found = measure_quality(
+    return measure_quality(
         _answering(subject, context, in_torch=in_torch),
         loader=_quality_loader(subject.artifact, metric, context=context, spec=spec),
         metric=metric.name,
@@ -179,13 +180,6 @@ def _quality(
         ),
         threads=context.threads,
         progress=context.progress,
-    )
-    return Quality(
-        metric=found.metric,
-        value=found.value,
-        ci95=found.ci95,
-        samples=found.samples,
-        higher_is_better=found.higher_is_better,
     )
 
 
@@ -272,14 +266,13 @@ def _timed(
     times = measure_latency(models, inputs, spec=spec, progress=context.progress)
     latency, speedup = {}, {}
     for size in spec.batch_sizes:
-        own = times.latency(size, _THIS)
-        latency[str(size)] = Latency(p50=own.p50_ms, p95=own.p95_ms)
+        latency[str(size)] = times.latency(size, _THIS)
         over = {name: times.speedup(size, _THIS, over=name) for name in models}
-        over_original = over.get(_ORIGINAL, over[_THIS])
-        over_previous = over.get(_PREVIOUS, over_original)
+        vs_original, ci95 = over.get(_ORIGINAL, over[_THIS])
+        vs_previous, _ = over.get(_PREVIOUS, (vs_original, ci95))
         speedup[str(size)] = Speedup(
-            vs_original=over_original.value,
-            ci95=None if original is None else over_original.ci95,
-            vs_previous=None if previous is None else over_previous.value,
+            vs_original=vs_original,
+            ci95=None if original is None else ci95,
+            vs_previous=None if previous is None else vs_previous,
         )
     return latency, speedup, times.notes

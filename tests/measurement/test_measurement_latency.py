@@ -9,6 +9,7 @@ from compress.errors import DataError, StageError
 from compress.measurement import latency as module
 from compress.measurement.affinity import pinned
 from compress.measurement.latency import Latencies, measure_latency, no_collection
+from compress.measurement.results import Latency
 from compress.measurement.spec import MeasureSpec
 
 QUICK = MeasureSpec(batch_sizes=(1, 4), rounds=5, warmup=2, seconds=0.001)
@@ -44,8 +45,8 @@ def test_two_copies_of_a_model_are_about_as_fast(cnn_onnx, images):
     assert list(measured.runs_ms) == [1, 4]
     for size in (1, 4):
         assert len(measured.runs_ms[size]["a"]) == len(measured.runs_ms[size]["b"]) >= 30
-        p50, p95 = measured.latency(size, "a")
-        assert 0 < p50 <= p95
+        latency = measured.latency(size, "a")
+        assert 0 < latency.p50 <= latency.p95
         assert measured.speedup(size, "a", over="a") == (1.0, (1.0, 1.0))
         value, (low, high) = measured.speedup(size, "a", over="b")
         assert 0.2 < low <= value <= high < 5
@@ -139,7 +140,7 @@ def test_inputs_for_every_batch_size_are_needed(cnn_onnx, images):
 
 def test_summaries_of_fixed_runs():
     measured = Latencies({1: {"slow": np.arange(10.0, 111.0), "fast": np.arange(5.0, 106.0)}})
-    assert measured.latency(1, "slow") == (60.0, 105.0)
+    assert measured.latency(1, "slow") == Latency(p50=60.0, p95=105.0)
     value, (low, high) = measured.speedup(1, "fast", over="slow")
     assert value == 60 / 55
     assert 1 < low < value < high

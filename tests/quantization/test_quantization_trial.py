@@ -8,16 +8,15 @@ import pytest
 from quantization_models import digits
 
 from compress.measurement.cpu import this_cpu
-from compress.measurement.intervals import Interval
-from compress.measurement.latency import Latency, Speedup
-from compress.measurement.quality import Quality
+from compress.measurement.results import Evaluation, Interval, Latency, Quality, Speedup
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
 from compress.quantization.mixed_precision.sqnr import decibels, signal_to_noise
 from compress.quantization.options import Trials
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
-from compress.quantization.trial import MARGIN, Candidate, Trial, Verdict, fastest, record
+from compress.quantization.trial import MARGIN, Candidate, Trial, fastest, record
+from compress.report.candidates import FILE_NAME, read_candidates
 
 QUICK = Trials(batch_sizes=(1, 8), rounds=5, seconds=0.1)
 
@@ -71,19 +70,19 @@ def _trial(source, **changes):
 
 def test_a_trial_measures_quality_loss_speed_and_size(cnn, builder, tmp_path):
     good = Candidate("good", builder(None, tmp_path / "good.onnx"))
-    verdicts = _trial(cnn).judge([good])
-    assert [verdict.candidate.name for verdict in verdicts] == ["float", "good"]
-    whole, own = verdicts
+    evaluations = _trial(cnn).judge([good])
+    assert [each.name for each in evaluations] == ["float", "good"]
+    whole, own = evaluations
     assert whole.loss == 0
     assert whole.fits
     assert own.loss == pytest.approx(whole.quality.value - own.quality.value)
     assert own.quality.samples == 350
     assert own.size_bytes == good.path.stat().st_size < whole.size_bytes
-    assert set(own.latency) == set(own.speedup) == {1, 8}
-    for size in (1, 8):
-        ratio = whole.latency[size].p50_ms / own.latency[size].p50_ms
-        assert own.speedup[size].value == pytest.approx(ratio)
-    product = own.speedup[1].value * own.speedup[8].value
+    assert set(own.latency_ms) == set(own.speedup) == {"1", "8"}
+    for size in ("1", "8"):
+        ratio = whole.latency_ms[size].p50 / own.latency_ms[size].p50
+        assert own.speedup[size].vs_original == pytest.approx(ratio)
+    product = own.speedup["1"].vs_original * own.speedup["8"].vs_original
     assert own.pace == pytest.approx(product**0.5)
 
 
@@ -120,40 +119,40 @@ def test_the_loss_of_perplexity_is_relative(cnn, builder, tmp_path):
     assert not trial.fits(path)
 
 
-def _verdict(name, pace, *, fits=True):
+def _evaluation(name, pace, *, fits=True):
     quality = Quality("accuracy", 0.9, (0.88, 0.92), 100)
-    return Verdict(
-        candidate=Candidate(name, None),
+    return Evaluation(
+        name=name,
         quality=quality,
         loss=0.0,
         fits=fits,
-        latency={1: Latency(1.0, 1.0)},
-        speedup={1: Speedup(pace, (pace, pace))},
+        chosen=False,
+        latency_ms={"1": Latency(1.0, 1.0)},
+        speedup={"1": Speedup(pace, (pace, pace))},
         size_bytes=1,
     )
 
 
 def test_the_fastest_that_fits_is_kept():
-    found = [_verdict("a", 1.5), _verdict("b", 3.0, fits=False), _verdict("c", 2.0)]
-    assert fastest(found).candidate.name == "c"
-    assert fastest([_verdict("b", 3.0, fits=False)]) is None
+    found = [_evaluation("a", 1.5), _evaluation("b", 3.0, fits=False), _evaluation("c", 2.0)]
+    assert fastest(found).name == "c"
+    assert fastest([_evaluation("b", 3.0, fits=False)]) is None
 
 
 def test_an_earlier_one_is_kept_where_a_later_one_is_hardly_faster():
-    hardly = [_verdict("a", 2.0), _verdict("b", 2.0 * (1 + MARGIN) - 1e-6)]
-    assert fastest(hardly).candidate.name == "a"
-    clearly = [_verdict("a", 2.0), _verdict("b", 2.0 * (1 + MARGIN) + 1e-6)]
-    assert fastest(clearly).candidate.name == "b"
+    hardly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + MARGIN) - 1e-6)]
+    assert fastest(hardly).name == "a"
+    clearly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + MARGIN) + 1e-6)]
+    assert fastest(clearly).name == "b"
 
 
 def test_a_record_is_what_the_report_reads(cnn, builder, tmp_path):
-    from compress.report.document import Candidate as Shown
-
     good = Candidate("good", builder(None, tmp_path / "good.onnx"), ("a note",))
-    plain = record(_trial(cnn).judge([good]), chosen=good)
-    shown = [Shown.model_validate(each) for each in plain["candidates"]]
-    assert [each.chosen for each in shown] == [False, True]
-    assert shown[1].notes == ["a note"]
+    evaluations = _trial(cnn).judge([good])
+    (tmp_path / FILE_NAME).write_text(record(evaluations, chosen=good), encoding="utf-8")
+    shown = read_candidates(tmp_path)
+    assert shown == [evaluations[0], replace(evaluations[1], chosen=True)]
+    assert shown[1].notes == ("a note",)
     assert shown[1].speedup["8"].vs_original > 0
 
 

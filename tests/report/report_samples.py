@@ -1,6 +1,7 @@
 """Rows and reports as runs leave them."""
 
-from compress.report.document import Delta, GateResult, Latency, Quality, Report, Row, Speedup
+from compress.measurement.results import Latency, Quality, Speedup
+from compress.report.document import Delta, GateResult, Report, Row
 
 
 def make_row(index: int, name: str, **changes: object) -> Row:

@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 from compress.measurement.bench.compare import Bench, Timing
-from compress.measurement.latency import Speedup
 from compress.report.bench import show_bench
 from compress.report.terminal import plain_console
 
@@ -21,7 +20,8 @@ def _timing(model, *, batch, ms):
         p95_ms=1.3 * ms,
         samples_per_second=rate,
         samples_per_second_ci95=(0.9 * rate, 1.1 * rate),
-        speedup=Speedup(0.5 * ms, (0.4 * ms, 123.4 * ms)),
+        speedup=0.5 * ms,
+        speedup_ci95=(0.4 * ms, 123.4 * ms),
     )
 
 

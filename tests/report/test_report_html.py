@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from report_samples import make_report, make_row
 
+from compress.measurement.results import Quality
 from compress.report import tables
-from compress.report.document import Quality, Report
+from compress.report.document import Report
 from compress.report.html import html
 from compress.report.pictures.axes import axis_over
 from compress.report.pictures.choose import sensitivity, tradeoffs, training

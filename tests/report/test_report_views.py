@@ -7,9 +7,10 @@ from report_samples import make_row
 from rich.console import Console
 
 from compress.errors import InputError
+from compress.measurement.results import Latency, Quality
 from compress.report import words
 from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
-from compress.report.document import GateResult, Latency, Quality, Report, write_report
+from compress.report.document import GateResult, Report, write_report
 from compress.report.markdown import markdown
 from compress.report.terminal import WIDTH, plain_console, render, show
 

@@ -15,10 +15,11 @@ from compress.errors import StageError
 from compress.exporting.bundle.layout import lay_out
 from compress.exporting.verify import bundle as verify
 from compress.measurement.environment import environment
+from compress.measurement.results import Latency, Quality, Speedup
 from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec
 from compress.recipe.load import recipe_from_dict
-from compress.report.document import Delta, Latency, Quality, Report, Row, Speedup
+from compress.report.document import Delta, Report, Row
 from compress.runner.folder.workdir import Workdir
 from compress.runner.origin import Origin, license_of
 from compress.runner.publish import publish

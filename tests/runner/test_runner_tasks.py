@@ -7,9 +7,10 @@ import pytest
 
 import compress
 from compress.errors import InputError, ModelError, RecipeError
+from compress.measurement.results import Quality
 from compress.recipe.load import recipe_from_dict
 from compress.recipe.schema import Gates
-from compress.report.document import Quality, Report, Row
+from compress.report.document import Report, Row
 from compress.runner.gates import judge
 from compress.runner.inputs import load_inputs
 

@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 
 from compress.cli import main
 from compress.core.files.front_matter import front_matter
+from compress.measurement.results import Latency, Quality
 from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec
 from compress.report.comparison import read_runs, show_comparison
-from compress.report.document import Latency, Quality, Report, Row
+from compress.report.document import Report, Row
 from compress.report.html import html
 from compress.report.markdown import escape, markdown
 from compress.report.model_card import model_card

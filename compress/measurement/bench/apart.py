@@ -16,7 +16,6 @@ from compress.measurement.bench.compare import Bench, Made, Timing, bench
 from compress.measurement.child.apart import CALL_SECONDS, apart
 from compress.measurement.child.process import Told
 from compress.measurement.child.watch import Watch
-from compress.measurement.latency import Speedup
 
 
 def bench_apart(
@@ -78,15 +77,8 @@ def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
 
 
 def _timing(plain: Mapping[str, Any]) -> Timing:
-    value, interval = plain["speedup"]
-    intervals = ("p50_ci95", "samples_per_second_ci95")
-    return Timing(
-        **{
-            **plain,
-            **{name: tuple(plain[name]) for name in intervals},
-            "speedup": Speedup(value, tuple(interval)),
-        }
-    )
+    intervals = ("p50_ci95", "samples_per_second_ci95", "speedup_ci95")
+    return Timing(**{**plain, **{name: tuple(plain[name]) for name in intervals}})
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -15,8 +15,9 @@ from compress.errors import DataError, InputError, LoadError, ModelError, clippe
 from compress.measurement.bench import inputs as bench_inputs
 from compress.measurement.bench.inputs import Input, declared, fixed_batch, make_inputs
 from compress.measurement.child.watch import Unwatched, Watch
-from compress.measurement.intervals import Interval, ratio_of_medians
-from compress.measurement.latency import Latencies, Speedup, measure_latency
+from compress.measurement.intervals import ratio_of_medians
+from compress.measurement.latency import Latencies, measure_latency
+from compress.measurement.results import Interval
 from compress.measurement.session import POSITIONS
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
@@ -38,7 +39,7 @@ class Timing:
     p50_ms, p95_ms : median of a call, and what 95 % of the calls stay under.
     p50_ci95 : 95 % interval of the median, by a bootstrap over rounds.
     samples_per_second : batch size ÷ median.
-    speedup : over the first model.
+    speedup, speedup_ci95 : over the first model.
     """
 
     model: str
@@ -50,7 +51,8 @@ class Timing:
     p95_ms: float
     samples_per_second: float
     samples_per_second_ci95: Interval
-    speedup: Speedup
+    speedup: float
+    speedup_ci95: Interval
 
 
 @dataclass(frozen=True)
@@ -281,16 +283,18 @@ def _timing(found: Latencies, model: str, threads: int, size: int) -> Timing:
     runs = found.runs_ms[size][model]
     latency = found.latency(size, model)
     first = next(iter(found.runs_ms[size]))
+    speedup, speedup_ci95 = found.speedup(size, model, over=first)
     low, high = ratio_of_medians(runs, np.ones_like(runs), seed=found.seed)
     return Timing(
         model=model,
         threads=threads,
         batch_size=size,
         rounds=len(runs),
-        p50_ms=latency.p50_ms,
+        p50_ms=latency.p50,
         p50_ci95=(low, high),
-        p95_ms=latency.p95_ms,
-        samples_per_second=1000 * size / latency.p50_ms,
+        p95_ms=latency.p95,
+        samples_per_second=1000 * size / latency.p50,
         samples_per_second_ci95=(1000 * size / high, 1000 * size / low),
-        speedup=found.speedup(size, model, over=first),
+        speedup=speedup,
+        speedup_ci95=speedup_ci95,
     )

@@ -10,7 +10,8 @@ import numpy as np
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, StageError
-from compress.measurement.intervals import Interval, percentile, resampled, wilson
+from compress.measurement.intervals import percentile, resampled, wilson
+from compress.measurement.results import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

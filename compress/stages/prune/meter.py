@@ -84,7 +84,8 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
                 progress=self._context.progress,
                 clock=clock_for(self._options.threads),
             )
-        return 1 / times.speedup(self.batch_size, "this", over="original").value
+        speedup, _ = times.speedup(self.batch_size, "this", over="original")
+        return 1 / speedup
 
     def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
         """See `Meter.operator_shares`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -37,9 +36,10 @@ if TYPE_CHECKING:
     from compress.distillation.recovery import Recovery
     from compress.graph_variants.variants import Form
     from compress.measurement.cpu import TargetCpu
+    from compress.measurement.results import Evaluation
     from compress.quantization.integers import Integers
     from compress.quantization.selection import Method, Selection
-    from compress.quantization.trial import Candidate, Trial, Verdict
+    from compress.quantization.trial import Candidate, Trial
     from compress.stages.quantize.options import QuantizeOptions
 
 MODEL, CANDIDATES = "model.onnx", "candidates.json"
@@ -69,14 +69,14 @@ class Work:
         workshop = self._workshop()
         forms = self._forms(source)
         if self.stage.method == "auto":
-            draft, verdicts = self._search(workshop, trial, forms)
+            draft, evaluations = self._search(workshop, trial, forms)
         else:
-            draft, verdicts = self._as_asked(workshop, trial, forms)
+            draft, evaluations = self._as_asked(workshop, trial, forms)
         self.notes += workshop.left_out
         chosen = workshop.candidate(draft)
         if self.stage.recovery is not None:
-            chosen, verdicts = self._train(self.stage.recovery, workshop, trial, draft)
-        return self._hand_over(chosen, verdicts, draft, trial.source)
+            chosen, evaluations = self._train(self.stage.recovery, workshop, trial, draft)
+        return self._hand_over(chosen, evaluations, draft, trial.source)
 
     def _source(self) -> Path:
         if self.artifact.format is not Format.TORCH:
@@ -153,7 +153,7 @@ class Work:
 
     def _search(
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
-    ) -> tuple[Draft, list[Verdict]]:
+    ) -> tuple[Draft, list[Evaluation]]:
         found = Search(
             workshop=workshop,
             # What is over the budget now may be within it when it is trained.
@@ -163,35 +163,35 @@ class Work:
             improvements=improvements(self.stage.improve, workshop, trial),
         ).run()
         if found.draft is None:
-            raise self._over_budget(found.verdicts)
+            raise self._over_budget(found.candidates, found.evaluations, trial.source)
         self.notes += found.notes
-        return found.draft, found.verdicts
+        return found.draft, found.evaluations
 
     def _as_asked(
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
-    ) -> tuple[Draft, list[Verdict]]:
+    ) -> tuple[Draft, list[Evaluation]]:
         """One method, without a choice by time: the same on any machine."""
         kind, integers = self._typed_kinds(trial.source)[0]
         draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
         steps = [draft]
         for improve in improvements(self.stage.improve or (), workshop, trial):
             steps += improve(steps[-1])
-        verdicts = trial.judge([workshop.candidate(each) for each in steps])
-        self.notes += float_costs(steps[-1], steps, verdicts, workshop)
-        return steps[-1], verdicts
+        evaluations = trial.judge([workshop.candidate(each) for each in steps])
+        self.notes += float_costs(steps[-1], steps, evaluations, workshop)
+        return steps[-1], evaluations
 
     def _train(
         self, recovery: Recovery, workshop: Workshop, trial: Trial, draft: Draft
-    ) -> tuple[Candidate, list[Verdict]]:
+    ) -> tuple[Candidate, list[Evaluation]]:
         before = workshop.candidate(draft)
         chosen = train_aware(recovery, workshop, draft)
-        verdicts = trial.judge([before, chosen])
-        if self.stage.method == "auto" and not verdicts[-1].fits:
-            raise self._over_budget(verdicts)
-        return chosen, verdicts
+        evaluations = trial.judge([before, chosen])
+        if self.stage.method == "auto" and not evaluations[-1].fits:
+            raise self._over_budget([before, chosen], evaluations, trial.source)
+        return chosen, evaluations
 
     def _hand_over(
-        self, chosen: Candidate, verdicts: list[Verdict], draft: Draft, source: Path
+        self, chosen: Candidate, evaluations: list[Evaluation], draft: Draft, source: Path
     ) -> tuple[Path, tuple[str, ...]]:
         threads = self.context.threads
         found = compare(
@@ -200,12 +200,11 @@ class Work:
             batches=real_batches(self.artifact, self.context),
             target=self.context.task.target,
         ).require_finite(chosen.path)
-        own = next(verdict for verdict in verdicts if verdict.candidate == chosen)
-        costs = _costs(own, verdicts[0])
+        own = next(each for each in evaluations if each.name == chosen.name)
+        costs = _costs(own, evaluations[0])
         path = self.context.directory / MODEL
         move(chosen.path, path, metadata={TARGET_KEY: self.cpu})
-        text = json.dumps(record(verdicts, chosen=chosen), indent=2) + "\n"
-        write_text(self.context.directory / CANDIDATES, text)
+        write_text(self.context.directory / CANDIDATES, record(evaluations, chosen=chosen))
         shutil.rmtree(self.folder)
         notes = (
             chosen.name,
@@ -216,13 +215,17 @@ class Work:
         )
         return path, (*self.notes, *notes)
 
-    def _over_budget(self, verdicts: Sequence[Verdict]) -> TargetError:
+    def _over_budget(
+        self, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation], source: Path
+    ) -> TargetError:
         """What each candidate loses, and where the best one first goes astray."""
-        whole, *others = verdicts
-        best = min(others, key=lambda verdict: verdict.loss).candidate
+
+        whole, *others = evaluations
+        losses = [each.loss for each in others]
+        best = candidates[losses.index(min(losses))]
         batch = next(real_batches(self.artifact, self.context))
-        where = first_difference_of_files(whole.candidate.path, best.path, batch=batch)
-        lost = "; ".join(f"{each.candidate.name} loses {each.loss:.4f}" for each in others)
+        where = first_difference_of_files(source, best.path, batch=batch)
+        lost = "; ".join(f"{each.name} loses {each.loss:.4f}" for each in others)
         return TargetError(
             f"no INT8 candidate keeps within a loss of {self.stage.budget:g} on "
             f"{whole.quality.samples} validation samples: {lost}. "
@@ -238,7 +241,7 @@ class Work:
         return [reason(self.cpu, draft.integers), *elsewhere]
 
 
-def _costs(own: Verdict, whole: Verdict) -> list[str]:
+def _costs(own: Evaluation, whole: Evaluation) -> list[str]:
     """What of INT8 isn't a gain: a note each.
 
     Raises
@@ -248,7 +251,7 @@ def _costs(own: Verdict, whole: Verdict) -> list[str]:
     larger = own.size_bytes >= whole.size_bytes
     slower = own.pace < 1
     sizes = f"{own.size_bytes:,} bytes in INT8, {whole.size_bytes:,} in float"
-    paces = ", ".join(f"{s.value:.2f}x at batch {size}" for size, s in own.speedup.items())
+    paces = ", ".join(f"{s.vs_original:.2f}x at batch {size}" for size, s in own.speedup.items())
     if larger and slower:
         raise StageError(
             f"INT8 makes this model slower and no smaller: {paces}; {sizes}. "

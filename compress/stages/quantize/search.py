@@ -12,8 +12,9 @@ from compress.stages.quantize.candidates import Draft, Kind
 
 if TYPE_CHECKING:
     from compress.graph_variants.variants import Form
+    from compress.measurement.results import Evaluation
     from compress.quantization.integers import Integers
-    from compress.quantization.trial import Candidate, Trial, Verdict
+    from compress.quantization.trial import Candidate, Trial
     from compress.stages.quantize.candidates import Workshop
 
 Improve = Callable[[Draft], Sequence[Draft]]
@@ -27,12 +28,14 @@ class Found:
     Attributes
     ----------
     draft : the one that is handed over; None where none is good enough.
-    verdicts : on the float model and on everything that was a finalist.
+    candidates : the finalists.
+    evaluations : of the float model, and then of each finalist.
     notes : what each node that went back to float costs.
     """
 
     draft: Draft | None
-    verdicts: list[Verdict]
+    candidates: list[Candidate]
+    evaluations: list[Evaluation]
     notes: list[str]
 
 
@@ -56,21 +59,25 @@ class Search:
     def run(self) -> Found:
         """The best of each kind, then what can be made of those that answer too badly."""
         drafts = self._best_of_kinds()
-        candidates = {self._candidate(draft).name: draft for draft in drafts}
-        verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
-        best = fastest(verdicts[1:])
+        evaluations = self._judge(drafts)
+        best = fastest(evaluations[1:])
         bar = 0.0 if best is None else best.pace * (1 + MARGIN)
-        hopeful = [v for v in verdicts[1:] if not v.fits and v.pace > bar]
+        measured = zip(drafts, evaluations[1:], strict=True)
+        hopeful = [(-e.pace, draft) for draft, e in measured if not e.fits and e.pace > bar]
         better: list[Draft] = []
-        for verdict in sorted(hopeful, key=lambda v: -v.pace):
-            better += self._improve(candidates[verdict.candidate.name])
+        for _, draft in sorted(hopeful, key=lambda each: each[0]):
+            better += self._improve(draft)
         if better:
             drafts = [*drafts, *(draft for draft in better if draft not in drafts)]
-            verdicts = self.trial.judge([self._candidate(draft) for draft in drafts])
-            best = fastest(verdicts[1:])
-        chosen = next((d for d in drafts if best and self._candidate(d) == best.candidate), None)
-        notes = [] if chosen is None else float_costs(chosen, drafts, verdicts, self.workshop)
-        return Found(chosen, verdicts, notes)
+            evaluations = self._judge(drafts)
+            best = fastest(evaluations[1:])
+        measured = zip(drafts, evaluations[1:], strict=True)
+        chosen = next((draft for draft, each in measured if each is best), None)
+        notes = [] if chosen is None else float_costs(chosen, drafts, evaluations, self.workshop)
+        return Found(chosen, [self._candidate(draft) for draft in drafts], evaluations, notes)
+
+    def _judge(self, drafts: Sequence[Draft]) -> list[Evaluation]:
+        return self.trial.judge([self._candidate(draft) for draft in drafts])
 
     def _candidate(self, draft: Draft) -> Candidate:
         return self.workshop.candidate(draft)
@@ -139,15 +146,15 @@ def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:
 
 
 def float_costs(
-    chosen: Draft, drafts: Sequence[Draft], verdicts: Sequence[Verdict], workshop: Workshop
+    chosen: Draft, drafts: Sequence[Draft], evaluations: Sequence[Evaluation], workshop: Workshop
 ) -> list[str]:
     """What each of a draft's nodes in float costs, a line each, the first one given back first.
 
     Parameters
     ----------
-    verdicts : on the float model, and then on each of the drafts.
+    evaluations : of the float model, and then of each of the drafts.
     """
-    found = dict(zip(drafts, verdicts[1:], strict=True))
+    found = dict(zip(drafts, evaluations[1:], strict=True))
     lines = []
     for count in range(1, len(chosen.kept) + 1):
         after = found.get(replace(chosen, kept=chosen.kept[:count]))
@@ -159,8 +166,8 @@ def float_costs(
             words.append(f"quantized alone it leaves the answers at {noise:.1f} dB")
         if after is not None and before is not None:
             words += [
-                f"it costs {after.latency[size].p50_ms - latency.p50_ms:+.3f} ms at batch {size}"
-                for size, latency in before.latency.items()
+                f"it costs {after.latency_ms[size].p50 - latency.p50:+.3f} ms at batch {size}"
+                for size, latency in before.latency_ms.items()
             ]
         lines.append("; ".join(words))
     return lines

@@ -97,7 +97,7 @@ def _timed(
             models[name] = Path(folder) / f"{name}.onnx"
             models[name].write_bytes(model.SerializeToString())
         times = measure_latency(models, {size: arrays}, spec=spec, clock=clock_for(spec.threads))
-    medians = {name: times.latency(size, name).p50_ms for name in models}
+    medians = {name: times.latency(size, name).p50 for name in models}
     call = medians[_NOTHING]
     return [
         max(medians[name] - call, 0.0) / times_in_a_model(operator) / (medians[_WHOLE] - call)
