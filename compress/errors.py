@@ -1,4 +1,4 @@
-"""Everything that `compress` raises on purpose.
+"""Everything that `compress` raises on purpose, and the exit codes of the command.
 
 CompressError                 exit code 3: the run failed
 ├── RecipeError               exit code 2: the recipe is wrong; holds every problem, with file:line
@@ -15,13 +15,27 @@ A message says what is wrong, what is allowed, and what was given: see `expected
 
 import difflib
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from itertools import islice
+
+
+class ExitCode(IntEnum):
+    """What the command ends with; 128 + the signal's number where one ended it."""
+
+    PASSED = 0
+    """All is well."""
+    CHECK_FAILED = 1
+    """A gate of the recipe, or a check of the bundle, doesn't hold."""
+    WRONG_INPUT = 2
+    """The recipe, what it names, or the command line is wrong."""
+    FAILED = 3
+    """The work failed."""
 
 
 class CompressError(Exception):
     """Root of the tree. `exit_code` is what the command ends with."""
 
-    exit_code: int = 3
+    exit_code: ExitCode = ExitCode.FAILED
 
 
 class RecipeError(CompressError):
@@ -32,7 +46,7 @@ class RecipeError(CompressError):
     problems : one line each, in the order of the recipe's lines.
     """
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_INPUT
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -42,7 +56,7 @@ class RecipeError(CompressError):
 class InputError(CompressError):
     """What the recipe names (a model, data, an output folder) can't be used."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_INPUT
 
 
 class ModelError(InputError):

@@ -24,5 +24,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         import os
 
         os.write(2, b"Interrupted.\n")
-        os._exit(130)
+        os._exit(130)  # as `exit_code` of an interrupt, which can't be imported any more
     run_process(arguments)

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from compress.cli.silence import silence_libraries
 from compress.core.shown import shown
-from compress.errors import unknown
+from compress.errors import ExitCode, unknown
 
 DEBUG = "--debug"
 
@@ -96,7 +96,7 @@ def compress(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(2)
+        raise typer.Exit(ExitCode.WRONG_INPUT)
 
 
 @app.command()

@@ -15,10 +15,9 @@ from compress.cli.faults import keep_log, without_secrets
 from compress.cli.interrupts import Interrupts
 from compress.core.foreign.boundary import described
 from compress.core.shown import one_line
-from compress.errors import CompressError, RecipeError
+from compress.errors import CompressError, ExitCode, RecipeError
 from compress.training.distributed.processes import launched
 
-WRONG, FAILED = 2, 3
 _UNTIL_ENDED = 5.0
 """Seconds in which a launcher ends the other processes when one has failed."""
 
@@ -50,7 +49,7 @@ def _run(arguments: list[str], call: Call) -> int:
     try:
         with command.make_context("compress", arguments, obj=call) as context:
             command.invoke(context)
-        code = 0
+        code = int(ExitCode.PASSED)
     except typer.Exit as end:
         code = end.exit_code
     if sys.stdout is not None:
@@ -68,11 +67,11 @@ def _tell(error: BaseException, arguments: Sequence[str], call: Call) -> int:
             code, problems = error.exit_code, [str(error)]
         case _UsageError():
             said = error.format_message() if hasattr(error, "format_message") else str(error)
-            code, problems, debug = WRONG, [said], False
+            code, problems, debug = ExitCode.WRONG_INPUT, [said], False
         case MemoryError():
-            code, problems = FAILED, ["there isn't enough memory."]
+            code, problems = ExitCode.FAILED, ["there isn't enough memory."]
         case _:
-            code, problems = FAILED, [_fault(error, arguments, call)]
+            code, problems = ExitCode.FAILED, [_fault(error, arguments, call)]
     _say([*problems, *getattr(error, "__notes__", ())], error if debug else None)
     return code
 

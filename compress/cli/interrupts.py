@@ -188,7 +188,7 @@ class Interrupts:
         last = threading.Thread(target=self._say_last_words, daemon=True)
         last.start()
         last.join(_LAST_WORDS_S)
-        os._exit(128 + (self.came or number))
+        os._exit(exit_code(self.came or number))
 
     def _say_last_words(self) -> None:
         with contextlib.suppress(OSError):
@@ -238,6 +238,13 @@ class _Watched:
         """See `Progress.say`."""
         self._check()
         self._progress.say(line)
+
+
+def exit_code(number: int) -> int:
+    """What a process ends with that a signal ended, by the custom of shells; the other codes are
+    in `compress.errors.ExitCode`.
+    """
+    return 128 + number
 
 
 def _nothing() -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 
 from compress.cli.descriptors import open_closed
-from compress.cli.interrupts import Interrupts
+from compress.cli.interrupts import Interrupts, exit_code
 
 TYPE_CHECKING = False  # as typing's, without importing it: an interrupt may come at any moment
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run_process(arguments: Sequence[str] | None) -> NoReturn:
     except KeyboardInterrupt:
         code = _interrupted(arguments, interrupts)
     if interrupts.came is not None:  # a library may have swallowed it, or made another error of it
-        code = 128 + interrupts.came
+        code = exit_code(interrupts.came)
     from compress.training.distributed.processes import end, launched
 
     if own or launched().count > 1:
@@ -72,4 +72,4 @@ def _interrupted(arguments: Sequence[str] | None, interrupts: Interrupts) -> int
     if launched().first and (resumes or number != signal.SIGPIPE):
         more = " Run the same command again to resume." if resumes else ""
         sys.stderr.write(f"Interrupted.{more}\n")
-    return 128 + number
+    return exit_code(number)

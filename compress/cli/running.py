@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from compress.errors import ExitCode
 from compress.recipe.load import load_recipe
 from compress.report.document import FILE_NAME
 from compress.report.progress import progress_for
@@ -21,8 +22,7 @@ from compress.training.distributed.processes import launched
 if TYPE_CHECKING:
     from compress.cli.call import Call
 
-PASSED, GATE_FAILED, FAILED = 0, 1, 3
-_CODES = {"passed": PASSED, "gate_failed": GATE_FAILED}
+_CODES = {"passed": ExitCode.PASSED, "gate_failed": ExitCode.CHECK_FAILED}
 
 
 def stdout_console() -> Console:
@@ -59,7 +59,7 @@ def run_recipe(
     recipe = load_recipe(path, overrides=overrides, python=python)
     first = launched().first
     quiet = quiet or not first
-    folder = call.folder = output or Path("exports") / recipe.name
+    folder = call.folder = recipe.output_folder(output)
     console = stdout_console()
     before = _identity(folder)
 
@@ -87,7 +87,7 @@ def run_recipe(
         show(report, console)
         for line in _results(folder):
             typer.echo(line)
-    return _CODES.get(report.status, FAILED)
+    return _CODES.get(report.status, ExitCode.FAILED)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from compress.cli.running import stdout_console
 from compress.core.shown import shown
+from compress.errors import ExitCode
 from compress.exporting.verify.apart import verify_apart
 
-HOLDS, FAILED = 0, 1
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
@@ -40,4 +40,4 @@ def verify(folder: Path, *, call_seconds: float) -> int:
     more = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
     verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all holds"
     console.print(Text(f"{shown(str(folder))}: {verdict}{more}"), soft_wrap=True)
-    return FAILED if failed else HOLDS
+    return ExitCode.CHECK_FAILED if failed else ExitCode.PASSED

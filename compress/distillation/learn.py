@@ -27,7 +27,7 @@ from compress.models.transformers.vocabulary import as_seen_by
 from compress.training.acceleration import placed_copy
 from compress.training.augmentation.augment import Augmenter
 from compress.training.batches import first_inputs
-from compress.training.loop import Fitted, Loss, fit
+from compress.training.loop import Loss, TrainingResult, fit
 from compress.training.options import TrainingOptions
 
 
@@ -38,7 +38,7 @@ def learn_labels(
     context: Context,
     training: TrainingOptions,
     description: str,
-) -> Fitted:
+) -> TrainingResult:
     """Train a copy of an artifact's module on the labels alone.
 
     Raises
@@ -66,7 +66,7 @@ def learn(
     training: TrainingOptions,
     description: str,
     penalty: Loss | None = None,
-) -> Fitted:
+) -> TrainingResult:
     """Train a copy of a student to answer as the reference model does.
 
     Parameters

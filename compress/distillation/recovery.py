@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
     from compress.training.learner import Loss
-    from compress.training.loop import Fitted
+    from compress.training.loop import TrainingResult
 
 
 class Recovery(Options):
@@ -60,7 +60,7 @@ class Recovery(Options):
         context: Context,
         description: str,
         penalty: Loss | None = None,
-    ) -> Fitted:
+    ) -> TrainingResult:
         """Train a copy of a module, with the reference as teacher.
 
         Parameters

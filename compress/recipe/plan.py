@@ -31,7 +31,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
         "measure": f"{metric}; latency at batch {batches}, {threads}",
         "gates": _gates(recipe),
         "seed": str(recipe.seed),
-        "results": str(output or Path("exports") / recipe.name),
+        "results": str(recipe.output_folder(output)),
     }
     lines = [recipe.name, *(f"  {key:<8} {value}" for key, value in head.items())]
     lines += ["stages", *_stages(recipe)]

@@ -89,6 +89,10 @@ class Recipe(Head):
         """The file that it was read from; None for one made in Python."""
         return self._source
 
+    def output_folder(self, output: Path | None = None) -> Path:
+        """Where a run's results go: `output` where it is given, else exports/<name>."""
+        return output or Path("exports") / self.name
+
     def build_stages(self) -> tuple[tuple[str, Stage], ...]:
         """(name, stage) in the order of work."""
         return tuple((step.name, step.stage) for step in self.stages)

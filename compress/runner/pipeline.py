@@ -103,7 +103,7 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
     from compress.runner.inputs import load_inputs
 
     leader = settings.leader
-    workdir = Workdir(output or Path("exports") / recipe.name)
+    workdir = Workdir(recipe.output_folder(output))
     with leader.leading(), storing():
         for entry in python_entries(recipe):
             settings.progress.say(f"runs code that the recipe names: {entry}")

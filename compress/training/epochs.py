@@ -44,8 +44,15 @@ _POINTS = 200
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """See `compress.training.loop.Fitted`."""
+class TrainingResult:
+    """A trained module.
+
+    Attributes
+    ----------
+    module : the best epoch's weights, in eval mode, on the CPU, in fp32.
+    notes : which epoch that was, and what was chosen or left out.
+    history : every epoch.
+    """
 
     module: nn.Module
     notes: tuple[str, ...]
@@ -115,7 +122,7 @@ class Epochs:
         self.history: list[Epoch] = []
         self.curve: list[Point] = []
 
-    def run(self, description: str, *, plain: nn.Module) -> Outcome:
+    def run(self, description: str, *, plain: nn.Module) -> TrainingResult:
         """All epochs.
 
         Parameters
@@ -141,7 +148,7 @@ class Epochs:
                     break
         best.restore(student)
         module = gathered(student, placed_copy(plain, device="cpu")) if self.is_sharded else student
-        return Outcome(_finished(module, options), self.notes(best), tuple(self.history))
+        return TrainingResult(_finished(module, options), self.notes(best), tuple(self.history))
 
     @property
     def is_sharded(self) -> bool:

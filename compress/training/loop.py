@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from compress.core.artifact import Artifact
@@ -11,28 +9,11 @@ from compress.core.context import Context
 from compress.errors import StageError
 from compress.training.acceleration import acceleration, placed_copy, reproducible
 from compress.training.distributed.processes import join
-from compress.training.epochs import Epochs, Outcome
-from compress.training.history import Epoch
+from compress.training.epochs import Epochs, TrainingResult
 from compress.training.learner import Loss, LossFunction
 from compress.training.options import TrainingOptions
 
-__all__ = ["Fitted", "Loss", "LossFunction", "fit"]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained module.
-
-    Attributes
-    ----------
-    module : the best epoch's weights, in eval mode, on the CPU, in fp32.
-    notes : which epoch that was, and what was chosen or left out.
-    history : every epoch.
-    """
-
-    module: nn.Module
-    notes: tuple[str, ...]
-    history: tuple[Epoch, ...]
+__all__ = ["Loss", "LossFunction", "TrainingResult", "fit"]
 
 
 def fit(
@@ -43,7 +24,7 @@ def fit(
     context: Context,
     options: TrainingOptions,
     description: str,
-) -> Fitted:
+) -> TrainingResult:
     """Train a copy of a module, and return its best epoch.
 
     After each epoch the copy is validated, by what the task's target asks for (see
@@ -90,5 +71,4 @@ def fit(
             options=options,
             accelerator=accelerator,
         )
-        outcome: Outcome = epochs.run(description, plain=module)
-    return Fitted(outcome.module, outcome.notes, outcome.history)
+        return epochs.run(description, plain=module)
