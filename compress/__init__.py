@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact, Format
     from compress.core.context import Context
-    from compress.core.stage import Options, Stage
+    from compress.core.options import Options
     from compress.runner.pipeline import Pipeline, run
+    from compress.stages.contract import Stage
     from compress.stages.depth import Depth
     from compress.stages.distill import Distill
     from compress.stages.export import Export
@@ -44,12 +45,12 @@ _MODULES = {
     "Format": "compress.core.artifact",
     "LowBit": "compress.stages.low_bit",
     "LowRank": "compress.stages.low_rank",
-    "Options": "compress.core.stage",
+    "Options": "compress.core.options",
     "Pipeline": "compress.runner.pipeline",
     "Prune": "compress.stages.prune.stage",
     "Quantize": "compress.stages.quantize.stage",
     "Sparsify": "compress.stages.sparsify",
-    "Stage": "compress.core.stage",
+    "Stage": "compress.stages.contract",
     "Train": "compress.stages.train",
     "Vocabulary": "compress.stages.vocabulary",
     "run": "compress.runner.pipeline",

@@ -16,7 +16,6 @@ from ruamel.yaml import YAML
 from compress.core.artifact import Artifact, Format
 from compress.core.batch import model_inputs
 from compress.core.context import Context
-from compress.core.stage import Stage
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
@@ -27,6 +26,7 @@ from compress.models.spec import ModelSpec
 from compress.models.weights.digests import weights_digest
 from compress.recipe.sentences import faults
 from compress.runner.inputs import seed_everything
+from compress.stages.contract import Stage
 from compress.stages.train import Train
 from compress.tasks.task import task as find_task
 

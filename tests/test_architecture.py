@@ -193,7 +193,7 @@ def test_every_room_has_its_floor() -> None:
         "import compress",
         "import compress.cli",
         "import compress.recipe.load",
-        "from compress.core.registry import stage_class, stage_names\n"
+        "from compress.stages.registry import stage_class, stage_names\n"
         "[stage_class(name) for name in stage_names()]",
         "from compress import Pipeline, Train",
     ],

@@ -10,9 +10,9 @@ import pytest
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
-from compress.core.registry import stage_class
-from compress.core.stage import Stage
 from compress.models.source import TransformersSource
+from compress.stages.contract import Stage
+from compress.stages.registry import stage_class
 from compress.testing import check_stage, digits_problem
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
@@ -122,7 +122,7 @@ stages:
 """
 CHECK = """\
 from pathlib import Path
-from compress.core.registry import stage_class
+from compress.stages.registry import stage_class
 from compress.testing import check_stage
 check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
 print("kept")

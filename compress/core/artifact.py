@@ -51,6 +51,21 @@ class Preprocessor(Protocol):
     """Turns raw samples into model inputs; a tokenizer or an image processor, and its settings."""
 
     @property
+    def tokenizer(self) -> Any:
+        """Of `transformers`; None of images."""
+        ...
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens kept of a text; None of images."""
+        ...
+
+    @property
+    def original_ids(self) -> tuple[int, ...] | None:
+        """The id that each token had before a vocabulary was cut; None where none was."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """Hex digest of all that decides the inputs."""
         ...
@@ -125,6 +140,11 @@ class Artifact:
             bundle=bundle,
             notes=notes,
         )
+
+    @property
+    def original_ids(self) -> tuple[int, ...] | None:
+        """See `Preprocessor.original_ids`; None too where there is no preprocessor."""
+        return None if self.preprocessor is None else self.preprocessor.original_ids
 
     def require_module(self) -> nn.Module:
         """The torch module; raises TypeError where there is none (the runner checks formats)."""

@@ -11,7 +11,7 @@ from compress.core.bounds import HEAVIEST, MOST_PIXELS_A_SIDE, MOST_SAMPLES, MOS
 from compress.core.context import Split
 from compress.core.files.paths import exists, file_problem, folder_problem, only_a_path
 from compress.core.foreign.entries import entry_problem
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.data.sources.idx import find_files
 from compress.errors import clipped
 

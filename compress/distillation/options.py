@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.bounds import HEAVIEST, MOST_LAYERS, MOST_TOKENS, MOST_UNITS
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import expected
 
 Weight = Annotated[float, Field(ge=0, le=HEAVIEST, allow_inf_nan=False)]

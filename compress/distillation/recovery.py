@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.distillation.fits import problems
 from compress.distillation.options import Losses
 from compress.distillation.students.predicted import label_problems
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
     from compress.training.learner import Loss
     from compress.training.loop import TrainingResult
 
@@ -31,7 +32,7 @@ class Recovery(Options):
     losses: Losses = Losses()
     """What it minimises."""
 
-    def problems(self, *, task: str, data: Options, key: str) -> list[tuple[str, str]]:
+    def problems(self, *, task: str, data: DataSpec, key: str) -> list[tuple[str, str]]:
         """What can be seen to be wrong with it in a recipe: (dotted key, what is wrong).
 
         Parameters

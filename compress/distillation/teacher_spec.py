@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from compress.core.bounds import MOST_UNITS
-from compress.core.stage import Options
+from compress.core.options import Options
 
 
 class CacheSpec(Options):

@@ -166,7 +166,6 @@ def answer_batch_size(preprocessor: Preprocessor, *, task: Task, most: int) -> i
     """
     if task.target != "next-token":
         return most
-    tokenizer = getattr(preprocessor, "tokenizer", None)
-    length = getattr(preprocessor, "max_length", 1)
+    tokenizer, length = preprocessor.tokenizer, preprocessor.max_length or 1
     answer = length * (1 if tokenizer is None else len(tokenizer)) * _FLOAT_BYTES
     return max(1, min(most, _ANSWER_BYTES // answer))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.data.calibration import Calibration
 
 Method = Literal["activation", "svd"]

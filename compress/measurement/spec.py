@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import expected
 
 

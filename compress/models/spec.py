@@ -15,7 +15,7 @@ from compress.core.files.paths import (
     only_a_path,
 )
 from compress.core.foreign.entries import entry_problem
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import ModelError, clipped, expected
 from compress.models.folder.config_file import config_problem, read_config
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE, MOST_UNITS
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.data.calibration import Calibration
 from compress.errors import expected
 from compress.models.structure.unit import Unit

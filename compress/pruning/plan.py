@@ -113,9 +113,9 @@ def plan(
     ranking = _ranking(options, groups, values, sensitivity, cost)
     chosen = choose(
         module,
-        groups,
         ranking,
         options,
+        cost=cost,
         task=task,
         inputs=single,
         meter=evidence.meter,

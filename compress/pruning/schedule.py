@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.training.options import TrainingOptions
 
 Curve = Literal["linear", "cubic"]

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from compress.core.bounds import MOST_SAMPLES
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.measurement.spec import BatchSizes
 
 CalibrationMethod = Literal["minmax", "moving_average", "percentile", "entropy", "mse"]

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from compress.core.registry import stage_class, stage_names
-from compress.core.stage import Stage
 from compress.recipe.types import allowed, field_shape, models_of
+from compress.stages.contract import Stage
+from compress.stages.registry import stage_class, stage_names
 
 _WIDTH = 100
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from compress.core.registry import stage_class, stage_names
-from compress.core.stage import Options, Stage
+from compress.core.options import Options
 from compress.data.spec import DataSpec
 from compress.errors import RecipeError, clipped, expected, unknown
 from compress.measurement.spec import MeasureSpec
@@ -18,6 +17,8 @@ from compress.recipe.order import chain
 from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Head, Recipe, Step
 from compress.recipe.sentences import Fault, brief, faults, said_by_model
+from compress.stages.contract import Stage
+from compress.stages.registry import stage_class, stage_names
 from compress.tasks.task import TASKS, Task
 
 RESERVED = "original"

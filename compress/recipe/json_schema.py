@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from compress.core.registry import stage_class, stage_names
-from compress.core.stage import Stage
 from compress.recipe.schema import NAME_PATTERN, Head
+from compress.stages.contract import Stage
+from compress.stages.registry import stage_class, stage_names
 from compress.tasks.task import TASKS
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from compress.core.artifact import Format
-from compress.core.stage import Stage
+from compress.stages.contract import Stage
 
 
 class Link(NamedTuple):

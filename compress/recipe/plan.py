@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.recipe.order import chain
 from compress.recipe.schema import Recipe
 from compress.tasks.task import TASKS
@@ -69,9 +69,10 @@ def _small_batches(recipe: Recipe) -> list[str]:
         return []
     rows = min(rows, recipe.data.limit.get("train", rows))
     sizes = {
-        step.name: training.batch_size
+        step.name: value.batch_size
         for step in recipe.stages
-        if isinstance(training := getattr(step.stage, "training", None), TrainingOptions)
+        for _, value in step.stage
+        if isinstance(value, TrainingOptions)
     }
     return [
         f"note: train has {rows:,} samples at most, fewer than a batch of {size:,} of '{name}': "

@@ -12,10 +12,11 @@ from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny
 from ruamel.yaml import YAML
 
 from compress.core.bounds import HEAVIEST
-from compress.core.stage import Options, Stage
+from compress.core.options import Options
 from compress.data.spec import DataSpec
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
+from compress.stages.contract import Stage
 from compress.tasks.task import LOWER_IS_BETTER
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compress.core.stage import Stage
 from compress.errors import StageError
+from compress.stages.contract import Stage
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact

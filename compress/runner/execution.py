@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from compress.core.context import Context
 from compress.core.files.storage import storing
 from compress.core.foreign.boundary import foreign_within
-from compress.core.registry import stage_name
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
@@ -32,13 +31,14 @@ from compress.runner.ledger import Rival, Subject, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.reports import end_of, write_broken, write_reports
+from compress.stages.registry import stage_name
 from compress.training.distributed.processes import Processes
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.progress import Progress
-    from compress.core.stage import Stage
     from compress.recipe.schema import Recipe
+    from compress.stages.contract import Stage
 
 ORIGINAL = "original"
 

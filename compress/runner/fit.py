@@ -54,7 +54,7 @@ def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
 
 def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
     """Texts of the full length go through the model, and what it says comes next isn't given."""
-    length = getattr(original.require_preprocessor(), "max_length", None)
+    length = original.require_preprocessor().max_length
     inputs = model_inputs(batch)
     if length is None or ATTENTION_MASK not in inputs:
         return
@@ -93,7 +93,7 @@ def _forward_of(original: Artifact) -> str:
 
 def _require_vocabulary(original: Artifact) -> None:
     """The model knows as many tokens as its tokenizer."""
-    tokenizer = getattr(original.require_preprocessor(), "tokenizer", None)
+    tokenizer = original.require_preprocessor().tokenizer
     if tokenizer is None:  # transformers' image models refuse the question about embeddings
         return
     embeddings = getattr(original.require_module(), "get_input_embeddings", None)

@@ -22,11 +22,11 @@ from compress.runner.leader import Begin, Finished, Order, Over
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.stage import Stage
     from compress.recipe.schema import Recipe
     from compress.report.document import Report
     from compress.runner.execution import Settings
     from compress.runner.inputs import Inputs
+    from compress.stages.contract import Stage
 
 
 class Follower:

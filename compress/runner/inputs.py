@@ -114,7 +114,7 @@ def load_inputs(recipe: Recipe) -> Inputs:
         notes=(
             *loaded.notes,
             *([] if loaded.sentence is None else [_pooled(task)]),
-            *getattr(preprocessor, "notes", ()),
+            *preprocessor.notes,
             *data.notes,
         ),
     )

@@ -9,13 +9,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from compress.core.foreign.sources import source_digest, source_files
-from compress.core.registry import stage_name
 from compress.data.fingerprint import digest_file, digest_folder
 from compress.recipe.entries import named_in, python_entries
+from compress.stages.registry import stage_name
 
 if TYPE_CHECKING:
-    from compress.core.stage import Options, Stage
+    from compress.core.options import Options
     from compress.recipe.schema import Recipe
+    from compress.stages.contract import Stage
 
 _LIBRARIES = (
     "accelerate",

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files.storage import storing
+from compress.core.options import Options
 from compress.core.progress import Progress, Silent
-from compress.core.registry import stage_name
-from compress.core.stage import Options
 from compress.recipe.entries import python_entries
 from compress.recipe.load import load_recipe, recipe_from_dict, refuse_functions
 from compress.recipe.plan import foreseen
 from compress.runner.folder.workdir import Workdir
 from compress.runner.leader import Leader
+from compress.stages.registry import stage_name
 from compress.training.distributed.processes import join, leave, on_this_machine
 
 if TYPE_CHECKING:
-    from compress.core.stage import Stage
     from compress.data.spec import DataSpec
     from compress.measurement.spec import MeasureSpec
     from compress.models.spec import ModelSpec
     from compress.recipe.schema import Gates, Recipe
     from compress.report.document import Report
     from compress.runner.execution import Settings
+    from compress.stages.contract import Stage
 
 
 def run(

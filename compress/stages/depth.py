@@ -10,19 +10,20 @@ from pydantic import Field, model_validator
 
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_LAYERS
-from compress.core.stage import Options, Stage
 from compress.data.calibration import Calibration
 from compress.distillation.recovery import Recovery
 from compress.errors import StageError
 from compress.models.folder.header import known_config, layer_count
-from compress.models.spec import ModelSpec
 from compress.pruning.depth.options import DepthCriterion, remaining_layers
 from compress.stages.calibration import calibration_batches
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
     from compress.pruning.depth.remove import Shallower
 
 
@@ -54,9 +55,9 @@ class Depth(Stage):
             )
         return self
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        found = self._beside(known_config(model)) if isinstance(model, ModelSpec) else []
+        found = self._beside(known_config(model))
         if self.recovery is not None:
             found += self.recovery.problems(task=task, data=data, key="recovery")
         return found

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.distillation.fits import problems
 from compress.distillation.options import Losses
@@ -22,6 +21,7 @@ from compress.distillation.students.spec import StudentSpec
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError
 from compress.models.spec import ModelSpec
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
@@ -49,11 +49,11 @@ class Distill(Stage):
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         target = TASKS[task].target
         weight = self.losses.labels.weight if self.losses.labels else 0.0
-        found = [
+        return [
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
             *label_problems(weight, data=data),
             *data_problems(self.unlabeled, key="unlabeled"),
@@ -63,16 +63,11 @@ class Distill(Stage):
                     modality=TASKS[task].modality, target=target
                 )
             ),
+            *student_problems(self.student, model=model, task=task, max_length=data.max_length),
         ]
-        if isinstance(model, ModelSpec):
-            length = data.max_length if isinstance(data, DataSpec) else None
-            found += student_problems(self.student, model=model, task=task, max_length=length)
-        return found
 
-    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """The student's parameters; see `Stage.foresee`."""
-        if not isinstance(model, ModelSpec):
-            return []
         return student_lines(self.student, model=model, task=task)
 
     @property

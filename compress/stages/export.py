@@ -10,12 +10,14 @@ from pydantic import Field
 
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
-from compress.core.stage import Options, Stage
+from compress.stages.contract import Stage
 from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Raw
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Export(Stage):
@@ -117,12 +119,12 @@ class Export(Stage):
             )
         return notes
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         problems = []
         if self.dynamic_image_size and find_task(task).modality != "image":
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
-        if self.transformers_js and getattr(model, "python", None) is not None:
+        if self.transformers_js and model.python is not None:
             wrong = "Transformers.js loads models of transformers only, and 'model' is 'python'."
             problems.append(("transformers_js", wrong))
         return problems

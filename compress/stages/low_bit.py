@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
+from compress.stages.contract import Stage
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 _NAMES = {8: "LLM.int8()", 4: "NF4"}
 
@@ -57,7 +59,7 @@ class LowBit(Stage):
         low_bit_layers(artifact.require_module(), bits=self.bits)
         return None
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """Whether bitsandbytes is there."""
         if find_spec("bitsandbytes") is None:
             return [("bits", "needs bitsandbytes: pip install 'compress[bitsandbytes]'.")]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.distillation.recovery import Recovery
 from compress.errors import StageError
 from compress.factorization.options import LowRankOptions
 from compress.stages.calibration import calibration_batches
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
     from compress.factorization.factorize import Factorized
+    from compress.models.spec import ModelSpec
 
 
 class LowRank(LowRankOptions, Stage):
@@ -31,7 +33,7 @@ class LowRank(LowRankOptions, Stage):
     recovery: Recovery | None = Recovery()
     """Training afterwards, with the reference as teacher; null for none."""
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         if self.recovery is None:
             return []

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.distillation.recovery import Recovery
 from compress.pruning.sparsity.options import Pattern, SparsityOptions
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Sparsify(SparsityOptions, Stage):
@@ -28,13 +30,13 @@ class Sparsify(SparsityOptions, Stage):
     recovery: Recovery | None = Recovery()
     """Training afterwards that keeps the zeros, with the reference as teacher; null for none."""
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         if self.recovery is None:
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
 
-    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """See `Stage.foresee`."""
         return ["zeros make the file smaller only once it is compressed, and nothing faster."]
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.distillation.options import Labels
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Train(Stage):
@@ -33,7 +35,7 @@ class Train(Stage):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Part of each label's probability that is spread over all classes."""
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         found = self.training.misfits(modality=TASKS[task].modality, target=TASKS[task].target)
         return [(f"training.{key}", problem) for key, problem in found]

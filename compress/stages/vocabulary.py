@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
 from compress.core.batch import model_inputs
-from compress.core.stage import Options, Stage
 from compress.data.spec import DataSpec
 from compress.distillation.students.predicted import data_problems
 from compress.errors import StageError
+from compress.stages.contract import Stage
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from compress.data.texts.encode import TextPreprocessor
     from compress.data.vocabulary.cut import Choice
     from compress.data.vocabulary.use import Texts
+    from compress.models.spec import ModelSpec
 
 _CHECKED, _BATCH = 64, 8
 _TOLERANCE = 1e-4
@@ -42,7 +43,7 @@ class Vocabulary(Stage):
     """More texts whose tokens are kept, such as a later stage's `unlabeled` ones; labels aren't
     looked at."""
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         return data_problems(self.extra, key="extra")
 
@@ -135,11 +136,9 @@ def _reserved(artifact: Artifact, context: Context) -> set[int]:
 
     ids = reserved_ids(artifact.require_module())
     reference = context.reference
-    ours, theirs = (
-        getattr(one.preprocessor, "original_ids", None) for one in (artifact, reference)
-    )
     # Where the two differ, the ids that it goes by were kept when the first tokens were dropped.
-    if ours == theirs and isinstance(reference.source, TransformersSource):
+    same = artifact.original_ids == reference.original_ids
+    if same and isinstance(reference.source, TransformersSource):
         ids |= reserved_ids(reference.require_module())
     size = vocabulary_size(artifact.require_module(), artifact.source)
     return {number for number in ids if number < size}

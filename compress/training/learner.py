@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ EVERY_PART = "*"
 """Stands for each part of a loss that doesn't say what it counts."""
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What a student minimises.
 
@@ -70,10 +71,9 @@ class Learner(nn.Module):
         return {"loss": made} if isinstance(made, Tensor) else made
 
 
-def counts_of(loss: Any, batch: Batch) -> Counts:
+def counts_of(loss: Loss | LossFunction, batch: Batch) -> Counts:
     """What each part of a loss counts in a batch; samples where it doesn't say."""
-    counts = getattr(loss, "counts", None)
-    return {EVERY_PART: sample_count(batch)} if counts is None else counts(batch)
+    return loss.counts(batch) if isinstance(loss, Loss) else {EVERY_PART: sample_count(batch)}
 
 
 def added(counts: Iterable[Counts]) -> Counts:

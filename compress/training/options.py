@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.bounds import HEAVIEST, MOST_BATCHES_A_STEP, MOST_EPOCHS, MOST_SAMPLES_AT_ONCE
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import expected
 
 Precision = Literal["fp32", "bf16", "fp16"]

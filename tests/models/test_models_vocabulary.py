@@ -8,6 +8,7 @@ import transformers as hf
 from torch import nn
 
 from compress.core.artifact import Artifact, Format
+from compress.data.images.transform import ImagePreprocessor
 from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource, TransformersSource
@@ -229,7 +230,7 @@ def test_the_reference_as_a_smaller_vocabulary_sees_it():
     for unfit in (whole, few):
         with pytest.raises(StageError, match="dropped from the reference"):
             as_seen_by(unfit, fewer)
-    images = Artifact(Format.TORCH, nn.Linear(2, 2), preprocessor=object())
+    images = Artifact(Format.TORCH, nn.Linear(2, 2), preprocessor=ImagePreprocessor())
     assert as_seen_by(images, images) is images.module
 
 

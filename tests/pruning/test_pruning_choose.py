@@ -11,7 +11,7 @@ from compress.models.structure.groups import cut_units
 from compress.pruning.allocation.choose import choose
 from compress.pruning.allocation.search import rank, step_of
 from compress.pruning.allocation.secant import approach
-from compress.pruning.cost.model import count_cost, count_params
+from compress.pruning.cost.model import CostModel, count_cost, count_params
 from compress.pruning.importance.scores import scores
 from compress.pruning.options import CutOptions, Target
 
@@ -55,7 +55,8 @@ def problem(name):
 def chosen(name, target=None, *, meter=None, **options):
     module, groups, ranking, given = problem(name)
     wanted = CutOptions.model_validate({"target": target, "round_to": 1} | options)
-    choice = choose(module, groups, ranking, wanted, **given, meter=meter)
+    cost = CostModel(module, groups, **given)
+    choice = choose(module, ranking, wanted, cost=cost, **given, meter=meter)
     return module, groups, ranking, choice
 
 

@@ -1,4 +1,4 @@
-from compress.core.registry import stage_names
+from compress.stages.registry import stage_names
 
 KNOWN = ", ".join(stage_names())
 

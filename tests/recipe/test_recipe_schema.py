@@ -6,12 +6,12 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from compress.core.registry import stage_names
 from compress.errors import RecipeError
 from compress.recipe.catalog import catalog
 from compress.recipe.json_schema import recipe_schema
 from compress.recipe.load import load_recipe, recipe_from_dict
 from compress.recipe.plan import describe
+from compress.stages.registry import stage_names
 
 
 def test_a_resolved_recipe_loads_as_itself(good, tmp_path):

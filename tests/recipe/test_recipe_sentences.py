@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import expected
 from compress.recipe.sentences import faults
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from compress.core.stage import Stage
 from compress.recipe.load import load_recipe
 from compress.recipe.plan import describe, foreseen
+from compress.stages.contract import Stage
 from compress.stages.prune.stage import Prune
 from compress.stages.train import Train
 

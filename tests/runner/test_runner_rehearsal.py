@@ -7,9 +7,9 @@ from typing import ClassVar
 import pytest
 
 from compress.core.artifact import Artifact, Format
-from compress.core.stage import Stage
 from compress.errors import StageError, TargetError
 from compress.runner.dry_run import rehearse
+from compress.stages.contract import Stage
 
 TORCH = {Format.TORCH: Format.TORCH}
 

@@ -18,6 +18,7 @@ from compress.errors import StageError, TargetError
 from compress.exporting.checked import lower_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import LowRankSource, TransformersSource
+from compress.models.spec import ModelSpec
 from compress.pruning.cost.model import count_params
 from compress.stages.depth import Depth
 from compress.stages.low_rank import LowRank
@@ -182,7 +183,7 @@ def test_summaries_say_what_will_be_done():
 
 
 def test_problems_of_the_recovery_are_seen_in_a_recipe():
-    data = DataSpec(sklearn="digits")
-    problems = stage(ratio=0.5, recovery={}).check(task="feature-extraction", model=data, data=data)
+    given = {"model": ModelSpec(transformers="a"), "data": DataSpec(sklearn="digits")}
+    problems = stage(ratio=0.5, recovery={}).check(task="feature-extraction", **given)
     assert "recovery.losses.response" in [key for key, _ in problems]
-    assert stage(ratio=0.5).check(task="image-classification", model=data, data=data) == []
+    assert stage(ratio=0.5).check(task="image-classification", **given) == []

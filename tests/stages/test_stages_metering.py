@@ -16,7 +16,7 @@ from compress.models.structure.groups import cut_units
 from compress.pruning.allocation.choose import choose
 from compress.pruning.allocation.search import rank
 from compress.pruning.cost.latency.options import LatencyOptions
-from compress.pruning.cost.model import count_params
+from compress.pruning.cost.model import CostModel, count_params
 from compress.pruning.importance.scores import scores
 from compress.pruning.options import CutOptions, Target
 from compress.stages.prune import meter as metering
@@ -49,9 +49,9 @@ def test_size_is_a_target_and_latency_is_measured(tmp_path, monkeypatch):
         folder = Path(meter._folder.name)
         choice = choose(
             module,
-            groups,
             ranking,
             CutOptions(target=Target(size=0.6), round_to=1),
+            cost=CostModel(module, groups, task=TASK, inputs=inputs),
             task=TASK,
             inputs=inputs,
             meter=meter,
@@ -82,9 +82,9 @@ def test_operators_are_timed_at_the_batch_size_asked_for(tmp_path, monkeypatch):
         monkeypatch.setattr(meter, "latency_ratio", lambda module, original: 0.6)
         choice = choose(
             module,
-            groups,
             ranking,
             CutOptions(target=Target(latency=0.6), round_to=None),
+            cost=CostModel(module, groups, task=TASK, inputs=inputs),
             task=TASK,
             inputs=inputs,
             meter=meter,

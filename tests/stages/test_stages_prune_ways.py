@@ -9,11 +9,14 @@ import torch
 from pydantic import ValidationError
 from stage_digits import accuracy, trained
 
+from compress.data.spec import DataSpec
 from compress.errors import StageError, TargetError
+from compress.models.spec import ModelSpec
 from compress.pruning.cost.model import count_cost, count_params
 from compress.stages.prune.meter import OnnxMeter
 from compress.stages.prune.stage import Prune
 
+MODEL, DIGITS = ModelSpec(transformers="a"), DataSpec(sklearn="digits")
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 5e-3}
 
 
@@ -199,10 +202,10 @@ def test_a_rehearsal_tells_structure_and_what_is_impossible(problem):
 
 def test_the_check_says_what_a_ratio_means():
     stage = Prune.model_validate({"ratios": {"*": 0.5}})
-    [line] = stage.foresee(task="image-classification", model=None, data=None)
+    [line] = stage.foresee(task="image-classification", model=MODEL, data=DIGITS)
     assert "0.5 takes 75% of the parameters" in line
     latency = Prune.model_validate({"target": {"latency": 0.5}})
-    [line] = latency.foresee(task="image-classification", model=None, data=None)
+    [line] = latency.foresee(task="image-classification", model=MODEL, data=DIGITS)
     assert "batch size 1" in line
 
 
@@ -210,7 +213,7 @@ def test_labels_are_missed_before_the_run():
     stage = Prune.model_validate(
         {"target": {"macs": 0.5}, "importance": "taylor", "recovery": None}
     )
-    [(key, problem)] = stage.check(task="feature-extraction", model=None, data=None)
+    [(key, problem)] = stage.check(task="feature-extraction", model=MODEL, data=DIGITS)
     assert key == "importance"
     assert "needs labels" in problem
 

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from compress.core.batch import MIX_WEIGHT, MIX_WITH
+from compress.data.images.transform import ImagePreprocessor
 from compress.errors import StageError
 from compress.training.augmentation.augment import Augmenter
 from compress.training.augmentation.draws import uniform
@@ -154,11 +155,8 @@ def test_about_as_many_tokens_are_masked_as_asked():
 
 
 def test_masking_needs_a_mask_token():
-    class Plain:
-        fingerprint = "0"
-
     with pytest.raises(StageError, match="needs a tokenizer with a mask token"):
-        Augmenter(Augment(mask_tokens=0.1), preprocessor=Plain(), seed=0, size=1)
+        Augmenter(Augment(mask_tokens=0.1), preprocessor=ImagePreprocessor(), seed=0, size=1)
 
 
 def test_mixup_blends_images_and_labels_alike():

@@ -104,6 +104,10 @@ class ImagePreprocessor:
 
     modality = "image"
     input_names = ("pixel_values",)
+    tokenizer = None
+    max_length = None
+    original_ids = None
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from compress.core.artifact import Preprocessor
 from compress.data.sources.quiet import quiet
 from compress.data.texts.encode import TextPreprocessor
 from compress.data.vocabulary.closure import cut_model, kept_tokens, tried_pieces, vocabulary
@@ -32,14 +33,14 @@ class Choice(NamedTuple):
     original: list[int]
 
 
-def backend_of(preprocessor: object) -> dict[str, Any]:
+def backend_of(preprocessor: Preprocessor) -> dict[str, Any]:
     """The tokenizer.json of a preprocessor.
 
     Raises
     ------
     StageError : it has none, or its model isn't known here (see `vocabulary`).
     """
-    tokenizer = getattr(preprocessor, "tokenizer", None)
+    tokenizer = preprocessor.tokenizer
     if tokenizer is None or not tokenizer.is_fast:
         raise StageError(
             expected("the tokenizer", "a fast one, with a tokenizer.json", type(tokenizer).__name__)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from compress.core.files.paths import home_expanded
-from compress.core.stage import Options
+from compress.data.spec import DataSpec
 from compress.distillation.students.layer_choice import chosen_layers
 from compress.distillation.students.spec import StudentSpec
 from compress.distillation.students.width_sizes import narrowed, narrowed_shapes, says_sizes
@@ -163,24 +163,23 @@ def _unbuildable(spec: StudentSpec) -> str | None:
     return None
 
 
-def label_problems(weight: float, *, data: Options) -> list[tuple[str, str]]:
+def label_problems(weight: float, *, data: DataSpec) -> list[tuple[str, str]]:
     """What is wrong with a weight of the labels: (dotted key in the stage, sentence) pairs.
 
     Parameters
     ----------
     weight : of the labels in the loss.
-    data : the recipe's, a `compress.data.spec.DataSpec`.
+    data : the recipe's.
     """
-    columns = getattr(data, "columns", None)
-    if weight <= 0 or getattr(columns, "label", "") is not None:
+    if weight <= 0 or data.columns.label is not None:
         return []
     sentence = f"must be 0: the data has no labels ('data.columns.label' is null). Got {weight:g}."
     return [("losses.labels.weight", sentence)]
 
 
-def data_problems(spec: Options | None, *, key: str) -> list[tuple[str, str]]:
-    """What another `compress.data.spec.DataSpec` inside a stage says of itself, under its key."""
-    found: list[tuple[str, str]] = [] if spec is None else spec.check()  # type: ignore[attr-defined]
+def data_problems(spec: DataSpec | None, *, key: str) -> list[tuple[str, str]]:
+    """What another source of data inside a stage says of itself, under its key."""
+    found = [] if spec is None else spec.check()
     return [(f"{key}.{inner}" if inner else key, problem) for inner, problem in found]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from compress.core.bounds import MOST_LAYERS, MOST_UNITS
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.distillation.students.layer_choice import Which
 from compress.errors import expected
 

@@ -118,8 +118,7 @@ def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
     ------
     StageError : the artifact knows tokens that the reference doesn't, or see `keep_tokens`.
     """
-    wanted = getattr(artifact.preprocessor, "original_ids", None)
-    known = getattr(reference.preprocessor, "original_ids", None)
+    wanted, known = artifact.original_ids, reference.original_ids
     module = reference.require_module()
     if wanted == known:
         return module

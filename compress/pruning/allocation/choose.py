@@ -50,10 +50,10 @@ class Choice:
 
 def choose(
     module: nn.Module,
-    groups: Sequence[Group],
     ranking: Ranking,
     options: CutOptions,
     *,
+    cost: CostModel,
     task: Task,
     inputs: Batch,
     meter: Meter | None = None,
@@ -64,7 +64,8 @@ def choose(
     ----------
     module : in eval mode; left as it was.
     options : `target`, or `ratios` by pattern of groups' names; `max_ratio` and `round_to`.
-    inputs : one sample, on which MACs are counted.
+    cost : of the module by its groups, counted on one sample.
+    inputs : that sample.
     meter : measures, for targets of size and latency.
 
     Raises
@@ -72,23 +73,23 @@ def choose(
     StageError : a pattern matches nothing, or there is no meter where the target is measured.
     TargetError : the target can't be met; it says the nearest, and the least that can be.
     """
+    groups = cost.groups
     every = choices(groups, max_ratio=options.max_ratio, round_to=options.round_to)
-    model = CostModel(module, groups, task=task, inputs=inputs)
     target = options.target
     if target is None:
         ratios = options.ratios if isinstance(options.ratios, dict) else {}
         counts, notes = ratio_counts(groups, ratios, choices=every)
-        return Choice(counts, model.total, model.predict(counts), notes)
+        return Choice(counts, cost.total, cost.predict(counts), notes)
     problem = _Problem(module, groups, ranking, target, every)
     if target.quantity in ("params", "macs"):
-        counts, notes = _counted(problem, model), ()
+        counts, notes = _counted(problem, cost), ()
     elif meter is None:
         raise StageError(f"a target of {target.quantity} is measured, but no meter was given.")
     elif target.quantity == "size":
-        counts, notes = _sized(problem, model, meter)
+        counts, notes = _sized(problem, cost, meter)
     else:
         counts, notes = _timed(problem, meter, task=task, inputs=inputs)
-    return Choice(counts, model.total, model.predict(counts), notes)
+    return Choice(counts, cost.total, cost.predict(counts), notes)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.errors import expected
 
 SparsityScope = Literal["global", "layer"]

@@ -94,7 +94,7 @@ def load_artifact(
     if record["preprocessor"] is not None:
         folder = str(directory / record["preprocessor"])
         # The folder's tokenizer, not one by name; cut at the length that the run began with.
-        length = getattr(previous.require_preprocessor(), "max_length", spec.max_length)
+        length = previous.require_preprocessor().max_length
         own = spec.model_copy(update={"tokenizer": None, "max_length": length})
         artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=own))
     if format_.is_onnx:

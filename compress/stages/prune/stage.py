@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.pruning.allocation.ratios import ratio_meaning
 from compress.pruning.options import READ_LABELS, CutOptions
+from compress.stages.contract import Stage
 from compress.stages.prune.options import PruneOptions
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Prune(PruneOptions, Stage):
@@ -24,7 +26,7 @@ class Prune(PruneOptions, Stage):
     trains: ClassVar[bool] = True
     tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         found = []
         for key, training in (
@@ -34,7 +36,7 @@ class Prune(PruneOptions, Stage):
         ):
             if training is not None:
                 found += training.problems(task=task, data=data, key=key)
-        unlabelled = getattr(getattr(data, "columns", None), "label", "") is None
+        unlabelled = data.columns.label is None
         if self.importance in READ_LABELS and (unlabelled or TASKS[task].target == "none"):
             found.append(
                 (
@@ -45,7 +47,7 @@ class Prune(PruneOptions, Stage):
             )
         return found
 
-    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """What a ratio means in parameters, and how a latency is measured; see `Stage.foresee`."""
         if isinstance(self.ratios, dict):
             return [ratio_meaning(self.ratios)]

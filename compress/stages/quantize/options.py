@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.core.stage import Options
+from compress.core.options import Options
 from compress.distillation.recovery import Recovery
 from compress.errors import unknown
 from compress.measurement.cpu import TargetCpu

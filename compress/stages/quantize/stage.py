@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
-from compress.core.stage import Options, Stage
 from compress.quantization.options import Calibration
+from compress.stages.contract import Stage
 from compress.stages.quantize.options import QuantizeOptions
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Quantize(QuantizeOptions, Stage):
@@ -23,13 +25,13 @@ class Quantize(QuantizeOptions, Stage):
         Format.ONNX: Format.ONNX_INT8,
     }
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         if self.recovery is None:
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
 
-    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """See `Stage.foresee`."""
         unused = self.method in ("dynamic", "weights") and self.calibration != Calibration()
         return [f"'calibration' isn't used by method {self.method}"] if unused else []

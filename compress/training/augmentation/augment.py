@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -148,8 +146,8 @@ class Augmenter:
 def _special_tokens(preprocessor: Preprocessor, options: Augment) -> tuple[int, Tensor]:
     if not options.mask_tokens:
         return 0, torch.empty(0, dtype=torch.int64)
-    tokenizer: Any = getattr(preprocessor, "tokenizer", None)
-    mask = getattr(tokenizer, "mask_token_id", None)
+    tokenizer = preprocessor.tokenizer
+    mask = None if tokenizer is None else tokenizer.mask_token_id
     if mask is None:
         raise StageError("'mask_tokens' needs a tokenizer with a mask token. This one has none.")
     return int(mask), torch.tensor(tokenizer.all_special_ids, dtype=torch.int64)

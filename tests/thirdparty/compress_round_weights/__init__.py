@@ -7,7 +7,7 @@ from pydantic import Field
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
-from compress.core.stage import Stage
+from compress.stages.contract import Stage
 
 
 class RoundWeights(Stage):

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from compress.core.bounds import MOST_SAMPLES_AT_ONCE
-from compress.core.stage import Options
+from compress.core.options import Options
 
 
 class LatencyOptions(Options):

@@ -4,8 +4,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from compress.core.foreign.boundary import foreign
-from compress.core.stage import Stage
 from compress.errors import InputError, RecipeError, unknown
+from compress.stages.contract import Stage
 
 GROUP = "compress.stages"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.core import registry
 from compress.errors import RecipeError
+from compress.stages import registry
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from compress.core.options import Options
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Format
     from compress.core.context import Context
-
-
-class Options(BaseModel):
-    """A frozen group of recipe keys: unknown ones are refused, defaults are checked too."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
-    )
+    from compress.data.spec import DataSpec
+    from compress.models.spec import ModelSpec
 
 
 class Stage(Options):
@@ -66,14 +60,13 @@ class Stage(Options):
         """
         return None
 
-    def check(self, *, task: str, model: Options, data: Options) -> list[tuple[str, str]]:
+    def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """What can be seen to be wrong with it in a recipe, without torch and without reading data.
 
         Parameters
         ----------
         task : the recipe's.
-        model : the recipe's `model`, a `compress.models.spec.ModelSpec`.
-        data : the recipe's `data`, a `compress.data.spec.DataSpec`.
+        model, data : the recipe's.
 
         Returns
         -------
@@ -81,7 +74,7 @@ class Stage(Options):
         """
         return []
 
-    def foresee(self, *, task: str, model: Options, data: Options) -> list[str]:
+    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """What a reader of the plan should know before the work begins, a line each."""
         return []
 
