@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import deploy_bundles
 import pytest
-from deploy_bundles import Deployed, deployed, texts, write_images
-from deploy_places import PLACE, shipped
+
+from tests.deploy import bundles as deploy_bundles
+from tests.deploy.bundles import Deployed, deployed, texts, write_images
+from tests.deploy.places import PLACE, shipped
 
 RUNS = PLACE / "runs"
 

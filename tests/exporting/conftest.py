@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from exporting_samples import LABELS, texts
-from exporting_tasks import inputs, model_for, task_of
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -14,6 +12,8 @@ from transformers import (
 from compress.exporting.lower import lower
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
+from tests.exporting.samples import LABELS, texts
+from tests.exporting.tasks import inputs, model_for, task_of
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 import pytest
 import torch
-from quantization_models import digits, lower_cnn, lower_transformer
+
+from tests.quantization.models import digits, lower_cnn, lower_transformer
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """A report of three rows."""
 
 import pytest
-from report_samples import make_report
 
 from compress.report.document import Report
+from tests.report.samples import make_report
 
 
 @pytest.fixture

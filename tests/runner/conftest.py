@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from runner_recipe import RECIPE
+
+from tests.runner.small_recipe import RECIPE
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""Tiny models of every task, and their inputs."""
+
+import torch
+
+from compress.tasks.task import TASKS
+from tests.exporting.samples import texts
+
+SIZES = {
+    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 24, "max_position_embeddings": 40, "initializer_range": 0.5,
+}  # fmt: skip
+END = {"bos_token_id": 0, "eos_token_id": 0}
+
+
+GENERATES = ("llama", "gpt2", "qwen2")
+
+
+def model_for(name):
+    import transformers as hf
+
+    torch.manual_seed(0)
+    made = {
+        "llama": lambda: hf.LlamaForCausalLM(
+            hf.LlamaConfig(**SIZES, **END, num_key_value_heads=2, tie_word_embeddings=True)
+        ),
+        "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**SIZES, **END, num_key_value_heads=2)),
+        "gpt2": lambda: hf.GPT2LMHeadModel(
+            hf.GPT2Config(
+                vocab_size=60,
+                n_embd=16,
+                n_layer=2,
+                n_head=4,
+                n_positions=40,
+                initializer_range=0.5,
+                **END,
+            )
+        ),
+        "tokens": lambda: hf.BertForTokenClassification(hf.BertConfig(**SIZES, num_labels=5)),
+        "encoder": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
+        "sets": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=4)),
+    }
+    return made[name]().eval()
+
+
+TASK_OF = {
+    "llama": "text-generation",
+    "gpt2": "text-generation",
+    "tokens": "token-classification",
+    "encoder": "feature-extraction",
+    "sets": "multi-label-text-classification",
+}
+
+
+def task_of(name):
+    return TASKS["text-generation" if name in GENERATES else TASK_OF[name]]
+
+
+def inputs(name, *shape, padding=0):
+    batch = texts(*shape, padding=padding)
+    if name in GENERATES:
+        del batch["token_type_ids"]
+    return batch

@@ -1,0 +1,53 @@
+"""The documentation's table of families says what the code does."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.groups import prunable
+from compress.pruning.options import READ_DATA, READ_LABELS, Criterion
+
+PAGE = Path(__file__).parents[4] / "docs" / "pruning.md"
+
+
+def rows():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| family |"))
+    head = [cell.strip() for cell in lines[start].strip("|").split("|")]
+    found = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        found[cells[0]] = dict(zip(head[1:], cells[1:], strict=True))
+    return found
+
+
+def test_every_criterion_has_its_row():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| `importance` |"))
+    named = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        name, _, reads = (cell.strip() for cell in line.strip("|").split("|"))
+        named.append(name.strip("`"))
+        assert ("samples" in reads) == (named[-1] in READ_DATA)
+        assert ("labels" in reads) == (named[-1] in READ_LABELS)
+    assert named == list(get_args(Criterion))
+
+
+def test_every_described_family_has_its_row():
+    assert sorted(rows()) == sorted(LAYOUTS)
+
+
+@pytest.mark.parametrize("family", sorted(LAYOUTS))
+def test_the_row_says_what_can_be_cut_and_gives_a_reason_for_the_rest(family):
+    row = rows()[family]
+    for unit, reason in prunable(family).items():
+        if unit == "channels":
+            assert reason is not None
+            continue
+        assert row[unit] == ("yes" if reason is None else f"no {'¹' if 'root' in reason else '²'}")

@@ -1,0 +1,274 @@
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from compress.measurement.results import Quality
+from compress.report import tables
+from compress.report.document import Report
+from compress.report.html import html
+from compress.report.pictures.axes import axis_over
+from compress.report.pictures.choose import sensitivity, tradeoffs, training
+from compress.report.pictures.layout import Frame, Point, Series, draw
+from tests.report.samples import make_report, make_row
+
+EVIL = "<script>alert('&')</script>"
+VOID = {"meta", "br"}
+LEAF = {"line", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """Counts elements, collects text, and holds that every element ends where it should."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.text = [], {}, []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        assert not {"src", "href", "onload", "onclick"} & {name for name, _ in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in LEAF
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def history(epochs=3, parts=("response", "labels"), **changes):
+    figures = [{"accuracy": 0.5 + 0.1 * e, "loss": 1 / e} for e in range(1, epochs + 1)]
+    return {
+        "schema": 2,
+        "epochs": [
+            {"epoch": e, "validation": {"metric": "accuracy", "figures": own}}
+            for e, own in enumerate(figures, start=1)
+        ],
+        "curve": [
+            {"step": 10 * s, "losses": dict.fromkeys(parts, 1 / s), "learning_rate": 0.1}
+            for s in range(1, 20)
+        ],
+    } | changes
+
+
+def curves(groups=3, kinds=("heads", "feed_forward")):
+    ratios = [0.0, 0.25, 0.5]
+    return {
+        "schema": 1,
+        "metric": "accuracy",
+        "baseline": 0.9,
+        "samples": 128,
+        "groups": [
+            {
+                "name": f"layer.{number}.{kind}",
+                "kind": kind,
+                "units": 12,
+                "ratios": ratios,
+                "quality": [0.9 - number * ratio / 100 for ratio in ratios],
+                "divergence": ratios,
+            }
+            for number in range(groups)
+            for kind in kinds
+        ],
+    }
+
+
+def folders(tmp_path, report, **files):
+    """A folder for each row; the files are put into that of row 1."""
+    found = {row.index: tmp_path / f"{row.index:02d}-stage" for row in report.stages}
+    for folder in found.values():
+        folder.mkdir()
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (found[1] / f"{name}.json").write_text(text, encoding="utf-8")
+    return found
+
+
+def test_the_page_holds_what_the_other_reports_say(report):
+    text = html(report)
+    page = Page(text)
+    for table in (tables.stages(report), tables.gates(report), tables.environment(report)):
+        assert " ".join(table.head) in page.words
+        for row in table.rows:
+            assert " ".join(row) in page.words
+    assert "a gate failed" in page.words
+    assert "distill: a note on distill" in page.words
+    assert "Differences and speedups are against original." in page.words
+    assert page.counts["svg"] == 3
+    assert text.startswith("<!DOCTYPE html>")
+
+
+def test_the_page_needs_nothing_from_elsewhere(report, tmp_path):
+    found = folders(tmp_path, report, training=history(), sensitivity=curves())
+    text = html(report, folders=found)
+    page = Page(text)
+    assert "default-src 'none'" in text
+    assert not {"script", "link", "img", "iframe", "a"} & page.counts.keys()
+    assert not re.search(r"https?:|url\(|@import", text)
+    assert len(text) < 200_000
+
+
+def test_everything_is_escaped(report, tmp_path):
+    rows = [make_row(0, "original"), make_row(1, EVIL, notes=[EVIL])]
+    odd = report.model_copy(
+        update={"name": EVIL, "stages": rows, "notes": [EVIL], "environment": {"cpu": EVIL}}
+    )
+    measured = curves(kinds=(EVIL,))
+    found = folders(tmp_path, odd, training=history(parts=(EVIL, "b")), sensitivity=measured)
+    text = html(odd, folders=found)
+    assert EVIL not in text
+    page = Page(text)
+    assert "script" not in page.counts
+    assert page.words.count(EVIL) >= 8
+
+
+def test_trainings_and_sensitivity_are_drawn(report, tmp_path):
+    found = folders(tmp_path, report, training=history(), sensitivity=curves(groups=40))
+    text = html(report, folders=found)
+    page = Page(text)
+    assert page.counts["svg"] == 3 + 3 + 80
+    assert "distill, heads: accuracy against the fraction removed of one group" in page.words
+    assert "0.5 removed: accuracy 0.705, divergence 0.5" in page.words
+    assert "validation accuracy" in page.words
+    assert "epoch 3: accuracy 0.8" in page.words
+    assert len(text) < 500_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "JSONDecodeError"),
+        ({"schema": 1}, "of schema 1, not 2"),
+        ({"schema": 2, "epochs": []}, "KeyError: 'curve'"),
+        ([], "TypeError"),
+    ],
+)
+def test_a_file_that_cannot_be_drawn_is_named(report, tmp_path, content, said):
+    page = Page(html(report, folders=folders(tmp_path, report, training=content)))
+    assert f"Not drawn: 01-stage/training.json: {said}" in page.words
+    assert page.counts["svg"] == 3
+
+
+def test_a_report_before_its_first_row():
+    page = Page(html(Report(name="a", status="running", environment={})))
+    assert "still running" in page.words
+    assert "svg" not in page.counts
+
+
+def test_only_what_is_compared_is_drawn():
+    report = make_report()
+    trained = report.model_copy(update={"reference": 1})
+    for picture in tradeoffs(trained):
+        assert [mark.text.split(":")[0] for mark in picture.marks] == ["distill", "quantize"]
+        assert picture.guide == picture.marks[0].y
+    assert tradeoffs(report.model_copy(update={"reference": 2})) == []
+    speed, _, size = tradeoffs(report)
+    assert speed.title == "accuracy against speedup at batch 1"
+    assert [mark.across is None for mark in speed.marks] == [True, False, False]
+    assert all(mark.up is not None and mark.up[0] > mark.y > mark.up[1] for mark in size.marks)
+    assert "30.3 MB" in size.marks[2].text
+
+
+def test_models_that_are_alike_share_their_numbers(report):
+    rows = [*report.stages, make_row(2, "export")]
+    for picture in tradeoffs(report.model_copy(update={"stages": rows})):
+        assert [text for _, _, text in picture.numbers] == ["0", "1", "2, 3"]
+
+
+def test_less_perplexity_is_said_to_be_better(report):
+    quality = Quality(
+        metric="perplexity", value=20, ci95=(19, 21), samples=9, higher_is_better=False
+    )
+    rows = [row.model_copy(update={"quality": quality}) for row in report.stages]
+    [first, *_] = tradeoffs(report.model_copy(update={"stages": rows}))
+    assert first.y_name == "perplexity (less is better)"
+
+
+def test_losses_that_are_not_numbers_break_their_line():
+    document = history()
+    document["curve"][5]["losses"]["labels"] = math.nan
+    loss = training(document)[0]
+    assert loss.left_out == 1
+    assert [colour for colour, _ in loss.lines] == [0, 1, 1]
+    assert loss.legend == ["response", "labels"]
+
+
+def test_groups_of_a_kind_share_one_scale():
+    heads, neurons = sensitivity(curves(groups=5))
+    for part in (heads, neurons):
+        scales = {tuple((tick.place, tick.text) for tick in p.y_ticks) for p in part.pictures}
+        assert len(scales) == 1
+        assert [p.title for p in part.pictures][4].startswith("layer.4.")
+    first, last = heads.pictures[0].marks, heads.pictures[4].marks
+    assert first[-1].y < last[-1].y
+
+
+numbers = st.floats(-1e9, 1e9)
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=30), st.booleans())
+def test_every_point_is_inside_its_frame(pairs, logarithmic):
+    frame = Frame(logarithmic=logarithmic, numbered=True, guide=pairs[0][1])
+    points = [Point(x, y, y_range=(y - 1, y + 1)) for x, y in pairs]
+    picture = draw("a", [Series("b", points)], x_name="x", y_name="y", frame=frame)
+    assert len(picture.marks) == len(pairs)
+    for mark in picture.marks:
+        assert picture.left <= mark.x <= picture.right
+        assert picture.top <= mark.up[1] <= mark.y <= mark.up[0] <= picture.bottom
+    assert sum(len(text.split(",")) for *_, text in picture.numbers) == len(pairs)
+
+
+@given(
+    low=st.floats(1e-6, 1e9),
+    factor=st.floats(1.001, 1e6),
+    most=st.integers(2, 8),
+    logarithmic=st.booleans(),
+)
+@example(low=1e6, factor=1.001, most=5, logarithmic=False)
+def test_ticks_are_few_round_and_inside(low, factor, most, logarithmic):
+    axis = axis_over([low, low * factor], start=0, end=100, logarithmic=logarithmic)
+    ticks = axis.ticks(most=most)
+    assert 1 <= len(ticks) <= 2 * most + 1
+    assert len({tick.text for tick in ticks}) == len(ticks)
+    assert all(-1e-6 <= tick.place <= 100 + 1e-6 for tick in ticks)
+    for tick in ticks:
+        step = axis.place(float(tick.text)) - tick.place
+        assert abs(step) < 0.51 * (ticks[1].place - ticks[0].place if len(ticks) > 1 else 100)
+
+
+def test_whole_numbers_get_whole_ticks():
+    ticks = axis_over([1, 2], start=0, end=100, whole=True).ticks()
+    assert [tick.text for tick in ticks] == ["1", "2"]
+    assert [t.text for t in axis_over([-0.2, 0.2], start=0, end=1).ticks()] == [
+        "-0.2",
+        "-0.1",
+        "0.0",
+        "0.1",
+        "0.2",
+    ]
+
+
+def test_the_template_engine_is_imported_only_to_write_a_report():
+    script = "import sys, compress.cli, compress.report.html\nprint('jinja2' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,244 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from compress.errors import InputError
+from compress.measurement.results import Latency, Quality
+from compress.report import words
+from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
+from compress.report.document import GateResult, Report, write_report
+from compress.report.markdown import markdown
+from compress.report.terminal import WIDTH, plain_console, render, show
+from tests.report.samples import make_row
+
+TABLE = """\
+sections: a gate failed
+
+                                   accuracy        batch 1          batch 32
+ stage     params   MACs     size  difference      speedup          speedup               time
+ ─────────────────────────────────────────────────────────────────────────────────────────────
+ original  22.7 M  362 M  91.0 MB  0.8615 ±0.0100  18.2 ms          502 ms               0.0 s
+ distill   11.3 M  181 M  45.5 MB  0.8585 ±0.0100  9.10 ms          251 ms           12 m 34 s
+           -50.0%          -50.0%  -0.0030         2.00x 1.96-2.04  2.00x 1.96-2.04
+ quantize  7.57 M  121 M  30.3 MB  0.8555 ±0.0100  6.07 ms          167 ms           25 m 08 s
+           -66.7%          -66.7%  -0.0060         3.00x 2.94-3.06  3.00x 2.94-3.06
+
+  FAILED  accuracy drop 0.0060 (at most 0.005)
+  passed  speedup 3.00x (at least 2x)
+
+- the run's own note
+- distill: a note on distill
+- quantize: a note on quantize
+Measured on Xeon, avx2 avx512_vnni, 1 thread, onnxruntime 1.32.0, torch 2.13.0.
+"""
+
+COMPARED = """\
+
+ stage     first             second
+ ────────────────────────────────────────────
+ original  0.8615  91.0 MB   0.8615  91.0 MB
+           1: 18.2 ms        1: 18.2 ms
+           32: 502 ms        32: 502 ms
+ prune     -                 0.8585  45.5 MB
+                             1: 9.10 ms 2.00x
+                             32: 251 ms 2.00x
+ distill   0.8585  45.5 MB   -
+           1: 9.10 ms 2.00x
+           32: 251 ms 2.00x
+ quantize  0.8555  30.3 MB   0.8555  30.3 MB
+           1: 6.07 ms 3.00x  1: 6.07 ms 3.00x
+           32: 167 ms 3.00x  32: 167 ms 3.00x
+
+Each cell: quality and size; then latency and speedup, by batch size.
+first: a gate failed (accuracy drop)
+second: passed
+"""
+
+
+def with_rows(report: Report, *names: str, **changes: object) -> Report:
+    rows = [make_row(index, name) for index, name in enumerate(names)]
+    return report.model_copy(update={"stages": rows, **changes})
+
+
+def test_the_table_at_100_columns(report):
+    assert render(report) == TABLE
+
+
+def test_long_names_and_big_models_still_fit(report):
+    row = make_row(
+        2,
+        "a-very-long-name-of-a-stage",
+        params=999_900_000,
+        macs=999_900_000_000,
+        size_bytes=999_900_000,
+        seconds=359_000,
+        speedup={"1": {"vs_original": 12.34, "ci95": (12.11, 12.55), "vs_previous": 1.0}},
+    )
+    big = report.model_copy(update={"stages": [report.stages[0], row]})
+    lines = render(big).splitlines()
+    assert max(len(line) for line in lines) <= WIDTH
+    assert "1.00 T" in render(big)
+    assert "12.3x 12.1-12.6" in render(big)
+
+
+def test_more_batch_sizes_get_a_table_of_their_own(report):
+    latency = {str(size): Latency(p50=size, p95=size) for size in (1, 2, 4, 8, 16, 32, 64)}
+    rows = [row.model_copy(update={"latency_ms": latency}) for row in report.stages]
+    text = render(report.model_copy(update={"stages": rows}))
+    assert all(f"batch {size}" in text for size in latency)
+    assert max(len(line) for line in text.splitlines()) <= WIDTH
+
+
+def test_colours_only_on_a_terminal(report):
+    assert "\x1b" not in render(report)
+    file = io.StringIO()
+    show(report, Console(file=file, force_terminal=True, width=WIDTH, color_system="standard"))
+    assert "\x1b" in file.getvalue()
+
+
+def test_an_ascii_terminal_gets_ascii_lines(report):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
+    show(report, Console(file=file, width=WIDTH))
+    file.flush()
+    assert b"-----" in file.buffer.getvalue()
+
+
+def test_a_report_before_its_first_row(report):
+    empty = Report(name="a", status="running", environment={})
+    assert render(empty) == "a: still running\n"
+    assert "# a" in markdown(empty)
+
+
+def test_rows_are_compared_with_the_reference_only(report):
+    trained = report.model_copy(
+        update={
+            "reference": 1,
+            "stages": [
+                make_row(0, "original"),
+                make_row(1, "train"),
+                make_row(2, "prune"),
+            ],
+        }
+    )
+    assert render(trained).count("-66.7%") == 2
+    assert "-50.0%" not in render(trained)
+    assert "1.00x" not in render(trained)
+    assert "against `train`" in markdown(trained)
+
+
+def test_markdown_holds_ledger_gates_notes_and_environment(report):
+    text = markdown(report)
+    assert (
+        "| quantize | 7.57 M | 121 M | 30.3 MB | 0.8555 ±0.0100 | -0.0060 | 6.07 ms | "
+        "3.00x 2.94-3.06 | 167 ms | 3.00x 2.94-3.06 | 25 m 08 s | 1.23 GB |"
+    ) in text
+    assert "| accuracy drop | 0.0060 | at most 0.005 | **failed** |" in text
+    assert "- distill: a note on distill" in text
+    assert "- flags: avx2, avx512_vnni" in text
+    assert "- compress 0.1.0, recipe abababababab" in text
+
+
+def test_markdown_tables_survive_odd_notes(report):
+    odd = report.model_copy(update={"notes": ["a | b\nc <script>"]})
+    assert "- a \\| b c &lt;script>" in markdown(odd)
+
+
+def test_runs_side_by_side(report):
+    second = with_rows(report, "original", "prune", "quantize", status="passed", gates=[])
+    console = plain_console(io.StringIO())
+    show_comparison([("first", report), ("second", second)], console)
+    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    assert text == COMPARED.rstrip("\n")
+
+
+def test_stage_names_keep_the_order_of_every_run(report):
+    runs = [
+        with_rows(report, "original", "distill", "export"),
+        with_rows(report, "original", "prune", "export"),
+        with_rows(report, "original", "train", "prune"),
+    ]
+    assert stage_names(runs) == ["original", "train", "prune", "distill", "export"]
+
+
+def test_unlike_measurements_are_pointed_out(report):
+    other = report.model_copy(update={"environment": {"cpu": "Arm", "threads": 4}})
+    assert warnings([report, report]) == []
+    assert warnings([report, other]) == [
+        "measured on different CPUs: Arm; Xeon.",
+        "measured with different threads: 1, 4.",
+    ]
+
+
+def test_runs_of_one_name_are_titled_by_their_paths(report, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_report(report, tmp_path / name)
+    titles = [title for title, _ in read_runs([tmp_path / "a", tmp_path / "b" / "report.json"])]
+    assert titles == [str(tmp_path / "a"), str(tmp_path / "b" / "report.json")]
+    assert [title for title, _ in read_runs([tmp_path / "a"])] == ["sections"]
+    with pytest.raises(InputError, match="there is no report"):
+        read_runs([tmp_path / "c"])
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        (words.count, 999, "999"),
+        (words.count, 999_499, "999 K"),
+        (words.count, 999_500, "1.00 M"),
+        (words.count, 9_995_000, "10.0 M"),
+        (words.size, 91_000_000, "91.0 MB"),
+        (words.size, None, "-"),
+        (words.times, 9.994, "9.99x"),
+        (words.times, 9.996, "10.0x"),
+        (words.times, 0.61, "0.61x"),
+        (words.percent, -0.746, "-74.6%"),
+        (words.duration, 99.94, "99.9 s"),
+        (words.duration, 99.96, "1 m 40 s"),
+        (words.duration, 3599.6, "1 h 00 m"),
+    ],
+)
+def test_numbers_in_words(function, value, text):
+    assert function(value) == text
+
+
+@given(st.integers(min_value=1, max_value=10**14))
+def test_a_count_keeps_three_digits(number):
+    text, _, unit = words.count(number).partition(" ")
+    scale = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}[unit]
+    assert float(text) * scale == pytest.approx(number, rel=0.0051)
+    assert len(text) <= 5 or number >= 10**15
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "change"),
+    [(9.123, "9.12 ±0.50", "+0.35"), (123.4, "123.4 ±0.5", "+0.3"), (1234.5, "1234 ±0", "+0")],
+)
+def test_perplexity_is_a_number_of_which_less_is_better(report, value, text, change):
+    low, high = value - 0.5, value + 0.5
+    quality = Quality(
+        metric="perplexity", value=value, ci95=(low, high), samples=9, higher_is_better=False
+    )
+    rows = [
+        row.model_copy(
+            update={
+                "quality": quality,
+                "delta": row.delta and row.delta.model_copy(update={"quality": 0.35}),
+            }
+        )
+        for row in report.stages
+    ]
+    gate = GateResult(name="perplexity_ratio", limit=1.1, value=1.234, passed=False)
+    changed = report.model_copy(update={"stages": rows, "gates": [gate]})
+    for shown in (render(changed), markdown(changed)):
+        assert text in shown
+        assert change in shown
+        assert "Less perplexity is better." in shown
+        assert "perplexity ratio" in shown
+        assert "1.234x" in shown
+        assert "%" not in shown.split("Less")[0].split(text)[1].splitlines()[0]
+    assert words.value(quality) == text.split()[0]
+    assert "is better" not in render(report)

@@ -1,0 +1,261 @@
+"""What `quantize` chooses, improves, trains and refuses, on models that are easy and hard."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from compress.core.artifact import Format
+from compress.errors import StageError, TargetError
+from compress.measurement.session import run, session
+from compress.quantization import static
+from compress.stages.export import Export
+from compress.stages.quantize.stage import Quantize
+from tests.stages.digits import trained
+
+QUICK = {"samples": 180, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 4]}
+SMALL = {"samples": 32}
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("trained"), epochs=2)
+
+
+def _hardened(problem, factor):
+    """The same function, but one channel inside each block is that many times as large."""
+    artifact, context = problem
+    module = copy.deepcopy(artifact.require_module())
+    with torch.no_grad():
+        for part in module.modules():
+            if hasattr(part, "conv2"):
+                part.bn1.weight[0] *= factor
+                part.bn1.bias[0] *= factor
+                part.conv2.weight[:, 0] /= factor
+    return replace(artifact, module=module), context
+
+
+@pytest.fixture(scope="module")
+def hard(problem):
+    """What minmax alone makes useless."""
+    return _hardened(problem, 1000)
+
+
+@pytest.fixture
+def apply(tmp_path):
+    """Applies a stage in a folder of its own; returns the artifact and candidates.json."""
+
+    def apply(fields, problem, *, artifact=None):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        stage = Quantize.model_validate({"trials": QUICK, "calibration": SMALL, **fields})
+        made = stage.apply(artifact or problem[0], replace(problem[1], directory=folder))
+        document = json.loads((folder / "candidates.json").read_text(encoding="utf-8"))
+        return made, document["candidates"]
+
+    return apply
+
+
+def _kinds(made):
+    return {node.op_type for node in onnx.load(made.require_onnx()).graph.node}
+
+
+def _metadata(made):
+    model = onnx.load(made.require_onnx())
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def test_auto_lists_what_it_chose_from(problem, apply):
+    made, candidates = apply({}, problem)
+    names = [each["name"] for each in candidates]
+    assert names[0] == "float"
+    assert any(name.startswith("static QDQ") for name in names)
+    assert any(name.startswith("static QOperator") for name in names)
+    [chosen] = [each for each in candidates if each["chosen"]]
+    assert chosen["fits"]
+    assert made.notes[1] == chosen["name"]
+    fitting = [each for each in candidates[1:] if each["fits"]]
+    best = max(np.prod([s["vs_original"] for s in each["speedup"].values()]) for each in fitting)
+    own = np.prod([s["vs_original"] for s in chosen["speedup"].values()])
+    assert own >= best / 1.03**2
+    assert chosen["size_bytes"] < candidates[0]["size_bytes"]
+
+
+def test_minmax_fails_where_one_channel_is_far_out(hard, apply):
+    """And with nothing done about it no candidate fits, which is an error that lists them."""
+    fields = {"improve": [], "calibration": {**SMALL, "method": "minmax"}}
+    with pytest.raises(
+        TargetError,
+        match=r"no INT8 candidate keeps.*static QDQ.*loses 0\.\d+.*first node that differs: \w+",
+    ):
+        apply(fields, hard)
+    _, candidates = apply({**fields, "method": "static"}, hard)
+    assert candidates[1]["loss"] > 0.05
+    assert not candidates[1]["fits"]
+
+
+@pytest.mark.slow
+def test_auto_recovers_it(hard, apply):
+    made, candidates = apply({"calibration": {**SMALL, "method": "minmax"}}, hard)
+    [chosen] = [each for each in candidates if each["chosen"]]
+    assert chosen["fits"]
+    assert "equalized" in chosen["name"]
+    assert len(candidates) > 3
+    assert any("equal" in note for note in made.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("improve", ["bias_correction", "rounding", "float_return", "equalize"])
+def test_improvements_that_are_asked_for_are_made(hard, apply, improve):
+    fields = {
+        "method": "static",
+        "calibration": {**SMALL, "method": "minmax"},
+        "improve": [improve],
+    }
+    made, candidates = apply(fields, hard)
+    assert len(candidates) > 2
+    assert candidates[-1]["chosen"]
+    words = {
+        "bias_correction": "biases corrected",
+        "rounding": "rounding optimized",
+        "float_return": "in float",
+        "equalize": "equalized",
+    }
+    assert words[improve] in candidates[-1]["name"]
+    assert candidates[-1]["loss"] <= candidates[1]["loss"]
+    costs = [note for note in made.notes if "stays in float" in note]
+    assert len(costs) == (len(candidates) - 2 if improve == "float_return" else 0)
+    assert all(" dB; it costs " in note and "ms at batch 4" in note for note in costs)
+
+
+def test_smoothing_needs_the_torch_model(problem, apply, tmp_path):
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    exported = Export().apply(problem[0], replace(problem[1], directory=folder))
+    fields = {"method": "static", "improve": ["smooth"]}
+    with pytest.raises(StageError, match="Put 'quantize' before 'export'"):
+        apply(fields, problem, artifact=exported)
+
+
+def grouped(problem):
+    """The same layers, each normalised in groups of channels instead of over the batch."""
+    artifact, context = problem
+    module = copy.deepcopy(artifact.require_module())
+    for path, part in list(module.named_modules()):
+        if isinstance(part, nn.BatchNorm2d):
+            module.set_submodule(path, nn.GroupNorm(2, part.num_features))
+    return replace(artifact, module=module.eval()), context
+
+
+def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, apply):
+    """A group normalisation is no operator that rounding can be optimised through."""
+    fields = {"method": "static", "improve": ["rounding"]}
+    made, candidates = apply(fields, grouped(problem))
+    assert len(candidates) == 2
+    told = [note for note in made.notes if note.startswith("'rounding' of static QDQ, ")]
+    assert len(told) == 1
+    assert "can't be run as a torch module" in told[0]
+
+
+def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monkeypatch):
+    def refused(*_, form, **__):
+        if form == "qoperator":
+            raise StageError("no such form.")
+        return quantize_static(*_, form=form, **__)
+
+    quantize_static = static.quantize_static
+    monkeypatch.setattr(static, "quantize_static", refused)
+    made, candidates = apply({"method": "auto", "improve": [], "budget": 0.99}, problem)
+    assert {each["name"].split(",")[0] for each in candidates[1:]} == {"static QDQ"}
+    assert any("static-qoperator, " in x and "no such form" in x for x in made.notes)
+
+
+@pytest.mark.slow
+def test_training_with_its_own_rounding_recovers_it(problem, apply):
+    fields = {
+        "method": "static",
+        "per_channel": False,
+        "target_cpu": "x86-avx2",  # its 7-bit weights are computed alike on every CPU
+        "calibration": {**SMALL, "method": "minmax"},
+        "recovery": {"training": {"epochs": 2, "batch_size": 64, "learning_rate": 1e-3}},
+    }
+    made, candidates = apply(fields, _hardened(problem, 30))
+    before, after = candidates[1:]
+    assert after["chosen"]
+    assert after["name"].endswith("trained")
+    assert before["loss"] > 0.05
+    assert after["loss"] < before["loss"] / 2
+    assert "QuantizeLinear" in _kinds(made)
+    assert any("kept epoch" in note for note in made.notes)
+
+
+def test_a_file_for_another_cpu_says_so(problem, apply):
+    made, _ = apply({"method": "static", "target_cpu": "x86-avx2"}, problem)
+    assert _metadata(made)["target_cpu"] == "x86-avx2"
+    assert any("would saturate" in note for note in made.notes)
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load(made.require_onnx()).graph.initializer
+        if tensor.name.endswith(".weight_quantized")
+    ]
+    assert weights
+    assert max(np.abs(array.astype(int)).max() for array in weights) <= 64
+
+
+def test_weights_alone(problem, apply):
+    """Of a CNN only its last product has such weights."""
+    made, candidates = apply({"method": "weights", "bits": 8}, problem)
+    assert "MatMulNBits" in _kinds(made)
+    assert candidates[1]["name"] == "8-bit weights, plain"
+
+
+def test_int8_that_is_slower_and_larger_is_refused(problem, apply):
+    class Tiny(nn.Module):
+        """Ten products of one weight: what INT8 adds to the graph is more than it saves."""
+
+        def __init__(self):
+            super().__init__()
+            self.heads = nn.ModuleList(nn.Linear(1, 1) for _ in range(10))
+
+        def forward(self, pixel_values):
+            value = pixel_values.mean((1, 2, 3)).unsqueeze(1)
+            return torch.cat([head(torch.relu(value)) for head in self.heads], 1)
+
+    tiny = replace(problem[0], module=Tiny().eval())
+    for method in ("static", "dynamic", "auto"):
+        with pytest.raises(StageError, match="slower and no smaller"):
+            apply({"method": method, "budget": 0.9}, problem, artifact=tiny)
+
+
+def test_the_named_methods_give_the_same_bytes(problem, apply):
+    fields = {"method": "static", "calibration": {**SMALL, "method": "mse"}}
+    first, second = (apply(fields, problem)[0].require_onnx() for _ in range(2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_calibration_that_is_not_used_is_foreseen():
+    stage = Quantize(method="dynamic", calibration=SMALL)
+    assert stage.foresee(task="image-classification", model=None, data=None) == [
+        "'calibration' isn't used by method dynamic"
+    ]
+    assert Quantize().foresee(task="image-classification", model=None, data=None) == []
+
+
+def test_an_unknown_form_of_the_graph_is_refused(problem, apply):
+    with pytest.raises(StageError, match=r"has the forms plain\. Got 'attention'"):
+        apply({"graph": "attention", "method": "static"}, problem)
+
+
+def test_answers_stay_those_of_the_float_model(problem, apply):
+    made, _ = apply({}, problem)
+    assert made.format is Format.ONNX_INT8
+    [batch] = problem[1].data.loader("test", made.require_preprocessor(), batch_size=1000)
+    got = run(session(made.require_onnx(), threads=1), batch)["logits"].argmax(-1)
+    with torch.no_grad():
+        wanted = problem[0].require_module()(batch["pixel_values"]).argmax(-1).numpy()
+    assert (got == wanted).mean() > 0.97
