@@ -1,4 +1,4 @@
-"""What travels from stage to stage: a model in one of a few formats."""
+"""The artifact that travels from stage to stage: a model in one of a few formats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How an artifact's model is held."""
+    """The format of an artifact's model."""
 
     TORCH = "torch"
     TORCH_INT8 = "torch-int8"
@@ -21,12 +21,12 @@ class Format(StrEnum):
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the model is an ONNX file."""
+        """True if the model is an ONNX file."""
         return self in (Format.ONNX, Format.ONNX_INT8)
 
     @property
     def why_last(self) -> str:
-        """A sentence where a model in this format can't become an ONNX file; else empty."""
+        """Reason why a model in this format can't become an ONNX file; empty if it can."""
         if self is not Format.TORCH_INT8:
             return ""
         return (
@@ -36,19 +36,19 @@ class Format(StrEnum):
 
 
 class ModelSource(Protocol):
-    """How an untrained module of this architecture is made again, without pickle."""
+    """Builds an untrained module of the same architecture, without pickle."""
 
     def build(self) -> nn.Module:
-        """A new module on the CPU, in eval mode, whose weights mean nothing yet."""
+        """A new module on the CPU, in eval mode. Its weights mean nothing yet."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON from which `source_from_dict` (compress.models.source) makes it again."""
+        """Plain JSON from which `source_from_dict` (compress.models.source) restores the source."""
         ...
 
 
 class Preprocessor(Protocol):
-    """Turns raw samples into model inputs; a tokenizer or an image processor, and its settings."""
+    """Turns raw samples into model inputs: a tokenizer or an image processor, with its settings."""
 
     @property
     def tokenizer(self) -> Any:
@@ -67,7 +67,7 @@ class Preprocessor(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of all that decides the inputs."""
+        """Hex digest of everything that decides the inputs."""
         ...
 
     def save(self, directory: Path) -> None:
@@ -77,7 +77,7 @@ class Preprocessor(Protocol):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model, and what is needed to use it.
+    """A model, with everything that is needed to use it.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Artifact:
     module : the torch module, in eval mode on the CPU; None for the ONNX formats.
     source : rebuilds the module's skeleton; None for the ONNX formats.
     onnx : the ONNX file; None for the torch formats.
-    exported : the module's own ONNX file, verified against it, where a run has written one already.
+    exported : the module's own ONNX file, verified against it; None until a run has written one.
     preprocessor : makes inputs from raw samples.
     labels : class names in the order of the logits.
     bundle : the folder of deployable files, once `export` has written it (it holds `onnx`).
@@ -147,19 +147,19 @@ class Artifact:
         return None if self.preprocessor is None else self.preprocessor.original_ids
 
     def require_module(self) -> nn.Module:
-        """The torch module; raises TypeError where there is none (the runner checks formats)."""
+        """The torch module; raises TypeError if there is none (the runner checks formats)."""
         if self.module is None:
             raise TypeError(f"a torch module is needed. Got an artifact in format '{self.format}'.")
         return self.module
 
     def require_onnx(self) -> Path:
-        """The ONNX file; raises TypeError where there is none (the runner checks formats)."""
+        """The ONNX file; raises TypeError if there is none (the runner checks formats)."""
         if self.onnx is None:
             raise TypeError(f"an ONNX file is needed. Got an artifact in format '{self.format}'.")
         return self.onnx
 
     def require_preprocessor(self) -> Preprocessor:
-        """The preprocessor; raises TypeError where there is none."""
+        """The preprocessor; raises TypeError if there is none."""
         if self.preprocessor is None:
             raise TypeError("a preprocessor is needed. Got an artifact that has none.")
         return self.preprocessor

@@ -1,4 +1,4 @@
-"""What a stage may use besides the artifact it is given."""
+"""The context of a stage: everything that it may use besides the artifact it is given."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test", "calibration"]
 Target = Literal["class", "class-set", "token-class", "next-token", "none"]
-"""What a sample's label is, and so what a batch holds as `labels`:
+"""The kind of a sample's label. It decides what a batch holds as `labels`:
 
 class : (N,) int64, a class's index; -100 for a sample without a label.
-class-set : (N, C) float32 of 0 and 1, any number of classes (also C = 1); a row of -1 without.
-token-class : (N, S) int64, a class for each token; -100 where there is none.
+class-set : (N, C) float32 of 0 and 1, C >= 1; a row of -1 for a sample without a label.
+token-class : (N, S) int64, a class for each token; -100 for a token without a class.
 next-token : (N, S) int64, the tokens themselves, not shifted; -100 on padding.
 none : there are no labels.
 """
 Pooling = Literal["mean", "cls"]
-"""What makes one vector of a text's tokens': the mean of the unmasked ones, or the first of
-them."""
+"""The way in which one vector is made from those of a text's tokens: the mean over the unmasked
+ones, or the first one."""
 Batch = Mapping[str, "Tensor"]
 """Model inputs by name, and the entries that `compress.core.batch` names, all on the CPU."""
 
 
 class Loader(Protocol):
-    """Batches of one split; iterating again gives the next epoch's order where it is shuffled."""
+    """Batches of one split. If it is shuffled, each iteration has the order of the next epoch."""
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         ...
 
     def __iter__(self) -> Iterator[Batch]:
@@ -48,7 +48,7 @@ class Raw(Protocol):
 
     @property
     def kind(self) -> Literal["text", "pair", "words", "image", "prompt"]:
-        """What they are."""
+        """The kind of the samples."""
         ...
 
     @property
@@ -62,20 +62,20 @@ class Data(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of the content and of all that decides which samples a split holds."""
+        """Hex digest of the content and of everything that decides which samples a split holds."""
         ...
 
     @property
     def labelled(self) -> bool:
-        """Whether it has labels, of the kind that the task reads."""
+        """True if the data has labels of the kind that the task reads."""
         ...
 
     def size(self, split: Split) -> int:
-        """Samples in a split."""
+        """Number of samples in a split."""
         ...
 
     def raw(self, split: Split, *, limit: int) -> Raw:
-        """The first samples of a split, before anything is done to them."""
+        """The first samples of a split, before any preprocessing."""
         ...
 
     def loader(
@@ -104,16 +104,16 @@ class Data(Protocol):
 
 
 class Task(Protocol):
-    """What a model is for."""
+    """The task that a model is for."""
 
     @property
     def name(self) -> str:
-        """Such as "image-classification"."""
+        """The task's name, such as "image-classification"."""
         ...
 
     @property
     def modality(self) -> Literal["image", "text"]:
-        """What the inputs are."""
+        """The kind of the inputs."""
         ...
 
     @property
@@ -123,22 +123,22 @@ class Task(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics that its quality can be measured with; the first is the default."""
+        """Metrics by which the model's quality can be measured; the first is the default."""
         ...
 
     @property
     def target(self) -> Target:
-        """What a sample's label is."""
+        """The kind of a sample's label."""
         ...
 
     @property
     def pooling(self) -> Pooling:
-        """How an embedding is made of the tokens', where the target is "none"."""
+        """The way an embedding is made from those of the tokens, for the target "none"."""
         ...
 
     @property
     def normalize(self) -> bool:
-        """Whether embeddings are given at length 1."""
+        """True if embeddings are normalized to length 1."""
         ...
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
@@ -148,21 +148,21 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """Everything around one stage of one run.
+    """Everything that one stage of one run may use besides its artifact.
 
     Attributes
     ----------
-    reference : the trained model that the run began with (after a `train` stage: what that made).
-        Teacher of every distillation; what quality and speed are compared with.
+    reference : the trained model that the run began with (after a `train` stage: its result).
+        It is the teacher of every distillation, and quality and speed are compared with its own.
     task : what the model is for.
     data : the splits train, validation, test and calibration.
     directory : an empty folder of this stage, for files that the returned artifact points to.
-    shared : a folder of the run that its stages share, for what is costly to compute twice (a
-        teacher's cached answers); None where there is none.
-    seed : of all randomness in the stage.
+    shared : a folder that the run's stages share, for what is costly to compute twice (a teacher's
+        cached answers); None if there is none.
+    seed : seed of all randomness in the stage.
     device : "cpu" or "cuda", for training and other torch work.
-    threads : torch threads.
-    progress : where to say how far the work is.
+    threads : number of torch threads.
+    progress : shows how far the work is.
     """
 
     reference: Artifact

@@ -1,4 +1,4 @@
-"""How long work tells how far it is. Stages report; who runs them decides how it is shown."""
+"""Progress of long work. Stages report it; whoever runs them decides how it is shown."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ class Advance(Protocol):
     """Called after each step of a piece of work."""
 
     def __call__(self, steps: int = 1, *, info: str = "") -> None:
-        """`info` is a few words on where it stands, such as "loss 0.41"."""
+        """Report some steps. `info` is a few words on the state, such as "loss 0.41"."""
         ...
 
 
 class Progress(Protocol):
-    """Shows pieces of work, and the time they have left."""
+    """Shows pieces of work and the time that is left for them."""
 
     def track(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a piece of work of `total` steps; ends with the context."""
+        """Begin a piece of work of `total` steps. It ends with the context."""
         ...
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Show one line that stays."""
         ...
 
 

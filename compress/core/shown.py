@@ -1,21 +1,21 @@
-"""Texts from elsewhere as people see them: what steers a terminal or hides itself is escaped."""
+"""Makes foreign text safe to show: characters that are hidden or control a terminal are escaped."""
 
 from __future__ import annotations
 
 import unicodedata
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Unicode's categories of controls (bidirectional ones too), surrogates and line separators."""
+"""Unicode's categories of control characters (also bidirectional), surrogates, line separators."""
 _JOINERS = frozenset({"\u200c", "\u200d", "\u00ad"})
-"""Formatting characters that words of some languages, and emoji, are written with."""
+"""Formatting characters that words of some languages, and emoji, need."""
 
 
 def shown(text: str, *, keep: str = "\n\t") -> str:
-    r"""The text, whose control characters stand as escapes.
+    r"""The text with its control characters escaped.
 
     Parameters
     ----------
-    keep : control characters that stay.
+    keep : control characters that stay as they are.
 
     >>> shown("a\x1b[31mb\u202ec")
     'a\\x1b[31mb\\u202ec'
@@ -28,7 +28,7 @@ def shown(text: str, *, keep: str = "\n\t") -> str:
 
 
 def one_line(text: str) -> str:
-    r"""`shown`, with every run of white space as one space.
+    r"""The text as `shown` gives it, with every run of white space as one space.
 
     >>> one_line("a\r\n  b\u2028c")
     'a b c'

@@ -24,10 +24,10 @@ class Stage(Options):
     Attributes
     ----------
     accepts : the formats it takes, each with the format it then produces.
-    tasks : the tasks it can work for; None where that doesn't matter.
+    tasks : the tasks it can work for; None: all of them.
     makes_reference : whether its result becomes the reference (only `train` does).
-    trains : whether it trains: of several processes that were launched together all then apply it,
-        while every other stage is applied by the first alone.
+    trains : whether it trains. If several processes were launched together, all of them apply a
+        stage that trains; every other stage is applied by the first process alone.
     """
 
     accepts: ClassVar[Mapping[Format, Format]]
@@ -36,23 +36,23 @@ class Stage(Options):
     trains: ClassVar[bool] = False
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """A new artifact; the one given is left as it was.
+        """Return a new artifact; the one given is left as it was.
 
         Raises
         ------
-        StageError : where the work can't be done.
+        StageError : the work can't be done.
         """
         raise TypeError(f"{type(self).__name__} doesn't define 'apply'.")
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """The artifact as its structure will be, without training and without reading much data.
+        """The artifact with its future structure, made without training or reading much data.
 
-        A run rehearses its stages before the first of them trains, so that what can't be done is
-        said before hours of work rather than after them.
+        A run rehearses its stages before the first of them trains, so that an impossible step is
+        reported before hours of work rather than after them.
 
         Returns
         -------
-        None where that can't be told cheaply: later stages aren't rehearsed then.
+        None if the structure can't be made cheaply: later stages aren't rehearsed then.
 
         Raises
         ------
@@ -61,37 +61,36 @@ class Stage(Options):
         return None
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
-        """What can be seen to be wrong with it in a recipe, without torch and without reading data.
+        """The stage's problems in a recipe that can be found without torch and without the data.
 
         Parameters
         ----------
-        task : the recipe's.
-        model, data : the recipe's.
+        task, model, data : the recipe's own.
 
         Returns
         -------
-        (dotted key inside the stage, what is wrong with it).
+        (dotted key inside the stage, problem) pairs.
         """
         return []
 
     def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """What a reader of the plan should know before the work begins, a line each."""
+        """Notes for the reader of the plan before the work begins, one line each."""
         return []
 
     @property
     def replaces_model(self) -> bool:
-        """Whether what it makes is built in another way than what it is given: no count of the
-        recipe's model holds for it."""
+        """True if its result is built in another way than its input, so that no count of the
+        recipe's model holds for the result."""
         return False
 
     def reads(self) -> tuple[Path, ...]:
         """Files and folders that its fields name and whose content decides its result.
 
-        A finished stage is done again where one of them has changed.
+        A finished stage is done again if one of them has changed.
         """
         return ()
 
     def summarize(self) -> str:
-        """A few words on what it will do, for the recipe check."""
+        """A few words on the work that it will do, for the recipe check."""
         given = self.model_dump(mode="json", exclude_defaults=True)
         return ", ".join(f"{key}: {value}" for key, value in given.items()) or "defaults"

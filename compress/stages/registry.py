@@ -31,7 +31,7 @@ def stage_names() -> tuple[str, ...]:
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The stage of that name.
+    """The class of the stage of that name.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def stage_class(name: str) -> type[Stage]:
 
 
 def stage_name(stage: Stage) -> str:
-    """The registered name of a stage's class (its class name, lower case, where it has none)."""
+    """The registered name of a stage's class; its class name in lower case if there is none."""
     target = f"{type(stage).__module__}:{type(stage).__qualname__}"
     names = [name for name, entry in _entry_points().items() if entry.value == target]
     return names[0] if names else type(stage).__name__.lower()

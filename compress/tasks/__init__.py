@@ -1,1 +1,1 @@
-"""What a model is for: the task's inputs, outputs and metrics."""
+"""The tasks that models are for: their inputs, outputs and metrics."""

@@ -1,4 +1,4 @@
-"""One vector for a text, out of one for each of its tokens."""
+"""Pooling: makes one vector for a text from the vectors of its tokens."""
 
 from __future__ import annotations
 

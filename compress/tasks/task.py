@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 Modality = Literal["image", "text"]
 
 WITHOUT_LABELS = frozenset({"agreement", "spearman", "recall_at_1", "recall_at_10"})
-"""Metrics that hold a model against the reference, whatever the data's labels."""
+"""Metrics that compare a model with the reference and need no labels."""
 LOWER_IS_BETTER = frozenset({"perplexity"})
-"""Metrics of which less is better."""
+"""Metrics for which lower is better."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is for.
+    """The task that a model is for.
 
     Attributes
     ----------
     name : as in a recipe, such as "image-classification".
-    modality : what its samples are.
+    modality : the kind of its samples.
     auto_class : the class of `transformers` that loads such models.
-    target : what a sample's label is.
-    output_names : of the ONNX outputs; the first one is what `logits` returns.
+    target : the kind of a sample's label.
+    output_names : names of the ONNX outputs; `logits` returns the first one.
     metrics : names of the metrics that fit, the default first.
-    pooling, normalize : how an embedding is made, where the target is "none": a model may say so.
+    pooling, normalize : how an embedding is made, for the target "none"; a model may change them.
     """
 
     name: str
@@ -49,12 +49,13 @@ class Task:
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
         """Run a module; returns its first output.
 
-        A `transformers` model gets the inputs by name, any other module in their order. What
-        isn't a model input (such as `labels`) is left out. Models that generate text keep no cache.
+        A `transformers` model gets the inputs by name, any other module by position. Entries that
+        aren't model inputs (such as `labels`) are left out. Models that generate text keep no
+        cache.
 
         Returns
         -------
-        Raw scores (N, C), for tokens (N, S, C); of `feature-extraction` the last hidden state
+        Raw scores (N, C), for tokens (N, S, C); for `feature-extraction` the last hidden state
         (N, S, H).
 
         Raises
@@ -69,7 +70,7 @@ class Task:
         return self._scores(module(**given))
 
     def default_metric(self, *, labelled: bool = True) -> str:
-        """The metric that is taken where the recipe names none.
+        """The metric that is used if the recipe names none.
 
         Parameters
         ----------
@@ -80,8 +81,8 @@ class Task:
 
     @property
     def metrics_without_labels(self) -> tuple[str, ...]:
-        """Metrics that data without labels can be measured with."""
-        if self.target == "next-token":  # the text itself says what comes next
+        """Metrics that can be measured on data without labels."""
+        if self.target == "next-token":  # the labels are the text's own tokens
             return self.metrics
         return tuple(name for name in self.metrics if name in WITHOUT_LABELS)
 
@@ -99,7 +100,7 @@ class Task:
 
 
 def _by_name(module: nn.Module) -> bool:
-    # A transformers model exists only where transformers is imported: no need to import it here.
+    # A transformers model exists only if transformers is imported already.
     transformers = sys.modules.get("transformers")
     return transformers is not None and isinstance(module, transformers.PreTrainedModel)
 

@@ -1,1 +1,1 @@
-"""Files and paths: whole or not there, sealed, owned, confined."""
+"""Files and paths: written whole, sealed by a digest, known by their owner, kept in a folder."""

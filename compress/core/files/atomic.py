@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, then renamed."""
+"""Writes files atomically: to a temporary file, which is then renamed."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 ASIDE = r"\.(?P<name>.+)\.[a-z0-9_]{8}\.partial"
-"""Pattern of the names under which files are written aside."""
+"""Pattern of the temporary files' names."""
 
 
 def write_bytes(path: Path, content: bytes, *, aside_in: Path | None = None) -> None:
@@ -15,18 +15,18 @@ def write_bytes(path: Path, content: bytes, *, aside_in: Path | None = None) -> 
 
     Parameters
     ----------
-    path : where it will be; an older file there is replaced. Its folder must exist.
-    aside_in : the folder where it is written first, on the same file system; its own by default.
+    path : the file to write; an older one is replaced. Its folder must exist.
+    aside_in : folder of the temporary file, on the same file system; the file's own by default.
         A killed process leaves a file there whose name matches `ASIDE`.
 
     Raises
     ------
-    OSError : it can't be written; names `path`.
+    OSError : the file can't be written; the error names `path`.
     """
     try:
         _write_aside(path, content, folder=path.parent if aside_in is None else aside_in)
     except OSError as error:
-        # A failed `write` doesn't say of which file.
+        # The error of a failed `write` doesn't name the file.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
@@ -41,12 +41,12 @@ def _write_aside(path: Path, content: bytes, *, folder: Path) -> None:
         aside.chmod(_mode(path))
         aside.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # not instead of the first error
+        with contextlib.suppress(OSError):  # it must not replace the first error
             aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, *, aside_in: Path | None = None) -> None:
-    """`write_bytes` of UTF-8 text; line ends are written as they stand."""
+    """Write UTF-8 text as `write_bytes` does. Line ends are written as they stand."""
     write_bytes(path, text.encode("utf-8"), aside_in=aside_in)
 
 
@@ -57,7 +57,7 @@ def file_digest(path: Path) -> str:
 
 
 def _mode(path: Path) -> int:
-    """Permissions for the new file: the old one's, or what `open` would give."""
+    """Permissions for the new file: the old one's, or those that `open` would give."""
     if path.exists():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)

@@ -1,4 +1,4 @@
-"""Paths that files from elsewhere name: they can't leave their folder."""
+"""Checks that paths named by files from elsewhere stay in their folder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from compress.errors import CompressError, InputError, clipped
 def inside(
     folder: Path, name: object, *, links: bool = False, error: type[CompressError] = InputError
 ) -> Path:
-    """The file that `name` names below `folder`; links are followed before it is judged.
+    """The file that `name` names below `folder`. Links are followed before the check.
 
     Parameters
     ----------
-    folder : what the name is relative to.
-    name : as a manifest, an index or an archive gives it.
+    folder : the folder that the name is relative to.
+    name : the name, as a manifest, an index or an archive gives it.
     links : True lets links in the folder lead elsewhere, as those of the hub's cache do.
-    error : what is raised.
+    error : class of the error that is raised.
 
     Raises
     ------
-    InputError : it is no relative path, or leads out of the folder.
+    InputError : the name isn't a relative path, or leads out of the folder.
     """
     if not isinstance(name, str) or not name or "\0" in name or len(name) > 4096:
         raise error(f"{clipped(repr(name))} is no file name in {folder}.")

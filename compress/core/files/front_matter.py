@@ -1,4 +1,4 @@
-"""The YAML at the top of a card."""
+"""The YAML front matter of a model's or a data set's card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ FENCE = "---"
 
 
 def front_matter(text: str) -> str | None:
-    """What stands between the first two lines of `---`; None where a text doesn't begin so."""
+    """The text between the first two lines of `---`; None if the text doesn't begin with one."""
     lines = text.splitlines()
     if not lines or lines[0].strip() != FENCE:
         return None

@@ -1,4 +1,4 @@
-"""What of a folder's content is whose: files known by their digest, and what is kept of others'."""
+"""Tells our files in a folder, known by their digests, from others', which are kept."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from compress.core.files.confined import inside
 from compress.errors import InputError
 
 Note = Callable[[str], None]
-"""Takes a sentence for the report."""
+"""A function that takes a sentence for the report."""
 
 _NAME_BYTES = 200
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder, and no link to one, is there."""
+    """Return whether the path is a folder. A link to one doesn't count."""
     return _mode(path, stat.S_IFDIR)
 
 
 def is_plain_file(path: Path) -> bool:
-    """Whether a file, and no link to one, is there."""
+    """Return whether the path is a file. A link to one doesn't count."""
     return _mode(path, stat.S_IFREG)
 
 
 def plain_file(folder: Path, name: str) -> Path | None:
-    """The file that `name` names below `folder`; None where none is, or a link is on the way."""
+    """The file that `name` names below `folder`; None if there is none, or a link leads to it."""
     try:
         path = inside(folder, name)
     except InputError:
@@ -40,13 +40,13 @@ def plain_file(folder: Path, name: str) -> Path | None:
 
 
 def has_digest(folder: Path, name: str, sha256: str) -> bool:
-    """Whether the file is there with just that content."""
+    """Return whether the file exists and has that digest."""
     path = plain_file(folder, name)
     return path is not None and file_digest(path) == sha256
 
 
 def plain_tree(folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """Names below a folder, sorted: of files, of folders, and of what is neither, such as links."""
+    """Sorted names below a folder: of files, of folders, and of everything else, such as links."""
     files, folders, others = [], [], []
     for here, inner, names in os.walk(folder):
         for name in (*inner, *names):
@@ -62,14 +62,14 @@ def plain_tree(folder: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def remove_known(folder: Path, files: Mapping[str, str]) -> None:
-    """Remove the files below a folder that have the digest that is given for their name."""
+    """Remove those of the named files below a folder that have the digest given for them."""
     for name, sha256 in files.items():
         if has_digest(folder, name, sha256):
             (folder / name).unlink()
 
 
 def remove_empty(folder: Path, names: Iterable[str]) -> None:
-    """Remove those of the folders named that are empty, the deepest first."""
+    """Remove those of the named folders that are empty, the deepest first."""
     for name in sorted(names, key=lambda name: name.count("/"), reverse=True):
         path = folder / name
         if is_folder(path) and not any(path.iterdir()):
@@ -77,18 +77,18 @@ def remove_empty(folder: Path, names: Iterable[str]) -> None:
 
 
 def parents_of(names: Iterable[str]) -> set[str]:
-    """Folders that lead to some names, the names' own folder aside."""
+    """Folders on the way to some names, without the folder that the names are relative to."""
     found = {parent.as_posix() for name in names for parent in Path(name).parents}
     return found - {"."}
 
 
 def keep(path: Path, form: str, *, folder: Path | None = None) -> Path:
-    """Give what lies at `path` a name that nothing has yet; returns it.
+    """Move a file or folder to a name that is still free; returns the new path.
 
     Parameters
     ----------
-    form : of the new name, with {name} and {number}.
-    folder : where it will lie; where it is by default.
+    form : pattern of the new name, with {name} and {number}.
+    folder : folder of the new name; the one it lies in by default.
     """
     name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])
     number = 1

@@ -1,4 +1,4 @@
-"""What can be wrong with a path that a recipe names, told without reading what lies there."""
+"""Finds what is wrong with a path that a recipe names, without reading what lies there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import stat
 from pathlib import Path
 
 _LONGEST = 4096
-"""Characters of a path; no system that we know takes more."""
+"""Characters of a path; no known system takes more."""
 _LONGEST_ID = 200
 
 
 def file_problem(path: str | Path) -> str | None:
-    """Why a path isn't a file that can be read, in a few words; None where it is one.
+    """Reason why a path isn't a readable file, in a few words; None if it is one.
 
-    Pipes, sockets and devices aren't: to open one can take forever.
+    Pipes, sockets and devices don't count as files, since opening one can take forever.
     """
     mode = _mode(path)
     if isinstance(mode, str):
@@ -25,7 +25,7 @@ def file_problem(path: str | Path) -> str | None:
 
 
 def folder_problem(path: str | Path) -> str | None:
-    """Why a path isn't a folder whose files can be found, in a few words; None where it is one."""
+    """Reason why a path isn't a readable folder, in a few words; None if it is one."""
     mode = _mode(path)
     if isinstance(mode, str):
         return mode
@@ -35,17 +35,17 @@ def folder_problem(path: str | Path) -> str | None:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether something lies there; False too where no such path can be."""
+    """Return whether something lies there. An impossible path gives False."""
     return not isinstance(_mode(path), str)
 
 
 def only_a_path(name: str) -> bool:
-    """Whether a name can only be a path, not a hub id (which is short, with one slash at most)."""
+    """Return whether a name can't be a hub id (which is short and has at most one slash)."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > _LONGEST_ID
 
 
 def home_expanded(name: str) -> Path:
-    """A path whose "~" is the home folder; where there is no such user, the path as it stands."""
+    """The path with "~" expanded to the home folder; unchanged if there is no such user."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -53,7 +53,7 @@ def home_expanded(name: str) -> Path:
 
 
 def _mode(path: str | Path) -> int | str:
-    """The type bits of what lies there, or why there is nothing to be found."""
+    """The type bits of what lies there, or the reason why nothing can be found."""
     text = str(path)
     if "\0" in text:
         return "a path can't hold a NUL character"

@@ -1,4 +1,4 @@
-"""JSON files that hold a digest of themselves: damage and edits show, later versions are named."""
+"""JSON files that hold their own digest, so that damage and edits are found."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from compress.core.foreign.boundary import reading
 from compress.errors import InputError, clipped
 
 SEAL = "digest"
-"""The key that holds SHA-256 of all the others, as JSON with sorted keys, no spaces and ASCII."""
+"""The key of the digest: SHA-256 of all other keys as JSON in ASCII, sorted, without spaces."""
 SCHEMA = "schema"
 _MOST_BYTES = 64 * 2**20
-"""No file of ours is larger."""
+"""Bytes of a file; none that compress writes is larger."""
 
 
 def sealed(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
-    """The text of a JSON file that `unsealed` gives back.
+    """The text of a JSON file that `unsealed` reads.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def sealed(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
 
 
 def unsealed(path: Path, *, schema: int) -> dict[str, Any] | None:
-    """What `sealed` wrote, without its digest; None where the file is missing, or isn't as written.
+    """The document that `sealed` wrote, without its digest; None if it is missing or was changed.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def unsealed(path: Path, *, schema: int) -> dict[str, Any] | None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """The object in a JSON file.
 
     Raises
     ------
-    InputError : there is no such file, or it holds anything else.
+    InputError : there is no such file, or it doesn't hold a JSON object.
     """
     with reading(path):
         if path.is_symlink() or not path.is_file():
@@ -69,11 +69,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def require_known(path: Path, document: Mapping[str, Any], *, schema: int) -> None:
-    """Refuse what a later version of compress wrote.
+    """Refuse a document that a later version of compress wrote.
 
     Raises
     ------
-    InputError : its schema is larger than the one that is read.
+    InputError : the document's schema is larger than `schema`.
     """
     found = document.get(SCHEMA)
     if type(found) is int and found > schema:
@@ -84,12 +84,12 @@ def require_known(path: Path, document: Mapping[str, Any], *, schema: int) -> No
 
 
 def is_whole(document: Mapping[str, Any]) -> bool:
-    """Whether a document holds the digest of all else in it."""
+    """Return whether a document holds the digest of its other keys."""
     return document.get(SEAL) == digest_of(document)
 
 
 def digest_of(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a document's keys but its digest, in hex."""
+    """SHA-256 of a document without its digest, in hex."""
     others = {key: value for key, value in document.items() if key != SEAL}
     text = json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or closed to us: such an error says what couldn't be written."""
+"""Errors of disks that are full, read-only or not permitted: they say what couldn't be written."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _OTHERS = {
     errno.EROFS,
 }
 _FULL_WORDS = re.compile(r"no space left on device|storagefull|disk quota exceeded", re.IGNORECASE)
-"""How libraries that raise no OSError speak of a full disk: safetensors, torch, Arrow."""
+"""Words for a full disk in errors that aren't OSErrors: of safetensors, torch and Arrow."""
 
 
 @contextmanager
 def storing(what: str = "") -> Iterator[None]:
-    """Work that writes files; an error that is the disk's becomes a sentence.
+    """Run work that writes files; an error of the disk becomes a StageError.
 
     Parameters
     ----------
-    what : begins the sentence, such as "01-train: ".
+    what : beginning of the message, such as "01-train: ".
 
     Raises
     ------
-    StageError : a disk is full or refuses to be written. Any other error goes on as it is.
+    StageError : a disk is full, or can't be written. Any other error passes unchanged.
     """
     try:
         yield
@@ -50,13 +50,13 @@ def storing(what: str = "") -> Iterator[None]:
 
 
 def _problem(error: Exception) -> str | None:
-    """What the disk refused; None where the error says enough, or isn't the disk's."""
+    """What the disk refused, in a sentence; None if the error says enough or isn't the disk's."""
     if isinstance(error, CompressError) and error.exit_code != InputError.exit_code:
         return None
     told = isinstance(error, CompressError)
     for each in _chain(error):
         if isinstance(each, OSError) and each.errno in (_FULL if told else _FULL | _OTHERS):
-            # A failed `write` doesn't know its file, a failed `open` does.
+            # The error of a failed `open` names the file; that of a failed `write` doesn't.
             name = " a file" if each.filename is None else f" {clipped(str(each.filename))}"
             why = (each.strerror or os.strerror(each.errno or 0)).lower()
             return f"can't write or read{name}: {why}."
@@ -66,7 +66,7 @@ def _problem(error: Exception) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it was raised from, the nearest first."""
+    """The error, then those that it was raised from, the nearest first."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:

@@ -1,1 +1,1 @@
-"""Code that isn't ours: found, called in one place, its errors named."""
+"""Foreign code: it is found and called here, and its errors get a name."""

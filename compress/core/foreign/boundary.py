@@ -1,7 +1,7 @@
-"""The two places where what isn't ours is let in: foreign functions, and what files hold.
+"""The boundary to foreign functions and to the content of files.
 
-Whatever goes wrong in there is an `InputError` that names what it was. An exception that gets past
-them is a fault of `compress`.
+Whatever goes wrong in them becomes an `InputError` that names the function or the file. An
+exception that gets past this boundary is a fault of `compress`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _PACKAGE = Path(__file__).parents[2]
 
 @contextmanager
 def foreign(name: str, *, error: type[CompressError] = InputError) -> Iterator[None]:
-    """Run code that a recipe names: whatever it raises becomes an error that names it.
+    """Run code that a recipe names: whatever it raises becomes an error that names the code.
 
-    `SystemExit`, `GeneratorExit`, `MemoryError`, `RecursionError` and groups of exceptions are
-    turned too; Ctrl-C and errors of `compress` pass. Code that closes the standard output or error
-    is refused as well, and they are opened again.
+    This includes `SystemExit`, `GeneratorExit`, `MemoryError`, `RecursionError` and groups of
+    exceptions. Ctrl-C and errors of `compress` pass. Code that closes the standard output or error
+    is refused too, and the streams are opened again.
 
     Parameters
     ----------
-    name : what is called, such as "package.module:factory".
-    error : what is raised.
+    name : the code that is called, such as "package.module:factory".
+    error : class of the error that is raised.
     """
     with streams_kept() as closed:
         try:
@@ -48,15 +48,15 @@ def foreign(name: str, *, error: type[CompressError] = InputError) -> Iterator[N
 def foreign_within(
     files: Mapping[str, str], *, error: type[CompressError] = InputError
 ) -> Iterator[None]:
-    """Work of ours that calls foreign code in between, such as a module's `forward`.
+    """Run work of ours that calls foreign code in between, such as a module's `forward`.
 
-    What is raised there becomes an error as in `foreign`; what our own code or a library raises,
-    not called by it, passes.
+    Exceptions of the foreign code become errors as in `foreign`. Exceptions of our own code, and of
+    libraries that the foreign code didn't call, pass.
 
     Parameters
     ----------
-    files : whose code a source file holds, by its path.
-    error : what is raised.
+    files : name of the code in each source file, by the file's path.
+    error : class of the error that is raised.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def foreign_within(
 
 
 def _raised_by(trace: TracebackType | None, files: Mapping[str, str]) -> str | None:
-    """Whose code was at work: of ours and of those files, what was called last."""
+    """Name of the code that was called last, if it lies in one of the files; None if it is ours."""
     found: str | None = None
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
@@ -87,16 +87,16 @@ def _raised_by(trace: TracebackType | None, files: Mapping[str, str]) -> str | N
 def reading(
     what: str | Path, *, error: type[CompressError] = InputError, failed: str | None = None
 ) -> Iterator[None]:
-    """Read what a file holds: damage of any kind becomes an error that names the file.
+    """Read a file's content: damage of any kind becomes an error that names the file.
 
-    Content of the wrong encoding, form, type, size or nesting is damage. Errors of `compress`,
-    which say more, pass.
+    Content of the wrong encoding, form, type, size or nesting counts as damage. Errors of
+    `compress`, which say more, pass.
 
     Parameters
     ----------
     what : the file, or words for it.
-    error : what is raised.
-    failed : how its message begins; None: "can't read" and what.
+    error : class of the error that is raised.
+    failed : beginning of the message; None: "can't read" and `what`.
     """
     try:
         yield
@@ -110,7 +110,7 @@ def reading(
 
 
 def described(raised: BaseException) -> str:
-    """An exception in one line of bounded length, its type first where its text says little."""
+    """An exception in one line of bounded length, with its type first if its text says little."""
     kind = type(raised).__name__
     try:
         text = " ".join(str(raised).split())
@@ -120,7 +120,7 @@ def described(raised: BaseException) -> str:
 
 
 def said(value: object) -> str:
-    """`repr` of a foreign value, bounded; its type where it has none."""
+    """`repr` of a foreign value, in bounded length; the name of its type if `repr` fails."""
     try:
         return clipped(" ".join(repr(value).split()))
     except (Exception, SystemExit):  # noqa: BLE001 (as above)

@@ -1,4 +1,4 @@
-"""What must be done at the end of work, also where the work failed: it doesn't hide why."""
+"""Work at the end of other work: it is done after a failure too, and doesn't hide the failure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from compress.core.foreign.boundary import described
 
 @contextmanager
 def afterwards(work: Callable[[], object], *, what: str) -> Iterator[None]:
-    """Do `work` after what is inside, whatever became of that.
+    """Do `work` after the code inside the context, also if that code failed.
 
-    Where both fail, the first error is raised, and the second is a note on it. A plain `finally`
-    would raise the second.
+    If both fail, the first error is raised, with a note on the second. A plain `finally` would
+    raise the second.
 
     Parameters
     ----------
-    what : names the work in the note, such as "writing the report".
+    what : words for the work in the note, such as "writing the report".
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Functions that a recipe names, `python: package.module:name`: found, imported, called."""
+"""Finds, imports and calls the functions that a recipe names, `python: package.module:name`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compress.core.foreign.sources import source_files
 from compress.errors import CompressError, InputError, expected
 
 _loaded: dict[str, str] = {}
-"""Digests of modules' sources when they were imported here, by name: Python doesn't keep them."""
+"""Digest of each module's source when it was imported here, by name: Python doesn't keep it."""
 
 
 def entry_problem(entry: str) -> str | None:
-    """What is wrong with "package.module:name", found without importing anything; None: nothing."""
+    """What is wrong with "package.module:name", or None; nothing is imported to find it."""
     module, _, name = entry.partition(":")
     parts = module.split(".")
     if not all(part.isidentifier() for part in [*parts, name]):
@@ -39,11 +39,12 @@ def import_entry(entry: str, *, error: type[CompressError] = InputError) -> Any:
 
     Parameters
     ----------
-    error : what is raised.
+    error : class of the error that is raised.
 
     Raises
     ------
-    InputError : malformed, no such module, no such name in it, or its import failed.
+    InputError : the entry is malformed, there is no such module, it has no such name, or its import
+        failed.
     """
     problem = entry_problem(entry)
     if problem is not None:
@@ -60,9 +61,9 @@ def import_entry(entry: str, *, error: type[CompressError] = InputError) -> Any:
 
 
 def _import(name: str) -> ModuleType:
-    """Import a module anew where its source, or one that it imports, was changed meanwhile.
+    """Import a module, anew if its source or that of a module it imports was changed meanwhile.
 
-    Keys of results are digests of the sources on disk: what runs must be these.
+    Keys of results are digests of the sources on disk, so just these sources must run.
     """
     files = source_files(name)
     digests = {each: file_digest(file) for each, file in files.items()}
@@ -79,7 +80,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _is_other(name: str, file: Path, digest: str) -> bool:
-    """Whether the module of that name in this process was made from another source."""
+    """Return whether this process imported the module of that name from another source."""
     module = sys.modules.get(name)
     if module is None:
         return False
@@ -90,16 +91,16 @@ def _is_other(name: str, file: Path, digest: str) -> bool:
 def call_entry(
     entry: str, arguments: Mapping[str, Any], *, error: type[CompressError] = InputError
 ) -> Any:
-    """Call what "package.module:name" names.
+    """Call the function that "package.module:name" names.
 
     Parameters
     ----------
-    error : what is raised.
+    error : class of the error that is raised.
 
     Raises
     ------
-    InputError : it can't be found, isn't callable, doesn't take these arguments, or fails in any
-        way, the end of the program included.
+    InputError : the function can't be found, isn't callable, doesn't take these arguments, or fails
+        in any way, which includes ending the program.
     """
     function = import_entry(entry, error=error)
     with current_directory_importable(), foreign(repr(entry), error=error):
@@ -114,7 +115,7 @@ def _require_arguments(
 ) -> None:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in callables have none
+    except (TypeError, ValueError):  # some built-in callables have no signature
         return
     try:
         signature.bind(**arguments)

@@ -1,7 +1,7 @@
 """Finds modules without importing anything.
 
-The current directory is importable for what a recipe names: it is put last on `sys.path`, so that
-it never hides an installed package.
+What a recipe names may lie in the current directory. It is put last on `sys.path`, so that it never
+hides an installed package.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def current_directory_importable() -> Iterator[None]:
 
 
 def find_module(name: str) -> ModuleSpec | None:
-    """Where a module lies; neither it nor a package around it is imported.
+    """The spec of a module; neither it nor a package around it is imported.
 
     Parameters
     ----------
-    name : "package.module"; the current directory is looked at where it is importable.
+    name : "package.module"; the current directory is searched if it is importable.
     """
     found: ModuleSpec | None = None
     path: Sequence[str] | None = None
@@ -48,7 +48,7 @@ def find_module(name: str) -> ModuleSpec | None:
 
 
 def _find(dotted: str, part: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    # By its last part: for the whole name Python would look for the package among those imported.
+    # Only the last part: for the whole name Python would need the package to be imported.
     found = PathFinder.find_spec(part, path)
     if found is not None:
         return found

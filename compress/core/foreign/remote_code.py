@@ -1,4 +1,4 @@
-"""Code that comes with a model, a tokenizer or a data set is never run; messages that say so."""
+"""Messages about code that comes with a model, a tokenizer or a data set: it is never run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _ASKS = ("trust_remote_code", "custom code", "Dataset scripts")
 
 
 def asks(error: BaseException) -> bool:
-    """Whether a library refused something because of code that would have to be run for it."""
+    """Return whether a library refused to load something because that would run its code."""
     return any(words in str(error) for words in _ASKS)
 
 
 def why(error: BaseException) -> str:
-    """Why a library couldn't load something, in one line."""
+    """Reason why a library couldn't load something, in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     if asks(error):
         return f"{NEVER}."

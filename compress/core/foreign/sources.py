@@ -1,9 +1,10 @@
-"""A digest of the code behind a function or a class: its module, and what that imports nearby.
+"""A digest of the code behind a function or a class: its module, and the modules that it imports.
 
-Modules are followed through the `import` statements in their sources, without importing anything,
-so that the digest is the same in every process. What is installed (in site-packages, or part of
-Python or of `compress`) counts by its own file and its version. What a module
-imports by a name that it computes isn't seen, nor the data that it reads.
+Modules are found through the `import` statements in their sources, without importing anything, so
+that the digest is the same in every process. Imported modules that are installed (in site-packages,
+or part of Python or of `compress`) are left out. If the module itself is installed, its file and
+its package's version count. Imports by a computed name aren't seen, nor is the data that a module
+reads.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def source_digest(module: str) -> str:
 
 
 def source_files(module: str) -> dict[str, Path]:
-    """The files of a module and of all that it imports that isn't installed, by module name."""
+    """The files of a module and of all modules that it imports, by name, without installed ones."""
     files: dict[str, Path] = {}
     with current_directory_importable():
         queue = list(_with_packages(module))
@@ -54,7 +55,7 @@ def source_files(module: str) -> dict[str, Path]:
 
 
 def _parts(module: str) -> list[tuple[str, str]]:
-    """(module, digest of its file) of each; of one that is installed also its version."""
+    """(module, digest of its file) pairs; for an installed one, its packages' versions as well."""
     digests = {name: file_digest(path) for name, path in source_files(module).items()}
     if module in digests:
         return sorted(digests.items())
@@ -67,13 +68,13 @@ def _parts(module: str) -> list[tuple[str, str]]:
 
 
 def _with_packages(module: str) -> Iterator[str]:
-    """A module, and the packages around it, whose own code is run with it."""
+    """The module, and the packages around it: importing it runs their code too."""
     parts = module.split(".")
     return (".".join(parts[: index + 1]) for index in range(len(parts)))
 
 
 def _file(found: ModuleSpec | None) -> Path | None:
-    """The source of a module; None where it has none (built in, compiled, a bare folder)."""
+    """The source of a module; None if it has none (built in, compiled, a bare folder)."""
     if found is None or not found.has_location or found.origin is None:
         return None
     path = Path(found.origin)
@@ -97,11 +98,11 @@ def _distributions() -> dict[str, list[str]]:
 
 
 def _imported(file: Path, package: str) -> Iterator[str]:
-    """Names of all modules that a source file may import; a name from a package may be one."""
+    """Names of all modules that a source file may import, names from a package included."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
-        return  # importing it will say so
+        return  # importing the file will report this
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -121,7 +122,7 @@ def _imported(file: Path, package: str) -> Iterator[str]:
 
 
 def _base(node: ast.ImportFrom, package: str) -> str | None:
-    """What `from … import` is from; None: it leads out of the package."""
+    """The module that `from … import` names; None if it leads out of the package."""
     if not node.level:
         return node.module
     around = package.split(".") if package else []
@@ -132,6 +133,6 @@ def _base(node: ast.ImportFrom, package: str) -> str | None:
 
 
 def _imports(function: ast.expr) -> bool:
-    """Whether this is `import_module` or `__import__`."""
+    """Return whether this is `import_module` or `__import__`."""
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     return name in ("import_module", "__import__")

@@ -1,4 +1,4 @@
-"""Keeps the standard streams open while foreign code runs, which may close them."""
+"""Keeps the standard streams open while foreign code, which may close them, runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _HANDLES = {"stdout": 1, "stderr": 2}
 
 @contextmanager
 def streams_kept() -> Iterator[list[str]]:
-    """Open the standard output and error again where they were closed meanwhile.
+    """Open the standard output and error again at the end if they were closed meanwhile.
 
     Yields
     ------
-    what was closed, in words; filled when the context ends.
+    The streams that were closed, in words; the list is filled when the context ends.
     """
     closed: list[str] = []
     copies = {name: _copy(handle) for name, handle in _HANDLES.items()}
@@ -45,7 +45,7 @@ def streams_kept() -> Iterator[list[str]]:
 
 
 def _copy(handle: int) -> int | None:
-    """Another handle of what it refers to; None where it is closed already."""
+    """A duplicate of the handle; None if it is closed already."""
     with suppress(OSError):
         return os.dup(handle)
     return None
