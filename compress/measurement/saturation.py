@@ -1,4 +1,4 @@
-"""Whether an ONNX file's 8-bit products can go wrong on a CPU.
+"""True where an ONNX file's 8-bit products can go wrong on a CPU.
 
 x86 CPUs without VNNI multiply unsigned by signed bytes with VPMADDUBSW, which adds two products in
 16 bits and clips the sum: 255 · 127 · 2 is twice what fits. ONNX Runtime uses it for U8S8 (unsigned
@@ -46,7 +46,7 @@ _PASSING = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose",
 
 
 def can_saturate(file: Path, cpu: TargetCpu) -> str | None:
-    """Whether products inside an ONNX file may be clipped on a CPU.
+    """Return whether products inside an ONNX file may be clipped on a CPU.
 
     What counts are the weights as stored, not what the file says of itself: signed 8-bit weights
     beyond 7 bits that are multiplied with quantized activations.

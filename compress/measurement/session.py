@@ -95,7 +95,7 @@ def feed(
 
 
 def is_supplied(name: str) -> bool:
-    """Whether `feed` supplies an input where a batch lacks it."""
+    """Return whether `feed` supplies an input where a batch lacks it."""
     return name.startswith(PAST) or name == POSITIONS
 
 

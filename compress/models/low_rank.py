@@ -45,7 +45,7 @@ class LowRankLayer(nn.Module):
 
 
 def is_splittable(part: nn.Module) -> bool:
-    """Whether it is a layer that a `LowRankLayer` can take the place of, by its kind.
+    """Return whether it is a layer that a `LowRankLayer` can take the place of, by its kind.
 
     That are linear layers, 2-d convolutions in one group, and the `Conv1D` of transformers (a
     linear layer), but none that derive from these: they may do more.
@@ -56,7 +56,7 @@ def is_splittable(part: nn.Module) -> bool:
 
 
 def is_conv1d(part: nn.Module) -> bool:
-    """Whether it is the `Conv1D` of transformers: a linear layer with weights (in, out)."""
+    """Return whether it is the `Conv1D` of transformers: a linear layer with weights (in, out)."""
     return type(part).__name__ == "Conv1D" and hasattr(part, "nf") and hasattr(part, "nx")
 
 

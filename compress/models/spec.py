@@ -108,7 +108,7 @@ class ModelSpec(Options):
 
 
 def is_folder(name: str) -> bool:
-    """Whether a `transformers` entry means a folder rather than a hub id."""
+    """Return whether a `transformers` entry means a folder rather than a hub id."""
     return exists(name) or only_a_path(name)
 
 

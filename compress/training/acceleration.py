@@ -115,7 +115,7 @@ def _check_kind(accelerator: Accelerator) -> None:
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether each process holds only a part of every weight (FSDP)."""
+    """Return whether each process holds only a part of every weight (FSDP)."""
     return bool(accelerator.distributed_type == DistributedType.FSDP)
 
 
@@ -137,7 +137,7 @@ def _check_device(*, precision: Precision, device: str) -> None:
 
 
 def is_convolutional(module: nn.Module) -> bool:
-    """Whether channels-last memory makes it faster: it has 2-d convolutions.
+    """Return whether channels-last memory makes it faster: it has 2-d convolutions.
 
     Not where one of them has strides, a 1 x 1 kernel and few channels: with AVX2 and no AVX-512,
     PyTorch 2.13's oneDNN takes a kernel for its weights' gradient that reads and writes channels by

@@ -15,7 +15,7 @@ from compress.training.batches import sample_count, smallest_batch
 
 
 def has_statistics(module: nn.Module) -> bool:
-    """Whether it keeps running statistics that can be taken anew."""
+    """Return whether it keeps running statistics that can be taken anew."""
     return any(True for _ in _normalisations(module))
 
 

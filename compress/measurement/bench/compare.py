@@ -170,7 +170,7 @@ class Made:
 
     @property
     def has_past(self) -> bool:
-        """Whether caches aren't empty."""
+        """True where caches aren't empty."""
         return any("past" in name and size > 0 for name, size in self.sizes.items())
 
     def arrays(self, inputs: tuple[Input, ...], *, batch: int) -> dict[str, NDArray[np.generic]]:

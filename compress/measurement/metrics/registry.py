@@ -32,12 +32,12 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better."""
+        """True where more is better."""
         return self.name not in LOWER_IS_BETTER
 
     @property
     def needs_reference(self) -> bool:
-        """Whether it holds the model's answers against the reference's."""
+        """True where it holds the model's answers against the reference's."""
         return self.name in WITHOUT_LABELS
 
 

@@ -63,7 +63,7 @@ def low_bit_layers(module: nn.Module, *, bits: Bits) -> tuple[str, ...]:
 
 
 def is_low_bit(module: nn.Module) -> bool:
-    """Whether it is a layer of bitsandbytes."""
+    """Return whether it is a layer of bitsandbytes."""
     return type(module).__module__.partition(".")[0] == "bitsandbytes"
 
 

@@ -142,7 +142,7 @@ def _can(kind: str, task: Task) -> bool:
 
 
 def _is_of_something_else(kind: str) -> bool:
-    """Whether a model is one of images, sounds or the like, rather than of texts."""
+    """Return whether a model is one of images, sounds or the like, rather than of texts."""
     return any(kind in _table(name) for name in _NOT_OF_TEXTS) and not any(
         kind in _table(name) for name in _OF_TEXTS
     )

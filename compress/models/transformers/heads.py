@@ -97,7 +97,7 @@ def untrained_head(model: str, task: Task, *, purpose: str | None = None) -> str
 
 
 def _ranks(config: Mapping[str, Any]) -> bool:
-    """Whether it is a cross-encoder whose score isn't said to be a probability."""
+    """Return whether it is a cross-encoder whose score isn't said to be a probability."""
     found = [config[key] for key in _RERANKER_KEYS if key in config]
     return bool(found) and "sigmoid" not in clipped(repr(found), 2000).lower()
 

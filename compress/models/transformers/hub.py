@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked, found out once and quickly.
+"""True where the Hugging Face hub can be asked, found out once and quickly.
 
 Its own client retries for half a minute before it gives up.
 """
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def only_cached(name: str, *, revision: str | None) -> bool:
-    """Whether a hub model must come from the local cache, as the hub can't be reached.
+    """Return whether a hub model must come from the local cache, as the hub can't be reached.
 
     Parameters
     ----------

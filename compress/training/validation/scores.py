@@ -44,7 +44,7 @@ class Score:
         return self.figures["loss"]
 
     def beats(self, other: Score) -> bool:
-        """Whether its metric is better, or the same at a lower loss."""
+        """Return whether its metric is better, or the same at a lower loss."""
         sign = 1 if self.higher_is_better else -1
         return (sign * self.value, -self.loss) > (sign * other.value, -other.loss)
 
