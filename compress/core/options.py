@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Options(BaseModel):
-    """A frozen group of recipe keys: unknown ones are refused, defaults are checked too."""
+    """A frozen group of recipe keys. Unknown keys are refused; defaults are validated too."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True

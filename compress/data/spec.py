@@ -151,7 +151,7 @@ class DataSpec(Options):
 
     @property
     def from_hub(self) -> bool:
-        """True where `huggingface` is a data set's id or folder rather than a file format."""
+        """True if `huggingface` is a data set's id or folder rather than a file format."""
         return self.huggingface is not None and self.huggingface not in (
             *FILE_FORMATS,
             "imagefolder",

@@ -1,4 +1,4 @@
-"""True where an ONNX file's 8-bit products can go wrong on a CPU.
+"""Finds 8-bit products in an ONNX file that can saturate on a CPU.
 
 x86 CPUs without VNNI multiply unsigned by signed bytes with VPMADDUBSW, which adds two products in
 16 bits and clips the sum: 255 · 127 · 2 is twice what fits. ONNX Runtime uses it for U8S8 (unsigned

@@ -152,7 +152,7 @@ class Epochs:
 
     @property
     def is_sharded(self) -> bool:
-        """True where the weights lie in parts in several processes."""
+        """True if the weights lie in parts in several processes."""
         return is_sharded(self.accelerator)
 
     def epoch(self, number: int, advance: Advance, log: Log) -> Score:

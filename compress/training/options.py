@@ -38,17 +38,17 @@ class Augment(Options):
 
     @property
     def mixes(self) -> bool:
-        """True where samples of a batch are mixed with one another."""
+        """True if samples of a batch are mixed with one another."""
         return any(alpha is not None for alpha in (self.mixup, self.cutmix, self.mix_embeddings))
 
     @property
     def changes_images(self) -> bool:
-        """True where something in it is for images."""
+        """True if something in it is for images."""
         return bool(self.crop or self.flip or self.mixup or self.cutmix)
 
     @property
     def changes_texts(self) -> bool:
-        """True where something in it is for texts."""
+        """True if something in it is for texts."""
         return bool(self.mask_tokens or self.mix_embeddings)
 
     @model_validator(mode="after")

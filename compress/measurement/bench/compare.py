@@ -170,7 +170,7 @@ class Made:
 
     @property
     def has_past(self) -> bool:
-        """True where caches aren't empty."""
+        """True if caches aren't empty."""
         return any("past" in name and size > 0 for name, size in self.sizes.items())
 
     def arrays(self, inputs: tuple[Input, ...], *, batch: int) -> dict[str, NDArray[np.generic]]:

@@ -32,12 +32,12 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """True where more is better."""
+        """True if more is better."""
         return self.name not in LOWER_IS_BETTER
 
     @property
     def needs_reference(self) -> bool:
-        """True where it holds the model's answers against the reference's."""
+        """True if it holds the model's answers against the reference's."""
         return self.name in WITHOUT_LABELS
 
 

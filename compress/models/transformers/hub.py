@@ -1,6 +1,6 @@
-"""True where the Hugging Face hub can be asked, found out once and quickly.
+"""Finds out once, and quickly, if the Hugging Face hub can be reached.
 
-Its own client retries for half a minute before it gives up.
+The hub's own client retries for half a minute before it gives up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def only_cached(name: str, *, revision: str | None) -> bool:
-    """Return whether a hub model must come from the local cache, as the hub can't be reached.
+    """Return whether a hub model must come from the local cache since the hub can't be reached.
 
     Parameters
     ----------

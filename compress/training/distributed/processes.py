@@ -37,7 +37,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """True where this one writes files and talks to the user."""
+        """True if this one writes files and talks to the user."""
         return self.index == 0
 
     def share(self, value: _Value | None) -> _Value:
