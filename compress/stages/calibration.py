@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def calibration_batches(
     wanted: Calibration, artifact: Artifact, context: Context
 ) -> tuple[Loader, str]:
-    """The batches, and what they are in words, such as "256 calibration samples".
+    """Return the batches and a description of them, such as "256 calibration samples".
 
-    The words say so where the data holds fewer samples ready than are wanted.
+    The description says so where the data has fewer calibration samples than are wanted.
     """
     from compress.exporting.checked import answer_batch_size
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Depth(Stage):
-    """Make the model shallower: the layers that its answers need least are removed."""
+    """Make the model shallower: remove the layers whose removal changes its answers least."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class Depth(Stage):
         return found
 
     def _beside(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What is wrong beside the model's layers, as far as its config tells."""
+        """Return problems with the number of layers, as far as the model's config tells."""
         total = layer_count(config)
         try:
             if total is not None:
@@ -73,7 +73,7 @@ class Depth(Stage):
         return []
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with fewer layers.
+        """Return the artifact with fewer layers.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Depth(Stage):
         return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """The first so many layers, as it isn't known yet which stay; see `Stage.rehearse`."""
+        """Return a model of the first layers, as the choice isn't known; see `Stage.rehearse`."""
         from compress.models.structure.shorter import keep_layers
 
         kept = range(self._remain(artifact))

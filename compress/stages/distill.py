@@ -1,4 +1,4 @@
-"""A student learns from the reference model; it takes the artifact's place."""
+"""Trains a student to answer as the reference model does; the student replaces the artifact."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Distill(Stage):
     trains: ClassVar[bool] = True
 
     student: StudentSpec | None = None
-    """What learns; null for the model as it comes to this stage, such as a pruned one."""
+    """The model to train; null for the model that this stage is given, such as a pruned one."""
     teacher: TeacherSpec = TeacherSpec()
-    """How the reference model answers: its arithmetic, and whether its answers are kept."""
+    """How the reference model is run: its arithmetic, and whether its answers are cached."""
     losses: Losses = Losses()
-    """What the student minimises."""
+    """The loss that the student minimises."""
     unlabeled: DataSpec | None = None
-    """More training samples, whose labels aren't looked at: the teacher's answers serve."""
+    """More training samples. Their labels aren't read; the teacher's answers replace them."""
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
 
@@ -67,7 +67,7 @@ class Distill(Stage):
         ]
 
     def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """The student's parameters; see `Stage.foresee`."""
+        """Return the student's number of parameters; see `Stage.foresee`."""
         return student_lines(self.student, model=model, task=task)
 
     @property
@@ -80,7 +80,7 @@ class Distill(Stage):
         return () if self.unlabeled is None else self.unlabeled.local_paths()
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with the trained student as its module.
+        """Return the artifact with the trained student as its module.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Distill(Stage):
         return replace(context, data=data), data.notes[-1:]
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """The untrained student; see `Stage.rehearse`."""
+        """Return the untrained student; see `Stage.rehearse`."""
         student = self._student(artifact, context)
         if student is None:
             return artifact

@@ -1,4 +1,4 @@
-"""Writes the deployable folder: a checked ONNX file and all that is needed to use it."""
+"""Writes the bundle: a checked ONNX file and all that is needed to use it."""
 
 from __future__ import annotations
 
@@ -30,32 +30,36 @@ class Export(Stage):
     }
 
     opset: int | None = Field(default=None, ge=18, le=23)
-    """ONNX opset of a model lowered here; null takes the default of torch's exporter."""
+    """ONNX opset of a model that this stage exports; null for the default of torch's exporter."""
     precision: Literal["fp32", "fp16"] = "fp32"
-    """The numbers that a float model is stored and computed in; fp16 keeps float32 inputs and
-    outputs. INT8 models stay as they are, and are refused with fp16."""
+    """Precision in which a float model is stored and computed. With fp16, inputs and outputs stay
+    float32. An INT8 model stays as it is, and can't be combined with fp16."""
     dynamic_image_size: bool = False
-    """Take images of any height and width; of fully convolutional models, lowered here."""
+    """Accept images of any height and width. The model must be fully convolutional, and this stage
+    must be the one that exports it."""
     tolerance: float = Field(default=1e-4, gt=0, lt=1)
-    """Largest error against torch, as a part of the largest output where that is over 1."""
+    """Largest absolute error allowed against torch, relative to the largest output where that is
+    over 1."""
     samples: int = Field(default=64, ge=1, le=MOST_SAMPLES)
     """Validation samples on which the ONNX file is compared with torch."""
     keep_samples: int = Field(default=8, ge=0, le=8)
-    """Validation samples that the bundle keeps with their answers, for `compress verify`: as they
-    came (texts; image files with their metadata) and preprocessed. 0 where no data may leave."""
+    """Number of validation samples that the bundle keeps with their answers, for `compress verify`.
+    They are kept raw (texts, or image files with their metadata) and preprocessed. Give 0 where no
+    data may leave."""
     transformers_js: bool = False
-    """Also give the file the place and name that Transformers.js looks for, such as
-    onnx/model_quantized.onnx: a hard link, so that it is stored once."""
+    """Also give the file the path that Transformers.js looks for, such as
+    onnx/model_quantized.onnx. It is a hard link, so the file is stored once."""
     license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    """License of the result, such as apache-2.0; null: the one that the model's own card names, or
-    none is stated."""
+    """License of the result, such as apache-2.0. Null takes the license that the original model's
+    card names; where it names none, the bundle states none."""
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact as an ONNX file inside its bundle.
+        """Return the artifact as an ONNX file inside its bundle.
 
         Raises
         ------
-        ParityError : the ONNX file of a torch module answers otherwise, or the fp16 file.
+        ParityError : the answers of the ONNX file differ from the torch module's, or those of the
+            fp16 file from the float file's.
         StageError : the model can't be exported, or the file is no valid model.
         """
         from compress.exporting.bundle.layout import lay_out
@@ -92,7 +96,7 @@ class Export(Stage):
     def _tried(
         self, artifact: Artifact, model: Path, context: Context, raw: Raw
     ) -> tuple[str, ...]:
-        """Hold the example script against what was measured; keep the samples where asked."""
+        """Compare the example script's answers with the measured ones; keep samples if asked."""
         from compress.exporting.bundle.samples import write_samples
         from compress.exporting.checked import real_batches
         from compress.exporting.examples.tried import tried

@@ -1,4 +1,4 @@
-"""Holds the linear layers in 8 or 4 bits through bitsandbytes, for use in PyTorch."""
+"""Stores the linear layers in 8 or 4 bits through bitsandbytes, for use in PyTorch."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ _NAMES = {8: "LLM.int8()", 4: "NF4"}
 
 
 class LowBit(Stage):
-    """Hold linear layers in 8 bits (LLM.int8()) or 4 (NF4), in PyTorch: the end of a pipeline."""
+    """Store linear layers in 8 bits (LLM.int8()) or 4 bits (NF4) for PyTorch. No stage follows."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH_INT8}
 
     bits: Literal[8, 4] = 8
-    """Of a weight: 8 with large activations multiplied apart, or 4 with a scale for each 64."""
+    """Bits of a weight. With 8, outlier activations are multiplied separately; with 4, each 64
+    weights share a scale."""
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with layers of bitsandbytes, on the CPU.
+        """Return the artifact with layers of bitsandbytes, on the CPU.
 
         Raises
         ------
-        StageError : bitsandbytes isn't installed, or no layer can be held in so few bits.
+        StageError : bitsandbytes isn't installed, or no layer can be stored in so few bits.
         """
         from compress.models.low_bit.layers import low_bit_layers, stored_bytes, to_low_bit
         from compress.models.source import LowBitSource
@@ -53,14 +54,14 @@ class LowBit(Stage):
         )
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """Nothing comes after it; says whether there are layers for it."""
+        """Return None, as no stage follows; raise where no layer can be stored in so few bits."""
         from compress.models.low_bit.layers import low_bit_layers
 
         low_bit_layers(artifact.require_module(), bits=self.bits)
         return None
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
-        """Whether bitsandbytes is there."""
+        """Return a problem where bitsandbytes isn't installed."""
         if find_spec("bitsandbytes") is None:
             return [("bits", "needs bitsandbytes: pip install 'compress[bitsandbytes]'.")]
         return []

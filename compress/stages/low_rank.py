@@ -1,4 +1,4 @@
-"""Splits layers into pairs of smaller ones, and recovers by distillation."""
+"""Factorizes layers into pairs of smaller ones, and recovers by distillation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LowRank(LowRankOptions, Stage):
-    """Make layers thinner inside: each becomes two in a row with fewer numbers between them."""
+    """Factorize layers: each becomes two smaller layers with a low rank between them."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
@@ -40,11 +40,11 @@ class LowRank(LowRankOptions, Stage):
         return self.recovery.problems(task=task, data=data, key="recovery")
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with low-rank layers.
+        """Return the artifact with low-rank layers.
 
         Raises
         ------
-        TargetError : the target can't be met; it says the least that can.
+        TargetError : the target can't be met; the message gives the least that can.
         StageError : a pattern fits no layer, nothing can be split, or the recovery failed.
         """
         made = self._factorize(artifact, context)
@@ -57,7 +57,7 @@ class LowRank(LowRankOptions, Stage):
         return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """See `Stage.rehearse`; after it structures can be told where `ratio` decides them."""
+        """Return the factorized structure where it needs no measurement; see `Stage.rehearse`."""
         from compress.factorization.factorize import planned
 
         module, given = artifact.require_module(), self._given(artifact, context)

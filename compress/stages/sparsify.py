@@ -1,4 +1,4 @@
-"""Makes weights zero, and recovers by distillation."""
+"""Sets weights to zero, and recovers by distillation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Sparsify(SparsityOptions, Stage):
-    """Make the smallest weights zero; the model's shape stays."""
+    """Set the smallest weights to zero; the model's shape stays."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
@@ -41,11 +41,11 @@ class Sparsify(SparsityOptions, Stage):
         return ["zeros make the file smaller only once it is compressed, and nothing faster."]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with zeros in its weights.
+        """Return the artifact with zeros in its weights.
 
         Raises
         ------
-        StageError : no layer can have them, a pattern fits none, or the recovery failed.
+        StageError : no layer can be sparse, a pattern fits no layer, or the recovery failed.
         """
         from compress.pruning.sparsity.masks import (
             find_weights,
@@ -78,7 +78,7 @@ class Sparsify(SparsityOptions, Stage):
         return artifact.with_module(sparse, notes=(*about, *found.notes, *notes))
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """The same structure; see `Stage.rehearse`."""
+        """Return the artifact unchanged, as its structure stays; see `Stage.rehearse`."""
         from compress.pruning.sparsity.masks import find_weights
 
         pattern = None if self.pattern is None else Pattern.of(self.pattern)

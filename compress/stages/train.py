@@ -1,4 +1,4 @@
-"""Fine-tunes the model on the labels; its result becomes the reference of what follows."""
+"""Fine-tunes the model on the labels; the result becomes the reference of later stages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Train(Stage):
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Part of each label's probability that is spread over all classes."""
+    """The fraction of each label's probability that is spread evenly over all classes."""
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
@@ -41,7 +41,7 @@ class Train(Stage):
         return [(f"training.{key}", problem) for key, problem in found]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with its best epoch's weights.
+        """Return the artifact with the weights of its best epoch.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Train(Stage):
         return artifact.with_module(fitted.module, notes=fitted.notes)
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """The same structure; see `Stage.rehearse`."""
+        """Return the artifact unchanged, as its structure stays; see `Stage.rehearse`."""
         return artifact
 
     def summarize(self) -> str:

@@ -40,8 +40,8 @@ class Vocabulary(Stage):
     )
 
     extra: DataSpec | None = None
-    """More texts whose tokens are kept, such as a later stage's `unlabeled` ones; labels aren't
-    looked at."""
+    """More texts whose tokens are kept, such as the `unlabeled` texts of a later stage. Labels
+    aren't read."""
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
@@ -52,13 +52,13 @@ class Vocabulary(Stage):
         return () if self.extra is None else self.extra.local_paths()
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with a smaller vocabulary, in its module and in its preprocessor.
+        """Return the artifact with a smaller vocabulary in its module and its preprocessor.
 
         Raises
         ------
         DataError : the extra texts can't be read.
-        StageError : a model or a tokenizer whose tokens can't be dropped; a text of the data that
-            would come out as other pieces, or be answered otherwise.
+        StageError : the tokens of the model or of the tokenizer can't be dropped, or a text of the
+            data would get other tokens or another answer.
         """
         from dataclasses import replace
 
@@ -97,7 +97,7 @@ class Vocabulary(Stage):
 def _tokenizer(
     artifact: Artifact, context: Context, *, texts: Texts
 ) -> tuple[Choice, TextPreprocessor]:
-    """The tokens that stay, and the preprocessor that has shown to make the same pieces of them."""
+    """Return the tokens to keep, and a preprocessor that was shown to give the same tokens."""
     import numpy as np
 
     from compress.data.texts.encode import TextPreprocessor
@@ -130,13 +130,16 @@ def _tokenizer(
 
 
 def _reserved(artifact: Artifact, context: Context) -> set[int]:
-    """What the model goes by, and the reference, which later stages ask with the same ids."""
+    """Return the ids that the configs of the model and of the reference name.
+
+    Later stages give the reference the same ids.
+    """
     from compress.models.source import TransformersSource
     from compress.models.transformers.vocabulary import reserved_ids, vocabulary_size
 
     ids = reserved_ids(artifact.require_module())
     reference = context.reference
-    # Where the two differ, the ids that it goes by were kept when the first tokens were dropped.
+    # Where the two differ, the reference's ids were kept when the first tokens were dropped.
     same = artifact.original_ids == reference.original_ids
     if same and isinstance(reference.source, TransformersSource):
         ids |= reserved_ids(reference.require_module())
@@ -159,7 +162,7 @@ def _parameters(module: nn.Module) -> int:
 def _require_same_answers(
     before: Artifact, after: Artifact, context: Context, *, kept: Sequence[int]
 ) -> str:
-    """A note of the largest difference on validation samples."""
+    """Return a note of the largest difference on validation samples."""
     import torch
 
     task = context.task

@@ -1,4 +1,4 @@
-"""The work of the `prune` stage: evidence, penalties, steps of the cut, and training between."""
+"""Applies the `prune` stage: importance, penalties, the steps of the cut, and training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from compress.distillation.recovery import Recovery
 
 PROOF_SAMPLES = 8
-"""Samples on which a pruned model is held against the masked one."""
+"""Number of samples on which a pruned model is compared with the masked one."""
 
 
 class GradualCut:
@@ -47,9 +47,9 @@ class GradualCut:
 
     Parameters
     ----------
-    stage : what to do.
-    artifact : left as it was.
-    context : of the run.
+    stage : the stage's options.
+    artifact : the model to prune; left as it was.
+    context : the run's context.
     """
 
     def __init__(self, stage: PruneOptions, artifact: Artifact, context: Context) -> None:
@@ -59,12 +59,12 @@ class GradualCut:
         self._single = {name: value[:1] for name, value in self._inputs.items()}
         self._meter: OnnxMeter | None = None
         self._notes: list[str] = []
-        # By group: how many units it had at first, and has now.
+        # By group: the number of units at first, and now.
         self._units: Counter[str] = Counter()
         self._kept: Counter[str] = Counter()
 
     def run(self) -> Artifact:
-        """The artifact with its pruned, recovered module.
+        """Return the artifact with its pruned, recovered module.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class GradualCut:
         return self._artifact.with_module(module, notes=tuple(self._notes))
 
     def _cut(self) -> nn.Module:
-        """All steps, with training between them."""
+        """Make all steps, with training between them."""
         stage, module, before = self._stage, self._whole, 0.0
         if stage.regularization is not None and not stage.regularization.needs_plan:
             found = find_groups(
@@ -101,7 +101,7 @@ class GradualCut:
         return module
 
     def _step(self, module: nn.Module, options: CutOptions, *, label: str) -> nn.Module:
-        """One cut, and batch normalisation's statistics after it."""
+        """Cut once, then compute the statistics of batch normalisation again."""
         task, regularization = self._context.task, self._stage.regularization
         made = plan(
             module, options, task=task, inputs=self._inputs, evidence=self._evidence(options)
@@ -112,7 +112,7 @@ class GradualCut:
             module = self._pressed(module, made)
         pruned = cut_out(module, made, example_inputs=self._inputs, task=task)
         self._notes += [label + note for note in pruned.notes]
-        # Groups may share a name, where parts of a layer's channels go different ways.
+        # Groups share a name where parts of one layer's channels belong to different groups.
         before, gone = Counter[str](), Counter[str]()
         for group, units in zip(made.groups, made.units, strict=True):
             before[group.name] += group.units
@@ -131,11 +131,11 @@ class GradualCut:
         return renewed
 
     def _options(self, module: nn.Module, *, before: float, after: float) -> CutOptions:
-        """What a step is asked to do, of the module that it is given.
+        """Return the options of one step, for the module that the step is given.
 
         Parameters
         ----------
-        before, after : how much of all that is to go is gone before and after it.
+        before, after : fractions of the whole cut that are done before and after this step.
         """
         stage = self._stage
         given: dict[str, Any] = stage.cut_options()
@@ -159,7 +159,7 @@ class GradualCut:
         return CutOptions.model_validate(given)
 
     def _remaining(self, module: nn.Module, quantity: Quantity) -> float:
-        """How much of the whole model is left."""
+        """Return the fraction of the original model that remains."""
         if self._meter is not None:
             if quantity == "latency":
                 return self._meter.latency_ratio(module, self._whole)
@@ -171,7 +171,7 @@ class GradualCut:
         return now / first
 
     def _pressed(self, module: nn.Module, made: Plan) -> nn.Module:
-        """Trained with the penalty on a plan's groups."""
+        """Return the module trained with the penalty on a plan's groups."""
         regularization = self._stage.regularization
         if regularization is None:
             return module
@@ -211,7 +211,7 @@ class GradualCut:
         )
 
     def _samples(self, options: SensitivityOptions | None) -> Samples | None:
-        """Drawn validation samples, and what the task is measured by."""
+        """Return validation samples drawn at random, with the task's metric."""
         if options is None:
             return None
         data, task = self._context.data, self._context.task

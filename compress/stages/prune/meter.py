@@ -1,4 +1,4 @@
-"""Measures modules as ONNX files in ONNX Runtime, for targets of pruning."""
+"""Measures modules as ONNX files in ONNX Runtime, for pruning targets."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ _ROUNDS, _WARMUP, _SECONDS = 30, 3, 3.0
 
 
 class OnnxMeter(AbstractContextManager["OnnxMeter"]):
-    """A `compress.pruning.cost.meter.Meter`. Its files are gone when the context ends.
+    """A `compress.pruning.cost.meter.Meter`. Its files are removed when the context ends.
 
-    On one thread latency is the time that the thread works: other processes' turns don't count.
+    With one thread, latency is that thread's CPU time, so other processes don't disturb it.
 
     Parameters
     ----------
-    artifact : its preprocessor and labels; inputs are real validation samples, text at full length.
-    options : of the calls whose latency is measured.
+    artifact : gives the preprocessor and the labels. Inputs are real validation samples; texts are
+        padded to the full length.
+    options : how latency is measured.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         )
 
     def _lowered_original(self, original: nn.Module) -> Path:
-        """Its file; it is lowered once, as it is measured again and again."""
+        """Return the original's ONNX file. It is exported once, as it is measured many times."""
         if self._original is None or self._original[0] is not original:
             folder = Path(self._folder.name) / "original"
             folder.mkdir(exist_ok=True)
@@ -120,7 +121,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         )
 
     def _inputs(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Real samples, repeated where the split has fewer than a batch."""
+        """Return real samples, repeated where the split has fewer than a batch."""
         import numpy as np
 
         size = self.batch_size

@@ -21,23 +21,23 @@ class Regularization(Recovery):
     """Training before the cut, with a penalty that drives units towards zero."""
 
     penalty: Literal["group_lasso", "growing"] = "growing"
-    """`group_lasso` presses on all units, and the cut is chosen afterwards; `growing` chooses the
-    cut first and presses on those units alone, harder and harder."""
+    """`group_lasso` penalises all units, and the cut is chosen afterwards. `growing` chooses the
+    cut first and penalises those units alone, with a weight that grows."""
     strength: float = Field(default=1e-3, gt=0, le=1e3)
-    """Weight of the penalty; of `growing` where it ends."""
+    """Weight of the penalty; for `growing`, its weight at the end."""
 
     @property
     def needs_plan(self) -> bool:
-        """Whether it presses on what a plan has chosen, rather than on everything."""
+        """True where the penalty is on the units that a plan removes, rather than on all units."""
         return self.penalty == "growing"
 
     def penalty_on(self, made: Plan, *, samples: int) -> Loss:
-        """The penalty.
+        """Return the penalty.
 
         Parameters
         ----------
-        made : the groups, and of each the units that will go.
-        samples : in an epoch.
+        made : the groups, each with the units to remove.
+        samples : number of samples in an epoch.
         """
         from compress.pruning.regularization import GroupLasso, GrowingPenalty
 
@@ -52,17 +52,17 @@ class Regularization(Recovery):
 
 
 class PruneOptions(CutOptions):
-    """What to cut, and how to train before, between and after."""
+    """Options of the cut, and of the training before, between and after its steps."""
 
     latency: LatencyOptions = LatencyOptions()
     """How latency is measured where it is the target."""
     regularization: Regularization | None = None
     """Training before the cut, with a penalty that drives units towards zero; null for none."""
     schedule: Schedule | None = None
-    """Cut in several steps, with training between; null: all at once."""
+    """Cut in several steps, with training between them; null for one step."""
     recovery: Recovery | None = Recovery()
-    """Training after the cut, with the reference as teacher; null for none, which costs most of
-    the accuracy unless training follows."""
+    """Training after the cut, with the reference as teacher; null for none. Without it the model
+    loses most of its accuracy, unless a later stage trains."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -76,10 +76,10 @@ class PruneOptions(CutOptions):
         return self
 
     def cut_options(self) -> dict[str, Any]:
-        """The fields of `CutOptions`."""
+        """Return the fields of `CutOptions`."""
         return {name: getattr(self, name) for name in CutOptions.model_fields}
 
     def recovery_between(self) -> Recovery:
-        """The training after a step that isn't the last."""
+        """Return the options of the training after every step but the last."""
         recovery, schedule = self.recovery or Recovery(), self.schedule or Schedule()
         return recovery.model_copy(update={"training": schedule.training})

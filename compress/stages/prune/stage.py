@@ -1,4 +1,4 @@
-"""Cuts channels, neurons, heads and widths, and recovers by distillation."""
+"""Prunes channels, neurons, heads and widths, and recovers by distillation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Prune(PruneOptions, Stage):
-    """Make the model narrower: the least important channels, neurons and heads are cut out."""
+    """Make the model narrower: remove the least important channels, neurons and heads."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
@@ -48,7 +48,10 @@ class Prune(PruneOptions, Stage):
         return found
 
     def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """What a ratio means in parameters, and how a latency is measured; see `Stage.foresee`."""
+        """Return the parameters that a ratio leaves, and how latency is measured.
+
+        See `Stage.foresee`.
+        """
         if isinstance(self.ratios, dict):
             return [ratio_meaning(self.ratios)]
         if self.target is not None and self.target.quantity == "latency":
@@ -59,7 +62,7 @@ class Prune(PruneOptions, Stage):
         return []
 
     def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """The smaller structure where it needs no measurement; see `Stage.rehearse`."""
+        """Return the smaller structure where it needs no measurement; see `Stage.rehearse`."""
         from compress.pruning.prune import prune
         from compress.training.batches import first_inputs
 
@@ -77,7 +80,7 @@ class Prune(PruneOptions, Stage):
         return artifact.with_module(pruned.module)
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact with a smaller module.
+        """Return the artifact with a smaller module.
 
         Raises
         ------

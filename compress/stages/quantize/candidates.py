@@ -34,16 +34,16 @@ Kind = Literal["dynamic", "fixed", "static", "static-qoperator", "weights-8", "w
 
 @dataclass(frozen=True)
 class Draft:
-    """How one INT8 model is made.
+    """The specification of one INT8 model.
 
     Attributes
     ----------
     kind : what is quantized, and when.
-    form : the float graph that it is made of.
+    form : the float graph that it is made from.
     integers : the 8-bit types.
-    calibration : how ranges are found; None where there are none.
+    calibration : how ranges are found; None where none are needed.
     kept : nodes that stay in float.
-    ranged : the form whose activations' ranges count; None for its own.
+    ranged : the form that gives the ranges of activations; None for its own.
     """
 
     kind: Kind
@@ -55,7 +55,7 @@ class Draft:
 
     @property
     def name(self) -> str:
-        """Such as "static QDQ, U8S8, mse, plain, 2 nodes in float"."""
+        """A description such as "static QDQ, U8S8, mse, plain, 2 nodes in float"."""
         integers = None if self.kind.startswith("weights") else str(self.integers)
         words = [_WORDS[self.kind], integers, self.calibration, self.form.name]
         kept = f"{len(self.kept)} node{'s' * (len(self.kept) > 1)} in float" if self.kept else None
@@ -63,17 +63,17 @@ class Draft:
 
     @property
     def calibrated(self) -> bool:
-        """Whether its activations have scales from calibration samples."""
+        """True where its activations have scales from calibration samples."""
         return self.kind in ("fixed", "static", "static-qoperator")
 
     @property
     def has_one_scale(self) -> bool:
-        """Whether each of its weights has one scale, whatever `per_channel` asks for."""
+        """True where each weight has one scale, whatever `per_channel` asks for."""
         return self.kind == "static-qoperator" and self.integers.weights == "uint8"
 
     @property
     def method(self) -> Method:
-        """How its nodes are selected."""
+        """The method by which its nodes are selected."""
         return _METHODS[self.kind]
 
 
@@ -102,14 +102,14 @@ _WORDS: dict[Kind, str] = {
 
 @dataclass
 class Workshop:
-    """Makes drafts into files, each once.
+    """Builds the file of each draft, once.
 
     Parameters
     ----------
-    folder : for the files.
+    folder : where the files are written.
     select : the nodes of a float graph for a method; see `compress.quantization.selection.select`.
-    noise : decibels of the answers by node, of nodes that were quantized alone.
-    left_out : what couldn't be made or tried, and why, a note each.
+    noise : signal-to-noise ratio of the answers in decibels, by node that was quantized alone.
+    left_out : a note for each draft that couldn't be made or tried, with the reason.
     """
 
     artifact: Artifact
@@ -127,7 +127,7 @@ class Workshop:
     _observed: dict[Path, Observations] = field(default_factory=dict)
 
     def candidate(self, draft: Draft) -> Candidate:
-        """The draft's file."""
+        """Return the draft's candidate, whose file is built at the first call."""
         if draft not in self._made:
             path = self.folder / f"{len(self._made):03d}.onnx"
             notes = self._make(draft, path)
@@ -135,11 +135,11 @@ class Workshop:
         return self._made[draft]
 
     def selection(self, draft: Draft) -> Selection:
-        """The nodes that a draft quantizes."""
+        """Return the nodes that a draft quantizes."""
         return self.select(draft.form.path, draft.method).without(draft.kept)
 
     def observations(self, form: Form) -> Observations:
-        """What calibration samples show of a float graph's activations; gone through once."""
+        """Return statistics of a float graph's activations on calibration samples, read once."""
         if form.path not in self._observed:
             model = load_graph(form.path)
             self._observed[form.path] = observe(
@@ -153,7 +153,7 @@ class Workshop:
         return self._observed[form.path]
 
     def batches(self) -> Loader:
-        """Calibration samples, in order."""
+        """Return the calibration samples, in order."""
         return self.context.data.loader(
             "calibration",
             self.artifact.require_preprocessor(),
@@ -162,30 +162,30 @@ class Workshop:
         )
 
     def ranges(self, draft: Draft) -> dict[str, tuple[float, float]]:
-        """Of a static draft's activations."""
+        """Return the ranges of a static draft's activations, by tensor."""
         method = draft.calibration or self.calibration_methods[0]
         return self.observations(draft.ranged or draft.form).ranges(
             method, percentile=self.calibration.percentile, integers=draft.integers
         )
 
     def beside(self, draft: Draft, what: str) -> Path:
-        """A name for a file made of a draft's graph."""
+        """Return a path for a file that is made from a draft's graph."""
         return self.folder / f"{draft.form.path.stem}-{what}.onnx"
 
     def form_like(self, form: Form, source: Path) -> Form:
-        """The form of another float graph that this one is of its own."""
+        """Return the form of the graph `source` that has the same kind as `form`."""
         kind = form.name.split(", ")[0]
         found = [plain(source)] if kind == PLAIN else forms(source, self.folder)
         return next(each for each in found if each.name == kind)
 
     def weighted_nodes(self, draft: Draft) -> list[str]:
-        """Of the nodes that a draft quantizes those that have weights."""
+        """Return the nodes that a draft quantizes and that have weights."""
         chosen = set(self.selection(draft).nodes)
         graph = load_graph(draft.form.path).graph
         return [n.name for n in graph.node if n.name in chosen and n.op_type in WEIGHT_INPUT]
 
     def quantize_only(self, draft: Draft, nodes: Sequence[str], path: Path) -> Path:
-        """Write a draft in which nothing but these nodes is quantized."""
+        """Write a draft in which only these nodes are quantized."""
         selection = self.select(draft.form.path, draft.method).only(nodes)
         self._quantize(draft, selection, path)
         return path

@@ -23,11 +23,11 @@ _QUALITY_BATCH = 32
 def make_trial(
     stage: QuantizeOptions, artifact: Artifact, context: Context, *, source: Path
 ) -> Trial:
-    """A trial on validation samples, with the task's own metric.
+    """Return a trial on validation samples, with the task's own metric.
 
     Parameters
     ----------
-    source : the float model that candidates are held against.
+    source : the float model that candidates are compared with.
     """
     preprocessor = artifact.require_preprocessor()
     return Trial(
@@ -51,7 +51,7 @@ def make_trial(
 
 
 def _inputs(size: int, artifact: Artifact, context: Context) -> dict[str, np.ndarray[Any, Any]]:
-    """Real samples, repeated where the split has fewer; text at full length."""
+    """Return real samples, repeated where the split has fewer; texts are padded to full length."""
     import numpy as np
 
     batch = first_inputs(context.data, artifact.preprocessor, samples=size)

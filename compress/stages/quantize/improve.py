@@ -1,4 +1,4 @@
-"""What a quantize stage does for the accuracy of a draft."""
+"""Improves the accuracy of a draft of a quantize stage."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _RANKED_SAMPLES = 64
 _FLOAT_SHARE = 4
-"""Of the nodes one in so many is given back to float, at most."""
+"""At most one node in this many goes back to float."""
 
 
 def improvements(
     wanted: Sequence[Improvement] | None, workshop: Workshop, trial: Trial
 ) -> list[Improve]:
-    """The improvements asked for, in their order; None for all that can be made of the artifact."""
+    """Return the wanted improvements in their order; None means all that suit the artifact."""
     known: dict[Improvement, Improve] = {
         "smooth": Smooth(workshop),
         "equalize": Equalize(workshop),
@@ -52,7 +52,10 @@ def improvements(
 
 
 def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
-    """Cheap ones first. A transformer has no chains of convolutions, a CNN no outliers to fold."""
+    """Return the improvements that suit the model, the cheap ones first.
+
+    A transformer has no chains of convolutions; a CNN has no outliers to fold.
+    """
     if convolution_share(load_graph(trial.source).graph) > 0.5:
         return ["bias_correction", "equalize", "rounding", "float_return"]
     if workshop.artifact.format is Format.TORCH:
@@ -62,14 +65,14 @@ def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
 
 @dataclass
 class Attempt:
-    """An improvement that is left out, with a note, where it can't be made of a draft."""
+    """An improvement that is left out, with a note, where a draft doesn't allow it."""
 
     name: Improvement
     improve: Improve
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The improvement's drafts; none where it can't be made."""
+        """Return the improvement's drafts; none where the draft doesn't allow it."""
         try:
             return self.improve(draft)
         except StageError as error:
@@ -79,12 +82,12 @@ class Attempt:
 
 @dataclass
 class Smooth:
-    """Moves outliers of activations into weights, in torch; the graph is lowered anew."""
+    """SmoothQuant: moves outliers of activations into weights in torch, and exports again."""
 
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft of the smoothed module."""
+        """Return the draft of the smoothed module."""
         workshop = self.workshop
         artifact, context = workshop.artifact, workshop.context
         made = smooth(
@@ -107,7 +110,7 @@ class Equalize:
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft of the equalised graph."""
+        """Return the draft of the equalised graph."""
         path = self.workshop.beside(draft, "equalized")
         notes = equalize(draft.form.path, path=path, batches=self.workshop.batches())
         return [replace(draft, form=_renamed(replace(draft.form, path=path), "equalized", notes))]
@@ -115,12 +118,12 @@ class Equalize:
 
 @dataclass
 class BiasCorrection:
-    """Takes the mean error of every layer out of its bias."""
+    """Subtracts the mean error of every layer from its bias."""
 
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft with corrected biases; none of one whose activations have no fixed scales."""
+        """Return the draft with corrected biases; none where activations have no fixed scales."""
         if draft.kind != "static":
             return []
         workshop = self.workshop
@@ -138,12 +141,12 @@ class BiasCorrection:
 
 @dataclass
 class Rounding:
-    """Chooses for every weight whether it is rounded up or down, by what its layer answers."""
+    """AdaRound: rounds every weight up or down, so that its layer's output changes least."""
 
     workshop: Workshop
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """The draft with rounded weights; none of one whose activations have no fixed scales."""
+        """Return the draft with rounded weights; none where activations have no fixed scales."""
         if draft.kind != "static":
             return []
         workshop = self.workshop
@@ -164,13 +167,13 @@ class Rounding:
 
 @dataclass
 class FloatReturn:
-    """Gives nodes back to float, those first that disturb the answers most when quantized alone."""
+    """Float fallback: nodes go back to float, the noisiest (when quantized alone) first."""
 
     workshop: Workshop
     trial: Trial
 
     def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """A draft for each node more in float, up to the first that fits."""
+        """Yield a draft for each further node in float, up to the first draft that fits."""
         workshop = self.workshop
         if self.trial.fits(workshop.candidate(draft).path):
             return []
@@ -202,5 +205,5 @@ class FloatReturn:
 
 
 def _renamed(form: Form, what: str, notes: Sequence[str]) -> Form:
-    """The form with one change more in its name, and what is to be said of it."""
+    """Return the form with a change added to its name, and with notes on it."""
     return replace(form, name=f"{form.name}, {what}", notes=(*form.notes, *notes))

@@ -20,37 +20,40 @@ class QuantizeOptions(Options):
     """How an INT8 model is made, chosen and improved."""
 
     method: Literal["auto", "dynamic", "fixed", "static", "weights"] = "auto"
-    """Dynamic scales activations as they come, static by calibration; fixed is dynamic's products
-    with calibrated scales; weights leaves activations in float. Auto builds what can be fast,
-    measures each, and keeps the fastest within `budget`."""
+    """`dynamic` computes the scales of activations at run time; `static` calibrates them. `fixed`
+    uses the integer matmuls of `dynamic` with calibrated scales. `weights` leaves activations in
+    float. `auto` builds the candidates that can be fast, measures each, and keeps the fastest
+    within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
-    """The float graph that is quantized: as exported; without work that isn't read, and kept from
-    fusions that are slower; or with attention as one operator. Auto is the fastest, as measured,
-    for method auto, and plain for the others."""
+    """The float graph that is quantized: as exported; without unread work and without fusions that
+    are slower; or with attention as one operator. `auto` takes the fastest as measured for method
+    `auto`, and the plain graph for the other methods."""
     calibration: Calibration = Calibration()
-    """How static quantization finds the ranges of activations; dynamic needs none."""
+    """How static quantization finds the ranges of activations; `dynamic` needs no calibration."""
     budget: float = Field(default=0.005, ge=0, lt=1)
-    """The most quality that method auto may lose on validation samples: an absolute difference of
-    the metric, of perplexity a relative one."""
+    """The largest loss of quality on validation samples that method `auto` allows: an absolute
+    difference of the metric, or for perplexity a relative one."""
     trials: Trials = Trials()
     """How candidates are measured."""
     improve: tuple[Improvement, ...] | None = None
-    """What is done for accuracy, in this order. Null: with method auto whatever helps a fast
-    candidate that loses too much, with the other methods nothing."""
+    """Steps that raise accuracy, in this order. Null leaves the choice to method `auto`, which
+    improves fast candidates that lose too much; with other methods null means none."""
     recovery: Recovery | None = None
-    """Train with the INT8 file's own rounding, with the reference as teacher (static only)."""
+    """Quantization-aware training (QAT) with the reference as teacher; for static quantization
+    only. Null for none."""
     per_channel: bool = True
-    """A scale for each output channel of a weight, rather than one for the whole weight."""
+    """Use one scale for each output channel of a weight, rather than one for the whole weight."""
     bits: Literal[4, 8] = 8
-    """Of weights, with method weights."""
+    """Bits of a weight, with method `weights`."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Weights that share a scale, with method weights."""
+    """Number of weights that share a scale, with method `weights`."""
     target_cpu: TargetCpu | None = None
-    """The kind of CPU that the file is for; null: this one."""
+    """The kind of CPU that the file is made for; null for this machine's."""
     operators: tuple[str, ...] | None = None
-    """ONNX operator types to quantize; null takes those that are faster and lose little."""
+    """ONNX operator types to quantize; null for those that become faster and lose little."""
     exclude: tuple[str, ...] = ()
-    """Patterns (*, ?) of weights' or nodes' names that stay in float, such as "classifier.*"."""
+    """Patterns (*, ?) of the names of weights or nodes that stay in float, such as
+    "classifier.*"."""
 
     @field_validator("operators")
     @classmethod

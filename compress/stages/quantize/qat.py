@@ -1,4 +1,4 @@
-"""Trains a quantized model with its own rounding, with the reference as teacher."""
+"""Quantization-aware training (QAT), with the reference as teacher."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def train_aware(recovery: Recovery, workshop: Workshop, draft: Draft) -> Candidate:
-    """The draft's model after training; what was trained is what the file computes.
+    """Return the draft's model after training. The training computes what the file computes.
 
     Parameters
     ----------
     recovery : losses and training.
-    draft : static, in QDQ form.
+    draft : a static draft in QDQ form.
 
     Raises
     ------
-    StageError : its graph has an operator that can't be trained, or see `Recovery.recover`.
+    StageError : the graph has an operator that can't be trained, or see `Recovery.recover`.
     """
     artifact: Artifact = workshop.artifact
     context: Context = workshop.context

@@ -1,4 +1,4 @@
-"""What a quantize stage does, from the artifact it is given to the file it hands over."""
+"""Applies a quantize stage, from the artifact that it is given to the file that it returns."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Work:
         self.notes: list[str] = []
 
     def do(self) -> tuple[Path, tuple[str, ...]]:
-        """Write model.onnx and candidates.json; returns the former and the notes."""
+        """Write model.onnx and candidates.json; return the path of the model, and notes."""
         self.folder.mkdir()
         source = self._source()
         trial = make_trial(self.stage, self.artifact, self.context, source=source)
@@ -109,7 +109,7 @@ class Work:
         )
 
     def _forms(self, source: Path) -> list[Form]:
-        """The float graphs to quantize, the plain one first."""
+        """Return the float graphs to quantize, the plain one first."""
         wanted = self.stage.graph
         if wanted == "auto":
             wanted = "auto" if self.stage.method == "auto" else "plain"
@@ -126,7 +126,7 @@ class Work:
         return chosen
 
     def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
-        """The kinds with the 8-bit types that suit the CPU, the best first."""
+        """Return each kind with the 8-bit types that suit the CPU, the best first."""
         found: list[tuple[Kind, Integers]] = []
         for kind in self._kinds(source):
             suitable = integers_for(
@@ -156,7 +156,7 @@ class Work:
     ) -> tuple[Draft, list[Evaluation]]:
         found = Search(
             workshop=workshop,
-            # What is over the budget now may be within it when it is trained.
+            # A candidate over the budget may be within it after training.
             trial=trial if self.stage.recovery is None else replace(trial, budget=math.inf),
             forms=forms,
             kinds=self._typed_kinds(trial.source),
@@ -170,7 +170,7 @@ class Work:
     def _as_asked(
         self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
     ) -> tuple[Draft, list[Evaluation]]:
-        """One method, without a choice by time: the same on any machine."""
+        """Build with one method. No choice depends on time: all machines give the same result."""
         kind, integers = self._typed_kinds(trial.source)[0]
         draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
         steps = [draft]
@@ -218,7 +218,7 @@ class Work:
     def _over_budget(
         self, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation], source: Path
     ) -> TargetError:
-        """What each candidate loses, and where the best one first goes astray."""
+        """Return an error with each candidate's loss and the best one's first differing node."""
 
         whole, *others = evaluations
         losses = [each.loss for each in others]
@@ -242,11 +242,11 @@ class Work:
 
 
 def _costs(own: Evaluation, whole: Evaluation) -> list[str]:
-    """What of INT8 isn't a gain: a note each.
+    """Return a note for each respect in which INT8 is no gain.
 
     Raises
     ------
-    StageError : it is slower and larger too.
+    StageError : it is slower and no smaller.
     """
     larger = own.size_bytes >= whole.size_bytes
     slower = own.pace < 1

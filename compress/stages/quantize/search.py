@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from compress.stages.quantize.candidates import Workshop
 
 Improve = Callable[[Draft], Sequence[Draft]]
-"""From a draft that answers too badly to better ones, in the order in which they were made."""
+"""A function from a draft that loses too much to better drafts, in the order of making."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ended with.
+    """The result of a search.
 
     Attributes
     ----------
-    draft : the one that is handed over; None where none is good enough.
+    draft : the chosen one; None where none is good enough.
     candidates : the finalists.
     evaluations : of the float model, and then of each finalist.
-    notes : what each node that went back to float costs.
+    notes : the cost of each node that went back to float.
     """
 
     draft: Draft | None
@@ -41,13 +41,13 @@ class Found:
 
 @dataclass
 class Search:
-    """Kinds of INT8 on forms of one graph.
+    """A search over kinds of INT8 and forms of one graph.
 
     Parameters
     ----------
     forms : of the float graph, the plain one first.
-    kinds : to try, each with its 8-bit types; of equally fast ones the first is kept.
-    improvements : tried in turn on a draft that is fast and answers too badly.
+    kinds : to try, each with its 8-bit types; among equally fast kinds the first is kept.
+    improvements : tried in turn on a draft that is fast but loses too much.
     """
 
     workshop: Workshop
@@ -57,7 +57,7 @@ class Search:
     improvements: Sequence[Improve]
 
     def run(self) -> Found:
-        """The best of each kind, then what can be made of those that answer too badly."""
+        """Find the best draft of each kind, then improve those that lose too much."""
         drafts = self._best_of_kinds()
         evaluations = self._judge(drafts)
         best = fastest(evaluations[1:])
@@ -83,11 +83,11 @@ class Search:
         return self.workshop.candidate(draft)
 
     def _best_of_kinds(self) -> list[Draft]:
-        """The best of each kind that can be made.
+        """Return the best draft of each kind that can be made.
 
         Raises
         ------
-        StageError : none can; why the last couldn't.
+        StageError : no kind can be made; the message gives the reason of the last.
         """
         drafts = []
         for number, (kind, integers) in enumerate(self.kinds, start=1):
@@ -101,7 +101,7 @@ class Search:
         return drafts
 
     def _fastest_form(self, kind: Kind, integers: Integers) -> Draft:
-        """On the form that runs fastest; accuracy doesn't depend on it."""
+        """Return a draft on the form that runs fastest; accuracy doesn't depend on the form."""
         drafts = [first_draft(kind, form, integers, self.workshop) for form in self.forms]
         if len(drafts) == 1:
             return drafts[0]
@@ -113,7 +113,7 @@ class Search:
         return best
 
     def _improve(self, draft: Draft) -> list[Draft]:
-        """The drafts on the way to one that fits, each better than the one before."""
+        """Return the drafts on the way to one that fits, each better than the one before."""
         kept: list[Draft] = []
         current = draft
         for improve in self.improvements:
@@ -128,7 +128,7 @@ class Search:
 
 
 def first_draft(kind: Kind, form: Form, integers: Integers, workshop: Workshop) -> Draft:
-    """With the first calibration method, where its activations have fixed scales."""
+    """Return a draft, with the first calibration method where its activations have fixed scales."""
     draft = Draft(kind, form, integers)
     if not draft.calibrated:
         return draft
@@ -136,7 +136,7 @@ def first_draft(kind: Kind, form: Form, integers: Integers, workshop: Workshop) 
 
 
 def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:
-    """The draft with the calibration whose model answers best; its speed is the same for all."""
+    """Return the draft with the most accurate calibration method; all are equally fast."""
     if draft.calibration is None:
         return draft
     drafts = [replace(draft, calibration=method) for method in workshop.calibration_methods]
@@ -148,11 +148,11 @@ def best_method(draft: Draft, workshop: Workshop, trial: Trial) -> Draft:
 def float_costs(
     chosen: Draft, drafts: Sequence[Draft], evaluations: Sequence[Evaluation], workshop: Workshop
 ) -> list[str]:
-    """What each of a draft's nodes in float costs, a line each, the first one given back first.
+    """Return a line with the cost of each of a draft's nodes in float, in the order of fallback.
 
     Parameters
     ----------
-    evaluations : of the float model, and then of each of the drafts.
+    evaluations : of the float model, and then of each draft.
     """
     found = dict(zip(drafts, evaluations[1:], strict=True))
     lines = []

@@ -1,4 +1,4 @@
-"""Turns the model into an INT8 ONNX file that is as fast as can be and still good enough."""
+"""Turns the model into the fastest INT8 ONNX file whose quality stays within a budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Quantize(QuantizeOptions, Stage):
-    """Quantize to INT8, run by ONNX Runtime."""
+    """Quantize the model to INT8 for ONNX Runtime."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {
         Format.TORCH: Format.ONNX_INT8,
@@ -37,14 +37,14 @@ class Quantize(QuantizeOptions, Stage):
         return [f"'calibration' isn't used by method {self.method}"] if unused else []
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
-        """The artifact as an INT8 ONNX file; a torch module is lowered first, and checked.
+        """Return the artifact as an INT8 ONNX file. A torch module is exported first, and checked.
 
         Raises
         ------
-        ParityError : the float ONNX file of a torch module answers otherwise.
-        TargetError : method auto finds nothing within the budget.
-        StageError : nothing can be quantized, not with this method, or INT8 is slower and larger
-            than float.
+        ParityError : the answers of the float ONNX file differ from the torch module's.
+        TargetError : method `auto` finds no candidate within the budget.
+        StageError : no node can be quantized with this method, or INT8 is slower and larger than
+            float.
         """
         from compress.stages.quantize.run import Work
 
