@@ -46,14 +46,18 @@ class Labels:
         self._parents: list[int] = []
         self._blocked: dict[int, Blocked] = {}
 
-    def spread(self, port: Port) -> None:
-        """Follow the channels that a layer makes, as far as anything depends on them."""
+    def spread(self, port: Port) -> Iterator[None]:
+        """Follow the channels that a layer makes, as far as anything depends on them.
+
+        It yields at every step, so that who follows can stop.
+        """
         known = self._labels.setdefault(port, {})
         fresh = [i for i in range(self._graph.channels(port)) if i not in known]
         for i in fresh:
             known[i] = self._new()
         waiting: list[tuple[Spot, list[int]]] = [(port, fresh)]
         while waiting:
+            yield
             key, positions = waiting.pop()
             for onward in self._graph.onward(key):
                 if isinstance(onward, str):

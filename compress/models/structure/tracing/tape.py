@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,13 +118,12 @@ class Tape:
         }
 
 
-def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], None]) -> Tape:
+def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
     """Run a module on the first sample.
 
     Parameters
     ----------
     traced : in eval mode; a copy that nobody needs, as all of it is made to require gradients.
-    at : is told the path of each submodule that begins to run.
 
     Raises
     ------
@@ -143,16 +142,14 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch, at: Callable[[str], 
     for value in given.values():
         if value.is_floating_point():
             tape.inputs.append(value.requires_grad_(True))
-    with _listening(traced, known, tape, at), torch.enable_grad():
-        functions = _functions(traced, task=task, inputs=given, tape=tape, at=at)
+    with _listening(traced, known, tape), torch.enable_grad():
+        functions = _functions(traced, task=task, inputs=given, tape=tape)
     hidden = {function for call in tape.calls for function in _between(call)}
     tape.operations = [function for function in functions if function not in hidden]
     return tape
 
 
-def _functions(
-    traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape, at: Callable[[str], None]
-) -> list[Function]:
+def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> list[Function]:
     """The operations that made the module's answer, leaves left out."""
     try:
         answer = task.logits(traced, inputs)
@@ -166,7 +163,6 @@ def _functions(
             "its parameters."
         )
     tape.output = Made(answer.grad_fn, answer.output_nr)
-    at("")
     return [found for found in _behind(answer.grad_fn) if not hasattr(found, "variable")]
 
 
@@ -175,13 +171,8 @@ def _listening(
     traced: nn.Module,
     known: dict[nn.Module, Sequence[Port]],
     tape: Tape,
-    at: Callable[[str], None],
 ) -> Iterator[None]:
     """Note the layers' calls meanwhile."""
-    paths = {part: path for path, part in traced.named_modules()}
-
-    def enter(part: nn.Module, given: object) -> None:
-        at(paths[part])
 
     def leave(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         first = next(iter((*given, *named.values())), None)
@@ -192,8 +183,7 @@ def _listening(
             source = Made(*view.next_functions[0])
         tape.calls.append(Call(known[part], source, Made(answer.grad_fn, answer.output_nr)))
 
-    hooks = [part.register_forward_pre_hook(enter) for part in paths]
-    hooks += [
+    hooks = [
         part.register_forward_hook(leave, with_kwargs=True)
         for part, ports in known.items()
         if ports

@@ -9,20 +9,19 @@ where this follows places, and so can't tell the halves of a chunk or of a conca
 from __future__ import annotations
 
 import copy
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from compress.errors import few
+from compress.errors import StageError, few
 from compress.models.structure.groups import Group
-from compress.models.structure.tracing.deadline import within
 from compress.models.structure.tracing.labels import Labels
 from compress.models.structure.tracing.tape import Tape, record
-from compress.models.structure.tracing.units import Alike, alike, as_group
+from compress.models.structure.tracing.units import alike, as_group
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -44,25 +43,17 @@ def channel_groups(
     Parameters
     ----------
     inputs : an example; `task.logits` runs a copy of the module on its first sample.
-    limit_s : seconds that finding them may take, besides a first run of the module.
+    limit_s : seconds that following the channels may take, besides the run itself.
 
     Raises
     ------
-    StageError : the module can't be traced, or it took longer than `limit_s`.
+    StageError : the module can't be traced, or its channels took longer than `limit_s`.
     """
-    at = _Whereabouts(type(module).__name__)
-    traced = copy.deepcopy(module).eval()
-
-    def found() -> Sequence[Alike]:
-        tape = record(traced, task=task, inputs=inputs, at=at.runs)
-        return alike(_followed(tape, at), tape)
-
-    # Once without a limit: interrupted imports, of what is needed first here, leave half a module.
-    with torch.no_grad():
-        task.logits(traced, inputs)
+    tape = record(copy.deepcopy(module).eval(), task=task, inputs=inputs)
+    labels = _followed(tape, limit_s=limit_s)
     groups: list[Group] = []
     alone: dict[str, list[str]] = {}
-    for each in within(limit_s, found, what=at.sentence):
+    for each in alike(labels, tape):
         made = as_group(each)
         if isinstance(made, Group):
             groups.append(made)
@@ -83,27 +74,15 @@ def _told_apart(groups: Sequence[Group]) -> list[Group]:
     ]
 
 
-def _followed(tape: Tape, at: _Whereabouts) -> Labels:
-    labels = Labels(tape)
+def _followed(tape: Tape, *, limit_s: float) -> Labels:
+    labels, end = Labels(tape), time.monotonic() + limit_s
     for port in dict.fromkeys(port for call in tape.calls for port in call.ports):
-        if port.begins:
-            at.follows(port.path)
-            labels.spread(port)
+        if not port.begins:
+            continue
+        for _ in labels.spread(port):
+            if time.monotonic() > end:
+                raise StageError(
+                    f"tracing {type(tape.module).__name__} for pruning, following the channels of "
+                    f"{port.path!r}, took longer than {limit_s:g} s and was stopped."
+                )
     return labels
-
-
-class _Whereabouts:
-    """What is being done at the moment, for the sentence that says what took too long."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._now = "before its first layer"
-
-    def runs(self, path: str) -> None:
-        self._now = f"in {path!r}" if path else "after its last layer"
-
-    def follows(self, path: str) -> None:
-        self._now = f"following the channels of {path!r}"
-
-    def sentence(self) -> str:
-        return f"tracing {self._model} for pruning, {self._now},"

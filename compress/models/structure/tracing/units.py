@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from math import lcm
+from math import gcd, lcm
 
 import torch
 
@@ -150,9 +150,9 @@ def _around(makers: Sequence[str]) -> str:
 def _units(each: Alike) -> list[Positions] | str:
     """Channels, bundled so that each bundle has equally many in every block of every layer."""
     blocked = _blocked(each)
-    many = lcm(*(holder.blocks for holder in blocked))
     total = len(each.channels)
-    for together in (n for n in range(1, many + 1) if many % n == 0 and total % n == 0):
+    most = gcd(lcm(*(holder.blocks for holder in blocked)), total)
+    for together in (n for n in range(1, most + 1) if most % n == 0):
         units = [
             _bundle(each.channels[first :: total // together]) for first in range(total // together)
         ]

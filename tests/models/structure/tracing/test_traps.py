@@ -5,7 +5,9 @@ here instead.
 """
 
 import inspect
+import signal
 import sys
+import time
 
 import pytest
 import torch
@@ -16,7 +18,6 @@ from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
 from compress.models.structure.cut import cut, mask
-from compress.models.structure.tracing.deadline import within
 from compress.models.structure.tracing.trace import channel_groups
 from compress.pruning.cost.model import CostModel, count_cost
 from compress.pruning.options import CutOptions, Target
@@ -189,8 +190,46 @@ def test_theirs_never_ends_with_fewer_key_value_heads():
         )
         return list(graph.get_all_groups())
 
-    with pytest.raises(StageError, match="took longer than 2 s"):
-        within(2, groups, what=lambda: "theirs")
+    def stop(number, frame):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(2)
+    try:
+        with pytest.raises(TimeoutError):
+            groups()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Dense(nn.Module):
+    """Every layer reads all layers before it, so that there are millions of steps to follow."""
+
+    def __init__(self, layers: int = 100, width: int = 32) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(1 + i * width, width, 1) for i in range(layers))
+        self.out = nn.Linear(1 + layers * width, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = images
+        for layer in self.layers:
+            hidden = torch.cat([hidden, layer(hidden)], 1)
+        answer: Tensor = self.out(hidden.mean((2, 3)))
+        return answer
+
+
+def test_following_channels_ends_in_time():
+    inputs = {"pixel_values": torch.rand(1, 1, 2, 2)}
+    channel_groups(Dense(2), task=IMAGE, inputs=inputs)  # imports what is needed
+    began = time.process_time()
+    with pytest.raises(
+        StageError,
+        match=r"^tracing Dense for pruning, following the channels of 'layers\.\d+', took longer "
+        r"than 0\.2 s and was stopped\.$",
+    ):
+        channel_groups(Dense(), task=IMAGE, inputs=inputs, limit_s=0.2)
+    assert time.process_time() - began < 5, "all of it takes 20 s"
 
 
 def test_fewer_key_value_heads_do_not_hang():
