@@ -23,7 +23,7 @@ from compress.distillation.terms.relation import RelationTerm
 from compress.distillation.terms.response import ResponseTerm
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
-from compress.models.structure.transformers.families import DECODERS, FAMILIES
+from compress.models.structure.transformers.families import LAYOUTS
 
 
 class Lesson(NamedTuple):
@@ -124,7 +124,8 @@ def _attention(
 
 
 def _projections(module: nn.Module, layer: str) -> Projections:
-    layouts = {**FAMILIES, **DECODERS}
+    # Layers all alike, whose projections are apart.
+    layouts = {kind: each for kind, each in LAYOUTS.items() if each.sizes and not each.fused}
     kind = getattr(getattr(module, "config", None), "model_type", None)
     layout = layouts.get(str(kind))
     if layout is None:

@@ -87,7 +87,7 @@ def unit_squares(module: nn.Module, group: Group) -> tuple[Tensor, int]:
     weights = 0
     seen: list[tuple[Tensor, Slice]] = []
     for part in group.slices:
-        tensor = getattr(module.get_submodule(part.module), part.tensor)
+        tensor = part.tensor_of(module)
         if not isinstance(tensor, nn.Parameter) or _known(tensor, part, seen):
             continue
         seen.append((tensor, part))

@@ -6,10 +6,14 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    DebertaV2Config,
+    DebertaV2ForTokenClassification,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    T5Config,
+    T5ForTokenClassification,
 )
 
 VOCABULARY = 50
@@ -55,6 +59,28 @@ def gpt2(*, layers=2, width=32, seed=0):
     torch.manual_seed(seed)
     sizes = {"n_embd": width, "n_layer": layers, "n_head": 4, "n_positions": 32}
     return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, **sizes)).eval()
+
+
+def deberta(*, layers=2, width=32, seed=0):
+    torch.manual_seed(seed)
+    config = DebertaV2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * width,
+        max_position_embeddings=32,
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        num_labels=3,
+    )
+    return DebertaV2ForTokenClassification(config).eval()
+
+
+def t5(*, layers=2, width=32, seed=0):
+    torch.manual_seed(seed)
+    sizes = {"d_model": width, "d_ff": 2 * width, "d_kv": 8, "num_layers": layers, "num_heads": 4}
+    return T5ForTokenClassification(T5Config(vocab_size=VOCABULARY, num_labels=3, **sizes)).eval()
 
 
 def texts(target="class", *, samples=4, length=7, padding=2, classes=3):

@@ -16,7 +16,7 @@ from compress.distillation.teacher import LiveTeacher
 from compress.errors import StageError
 from compress.models.resnet import resnet
 from compress.tasks.task import task
-from tests.distillation.models import bert, encoder, gpt2, llama, padded, tagger, texts
+from tests.distillation.models import bert, deberta, encoder, gpt2, llama, padded, t5, tagger, texts
 
 MODELS = {
     "text-classification": (bert, "class"),
@@ -106,6 +106,27 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_labels(kind, los
     for parameter in student.parameters():
         if parameter.grad is not None:
             assert parameter.grad.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("make", [deberta, t5])
+def test_projections_of_described_families_teach(make):
+    losses = {**NONE, "attention": {"queries_keys": 1, "values": 1}}
+    teacher = make(layers=4)
+    for student, learns in ((make(layers=2, seed=1), True), (copy.deepcopy(teacher), False)):
+        _, objective, batch = learner(
+            "token-classification", losses, student=student, teacher=teacher
+        )
+        parts = objective(student, batch)
+        assert parts.keys() == {"attention.queries_keys", "attention.values"}
+        for part in parts.values():
+            assert (part.item() > 1e-4) is learns
+            assert learns or part.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_projections_in_one_layer_are_refused():
+    losses = {**NONE, "attention": {"queries_keys": 1}}
+    with pytest.raises(StageError, match=r"of a known family \(bert, .*\)\. Got gpt2"):
+        learner("text-generation", losses, student=gpt2(layers=1), teacher=gpt2())
 
 
 @pytest.mark.parametrize(

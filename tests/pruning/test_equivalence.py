@@ -8,13 +8,18 @@ from torch import Tensor, nn
 
 from compress.models.structure.cut import cut, mask
 from compress.models.structure.tracing.trace import channel_groups
-from compress.models.structure.transformers.families import FAMILIES
 from compress.models.structure.transformers.groups import family_groups
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
-from tests.models.structure.small_models import IMAGE, make, shake_batch_norms
+from tests.models.structure.small_models import (
+    IMAGE,
+    IMAGE_FAMILIES,
+    TEXT_FAMILIES,
+    make,
+    shake_batch_norms,
+)
 
-ALL = ["resnet", *sorted(FAMILIES)]
+ALL = ["resnet", "distilbert", *sorted({*TEXT_FAMILIES, *IMAGE_FAMILIES})]
 
 
 def groups_of(name, module, inputs, task):

@@ -9,7 +9,12 @@ from compress.core.files.paths import home_expanded
 from compress.data.spec import DataSpec
 from compress.distillation.students.layer_choice import chosen_layers
 from compress.distillation.students.spec import StudentSpec
-from compress.distillation.students.width_sizes import narrowed, narrowed_shapes, says_sizes
+from compress.distillation.students.width_sizes import (
+    narrowed,
+    narrowed_shapes,
+    says_sizes,
+    size_keys,
+)
 from compress.errors import CompressError, ModelError, StageError
 from compress.models.folder.config_file import config_problem, read_config
 from compress.models.folder.header import (
@@ -22,7 +27,6 @@ from compress.models.folder.header import (
     without_layers,
 )
 from compress.models.spec import ModelSpec, is_folder
-from compress.models.structure.transformers.families import DECODERS, FAMILIES
 from compress.models.transformers.architectures import kind_problem
 from compress.models.transformers.heads import HEAD_KEYS, head_problem
 from compress.models.transformers.positions import longest_text
@@ -120,9 +124,8 @@ def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tu
             chosen_layers(spec.layers, total=total, which=spec.which)
     except StageError as error:
         yield "student.layers", str(error)
-    known = str(config.get("model_type")) in {*FAMILIES, *DECODERS}
     try:
-        if spec.width is not None and config and (not known or says_sizes(config)):
+        if spec.width is not None and config and (size_keys(config) is None or says_sizes(config)):
             narrowed(config, spec.width)
     except StageError as error:
         yield "student.width", str(error)

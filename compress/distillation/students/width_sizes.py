@@ -9,16 +9,9 @@ from typing import Any
 from compress.distillation.students.spec import Width
 from compress.errors import StageError, expected
 from compress.models.folder.header import Shapes
-from compress.models.structure.transformers.axes import Axis, Described
-from compress.models.structure.transformers.families import DECODERS, FAMILIES
-
-_ALIASES = {
-    "hidden_size": ("hidden_size", "dim"),
-    "intermediate_size": ("intermediate_size", "hidden_dim"),
-    "num_attention_heads": ("num_attention_heads", "n_heads"),
-}
-_FOLLOWING = ("embedding_size", "pooler_output_size")
-"""Keys that name the hidden size again, where they are equal to it."""
+from compress.models.structure.transformers.axes import known_axes
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.layout import Axis, SizeKeys
 
 
 @dataclass(frozen=True)
@@ -45,9 +38,16 @@ class Sizes:
             "pooled": self.hidden,
             "heads": self.heads * self.head_size,
             "key_values": self.key_value_heads * self.head_size,
+            "fused": 3 * self.heads * self.head_size,
             "head_count": self.heads,
             "neurons": self.neurons,
         }[axis]
+
+
+def size_keys(config: Mapping[str, Any]) -> SizeKeys | None:
+    """What a config calls its sizes; None: no family is described whose layers are all alike."""
+    layout = LAYOUTS.get(str(config.get("model_type")))
+    return None if layout is None else layout.sizes
 
 
 def sizes_of(config: Mapping[str, Any]) -> Sizes:
@@ -55,30 +55,31 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
 
     Raises
     ------
-    StageError : the family isn't described, or the config leaves a size out.
+    StageError : the family isn't described, its layers differ, or the config leaves a size out.
     """
-    kind = config.get("model_type")
-    known = FAMILIES | DECODERS
-    if kind not in known:
-        raise StageError(
-            f"'width' needs a model of a family whose layout is known: {', '.join(sorted(known))}. "
-            f"Got model_type {kind!r}; use 'layers', 'transformers' or 'python'."
-        )
-    found = {name: _value(config, name) for name in _ALIASES}
-    heads = found["num_attention_heads"]
-    key_values = config.get("num_key_value_heads") if kind in DECODERS else None
+    keys = _keys(config)
+    heads, hidden = _value(config, keys.heads), _value(config, keys.hidden)
+    key_values = keys.key_values and config.get(keys.key_values)
+    head_size = keys.head_size and config.get(keys.head_size)
+    neurons = config.get(keys.neurons)
+    if neurons is None and keys.neurons_by_hidden is not None:
+        neurons = keys.neurons_by_hidden * hidden
     return Sizes(
-        hidden=found["hidden_size"],
-        neurons=found["intermediate_size"],
+        hidden=hidden,
+        neurons=neurons if isinstance(neurons, int) else _value(config, keys.neurons),
         heads=heads,
         key_value_heads=key_values or heads,
-        head_size=config.get("head_dim") or found["hidden_size"] // heads,
+        head_size=head_size or hidden // heads,
     )
 
 
 def says_sizes(config: Mapping[str, Any]) -> bool:
     """Whether a config names all that `narrowed` reads; one that is stored may leave out some."""
-    return all(isinstance(config.get(_key(config, name)), int) for name in _ALIASES)
+    try:
+        sizes_of(config)
+    except StageError:
+        return False
+    return True
 
 
 def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, Any]]:
@@ -88,7 +89,7 @@ def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, 
     ------
     StageError : they are larger than the teacher's, or heads can't keep their width.
     """
-    old = sizes_of(config)
+    keys, old = _keys(config), sizes_of(config)
     given = width.given()
     largest = (old.hidden, old.neurons, old.heads)
     for name, most in zip(Width.model_fields, largest, strict=True):
@@ -97,7 +98,7 @@ def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, 
                 expected(f"width.{name}", f"at most the teacher's {most}", given[name])
             )
     hidden = given.get("hidden_size", old.hidden)
-    free = config.get("model_type") in DECODERS  # their heads' width is a key of its own
+    free = keys.head_size is not None
     heads = given.get("num_attention_heads", old.heads if free else hidden // old.head_size)
     if not free and heads * old.head_size != hidden:
         raise StageError(
@@ -110,14 +111,12 @@ def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, 
         raise StageError(expected("width.num_attention_heads", allowed, heads))
     neurons = given.get("intermediate_size", old.neurons)
     new = Sizes(hidden, neurons, heads, heads // queries, old.head_size)
-    changes: dict[str, Any] = {
-        _key(config, "hidden_size"): hidden,
-        _key(config, "intermediate_size"): neurons,
-        _key(config, "num_attention_heads"): heads,
-    }
-    changes |= {key: hidden for key in _FOLLOWING if config.get(key) == old.hidden}
-    if free:
-        changes |= {"num_key_value_heads": new.key_value_heads, "head_dim": new.head_size}
+    changes: dict[str, Any] = {key: hidden for key in keys.again if config.get(key) == old.hidden}
+    changes |= {keys.hidden: hidden, keys.neurons: neurons, keys.heads: heads}
+    if keys.key_values is not None:
+        changes[keys.key_values] = new.key_value_heads
+    if keys.head_size is not None:
+        changes[keys.head_size] = new.head_size
     return new, changes
 
 
@@ -129,41 +128,30 @@ def narrowed_shapes(shapes: Shapes, *, config: Mapping[str, Any], width: Width) 
     StageError : see `narrowed`, or parameters that the family isn't known to have.
     """
     sizes, _ = narrowed(config, width)
-    axes = described(shapes, config=config).axes
+    known = known_axes({name: len(shape) for name, shape in shapes.items()}, config=config)
     return {
         name: tuple(
             length if axis is None else min(length, sizes.along(axis))
-            for length, axis in zip(shape, axes[name] or (), strict=True)
+            for length, axis in zip(shapes[name], axes, strict=True)
         )
-        for name, shape in shapes.items()
+        for name, axes in known.items()
     }
 
 
-def described(shapes: Shapes, *, config: Mapping[str, Any]) -> Described:
-    """The axes of all parameters.
-
-    Raises
-    ------
-    StageError : the family isn't known to have some of them, or to have them so.
-    """
-    found = Described(shapes, config=config)
-    strange = [
-        name for name, axes in found.axes.items() if axes is None or len(axes) != len(shapes[name])
-    ]
-    if strange:
+def _keys(config: Mapping[str, Any]) -> SizeKeys:
+    keys = size_keys(config)
+    if keys is None:
+        able = ", ".join(sorted(kind for kind, layout in LAYOUTS.items() if layout.sizes))
         raise StageError(
-            f"'width' can't be cut: models of type {config.get('model_type')!r} aren't known to "
-            f"have {', '.join(strange[:3])}{' …' if len(strange) > 3 else ''}."
+            f"'width' needs a model of a described family whose layers are all alike: {able}. "
+            f"Got model_type {config.get('model_type')!r}; use 'layers', 'transformers' or "
+            "'python'."
         )
-    return found
+    return keys
 
 
-def _key(config: Mapping[str, Any], name: str) -> str:
-    return next((key for key in _ALIASES[name] if key in config), name)
-
-
-def _value(config: Mapping[str, Any], name: str) -> int:
-    value = config.get(_key(config, name))
+def _value(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
     if not isinstance(value, int):
-        raise StageError(f"the model's config must say its {name}. It doesn't.")
+        raise StageError(f"the model's config must say its {key}. It doesn't.")
     return value

@@ -38,6 +38,11 @@ class Slice:
         """Indices a unit."""
         return int(self.index.shape[1])
 
+    def tensor_of(self, module: nn.Module) -> Tensor:
+        """The tensor itself, in a module that has this slice."""
+        found: Tensor = getattr(module.get_submodule(self.module), self.tensor)
+        return found
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -83,7 +88,7 @@ def squares(module: nn.Module, slices: Sequence[Slice]) -> Tensor:
     """Sum of the squares of each unit's parameters: (U,) float64."""
     total = torch.zeros(len(slices[0].index), dtype=torch.float64)
     for part in slices:
-        tensor = getattr(module.get_submodule(part.module), part.tensor)
+        tensor = part.tensor_of(module)
         if not isinstance(tensor, nn.Parameter):
             continue  # batch-norm's running statistics say nothing about importance
         rest = [dim for dim in range(tensor.dim()) if dim != part.dim]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from compress.core.artifact import Artifact, ModelSource
 from compress.errors import StageError
 from compress.models.source import TransformersSource
+from compress.models.transformers.reconfigured import take_numbers
 from compress.models.weights.weightless import without_weights
 
 _SIZE = "vocab_size"
@@ -100,7 +101,7 @@ def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence
     smaller = copy.deepcopy(module)
     for name, dim in _along(before, after, size=size, kept=len(kept)).items():
         _cut(smaller, name, dim=dim, kept=torch.tensor(list(kept)))
-    _take_numbers(smaller, before=before, after=after)
+    take_numbers(smaller, before=before, after=after)
     for config in _configs(smaller):
         for key, value in renumber.changed(vars(config)).items():
             setattr(config, key, value)
@@ -231,12 +232,3 @@ def _tensor(module: nn.Module, name: str) -> Tensor:
     path, _, leaf = name.rpartition(".")
     tensor: Tensor = getattr(module.get_submodule(path), leaf)
     return tensor
-
-
-def _take_numbers(smaller: nn.Module, *, before: nn.Module, after: nn.Module) -> None:
-    """Give submodules the whole numbers that differ (num_embeddings, out_features, padding_idx)."""
-    for path, part in after.named_modules():
-        old = vars(before.get_submodule(path))
-        for name, value in vars(part).items():
-            if type(value) is int and value != old.get(name):
-                setattr(smaller.get_submodule(path), name, value)

@@ -32,7 +32,7 @@ class UnitWeights:
         self.units = group.units
         self._parts: dict[nn.Parameter, list[_Part]] = {}
         for part in group.slices:
-            tensor = getattr(module.get_submodule(part.module), part.tensor)
+            tensor = part.tensor_of(module)
             if not isinstance(tensor, nn.Parameter):
                 continue  # running statistics say nothing about importance
             known = self._parts.setdefault(tensor, [])

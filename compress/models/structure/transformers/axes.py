@@ -1,4 +1,4 @@
-"""What each dimension of a described family's tensors runs along.
+"""What each dimension of a described family's parameters runs along.
 
 No torch here: a file's header is enough to count what a narrower model would have.
 """
@@ -6,127 +6,53 @@ No torch here: a file's header is enough to count what a narrower model would ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from compress.models.structure.transformers.families import LAYOUTS, Layout
-
-Axis = Literal["hidden", "merged", "pooled", "heads", "key_values", "head_count", "neurons"]
-"""What a dimension runs along.
-
-hidden : the units that every layer reads and writes; where stages differ in width, every layer of a
-    stage.
-merged : the hidden units of four neighbouring patches, one patch after another.
-pooled : the units of a pooler, or of a head's first layer; as many as hidden ones.
-heads : the units of all heads of queries, and of the attention's output before its last layer; of a
-    fused layer those of queries, keys and values, one after another.
-key_values : those of all heads of keys and values, which are fewer in some decoders.
-head_count : the heads themselves.
-neurons : of a feed-forward.
-"""
-Axes = tuple[Axis | None, ...]
-
-_NORM = re.compile(r"(^|[._])(layer_?norm(_before|_after)?|norm|ln_[12f])$", re.IGNORECASE)
-_EMBEDDING = re.compile(
-    r"((word|position|token_type|rel)_embeddings|embed_tokens|(^|\.)(shared|wte|wpe))$"
-)
-_TOKEN = re.compile(r"embeddings\.(cls_token|mask_token|distillation_token|position_embeddings)$")
-_PATCHES = re.compile(r"patch_embeddings\.projection$")
-_PROJECTION = re.compile(r"(^|\.)(embeddings_project|embed_proj)$")
-_CONVOLUTION = re.compile(r"encoder\.conv\.conv$")
-_POOLER = re.compile(r"(^|\.)(pooler\.dense|classifier\.dense|pre_classifier)$")
-_READER = re.compile(r"(^|\.)(\w*classifier|classifier\.out_proj|score|lm_head)$")
+from compress.errors import StageError, few
+from compress.models.structure.transformers.families import LAYOUTS
+from compress.models.structure.transformers.layout import OUTSIDE, TOKENS, Axes, Layout
 
 
-class Described:
-    """The axes of every parameter of a model.
+def axes_of(names: Iterable[str], *, config: Mapping[str, Any]) -> dict[str, Axes | None]:
+    """The axes of every parameter of a model; None for one that its family isn't known to have.
 
     Parameters
     ----------
     names : of all its parameters.
-    config : of the model, as its JSON.
-
-    Attributes
-    ----------
-    axes : of each parameter by its name; None for one that the family isn't known to have.
+    config : of the model, as its JSON; its `model_type` is that of a described family.
     """
+    names = list(names)
+    layout = _form(LAYOUTS[str(config.get("model_type"))], names)
+    found = {name: _axes(name, layout) for name in names}
+    embedding = config.get("embedding_size")
+    if embedding is not None and embedding != config.get("hidden_size"):
+        found |= _own_embedding(found)
+    if any(axes and axes[0] == "pooled" for axes in found.values()):
+        return found
+    return {name: axes and _without_pooler(axes) for name, axes in found.items()}
 
-    def __init__(self, names: Iterable[str], *, config: Mapping[str, Any]) -> None:
-        names = list(names)
-        self._layout = _form(LAYOUTS[str(config.get("model_type"))], names)
-        paths = [name.rpartition(".")[0] for name in names]
-        self._read: Axis = "pooled" if any(map(_POOLER.search, paths)) else "hidden"
-        embedding = config.get("embedding_size")
-        self._own_embedding = embedding is not None and embedding != config.get("hidden_size")
-        # Projected inside the embeddings, these are normalised afterwards, otherwise before.
-        self._projected = any(path.endswith("embeddings.embed_proj") for path in paths)
-        self.axes = {name: self._axes(name) for name in names}
 
-    def _axes(self, name: str) -> Axes | None:
-        path, _, leaf = name.rpartition(".")
-        if self._own_embedding and ".embeddings." in f".{path}.":
-            if leaf == "weight" and _EMBEDDING.search(path):
-                return (None, None)
-            if not self._projected:
-                return (None,)
-        if _TOKEN.search(name):
-            return (None, None, "hidden")
-        found = self._linear(path)
-        if found is not None:
-            return self._of_linear(found, leaf)
-        found = self._outside(path)
-        if found is not None:
-            return found if leaf == "weight" else found[:1]
-        if _EMBEDDING.search(path):
-            return (None, "hidden")
-        if self._layout.bias and name.endswith(f".{self._layout.bias}"):
-            return (None, "head_count")
-        if self._layout.shared_bias and path.endswith(self._layout.shared_bias):
-            return (None, "head_count")
-        if path.endswith(("q_norm", "k_norm")):
-            return (None,)
-        return ("hidden",) if _NORM.search(path) else None
+def known_axes(dims: Mapping[str, int], *, config: Mapping[str, Any]) -> dict[str, Axes]:
+    """The axes of every parameter of a model, all of which its family must be known to have.
 
-    def _of_linear(self, axes: Axes, leaf: str) -> Axes:
-        if leaf != "weight":
-            return axes[:1]
-        return axes[::-1] if self._layout.transposed else axes
+    Parameters
+    ----------
+    dims : of each parameter by its name, how many dimensions it has.
+    config : as for `axes_of`.
 
-    def _linear(self, path: str) -> Axes | None:
-        """Of a layer's linear layers, as (out, in)."""
-        layout = self._layout
-        inside: dict[str, Axes] = {
-            layout.key: ("key_values", "hidden"),
-            layout.value: ("key_values", "hidden"),
-            layout.query: ("heads", "hidden"),
-            layout.output: ("hidden", "heads"),
-            layout.up: ("neurons", "hidden"),
-            layout.gate or layout.up: ("neurons", "hidden"),
-            layout.down: ("hidden", "neurons"),
-            **dict.fromkeys(layout.also, ("heads", "hidden")),
-        }
-        for suffix, axes in inside.items():
-            if re.search(rf"\.\d+\.{re.escape(suffix)}$", path):
-                return axes
-        return None
-
-    def _outside(self, path: str) -> Axes | None:
-        """Of what is before, after and between the layers, as (out, in)."""
-        if path.endswith("downsample.norm"):
-            return ("merged",)
-        if path.endswith("downsample.reduction"):
-            return ("hidden", "merged")
-        if _PATCHES.search(path):
-            return ("hidden", None, None, None)
-        if _CONVOLUTION.search(path):
-            return ("hidden", "hidden", None)
-        if _PROJECTION.search(path):
-            return ("hidden", None)
-        if _POOLER.search(path):
-            return ("pooled", "hidden")
-        if _READER.search(path):
-            return (None, "hidden" if path.endswith("lm_head") else self._read)
-        return None
+    Raises
+    ------
+    StageError : the family isn't known to have some of them, or to have them so.
+    """
+    found = axes_of(dims, config=config)
+    known = {name: axes for name, axes in found.items() if axes and len(axes) == dims[name]}
+    if len(known) < len(found):
+        raise StageError(
+            f"hidden units can't be cut: models of type {config.get('model_type')!r} aren't known "
+            f"to have {few([name for name in found if name not in known])}."
+        )
+    return known
 
 
 def _form(layout: Layout, names: Iterable[str]) -> Layout:
@@ -135,3 +61,57 @@ def _form(layout: Layout, names: Iterable[str]) -> Layout:
         if any(name.endswith(f".{form.up}.weight") for name in names):
             return form
     return layout
+
+
+def _axes(name: str, layout: Layout) -> Axes | None:
+    path, _, leaf = name.rpartition(".")
+    token = _first(TOKENS, name)
+    if token is not None:
+        return token
+    inside = _first(_linears(layout), path)
+    if inside is not None:
+        return inside[:1] if leaf != "weight" else inside[::-1] if layout.transposed else inside
+    outside = _first({**layout.outside, **OUTSIDE}, path)
+    if outside is not None:
+        return outside if leaf == "weight" else outside[:1]
+    scores = (layout.bias and name.endswith(f".{layout.bias}")) or (
+        layout.shared_bias and path.endswith(layout.shared_bias)
+    )
+    return (None, "head_count") if scores else None
+
+
+def _first(rules: Mapping[str, Axes], name: str) -> Axes | None:
+    """What the first rule says that fits the end of a name."""
+    return next((axes for end, axes in rules.items() if re.search(f"(?:{end})$", name)), None)
+
+
+def _linears(layout: Layout) -> dict[str, Axes]:
+    """The linear layers inside a layer, as (out, in)."""
+    inside: dict[str, Axes] = {
+        layout.key: ("key_values", "hidden"),
+        layout.value: ("key_values", "hidden"),
+        layout.query: ("fused" if layout.fused else "heads", "hidden"),
+        layout.output: ("hidden", "heads"),
+        layout.up: ("neurons", "hidden"),
+        layout.gate or layout.up: ("neurons", "hidden"),
+        layout.down: ("hidden", "neurons"),
+        **dict.fromkeys(layout.also, ("heads", "hidden")),
+    }
+    return {rf"\.\d+\.{re.escape(suffix)}": axes for suffix, axes in inside.items()}
+
+
+def _own_embedding(found: Mapping[str, Axes | None]) -> Iterator[tuple[str, Axes]]:
+    """What embeddings of a width of their own have, which is projected to the hidden units."""
+    inside = {name: axes for name, axes in found.items() if ".embeddings." in f".{name}"}
+    # Projected inside the embeddings, they are normalised afterwards, otherwise before.
+    projected = ("hidden", None) in inside.values()
+    for name, axes in inside.items():
+        if name.endswith(".weight") and axes == (None, "hidden"):
+            yield name, (None, None)
+        elif not projected:
+            yield name, (None,)
+
+
+def _without_pooler(axes: Axes) -> Axes:
+    """What reads a pooler's units reads hidden ones where there is no pooler."""
+    return tuple("hidden" if axis == "pooled" else axis for axis in axes)

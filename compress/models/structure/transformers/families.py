@@ -1,79 +1,22 @@
-"""Where the parts of transformers' families are, and what can't be cut from them.
+"""The transformers families that are described.
 
-These repeat one layer, so a description of it is enough, and nothing needs to be traced. No torch
+They repeat one layer, so a description of it is enough, and nothing needs to be traced. No torch
 here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from compress.models.structure.transformers.layout import Axes, Layout, SizeKeys
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SCORES = "its attention divides scores by the root of the heads' width as it finds it"
 _ROTARY = "rotary position embeddings turn the places of a head in pairs"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Paths inside one layer.
-
-    Attributes
-    ----------
-    attention : the module that splits into heads.
-    query, key, value, output : the attention's linear layers. Where the first three are the same,
-        one layer makes them all, in this order.
-    up, down : the feed-forward's linear layers.
-    gate : the linear layer beside `up` that gates it; None: there is none.
-    also : further linear layers whose rows are those of the heads, where a model has them.
-    heads : attribute of `attention` with the number of heads; None: it has none.
-    head_size : attribute of `attention` with the width of one head.
-    all_heads : attribute of `attention` with the width of all heads; None: it has none.
-    bias : a parameter (places, heads) that adds to this layer's scores; None: there is none.
-    shared_bias : an embedding (buckets, heads) that adds to every layer's scores; None: there is
-        none. Where there is one, all layers must keep the same heads.
-    transposed : whether linear layers hold their weights as (in, out).
-    refuses : what can't be cut, by the unit's name, and why.
-    otherwise : how a model of the family is laid out that isn't laid out so.
-    """
-
-    attention: str
-    query: str
-    key: str
-    value: str
-    output: str
-    up: str
-    down: str
-    gate: str | None = None
-    also: tuple[str, ...] = ()
-    heads: str | None = "num_attention_heads"
-    head_size: str = "attention_head_size"
-    all_heads: str | None = None
-    bias: str | None = None
-    shared_bias: str | None = None
-    transposed: bool = False
-    refuses: Mapping[str, str] = field(default_factory=dict, hash=False)
-    otherwise: Layout | None = None
-
-    @property
-    def linears(self) -> tuple[str, ...]:
-        """All paths of linear layers that every layer has, each once."""
-        gate = () if self.gate is None else (self.gate,)
-        paths = (self.query, self.key, self.value, self.output, self.up, *gate, self.down)
-        return tuple(dict.fromkeys(paths))
-
-    @property
-    def fused(self) -> bool:
-        """Whether one layer makes queries, keys and values."""
-        return self.query == self.key == self.value
-
-    @property
-    def forms(self) -> tuple[Layout, ...]:
-        """This one, and what models of the family are otherwise."""
-        return (self,) if self.otherwise is None else (self, *self.otherwise.forms)
+_PATCHES: dict[str, Axes] = {r"patch_embeddings\.projection": ("hidden", None, None, None)}
 
 
 _BERT = Layout(
@@ -86,12 +29,18 @@ _BERT = Layout(
     down="output.dense",
     all_heads="all_head_size",
 )
+_ELECTRA = replace(_BERT, outside={r"(^|\.)embeddings_project": ("hidden", None)})
 _DEBERTA = replace(
     _BERT,
     query="attention.self.query_proj",
     key="attention.self.key_proj",
     value="attention.self.value_proj",
     also=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
+    outside={
+        r"embeddings\.embed_proj": ("hidden", None),
+        r"rel_embeddings": (None, "hidden"),
+        r"encoder\.conv\.conv": ("hidden", "hidden", None),
+    },
     refuses={"head_width": _SCORES},
 )
 _DISTILBERT = Layout(
@@ -103,6 +52,7 @@ _DISTILBERT = Layout(
     up="ffn.lin1",
     down="ffn.lin2",
     heads="n_heads",
+    sizes=SizeKeys("dim", "hidden_dim", "n_heads"),
 )
 _MPNET = Layout(
     attention="attention.attn",
@@ -125,8 +75,18 @@ _VIT = Layout(
     up="mlp.fc1",
     down="mlp.fc2",
     head_size="head_dim",
+    outside=_PATCHES,
 )
-_SWIN = replace(_VIT, bias="attention.relative_position_bias.relative_position_bias_table")
+_SWIN = replace(
+    _VIT,
+    bias="attention.relative_position_bias.relative_position_bias_table",
+    outside={
+        **_PATCHES,
+        r"downsample\.norm": ("merged",),
+        r"downsample\.reduction": ("hidden", "merged"),
+    },
+    sizes=None,
+)
 _T5 = Layout(
     attention="layer.0.SelfAttention",
     query="layer.0.SelfAttention.q",
@@ -139,6 +99,8 @@ _T5 = Layout(
     head_size="key_value_proj_dim",
     all_heads="inner_dim",
     shared_bias="relative_attention_bias",
+    outside={r"(^|\.)shared": (None, "hidden")},
+    sizes=SizeKeys("d_model", "d_ff", "num_heads", head_size="d_kv"),
 )
 _GATED_T5 = replace(_T5, up="layer.1.DenseReluDense.wi_1", gate="layer.1.DenseReluDense.wi_0")
 _GPT2 = Layout(
@@ -153,6 +115,8 @@ _GPT2 = Layout(
     head_size="head_dim",
     all_heads="split_size",
     transposed=True,
+    outside={r"(^|\.)(wte|wpe)": (None, "hidden"), r"(^|\.)ln_[12f]": ("hidden",)},
+    sizes=SizeKeys("n_embd", "n_inner", "n_head", neurons_by_hidden=4),
 )
 _LLAMA = Layout(
     attention="self_attn",
@@ -165,38 +129,32 @@ _LLAMA = Layout(
     down="mlp.down_proj",
     heads=None,
     head_size="head_dim",
+    outside={r"[qk]_norm": (None,)},
+    sizes=SizeKeys(key_values="num_key_value_heads", head_size="head_dim"),
     refuses={"head_width": _ROTARY},
 )
 
-FAMILIES: dict[str, Layout] = {
+LAYOUTS: dict[str, Layout] = {
     "bert": _BERT,
     "camembert": _BERT,
+    "deberta-v2": _DEBERTA,
     "deit": _VIT,
     "distilbert": _DISTILBERT,
-    "electra": _BERT,
+    "electra": _ELECTRA,
+    "gpt2": _GPT2,
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
     "mpnet": _MPNET,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
     "roberta": _BERT,
+    "swin": _SWIN,
+    "t5": replace(_T5, otherwise=_GATED_T5),
     "vit": _VIT,
     "xlm-roberta": _BERT,
 }
-"""Layouts of encoders by the config's `model_type`, as of transformers 5."""
-DECODERS: dict[str, Layout] = {
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-}
-"""Those of decoders; queries may have more heads than keys and values."""
-LAYOUTS: dict[str, Layout] = {
-    **FAMILIES,
-    **DECODERS,
-    "deberta-v2": _DEBERTA,
-    "gpt2": _GPT2,
-    "swin": _SWIN,
-    "t5": replace(_T5, otherwise=_GATED_T5),
-}
-"""Those of every family that can be pruned: also of such whose layers differ in width, whose linear
-layers are fused, or which have two forms."""
+"""Layouts by the config's `model_type`, as of transformers 5. An entry is all that a family needs:
+pruning, narrower students and their predicted sizes read nothing else."""
 
 
 def family(module: nn.Module) -> str | None:

@@ -9,10 +9,11 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.models.structure.groups import Group, block_index
-from compress.models.structure.transformers.families import LAYOUTS, Layout, family, laid_out_layers
+from compress.models.structure.transformers.families import LAYOUTS, family, laid_out_layers
 from compress.models.structure.transformers.heads import head_width, heads, shared_heads
 from compress.models.structure.transformers.hidden import hidden
-from compress.models.structure.transformers.layer import Layer
+from compress.models.structure.transformers.layer import TransformerLayer
+from compress.models.structure.transformers.layout import Layout
 from compress.models.structure.unit import Unit
 
 _CHANNELS = "its layers are described, and have feed-forward neurons and heads instead"
@@ -45,7 +46,7 @@ def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
     StageError : its layers aren't laid out as the family's.
     """
     layout, paths = _laid_out(module)
-    layers = [Layer(module, path, layout) for path in paths]
+    layers = [TransformerLayer(module, path, layout) for path in paths]
     groups: list[Group] = []
     for layer in layers:
         if "heads" in units and layout.shared_bias is None:
@@ -88,7 +89,7 @@ def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
     )
 
 
-def _neurons(layer: Layer) -> Group:
+def _neurons(layer: TransformerLayer) -> Group:
     """The feed-forward's neurons; of a gated one each with its gate."""
     layout = layer.layout
     index = block_index(layer.width(layout.up), 1)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from compress.models.structure.groups import Group, Slice, block_index, squares
-from compress.models.structure.transformers.layer import Layer
+from compress.models.structure.transformers.layer import TransformerLayer
 
 
-def heads(layer: Layer) -> Group:
+def heads(layer: TransformerLayer) -> Group:
     """The heads of one layer.
 
     Where several heads of queries share one of keys and values, a unit is the latter with all the
@@ -33,7 +33,7 @@ def heads(layer: Layer) -> Group:
     )
 
 
-def shared_heads(module: nn.Module, layers: Sequence[Layer], *, bias: str) -> Group:
+def shared_heads(module: nn.Module, layers: Sequence[TransformerLayer], *, bias: str) -> Group:
     """The heads of all layers, which share the embedding `bias` that adds to their scores."""
     each = [heads(layer) for layer in layers]
     paths = [path for path, _ in module.named_modules() if path.split(".")[-1] == bias]
@@ -51,7 +51,7 @@ def shared_heads(module: nn.Module, layers: Sequence[Layer], *, bias: str) -> Gr
     )
 
 
-def head_width(module: nn.Module, layer: Layer) -> Group:
+def head_width(module: nn.Module, layer: TransformerLayer) -> Group:
     """The places within the heads of one layer.
 
     A place of queries goes with the same place of keys, which it is multiplied with, and one of

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from compress.errors import StageError, few
 from compress.models.structure.groups import Group, Slice
-from compress.models.structure.transformers.axes import Axes, Described
+from compress.models.structure.transformers.axes import known_axes
+from compress.models.structure.transformers.layout import Axes
 
 _STAGE = re.compile(r"(?:^|\.)layers\.(\d+)\.(?:blocks|downsample)\.")
 _MERGED = 4
@@ -40,23 +41,13 @@ def hidden(module: nn.Module) -> list[Group]:
     """
     tensors = dict(module.named_parameters())
     places: dict[str, list[_Place]] = {}
-    axes = _described(module, tensors)
+    axes = known_axes(
+        {name: tensor.dim() for name, tensor in tensors.items()},
+        config=module.config.to_dict(),  # type: ignore[union-attr, operator]
+    )
     for group, place in _places(axes, last=_last_stage(tensors)):
         places.setdefault(group, []).append(place)
     return [_group(name, found, tensors) for name, found in places.items()]
-
-
-def _described(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Axes]:
-    config = module.config.to_dict()  # type: ignore[union-attr, operator]
-    axes = Described(tensors, config=config).axes
-    known = {name: along for name, along in axes.items() if along is not None}
-    strange = [name for name in axes if len(known.get(name, ())) != tensors[name].dim()]
-    if strange:
-        raise StageError(
-            f"'hidden' can't be cut from {type(module).__name__}: models of type "
-            f"{config.get('model_type')!r} aren't known to have {few(strange)}."
-        )
-    return known
 
 
 def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _Place]]:

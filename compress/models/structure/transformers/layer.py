@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from compress.models.structure.groups import Attribute, Slice
-from compress.models.structure.transformers.families import Layout
+from compress.models.structure.transformers.layout import Layout
 
 
-class Layer:
+class TransformerLayer:
     """Says which tensors have units of a layer, whichever way its family lays it out.
 
     Sizes are read off the tensors: an earlier cut may have left other ones than the config says.

@@ -51,3 +51,4 @@ def test_the_row_says_what_can_be_cut_and_gives_a_reason_for_the_rest(family):
             assert reason is not None
             continue
         assert row[unit] == ("yes" if reason is None else f"no {'¹' if 'root' in reason else '²'}")
+    assert row["`width`"] == ("no ³" if LAYOUTS[family].sizes is None else "yes")

@@ -163,7 +163,7 @@ def test_parameters_that_the_family_is_not_known_to_have_are_named():
     module, _, _, _ = family_model("bert")
     module.extra = nn.Linear(32, 2)
     with pytest.raises(
-        StageError, match=r"'hidden' can't be cut .* have extra\.weight, extra\.bias"
+        StageError, match=r"hidden units can't be cut: .*'bert' .* have extra\.weight, extra\.bias"
     ):
         family_groups(module, units=["hidden"])
     assert family_groups(module, units=["heads"])
