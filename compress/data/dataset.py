@@ -35,14 +35,15 @@ class Dataset:
 
     Attributes
     ----------
-    splits : samples of each split; where the target is "next-token", its texts, which the loader
-        gives in blocks of tokens.
+    splits : samples of each split. For the target "next-token" they are texts, which the loader
+        cuts into blocks of tokens.
     labels : class names in the order of the label indices.
-    fingerprint : hex digest of the content and of all that decides which samples a split holds.
-    notes : what was carved, limited, left aside or decided, and why.
-    target : what a sample's label is.
+    fingerprint : hex digest of the content and of everything that decides which samples a split
+        holds.
+    notes : what was carved, limited, left out or decided, and why.
+    target : the kind of a sample's label.
     labelled : whether the data has a column of labels that the task reads.
-    preprocessor : decides what the samples are where they are blocks of tokens; see `bound`.
+    preprocessor : makes the blocks of tokens, for the target "next-token"; see `bound`.
     """
 
     splits: dict[str, Samples]
@@ -57,18 +58,18 @@ class Dataset:
     )
 
     def bound(self, preprocessor: Preprocessor) -> Dataset:
-        """The same data, whose size is counted in what this preprocessor makes of it."""
+        """The same data, bound to a preprocessor, which decides the number of blocks of tokens."""
         if self.target != "next-token":
             return self
         fingerprint = digest([self.fingerprint, preprocessor.fingerprint])
         return replace(self, preprocessor=preprocessor, fingerprint=fingerprint)
 
     def size(self, split: Split) -> int:
-        """Samples in a split; of texts that are cut into blocks, the blocks.
+        """Number of samples in a split. Texts that are cut into blocks are counted in blocks.
 
         Raises
         ------
-        TypeError : they depend on a preprocessor, and the data isn't `bound` to one.
+        TypeError : the number depends on a preprocessor, and the data isn't `bound` to one.
         """
         if self.target != "next-token":
             return len(self.splits[split])
@@ -93,7 +94,7 @@ class Dataset:
 
         Raises
         ------
-        DataError : one can't be read.
+        DataError : a sample can't be read.
         """
         generates = self.target == "next-token"
         return raw_samples(self.splits[split], limit=limit, generates=generates)
@@ -125,7 +126,7 @@ class Dataset:
         )
 
     def _samples(self, split: Split, preprocessor: TextPreprocessor | ImagePreprocessor) -> Samples:
-        """What the loader cuts into batches; blocks of tokens are made once."""
+        """The samples that the loader cuts into batches. Blocks of tokens are made once."""
         samples = self.splits[split]
         if self.target != "next-token" or not isinstance(preprocessor, TextPreprocessor):
             return samples
@@ -150,12 +151,12 @@ def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int)
     Parameters
     ----------
     labels : the model's class names; empty: those found in the data.
-    seed : of the carving of missing splits.
+    seed : seed by which missing splits are carved.
 
     Raises
     ------
-    DataError : data that is missing, broken or empty, lacks a column, or has labels that the
-        model doesn't know; one sentence that names the split, and the row where there is one.
+    DataError : the data is missing, broken or empty, lacks a column, or has labels that the model
+        doesn't know. The message names the split, and the row if there is one.
     """
     source = open_source(spec, task)
     for split, rows in source.splits.items():
@@ -184,11 +185,11 @@ def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int)
 
 
 def open_source(spec: DataSpec, task: Task) -> Source:
-    """The splits that the data has, before labels are read and splits carved.
+    """The splits that the data has, before labels are read and missing splits carved.
 
     Raises
     ------
-    DataError : data that is missing or broken, lacks a column, or isn't of the task's kind.
+    DataError : the data is missing or broken, lacks a column, or isn't of the task's kind.
     """
     if spec.source in IMAGE_SOURCES and task.modality != "image":
         raise DataError(f"'{spec.source}' holds images; the task needs texts.")

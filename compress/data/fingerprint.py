@@ -1,4 +1,4 @@
-"""Digests of files and values that decide what data is, the same in every process."""
+"""Digests of the files and values that decide the data; they are the same in every process."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 
 
 def digest_file(path: Path) -> str:
-    """sha256 of a file's content, read piece by piece."""
+    """SHA-256 of a file's content, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest_files(paths: Iterable[Path]) -> str:
-    """sha256 of the contents of several files, in the order given."""
+    """SHA-256 of the contents of several files, in the order given."""
     return digest([digest_file(path) for path in paths])
 
 
 def digest_folder(folder: Path) -> str:
-    """sha256 of the contents and relative names of all files below a folder."""
+    """SHA-256 of the contents and relative names of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([(path.relative_to(folder).as_posix(), digest_file(path)) for path in files])
 
 
 def digest(value: Any) -> str:
-    """sha256 of a value that JSON can hold."""
+    """SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a recipe check can know of local data: columns, emptiness, and labels the model hasn't."""
+"""Facts about local data for a recipe check: columns, emptiness, and labels the model lacks."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class _PeekedRows:
 def misfits_of(
     spec: DataSpec, *, task: Task, labels: Sequence[str], outputs: int | None
 ) -> list[Problem]:
-    """(dotted key inside `data`, problem) pairs, as far as the beginnings of local files tell.
+    """(dotted key inside `data`, problem) pairs that show in the beginnings of local files.
 
     Parameters
     ----------
-    labels : the model's class names in the order of its scores; empty: not known, or none.
-    outputs : how many scores the model gives; None: not known.
+    labels : the model's class names in the order of its scores; empty if unknown or none.
+    outputs : number of scores that the model gives; None if unknown.
     """
     if spec.huggingface not in FILE_FORMATS or spec.files is None:
         return []
@@ -61,7 +61,7 @@ def misfits_of(
 
 
 def rows_of(spec: DataSpec, split: Split) -> int | None:
-    """How many rows the files of a split have; None: not known without reading them."""
+    """Number of rows in the files of a split; None if they would have to be read in full."""
     if spec.huggingface not in FILE_FORMATS or not spec.paths(split):
         return None
     form = str(spec.huggingface)
@@ -95,7 +95,7 @@ def _file(seen: Peek, split: Split, path: Path, spec: DataSpec, task: Task) -> I
 def _labels(
     spec: DataSpec, task: Task, *, labels: tuple[str, ...], outputs: int | None
 ) -> list[Problem]:
-    """Labels that the model hasn't; of files that give their integers different names, none."""
+    """Problems of labels that the model lacks; none if files name their integers differently."""
     if label_column(spec.columns, task) is None:
         return []
     target = "class" if task.target == "token-class" else task.target
@@ -122,6 +122,6 @@ def _labels(
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:
-    """The tags of all words that have one."""
+    """All tags of all words, without -100."""
     listed = [tags for tags in values if isinstance(tags, list)]
     return [tag for tags in listed for tag in tags if tag != -100]

@@ -1,4 +1,4 @@
-"""Batches of one split."""
+"""Cuts one split into batches."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from compress.data.texts.encode import Encoding, TextPreprocessor, Words
 from compress.errors import DataError, clipped
 
 POOL = 50
-"""Batches of texts that are tokenised together and sorted by length before they are cut."""
+"""Number of batches whose texts are tokenised together and sorted by length before the cut."""
 
 
 class BatchLoader:
-    """See `compress.core.context.Loader`.
+    """Implements `compress.core.context.Loader`.
 
-    Each epoch has its own order, which follows from `shuffle_seed` and `epoch` alone. Batches are
-    made while iterating, so memory doesn't grow with the split.
+    Each epoch has its own order, which `shuffle_seed` and `epoch` alone decide. Batches are made
+    during the iteration, so memory doesn't grow with the split.
 
     Attributes
     ----------
-    epoch : of the next iteration; iterating counts it on.
+    epoch : number of the next epoch; each iteration adds one.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class BatchLoader:
         self.epoch = 0
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return -(-len(self.samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """One epoch; samples short of a full batch come last."""
+        """One epoch. An incomplete batch comes last."""
         order = np.arange(len(self.samples), dtype=np.int64)
         random = None
         if self.shuffle_seed is not None:
@@ -80,7 +80,7 @@ class BatchLoader:
     def _texts(
         self, preprocessor: TextPreprocessor, order: Indices, random: np.random.Generator | None
     ) -> Iterator[dict[str, Tensor]]:
-        """Shuffled texts are bucketed: batches of like lengths hold less padding."""
+        """Batches of texts. Shuffled texts are grouped by length, since that needs less padding."""
         pool = self.batch_size * (1 if random is None else POOL)
         full = len(order) - len(order) % self.batch_size
         starts = [*range(0, full, pool), *([full] if full < len(order) else [])]
@@ -105,7 +105,7 @@ class BatchLoader:
     def _encoded(
         self, preprocessor: TextPreprocessor, positions: Indices
     ) -> tuple[list[Encoding], list[Words]]:
-        """Encodings of some samples, and where they are lists of words, which word is where."""
+        """Encodings of some samples; for lists of words also the word of each token."""
         fetched = self.samples.fetch(positions)
         if "input_ids" in fetched:
             return [preprocessor.encoding_of(ids) for ids in fetched["input_ids"]], []
@@ -114,7 +114,7 @@ class BatchLoader:
         return preprocessor.encode(fetched["text"], fetched.get("text_pair")), []
 
     def _require_tokens(self, encodings: list[Encoding], positions: Indices) -> None:
-        """A text without a token would be answered by what its neighbours are padded with."""
+        """Refuse a text without a token: its answer would depend on its neighbours' padding."""
         for at, (encoding, position) in enumerate(zip(encodings, positions, strict=True)):
             if not encoding["input_ids"]:
                 row = int(self.samples.indices[position])
@@ -133,7 +133,7 @@ class BatchLoader:
         targets: Targets,
         words: list[Words],
     ) -> dict[str, Tensor]:
-        """The labels of a batch; those of tokens are padded as the tokens are."""
+        """The labels of a batch. Labels of tokens are padded as the tokens are."""
         if self.target == "none":
             return {}
         length = preprocessor.length_of(batch, fixed=self.fixed_length)

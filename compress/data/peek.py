@@ -1,6 +1,6 @@
-"""What the beginning of a local file tells: its columns, its rows, and some of their labels.
+"""Reads the beginning of a local file: its columns, its rows, and some of their labels.
 
-A recipe check reads no more of a file than this. What can't be told isn't: reading all of it will.
+A recipe check reads no more of a file than this. What it can't find is left to the run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compress.errors import DataError
 
 MOST_ROWS = 10_000
 MOST_BYTES = 20_000_000
-"""Of a file of text: of a larger one only the columns are read."""
+"""Bytes of a text file: of a larger one only the columns are read."""
 _LONGEST_LINE = 1_000_000
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -31,10 +31,10 @@ class Peek:
 
     Attributes
     ----------
-    columns : their names.
-    values : of one column, from the first rows on, as many as were read.
-    rows : how many rows the file has; None: more than were read.
-    names : what the file calls the integers of that column; None: nothing.
+    columns : names of the columns.
+    values : values of one column, from the first row on, as many as were read.
+    rows : number of rows in the file; None if it has more than were read.
+    names : class names that the file gives the integers of that column; None if it gives none.
     """
 
     columns: tuple[str, ...]
@@ -44,15 +44,15 @@ class Peek:
 
 
 def peek(path: Path, *, form: str, column: str | None) -> Peek | None:
-    """The beginning of a file; None where it can't be told without reading all of it.
+    """The beginning of a file; None if all of the file would have to be read.
 
     Parameters
     ----------
     form : "csv", "json", "parquet" or "arrow".
-    column : whose values are read; None: none's.
+    column : the column whose values are read; None reads no values.
     """
     if file_problem(path) is not None:
-        return None  # the check of paths says so; a pipe is never opened
+        return None  # the check of paths reports this; a pipe is never opened
     readers: Mapping[str, Callable[[Path, str | None], Peek | None]] = {
         "csv": _csv,
         "json": _json,
@@ -63,7 +63,7 @@ def peek(path: Path, *, form: str, column: str | None) -> Peek | None:
         with reading(path, error=DataError):
             return readers[form](path, column)
     except DataError:
-        return None  # the library that reads all of it says what is wrong, or can read it
+        return None  # the library that reads the whole file reports what is wrong, if anything
 
 
 def _csv(path: Path, column: str | None) -> Peek | None:
@@ -77,13 +77,13 @@ def _csv(path: Path, column: str | None) -> Peek | None:
         first = [row for row in islice(lines, MOST_ROWS) if row] if whole else []
         rows = len(first) if whole and next(lines, None) is None else None
     if any(len(row) != len(header) for row in first):
-        return None  # not as it seems
+        return None  # some row has another number of cells than the header
     values = [] if wanted is None else _typed([row[wanted] for row in first])
     return Peek(tuple(header), values, rows)
 
 
 def _typed(cells: list[str]) -> Sequence[Any]:
-    """A column as its reader types it: numbers or truth values where all are."""
+    """A column as its reader types it: numbers or booleans if all cells are."""
     if all(_INTEGER.fullmatch(cell) for cell in cells):
         return [int(cell) for cell in cells]
     if {cell.lower() for cell in cells} <= {"true", "false"}:
@@ -156,7 +156,7 @@ def _arrow(path: Path, column: str | None) -> Peek | None:
 
 
 def _names(schema: Any, column: str | None) -> tuple[str, ...] | None:
-    """Names of classes that `datasets` keeps in a file's metadata."""
+    """Class names that `datasets` keeps in a file's metadata; None if there are none."""
     kept = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     feature = kept.get("info", {}).get("features", {}).get(column, {})
     feature = feature.get("feature", feature) if isinstance(feature, dict) else {}

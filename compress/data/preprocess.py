@@ -35,19 +35,19 @@ def load_preprocessor(
     positions: int | None = None,
     usual_length: int | None = None,
 ) -> Preprocessor:
-    """The tokenizer or the image processor of a model.
+    """The preprocessor of a model: its tokenizer or its image processor.
 
     Parameters
     ----------
-    model_folder_or_id : a `transformers` model; None: a module of one's own.
-    spec : its `tokenizer` and `image`, where given, come before what the model's folder holds.
-    texts : of the train split, for a tokenizer that the spec lets train; None: it was trained, and
-        lies in the folder.
-    positions, usual_length : of texts; see `TextPreprocessor`.
+    model_folder_or_id : a `transformers` model; None for another module.
+    spec : its `tokenizer` and `image` take precedence over the model's folder.
+    texts : texts of the train split, for a tokenizer that is to be trained; None if it was trained
+        before and lies in the folder.
+    positions, usual_length : see `TextPreprocessor`.
 
     Raises
     ------
-    DataError : there is none, or it can't be loaded.
+    DataError : there is no tokenizer or image processor, or it can't be loaded.
     """
     if task.modality == "text":
         tokenizer, notes = _tokenizer(model_folder_or_id, task=task, spec=spec, texts=texts)
@@ -66,7 +66,7 @@ def load_preprocessor(
 
 
 def transform_of(spec: ImageSpec) -> Transform:
-    """The recipe's image preprocessing as constants."""
+    """The recipe's image preprocessing as plain constants."""
     lengths = [len(values) for values in (spec.mean, spec.std) if values is not None]
     return Transform(
         size=spec.size,
@@ -79,7 +79,7 @@ def transform_of(spec: ImageSpec) -> Transform:
 def _tokenizer(
     folder: str | None, *, task: Task, spec: DataSpec, texts: Iterable[str] | None
 ) -> tuple[Any, tuple[str, ...]]:
-    """The tokenizer, and what was decided about it."""
+    """The tokenizer, and notes on what was decided about it."""
     notes: tuple[str, ...] = ()
     if isinstance(spec.tokenizer, TrainedTokenizer) and texts is not None:
         options = spec.tokenizer.train
@@ -111,7 +111,7 @@ def _tokenizer(
 
 
 def _original_ids(folder: str | None) -> list[int] | None:
-    """What `TextPreprocessor.save` wrote beside a tokenizer whose vocabulary was cut."""
+    """The ids that `TextPreprocessor.save` wrote beside a tokenizer whose vocabulary was cut."""
     path = None if folder is None else Path(folder) / ORIGINAL_IDS
     if path is None or not path.is_file():
         return None
@@ -123,7 +123,7 @@ def _original_ids(folder: str | None) -> list[int] | None:
 
 
 def _for_blocks(tokenizer: Any) -> tuple[str, ...]:
-    """Let only the end of a stream of tokens be padded; notes on what that changed."""
+    """Make a tokenizer pad only the end of a stream of tokens; returns notes on changes."""
     notes = []
     if tokenizer.padding_side != "right":
         tokenizer.padding_side = "right"
@@ -143,7 +143,8 @@ def _load_tokenizer(name: str) -> Any:
     _require_folder(name)
     with _loading("tokenizer", name):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    # A folder with a config.json alone gives a tokenizer of special tokens only, without a word.
+    # From a folder with only a config.json, transformers silently makes a tokenizer of special
+    # tokens.
     folder = Path(name)
     if folder.is_dir() and tokenizer.is_fast and not _has_vocabulary(folder):
         raise DataError(
@@ -162,7 +163,7 @@ def _load_processor(name: str) -> Any:
 
     _require_folder(name)
     with _loading("image processor", name):
-        # Pillow's pixels are what a deployment without torchvision can repeat.
+        # A deployment without torchvision can repeat Pillow's pixels.
         return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
 
 
@@ -174,7 +175,7 @@ def _require_folder(name: str) -> None:
 
 @contextmanager
 def _loading(kind: str, name: str) -> Iterator[None]:
-    """Read the files of a tokenizer or an image processor, which libraries do without a word."""
+    """Load a tokenizer or an image processor quietly; a failure becomes a DataError."""
     other = (
         "Name one with 'data.tokenizer'"
         if kind == "tokenizer"

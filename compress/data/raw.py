@@ -1,4 +1,4 @@
-"""Samples as a source has them, before anything is done to them."""
+"""Raw samples: as the source has them, before any preprocessing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from compress.errors import DataError
 
 Kind = Literal["text", "pair", "words", "image", "prompt"]
 _PROMPT = 200
-"""Characters of a text that is to be continued."""
+"""Characters of a text's beginning that a model is to continue."""
 _AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 @dataclass(frozen=True)
 class RawSamples:
-    """A few samples.
+    """A few raw samples.
 
     Attributes
     ----------
-    kind : what they are.
-    values : a text; a list of two; a list of words; an image file's bytes; a text's beginning.
+    kind : the kind of the samples.
+    values : for each sample a text, a list of two texts, a list of words, an image file's bytes, or
+        a text's beginning.
     """
 
     kind: Kind
@@ -36,15 +37,15 @@ class RawSamples:
 
 
 def raw_samples(samples: Samples, *, limit: int, generates: bool = False) -> RawSamples:
-    """The first samples of a split, images as the files that they came as, or else as PNG.
+    """The first samples of a split. Images are their original files, or files of the same pixels.
 
     Parameters
     ----------
-    generates : texts are to be continued: their beginnings are taken.
+    generates : whether a model is to continue the texts; only their beginnings are taken then.
 
     Raises
     ------
-    DataError : one can't be read.
+    DataError : a sample can't be read.
     """
     rows = samples.indices[: min(limit, len(samples))]
     if isinstance(samples.rows, TableRows) and "image" in samples.rows.columns:
@@ -86,7 +87,7 @@ def _one(rows: Rows, index: np.int64) -> Any:
 
 
 def _encoded(image: Any) -> bytes:
-    """A file of the same pixels, mode and orientation."""
+    """The bytes of a file with the image's pixels, mode and orientation."""
     picture = image
     if isinstance(image, np.ndarray):
         picture = Image.fromarray(

@@ -1,4 +1,4 @@
-"""Rows of one split before preprocessing, fetched a batch at a time."""
+"""Rows of one split before preprocessing. They are fetched a batch at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL_CHUNK = 4096
 
 
 class Rows(Protocol):
-    """One split. Columns go by our names: "image", "tokens" or "text" (and "text_pair")."""
+    """One split. Columns have our names: "image", "tokens" or "text" (and "text_pair")."""
 
     @property
     def split(self) -> str:
@@ -32,11 +32,11 @@ class Rows(Protocol):
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
-        """Names that the data itself gives its integer labels."""
+        """Names that the data itself gives its integer labels; None if it gives none."""
         ...
 
     def __len__(self) -> int:
-        """Rows in the split."""
+        """Number of rows in the split."""
         ...
 
     def fetch(self, indices: Indices) -> dict[str, Values]:
@@ -44,7 +44,7 @@ class Rows(Protocol):
         ...
 
     def labels(self) -> Iterator[Values]:
-        """All labels, in order, chunk by chunk; nothing where there is no column of labels."""
+        """All labels, in order and in chunks; nothing if there is no column of labels."""
         ...
 
 
@@ -72,12 +72,12 @@ class ArrayRows:
 
 @dataclass(frozen=True)
 class SequenceRows:
-    """A sequence of mappings, as a Python source returns it: its methods are foreign code.
+    """A sequence of mappings that a Python source returned. Its methods are foreign code.
 
     Attributes
     ----------
     entry : the "package.module:function" that returned it.
-    count : how many samples it had when these rows were made.
+    count : number of samples when these rows were made.
     """
 
     split: str
@@ -97,7 +97,7 @@ class SequenceRows:
         return self.count
 
     def require_length(self) -> None:
-        """Raise DataError where the sequence has another length by now."""
+        """Raise DataError if the sequence's length has changed."""
         with self._foreign():
             count = len(self.samples)
         if count != self.count:
@@ -175,7 +175,7 @@ class JoinedRows:
             return self.second.fetch(indices - len(self.first))
         ours = self.first.fetch(indices[~later])
         theirs = self.second.fetch(indices[later] - len(self.first))
-        # Position of each row in the concatenation of both answers.
+        # Position of each row in the concatenation of `ours` and `theirs`.
         place = np.where(later, np.cumsum(later) - 1 + (~later).sum(), np.cumsum(~later) - 1)
         joined: dict[str, Values] = {}
         for name, values in ours.items():
@@ -190,7 +190,7 @@ class JoinedRows:
 
 
 def input_columns(columns: Columns, task: Task) -> dict[str, str]:
-    """Our names of the inputs' columns to theirs."""
+    """The data's names of the input columns, by our names."""
     if task.modality == "image":
         return {"image": columns.image}
     if task.target == "token-class":
@@ -200,12 +200,12 @@ def input_columns(columns: Columns, task: Task) -> dict[str, str]:
 
 
 def label_column(columns: Columns, task: Task) -> str | None:
-    """The column of the labels; None where there is none, or the task reads none."""
+    """The column of the labels; None if there is none, or the task reads none."""
     return None if task.target in ("next-token", "none") else columns.label
 
 
 def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -> None:
-    """Raise DataError, naming the row, where a column of texts or words holds something else."""
+    """Raise DataError, naming the row, if a column of texts or words holds something else."""
     for column in ("text", "text_pair"):
         for row, value in zip(indices.tolist(), fetched.get(column, ()), strict=False):
             if not isinstance(value, str):
@@ -225,7 +225,7 @@ def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -
 
 
 def _require_unicode(text: str, row: int, split: str) -> None:
-    """No tokenizer takes halves of surrogate pairs, which a string of Python may hold."""
+    """Refuse halves of surrogate pairs: Python's strings may hold them, but tokenizers fail."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

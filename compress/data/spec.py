@@ -18,19 +18,19 @@ from compress.errors import clipped
 SOURCES = ("huggingface", "idx", "sklearn", "python")
 """Keys that name where samples come from."""
 IMAGE_SOURCES = frozenset({"idx", "sklearn"})
-"""Those whose samples are images, whatever they hold."""
+"""The sources whose samples are always images."""
 FILE_FORMATS = ("parquet", "csv", "json", "arrow")
 """Values of `huggingface` that read `files`; "imagefolder" reads `folder`."""
 
 Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
 Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS_A_SIDE)]
 Problem = tuple[str, str]
-"""A dotted key, and what is wrong there."""
+"""A dotted key, and what is wrong with it."""
 Fraction = Annotated[float, Field(gt=0.0, le=0.4)]
 
 
 class Columns(Options):
-    """Names of the data's columns (of a Python source: keys of its samples)."""
+    """Names of the data's columns. For a Python source they are keys of its samples."""
 
     text: str = "text"
     """Column of the text."""
@@ -42,23 +42,23 @@ class Columns(Options):
     """Column of the image."""
     label: str | None = "label"
     """Column of the label; null: the data has no labels. A class is a name or a number from 0.
-    Token classification takes lists of classes, one a word (-100: none). Multi-label takes lists
-    of classes, or a list of floats or booleans, one a class; a model of a single class takes 0 or 1
-    too. Text generation and feature extraction read no labels."""
+    Token classification takes lists of classes, one for each word (-100: none). Multi-label takes
+    lists of classes, or lists of floats or booleans, one for each class; a model of a single class
+    takes 0 or 1 too. Text generation and feature extraction read no labels."""
 
 
 class Vocabulary(Options):
     """How a tokenizer is trained: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019)."""
 
     vocab_size: int = Field(default=4096, ge=300, le=1_000_000)
-    """Tokens at most, special ones included; the model must have as many."""
+    """Largest number of tokens, special ones included; the model must have as many."""
 
 
 class TrainedTokenizer(Options):
-    """A tokenizer that is trained from the texts of the train split, the same in every run."""
+    """A tokenizer that is trained on the texts of the train split. It is the same in every run."""
 
     train: Vocabulary
-    """How."""
+    """How the tokenizer is trained."""
 
 
 class ImageSpec(Options):
@@ -67,11 +67,11 @@ class ImageSpec(Options):
     size: tuple[Pixels, Pixels] | None = None
     """Height and width in pixels to resize to; null: images stay as large as they are."""
     channels: Literal[1, 3] | None = None
-    """1: grey, 3: RGB; null: as many as `mean` has, or as the images have."""
+    """Channels: 1 for grey, 3 for RGB; null: as many as `mean` has, or else the images."""
     mean: list[Annotated[float, Field(ge=-HEAVIEST, le=HEAVIEST)]] | None = None
-    """Mean of each channel, of values in [0, 1]; null: 0."""
+    """Mean of each channel for values in [0, 1]; null: 0."""
     std: list[Annotated[float, Field(gt=0.0, le=HEAVIEST)]] | None = None
-    """Standard deviation of each channel, of values in [0, 1]; null: 1."""
+    """Standard deviation of each channel for values in [0, 1]; null: 1."""
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -90,47 +90,48 @@ class DataSpec(Options):
     """Where samples come from: exactly one of `huggingface`, `idx`, `sklearn` and `python`."""
 
     huggingface: Annotated[str, Field(min_length=1)] | None = None
-    """A data set of the Hugging Face hub or a local folder of one; or a format: parquet, csv, json
-    or arrow (then name `files`), or imagefolder (then name `folder`)."""
+    """A data set of the Hugging Face hub, or a local folder of one. Or a format: parquet, csv, json
+    or arrow, whose files `files` names, or imagefolder, whose folder `folder` names."""
     idx: Path | None = None
-    """A folder of IDX files, named as MNIST's (train-images-idx3-ubyte …), gzipped or not."""
+    """A folder of IDX files, gzipped or not, with MNIST's names (train-images-idx3-ubyte …)."""
     sklearn: Literal["digits"] | None = None
     """A small data set inside scikit-learn: 1,797 handwritten digits of 8x8 pixels."""
     python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     """"package.module:function". The function returns a mapping of split names to sequences of
-    mappings, such as {"train": [{"image": …, "label": 3}, …]}; images as PIL or uint8 arrays."""
+    mappings, such as {"train": [{"image": …, "label": 3}, …]}. Images are PIL or uint8 arrays."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the `python` function."""
     files: dict[Split, Path | list[Path]] | None = None
     """File or files of each split, relative to the current folder."""
     folder: Path | None = None
-    """Folder of `imagefolder`: one folder per class, or one per split and in it one per class."""
+    """Folder of `imagefolder`. It holds a folder for each class, or for each split one that does.
+    """
     config: str | None = None
     """Configuration of a hub data set that has several."""
     revision: str | None = None
     """Commit, tag or branch of a hub data set."""
     splits: dict[Split, str] | None = None
-    """What the source calls our splits, such as {validation: dev}; null: they have our names. For
-    `idx` it is how the files' names begin; null: train, and t10k for test."""
+    """The source's name of each split, such as {validation: dev}; null: the same names. For `idx`
+    these are the beginnings of the files' names; null: train, validation, and t10k for test."""
     columns: Columns = Columns()
     """Names of the columns."""
     max_length: Annotated[int, Field(ge=2, le=MOST_TOKENS)] | None = None
-    """Tokens kept of a text; null: as many as the tokenizer allows, at most 512. Text generation
-    cuts its text into blocks of so many, and loses nothing."""
+    """Tokens kept of a text; null: as many as the tokenizer allows, at most 512. For text
+    generation it is the length of the blocks into which the whole text is cut."""
     tokenizer: str | TrainedTokenizer | None = None
     """Folder or hub id of the tokenizer; `{train: {vocab_size: ...}}` trains one from the train
     split; null: the model's own."""
     image: ImageSpec | None = None
-    """Preprocessing of images; null: the model's own image processor, or, for a model without one,
-    scaling to [0, 1]."""
+    """Preprocessing of images; null: the model's own image processor. Without one, values are
+    scaled to [0, 1]."""
     limit: dict[Split, Samples] = Field(default_factory=dict)
-    """Only the first samples of a split, such as {train: 5000}."""
+    """Number of samples to which a split is limited, such as {train: 5000}; its first are kept."""
     validation_fraction: Fraction = 0.1
-    """Share of train that becomes validation where the data has none."""
+    """Fraction of train that becomes validation if the data has none."""
     test_fraction: Fraction = 0.1
-    """Share of train that becomes test where the data has none."""
+    """Fraction of train that becomes test if the data has none."""
     calibration_samples: Samples = 512
-    """Samples of train that also serve for calibration where the data has no split for it."""
+    """Number of train samples that also serve for calibration if the data has no such split."""
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -151,7 +152,7 @@ class DataSpec(Options):
 
     @property
     def from_hub(self) -> bool:
-        """True if `huggingface` is a data set's id or folder rather than a file format."""
+        """True if `huggingface` is a data set's id or folder and not a file format."""
         return self.huggingface is not None and self.huggingface not in (
             *FILE_FORMATS,
             "imagefolder",
@@ -163,19 +164,19 @@ class DataSpec(Options):
         return named if isinstance(named, list) else [named]
 
     def local_paths(self) -> tuple[Path, ...]:
-        """Files and folders that samples to train on come from; none for other sources."""
+        """Local files and folders that the training samples come from; empty for other sources."""
         named = [path for path in (self.folder, self.idx) if path is not None]
         if self.from_hub and self.huggingface is not None and Path(self.huggingface).is_dir():
             named.append(Path(self.huggingface))
         return (*self.paths("train"), *named)
 
     def check(self) -> list[Problem]:
-        """What can be seen to be wrong without reading data: (dotted key, problem) pairs."""
+        """(dotted key, problem) pairs that can be found without reading data."""
         return _problems(self)
 
 
 def _misfits(spec: DataSpec) -> list[str]:
-    """Keys that their source would silently ignore, or lacks."""
+    """Problems of keys that their source would ignore, or that it needs and lacks."""
     wants_files = spec.huggingface in FILE_FORMATS
     wants_folder = spec.huggingface == "imagefolder"
     rules = (

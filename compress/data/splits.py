@@ -1,4 +1,4 @@
-"""The four splits of a run: those that the data has, and those carved from train."""
+"""Makes the four splits of a run: those that the data has, and those carved from train."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SPLITS = ("train", "validation", "test", "calibration")
 
 @dataclass(frozen=True)
 class Samples:
-    """One split: rows in an order, and their encoded labels.
+    """One split: rows in a certain order, and their encoded labels.
 
     Attributes
     ----------
-    rows : where the inputs are fetched from.
-    indices : (N,) rows in the order of this split.
-    targets : label of each of the N.
+    rows : source of the inputs.
+    indices : (N,) row numbers in the order of this split.
+    targets : encoded labels of the N rows.
     """
 
     rows: Rows
@@ -34,7 +34,7 @@ class Samples:
     targets: Targets
 
     def __len__(self) -> int:
-        """Samples in the split."""
+        """Number of samples in the split."""
         return len(self.indices)
 
     def fetch(self, positions: Indices) -> dict[str, Values]:
@@ -42,7 +42,7 @@ class Samples:
         return self.rows.fetch(self.indices[positions])
 
     def take(self, positions: Indices) -> Samples:
-        """Only these positions, in this order."""
+        """The samples at these positions, in this order."""
         return Samples(self.rows, self.indices[positions], self.targets[positions])
 
 
@@ -51,8 +51,9 @@ def complete(
 ) -> tuple[dict[str, Samples], tuple[str, ...]]:
     """All four splits, and notes on those that were carved or limited.
 
-    Validation and test are taken out of train. Calibration is drawn from train and stays in it:
-    it tunes no weights. What is carved is in random order, so that its first samples are fair.
+    Missing validation and test splits are taken out of train. Calibration is drawn from train and
+    stays in it, since it tunes no weights. Carved splits are in random order, so that their first
+    samples are a fair choice.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def complete(
 
 
 def _carve(splits: dict[str, Samples], spec: DataSpec, seed: int) -> list[str]:
-    """Fill in missing test and validation splits; train becomes what is left."""
+    """Carve missing test and validation splits out of train; returns notes."""
     train = splits["train"]
     shares = {"test": spec.test_fraction, "validation": spec.validation_fraction}
     order = np.random.default_rng((seed, 0)).permutation(len(train)).astype(np.int64)

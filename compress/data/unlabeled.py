@@ -1,4 +1,4 @@
-"""More samples to learn from, of which nobody knows the labels."""
+"""Adds unlabelled samples to the training data."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from compress.tasks.task import Task
 
 
 def with_unlabeled(data: Dataset, spec: DataSpec, *, task: Task, seed: int) -> Dataset:
-    """The data, whose train split also holds the other source's train split, without labels.
+    """The data with another source's train split added to its own, without labels.
 
-    All other splits stay as they are. The labelled samples keep their places, and so their ids.
+    All other splits stay as they are. The labelled samples keep their positions, and so their ids.
 
     Parameters
     ----------
     spec : the other source. Its labels, its preprocessing and its other splits aren't read.
-    seed : of the run; the fingerprint covers it.
+    seed : seed of the run, which the fingerprint covers.
 
     Raises
     ------
-    DataError : the other source can't be read, has no samples to train on, or has other columns.
+    DataError : the other source can't be read, has no train samples, or has other columns.
     """
     source = open_source(spec.model_copy(update={"columns": _without_label(spec)}), task)
     rows = source.splits.get("train")

@@ -1,1 +1,1 @@
-"""From images to a model's inputs."""
+"""Makes a model's inputs from images."""

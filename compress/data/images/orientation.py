@@ -1,4 +1,4 @@
-"""Images as they are looked at, whichever way round they are stored."""
+"""Turns images upright, as their EXIF orientation says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from compress.errors import DataError
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation says that it is looked at; itself where that says nothing.
+    """The image turned as its EXIF orientation says; the image itself if it has none.
 
-    `datasets` turns what it decodes and takes the tag away, so that nothing is turned twice.
+    `datasets` turns the images that it decodes and removes the tag, so that none is turned twice.
 
     Raises
     ------

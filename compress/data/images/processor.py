@@ -1,4 +1,4 @@
-"""Reduces an image processor of `transformers` to plain constants, where they say the same."""
+"""Reduces an image processor of `transformers` to plain constants that give the same pixels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CROPPED_BELOW = 384  # ConvNeXT's processor crops only below this size
 def reduce_processor(processor: Any) -> ImagePreprocessor:
     """The preprocessor for a model's image processor.
 
-    A processor is code with many switches. Rather than trust what its switches seem to say, each
-    reading of them is tried against the processor itself on random images of several sizes; only a
-    reading that gives the same pixels is used (it is faster, and a deployment can repeat it).
+    A processor is code with many switches, which can be read in several ways. Each reading is
+    compared with the processor itself on random images of several sizes. Only a reading that gives
+    the same pixels is used: it is faster, and a deployment can repeat it.
     """
     channels: Literal[1, 3] = 1 if len(_values(processor, "image_mean") or (0, 0, 0)) == 1 else 3
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""From images to a model's `pixel_values`."""
+"""Makes a model's `pixel_values` from images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Images = Sequence[Any] | npt.NDArray[Any]
 RESCALE = 1 / 255
 GREY_MODES = ("L", "1")
 COLOUR_MODES = ("RGB", "RGBA", "P", "LA", "CMYK")
-"""Pillow's modes that become grey and RGB where nothing else is asked for; no others are taken."""
+"""Pillow's modes that are converted to RGB (or grey) by default; other colour modes are refused."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Transform:
 
     Attributes
     ----------
-    size : final (H, W); None: as the image is.
+    size : final (H, W); None: the image's own.
     resize_shortest_edge : resize the shorter side to this, then crop the centre to `size`; None:
-        resize to `size` at once, whatever the image's shape.
-    resample : Pillow's name of the filter, lower case.
-    channels : 1 or 3; None: as the image has.
-    rescale : factor of the 0..255 values.
-    mean, std : of each channel after rescaling; None: 0 and 1.
+        resize to `size` directly, whatever the image's shape.
+    resample : Pillow's name of the filter, in lower case.
+    channels : 1 or 3; None: as many as the image has.
+    rescale : factor of the values in 0..255.
+    mean, std : mean and standard deviation of each channel after rescaling; None: 0 and 1.
     """
 
     size: tuple[int, int] | None = None
@@ -50,7 +50,7 @@ class Transform:
     std: tuple[float, ...] | None = None
 
     def __call__(self, images: Images) -> Tensor:
-        """Images (PIL, or uint8 (H, W) or (H, W, C)) to float32 (N, C, H, W)."""
+        """Transform images (PIL, or uint8 (H, W) or (H, W, C)) to float32 (N, C, H, W)."""
         pixels = self._sized(images)
         values = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32)
         values = values.contiguous() * self.rescale
@@ -93,13 +93,13 @@ class Transform:
 
 
 class ImagePreprocessor:
-    """Images to `pixel_values`.
+    """Makes `pixel_values` from images.
 
     Parameters
     ----------
-    transform : what is done to an image; None where only the processor can say.
+    transform : the constants of the preprocessing; None if only the processor can do it.
     processor : a model's image processor from `transformers`, whose files are saved too.
-    channels : what a processor without a transform is given: 1 grey, 3 RGB.
+    channels : channels of the images that a processor without a transform gets: 1 grey, 3 RGB.
     """
 
     modality = "image"
@@ -132,7 +132,7 @@ class ImagePreprocessor:
 
         Parameters
         ----------
-        images : PIL images, or uint8 arrays (H, W) or (H, W, C), or one array of all of them.
+        images : PIL images, uint8 arrays (H, W) or (H, W, C), or one array of all images.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class ImagePreprocessor:
 
         Raises
         ------
-        DataError : something that isn't an image, or sizes that differ where nothing resizes.
+        DataError : a value isn't an image, or sizes differ and nothing resizes them.
         """
         if self.transform is not None:
             return {"pixel_values": self.transform(images)}
@@ -149,7 +149,7 @@ class ImagePreprocessor:
         return {"pixel_values": torch.from_numpy(np.asarray(made["pixel_values"], np.float32))}
 
     def save(self, directory: Path) -> None:
-        """Write preprocessing.json, and the processor's own files where there is one."""
+        """Write preprocessing.json, and the processor's own files if there is a processor."""
         directory.mkdir(parents=True, exist_ok=True)
         if self.processor is not None:
             self.processor.save_pretrained(str(directory))
@@ -157,8 +157,8 @@ class ImagePreprocessor:
         (directory / "preprocessing.json").write_text(text, encoding="utf-8")
 
     def _constants(self) -> dict[str, Any]:
-        # `exact`: whether the plain constants say everything, or the processor is needed.
-        # `orientation`, `modes` and `transparency` are what `as_array` does, whatever the model.
+        # `exact`: whether the plain constants suffice; otherwise the processor is needed.
+        # `orientation`, `modes` and `transparency` tell what `as_array` does, for every model.
         constants = {
             "modality": self.modality,
             "input_names": list(self.input_names),
@@ -173,11 +173,15 @@ class ImagePreprocessor:
 
 
 def as_array(image: Any, channels: int | None) -> Pixels:
-    """One image as uint8 (H, W, C), upright, in grey or RGB as asked; transparency is dropped.
+    """One image as uint8 (H, W, C), upright and without transparency; C is 1 (grey) or 3 (RGB).
+
+    Parameters
+    ----------
+    channels : C; None: as many as the image has.
 
     Raises
     ------
-    DataError : it is neither a PIL image of 8-bit pixels nor a uint8 array.
+    DataError : the value is neither a PIL image of 8-bit pixels nor a uint8 array.
     """
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
         array: Pixels = image if image.ndim == 3 else image[..., None]
@@ -210,14 +214,14 @@ def resize(array: Pixels, size: tuple[int, int], resample: str) -> Pixels:
 
 
 def _whole_batch(images: Images) -> Pixels | None:
-    """Images that already are one array, as (N, H, W, C); None where they aren't."""
+    """Images that are one array already, as (N, H, W, C); None if they aren't."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
         return None
     return images if images.ndim == 4 else images[..., None]
 
 
 def _conversion(image: Any) -> str:
-    """How an image of more bits becomes one of 8; nothing where that can't be known."""
+    """Advice on how to convert an image of more than 8 bits; empty if there is none."""
     if not isinstance(image, Image.Image) or not image.mode.startswith(("I", "F")):
         return ""
     if image.mode.startswith("I;16"):

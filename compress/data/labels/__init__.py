@@ -1,1 +1,1 @@
-"""From the data's labels to a model's."""
+"""Maps the data's labels to a model's."""

@@ -1,4 +1,4 @@
-"""Labels of the data become indices into the model's labels."""
+"""Encodes labels of the data as indices into the model's labels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BY_NUMBER = "labels: the model's are generic (LABEL_0 …), so the data's are t
 
 @dataclass(frozen=True)
 class Encoded:
-    """Labels of every split as indices.
+    """The labels of every split as indices.
 
     Attributes
     ----------
-    labels : class names in the order of the indices: the model's, or those found.
-    targets : of each split.
+    labels : class names in the order of the indices: the model's, or those found in the data.
+    targets : encoded labels of each split.
     notes : what was decided.
     """
 
@@ -43,21 +43,22 @@ def encode_labels(
     target: Target = "class",
     labelled: bool = True,
 ) -> Encoded:
-    """Map the labels of all splits.
+    """Encode the labels of all splits.
 
-    Names map through `labels` by name. Integers are indices, except where the data names them
-    and `labels` knows these names. Without `labels` (a model that has none) the classes are the
-    data's own names, or else the names found, sorted, or else 0 to the largest integer.
+    A name becomes its index in `labels`. An integer is an index already, unless the data names its
+    integers and `labels` knows these names. Without `labels` (a model that has none) the classes
+    are the data's own names; without those, the names found, sorted; without names, 0 to the
+    largest integer.
 
     Parameters
     ----------
-    target : what a sample's label is.
+    target : the kind of a sample's label.
     labelled : whether there is a column of labels.
 
     Raises
     ------
-    DataError : a label that isn't among `labels`, is missing, or is neither a name nor an integer
-        (where lists are needed: isn't a list of these); it names split and row.
+    DataError : a label isn't among `labels`, is missing, or is neither a name nor an integer (for
+        targets that need lists: isn't a list of these). The message names split and row.
     """
     if not labelled or target in ("next-token", "none"):
         return Encoded(

@@ -1,4 +1,4 @@
-"""Labels that are lists: sets of classes, and a class for each word."""
+"""Encodes labels that are lists: sets of classes, or a class for each word."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from compress.data.rows import Rows
 from compress.errors import DataError, clipped
 
 BINARY = "positive"
-"""Name of the one class of labels that are 0 or 1."""
+"""Name of the single class if all labels are 0 or 1."""
 
 
 def encode_sets(rows: Rows, names: Names) -> npt.NDArray[np.float32]:
     """Sets of classes as rows (N, C) of 0 and 1.
 
-    A label is a list of classes (names or numbers), or a list of floats or booleans, one a class,
-    that are 0 or 1; where there is one class, also a single 0 or 1.
+    A label is a list of classes (names or numbers), or a list of floats or booleans that are 0 or
+    1, one for each class. If there is one class, a single 0 or 1 is a label too.
 
     Raises
     ------
-    DataError : a label that is none of these, or with a class that isn't known or stands twice.
+    DataError : a label is none of these, or has a class that is unknown or stands twice.
     """
     classes = len(names.by_name)
     targets = np.zeros((len(rows), classes), np.float32)
@@ -64,7 +64,7 @@ def _members(value: Any, row: int, names: Names) -> list[int]:
 
 
 def encode_tags(rows: Rows, names: Names) -> Tags:
-    """A class for each word; -100 stays what it is.
+    """The class of each word, as an index; -100 is kept.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def encode_tags(rows: Rows, names: Names) -> Tags:
 
 
 def found_in_lists(splits: Sequence[Rows], *, sets: bool) -> tuple[str, ...]:
-    """The classes of data whose model has none; see `found_names`.
+    """The classes found in the data, for a model that has none; see `found_names`.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _each(splits: Sequence[Rows]) -> Iterator[tuple[str, int, Any]]:
 
 
 def _listed(value: Any) -> list[Any] | None:
-    """A label's items; None where it isn't a list."""
+    """A label's items; None if it isn't a list."""
     if isinstance(value, np.ndarray):
         return list(value.tolist()) if value.ndim == 1 else None
     return list(value) if isinstance(value, list | tuple) else None

@@ -1,4 +1,4 @@
-"""Single classes, by name or by number, become indices."""
+"""Encodes single classes, given by name or by number, as indices."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SHOWN = 40
 
 
 class Names(NamedTuple):
-    """What a split's labels are called.
+    """The names of a split's labels.
 
     Attributes
     ----------
-    split : for messages.
+    split : the split's name, for messages.
     given : names that the data gives its integers; None: integers are the model's indices.
     by_name : the model's index of each name.
     """
@@ -37,11 +37,11 @@ def encode_values(
 
     Parameters
     ----------
-    rows : the row of each, for messages.
+    rows : the row of each label, for messages.
 
     Raises
     ------
-    DataError : a label that isn't known.
+    DataError : a label is unknown.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "ui" and names.given is None:
         targets = values.astype(np.int64)
@@ -64,14 +64,14 @@ def plain(value: Any, row: int, split: str) -> str | int:
 
     Raises
     ------
-    DataError : it is neither.
+    DataError : the label is neither.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
-        return int(value)  # a CSV column of integers in which some file had a gap
+        return int(value)  # a gap in a CSV column turns its integers into floats
     given = "nothing" if value is None or value != value else clipped(repr(value))
     raise DataError(
         f"row {row} of split '{split}': a label must be a name or an integer. Got {given}."
@@ -79,15 +79,17 @@ def plain(value: Any, row: int, split: str) -> str | int:
 
 
 def found_names(chunks: Iterable[tuple[str, Iterable[int], Values]]) -> tuple[str, ...]:
-    """The classes of data whose model has none: names sorted, or 0 to the largest integer.
+    """The classes found in the data, for a model that has none.
+
+    They are the names, sorted, or 0 to the largest integer.
 
     Parameters
     ----------
-    chunks : the split, the row of each label, and labels.
+    chunks : the split, the row of each label, and the labels.
 
     Raises
     ------
-    DataError : names as well as integers.
+    DataError : there are names as well as integers, or an integer is too large for a class.
     """
     names: set[str] = set()
     largest = -1

@@ -1,4 +1,4 @@
-"""The labels of a split's samples, encoded."""
+"""The encoded labels of a split's samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.core.context import Target
 from compress.data.rows import Indices
 
 UNKNOWN_SET = -1.0
-"""Every entry of the row of a sample whose set of classes isn't known."""
+"""Every entry in the row of a sample whose set of classes is unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class Tags:
 
     Attributes
     ----------
-    values : (W,) classes of all words; -100 where a word has none.
-    starts : (N,) where each sample's words begin in it.
-    lengths : (N,) how many words each sample has.
+    values : (W,) class of each word; -100 for a word without one.
+    starts : (N,) index in `values` of each sample's first word.
+    lengths : (N,) number of each sample's words.
     """
 
     values: npt.NDArray[np.int64]
@@ -32,13 +32,13 @@ class Tags:
 
     @classmethod
     def of(cls, rows: list[npt.NDArray[np.int64]]) -> Tags:
-        """The tags of some samples, an array each."""
+        """The tags of some samples, given as one array for each."""
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         values = np.concatenate(rows) if rows else np.zeros(0, np.int64)
         return cls(values, np.cumsum(lengths) - lengths, lengths)
 
     def __len__(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return len(self.starts)
 
     def __getitem__(self, positions: Indices) -> Tags:
@@ -46,7 +46,7 @@ class Tags:
         return Tags(self.values, self.starts[positions], self.lengths[positions])
 
     def rows(self) -> list[npt.NDArray[np.int64]]:
-        """An array for each sample."""
+        """The tags as one array for each sample."""
         return [
             self.values[start : start + length]
             for start, length in zip(self.starts, self.lengths, strict=True)
@@ -54,15 +54,15 @@ class Tags:
 
 
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32] | Tags
-"""Of N samples: classes (N,), sets of classes (N, C), or tags."""
+"""Encoded labels of N samples: classes (N,), sets of classes (N, C), or tags."""
 
 
 def no_targets(count: int, *, target: Target, classes: int) -> Targets:
-    """The labels of samples that have none.
+    """The encoded labels of samples that have no label.
 
     Parameters
     ----------
-    classes : how many classes there are, for sets.
+    classes : number of classes, for sets.
     """
     if target == "class-set":
         return np.full((count, classes), UNKNOWN_SET, np.float32)
@@ -73,7 +73,7 @@ def no_targets(count: int, *, target: Target, classes: int) -> Targets:
 
 
 def join_targets(first: Targets, second: Targets) -> Targets:
-    """The labels of some samples, followed by those of others."""
+    """The first labels, followed by the second."""
     if isinstance(first, Tags) and isinstance(second, Tags):
         return Tags(
             np.concatenate([first.values, second.values]),
@@ -84,7 +84,7 @@ def join_targets(first: Targets, second: Targets) -> Targets:
 
 
 def classes_in(targets: Targets) -> int:
-    """How many different classes occur."""
+    """Number of different classes that occur."""
     if isinstance(targets, Tags):
         rows = targets.rows()
         return len(np.unique(np.concatenate(rows))) if rows else 0

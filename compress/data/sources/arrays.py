@@ -1,4 +1,4 @@
-"""Sources that lie in memory as uint8 arrays: IDX files and scikit-learn's digits."""
+"""Sources that are uint8 arrays in memory: IDX files and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def open_idx(folder: Path, spec: DataSpec) -> Source:
 def open_digits() -> Source:
     """scikit-learn's digits: 1,797 images of 8x8 pixels, all in train.
 
-    Their 17 grey levels are stretched to 0..255, so that the preprocessing of any uint8 image fits.
+    Their 17 grey levels are scaled to 0..255, so that the usual preprocessing of images fits.
     """
     from sklearn.datasets import load_digits
 

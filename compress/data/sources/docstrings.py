@@ -1,4 +1,4 @@
-"""Real English at hand everywhere: what the standard library's functions say of themselves."""
+"""Docstrings of Python's standard library, as English text that is available everywhere."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def load_docstrings(
 ) -> dict[str, list[dict[str, str]]]:
     """The docstrings of Python's standard library, for `data: {python: ...}`.
 
-    Sources are parsed, not imported. Each text is taken once, in the split of the file where it
-    first stands. Which texts there are depends on Python's version.
+    Sources are parsed, not imported. Each text is taken once, in the split of the first file that
+    has it. The texts depend on Python's version.
 
     Parameters
     ----------
-    part : "whole", or the "first_sentence" in one line.
+    part : "whole" for the whole docstring, "first_sentence" for its first sentence in one line.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def docstrings_of(file: Path) -> Iterator[str]:
 
 
 def first_sentence(text: str) -> str:
-    """In one line.
+    """The first sentence of a text, in one line.
 
     >>> first_sentence("Return a copy\\n  of it. It is shallow.")
     'Return a copy of it.'

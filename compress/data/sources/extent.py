@@ -1,4 +1,4 @@
-"""How wide and how deep a file of rows is, told before a library builds a type of it."""
+"""Bounds a file's columns and nesting before a library builds a type from them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from compress.core.foreign.boundary import reading
 from compress.errors import DataError
 
 MOST_COLUMNS = 10_000
-"""Of a file; a library takes seconds for so many, and minutes for a hundred times more."""
+"""Columns of a file: a library takes seconds for so many, and minutes for a hundred times more."""
 MOST_DEPTH = 200
-"""Lists and mappings inside one another; a library's own parser ends the process far deeper."""
+"""Lists and mappings inside one another. Far deeper, a library's own parser ends the process."""
 _LONGEST_LINE = 10_000_000
 _CHUNK = 1 << 20
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|(\\?\Z))', re.DOTALL)
-"""A string; the group is there where the text ends inside it."""
+"""Pattern of a JSON string. The group matches if the text ends inside the string."""
 _BLANKS = b" \t\r\n,\xef\xbb\xbf"
 _CONTENT = 2
 
 
 def require_extent(form: str, path: Path) -> None:
-    """Refuse a file of more columns, or deeper, than any table is.
+    """Refuse a file with more columns or deeper nesting than any table has.
 
     Parameters
     ----------
-    form : of the file: parquet, csv, json or arrow.
+    form : format of the file: parquet, csv, json or arrow.
 
     Raises
     ------
-    DataError : it is wider or deeper, or damaged.
+    DataError : the file has more columns, nests deeper, or is damaged.
     """
     with reading(f"'{path}' as {form}", error=DataError):
         columns = _columns(form, path)
@@ -52,11 +52,11 @@ def _columns(form: str, path: Path) -> int:
 
 
 def _depth(path: Path) -> int:
-    """The deepest nesting of a JSON file; where it is deeper than `MOST_DEPTH`, more than that.
+    """The nesting depth of a JSON file. Beyond `MOST_DEPTH` it is only a lower bound.
 
     Raises
     ------
-    DataError : there is something besides lists and mappings.
+    DataError : the file holds something besides lists and mappings.
     """
     import numpy as np
 

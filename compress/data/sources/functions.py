@@ -1,4 +1,4 @@
-"""A source that is a Python function of the user's."""
+"""Data from a Python function that the recipe names."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from compress.tasks.task import Task
 
 
 def open_python(target: str, spec: DataSpec, task: Task) -> Source:
-    """Call "package.module:function" with the spec's arguments.
+    """The source that "package.module:function" returns for the spec's arguments.
 
-    The fingerprint covers every sample, since nothing else says whether the function's data
-    changed: each is read once.
+    Every sample is read once for the fingerprint, since nothing else shows that the function's data
+    changed.
 
     Raises
     ------
     DataError : the function can't be imported, fails, or doesn't return a mapping of split names to
-        sequences; or these fail, or change their length.
+        sequences; or a sequence fails, or changes its length.
     """
     returned = call_entry(target, spec.arguments, error=DataError)
     with foreign(repr(target), error=DataError):
@@ -51,7 +51,7 @@ def open_python(target: str, spec: DataSpec, task: Task) -> Source:
 
 
 def choose_splits(available: Sequence[str], wanted: Mapping[Split, str] | None) -> dict[str, str]:
-    """Our split names to theirs.
+    """The data's names of the splits, by our names.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def choose_splits(available: Sequence[str], wanted: Mapping[Split, str] | None) 
 
 
 def unused_note(available: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
-    """A note on splits that the data has and nothing uses."""
+    """A note on splits of the data that aren't used; empty if all are."""
     unused = [str(name) for name in available if name not in names.values()]
     return (f"splits of the data that are not used: {', '.join(unused)}.",) if unused else ()
 
@@ -94,7 +94,7 @@ def _digest_samples(rows: SequenceRows) -> str:
 
 
 def _add(running: hashlib._Hash, value: Any) -> None:
-    if isinstance(value, Image.Image):  # pixels alone don't say what they mean
+    if isinstance(value, Image.Image):  # the pixels' meaning depends on mode and palette
         value = upright(value)
         running.update(repr((value.mode, value.getpalette())).encode())
     array = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Sources that the `datasets` library reads: the hub, local files, folders of images."""
+"""Data that the `datasets` library reads: from the hub, local files, or folders of images."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _LOCAL = (
 )
 
 _IMAGE_TYPES = ("string", "large_string", "binary", "large_binary")
-"""Types of columns that may hold images: paths of files, or files' contents."""
+"""Column types that may hold images, as paths or contents of files."""
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """A split of `datasets`: memory-mapped, decoded only where fetched."""
+    """A split of `datasets`: memory-mapped, and decoded only when fetched."""
 
     split: str
     inputs: Any
@@ -57,7 +57,7 @@ class TableRows:
 
         Raises
         ------
-        DataError : an image can't be decoded, a text is missing.
+        DataError : an image can't be decoded, or a text is missing.
         """
         failed = f"rows of split '{self.split}' can't be read"
         try:
@@ -71,7 +71,7 @@ class TableRows:
         return fetched
 
     def _name_the_row(self, indices: Indices) -> None:
-        """Raise what goes wrong with one of the rows by itself."""
+        """Fetch each row alone, so that the error names the row."""
         what = "an image" if "image" in self.columns else "a text"
         for row in indices.tolist():
             failed = f"row {row}: {what} of split '{self.split}' can't be read"
@@ -89,11 +89,11 @@ class TableRows:
 
 
 def open_huggingface(name: str, spec: DataSpec, task: Task) -> Source:
-    """Read what `huggingface` names.
+    """The source that `huggingface` names.
 
     Raises
     ------
-    DataError : files are missing or broken, the hub can't be reached, a column is missing.
+    DataError : files are missing or broken, the hub can't be reached, or a column is missing.
     """
     with quiet():
         if name in FILE_FORMATS:
@@ -126,12 +126,12 @@ def _from_files(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]:
             if not path.stat().st_size:
                 raise DataError(f"split '{split}': the file '{path}' is empty.")
             require_extent(name, path)
-        # Each split alone: a column that one of them lacks is then named as missing there.
+        # Each split is loaded alone, so that an error names the split that lacks a column.
         # An empty cell of a CSV is an empty text, and a label may be called "NA".
         options: dict[str, Any] = {"keep_default_na": False} if name == "csv" else {}
         with reading(f"the files of split '{split}'", error=DataError):
             content[split] = digest_files(paths)
-        # `datasets` knows cached tables by path and time; by this name, it knows the content too.
+        # `datasets` caches tables by path and time; this name adds the content to the key.
         version = f"sha256-{content[split][:16]}"
         loaded = _load(name, version, data_files={split: [str(path) for path in paths]}, **options)
         tables[split] = loaded[split]
@@ -152,7 +152,7 @@ def _from_folder_or_hub(name: str, spec: DataSpec) -> tuple[dict[str, Any], str]
     if only_a_path(name):
         raise DataError(f"there is no folder {clipped(repr(name))}: {problem}.")
     loaded = _load(name, spec.config, revision=spec.revision)
-    # The hub's content is told by the Arrow files that it became.
+    # The fingerprint is taken from the Arrow files that `datasets` made of the hub's content.
     files = {
         split: digest_files(Path(file["filename"]) for file in table.cache_files)
         for split, table in loaded.items()
@@ -177,7 +177,7 @@ def _load_local(folder: Path, spec: DataSpec) -> dict[str, Any]:
 
 
 def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any]:
-    """All splits; every failure as one sentence."""
+    """All splits by name; every failure becomes a DataError of one sentence."""
     import datasets
 
     files = options.get("data_files") or options.get("data_dir")
@@ -218,7 +218,7 @@ def _table_rows(split: str, table: Any, spec: DataSpec, task: Task) -> Rows:
     if label is None:
         return TableRows(split, inputs, None, columns, None)
     feature = table.features[label]
-    feature = getattr(feature, "feature", feature)  # of lists: what they hold
+    feature = getattr(feature, "feature", feature)  # the type of a list's items
     names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
     targets = table.select_columns([label]).with_format("arrow")
     return TableRows(split, inputs, targets, columns, names)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PREFIXES: dict[Split, str] = {"train": "train", "validation": "validation", "test": "t10k"}
-"""How the files of our splits begin."""
+"""Beginnings of the file names of each split."""
 MOST_VALUES = 2**31
-"""Of a file, unpacked: all of it is held in memory, and MNIST's family has a quarter of that."""
+"""Values in an unpacked file. All are held in memory; MNIST's family has a quarter as many."""
 _UNSIGNED_BYTE = 0x08
 
 
@@ -34,8 +34,8 @@ class IdxFiles:
 
     Attributes
     ----------
-    splits : images and labels of each split found.
-    missing : a sentence for each file that is needed and not there.
+    splits : files of images and labels of each split found.
+    missing : a sentence for each file that is needed and missing.
     """
 
     splits: dict[str, tuple[Path, Path]]
@@ -47,7 +47,8 @@ def find_files(folder: Path, prefixes: Mapping[Split, str] | None = None) -> Idx
 
     Parameters
     ----------
-    prefixes : split to how its files' names begin; None: `PREFIXES`, where only train must exist.
+    prefixes : beginning of each split's file names, all of which must exist; None: `PREFIXES`, of
+        which only train must exist.
     """
     required: set[str] = set(prefixes) if prefixes is not None else {"train"}
     splits: dict[str, tuple[Path, Path]] = {}
@@ -71,7 +72,7 @@ def read_split(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.N
 
     Raises
     ------
-    DataError : a file isn't IDX, is cut short, or the two don't fit together.
+    DataError : a file isn't IDX or is truncated, or the two files have different lengths.
     """
     pixels, targets = _read(images, dimensions=3), _read(labels, dimensions=1)
     if len(pixels) != len(targets):
@@ -102,7 +103,7 @@ def _read(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
                 f"'{path}' must hold at most {MOST_VALUES:,} values. It says that it holds "
                 f"{count:,} {shape}."
             )
-        content = file.read(count + 1)  # one more shows that there are more
+        content = file.read(count + 1)  # one more byte shows if the file is longer
     if len(content) != count:
         held = f"{len(content)}" if len(content) < count else "more"
         raise DataError(f"'{path}' says that it holds {count} values {shape}; it holds {held}.")

@@ -1,4 +1,4 @@
-"""The Python standard library's own source files, as text to learn from that is always at hand."""
+"""The source files of Python's standard library, as training text that is available everywhere."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from compress.errors import DataError
 
 _SPLITS = ("test", "validation", *["train"] * 8)
-"""By a file's digest: a tenth each for test and validation."""
+"""Split of a file, by its digest modulo 10: test and validation get a tenth each."""
 _LEFT_OUT = frozenset({"test", "tests", "idle_test", "__pycache__", "lib2to3", "encodings"})
 _TESTS = "test_"
 
 
 def library_files() -> Iterator[tuple[str, Path]]:
-    """(split, file) of every module that has a source file, sorted by name; nothing is imported.
+    """(split, file) pairs of all modules with a source file, sorted by name. Nothing is imported.
 
-    Tests, and tables of characters, are left out.
+    Tests and tables of characters are left out.
 
     Raises
     ------
-    DataError : this Python came without its library's sources.
+    DataError : this Python has no sources of its library.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
     found = False
@@ -39,7 +39,7 @@ def library_files() -> Iterator[tuple[str, Path]]:
 
 
 def split_of(path: str) -> str:
-    """The split of a file, by its path inside the library; the same on every machine.
+    """The split of a file by its path inside the library. It is the same on every machine.
 
     >>> split_of("heapq.py"), split_of("json/decoder.py")
     ('train', 'train')

@@ -1,4 +1,4 @@
-"""What the files of a local data set's folder name lies in that folder."""
+"""Checks that the files of a local data set name only files in its folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NAMING = ("data_files", "data_dir")
 
 
 def require_inside(folder: Path) -> None:
-    """Refuse a folder whose card or lists name files elsewhere, or on the network.
+    """Refuse a folder whose card or lists of files name files elsewhere or on the network.
 
     Raises
     ------
-    DataError : it does, or these can't be read.
+    DataError : such a file is named, or the card or a list can't be read.
     """
     for card in CARDS:
         path = folder / card
@@ -34,7 +34,7 @@ def require_inside(folder: Path) -> None:
 
 
 def _require_lists(folder: Path, path: Path) -> None:
-    """Of a data set that was saved by `save_to_disk`."""
+    """Check the list of files that `save_to_disk` wrote."""
     with reading(path, error=DataError):
         values = json.loads(path.read_text(encoding="utf-8"))
         splits = [str(split) for split in values.get("splits", ())]
@@ -48,7 +48,7 @@ def _require_lists(folder: Path, path: Path) -> None:
 
 
 def _named_by_card(path: Path) -> Iterator[str]:
-    """Files and folders that a card's configurations are read from."""
+    """Files and folders that the configurations in a card name."""
     from ruamel.yaml import YAML
 
     with reading(path, error=DataError):

@@ -11,7 +11,7 @@ LOGGERS = ("datasets", "huggingface_hub", "transformers", "fsspec")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors are logged and no bars are drawn inside; afterwards all is as it was."""
+    """Log only errors and draw no progress bars inside the context; restore all at its end."""
     import datasets
 
     loggers = [logging.getLogger(name) for name in LOGGERS]

@@ -1,4 +1,4 @@
-"""What every kind of data source returns."""
+"""The result of opening any kind of data source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Source:
     ----------
     splits : rows of each split found.
     fingerprint : digest of their content.
-    notes : what was left aside.
+    notes : what was left out.
     """
 
     splits: dict[str, Rows]

@@ -1,4 +1,4 @@
-"""Words with tags at hand everywhere: lines of Python, and what Python's tokenizer says of them."""
+"""Lines of Python tagged by Python's tokenizer, as tagged words that are available everywhere."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ Sample = dict[str, list[str]]
 def load_source_lines(lines_per_module: int = 20, most_words: int = 64) -> dict[str, list[Sample]]:
     """Logical lines of the standard library's sources, for `data: {python: ...}`.
 
-    The words are identifiers, numbers and single signs. Tags are in IOB2: the words of a string or
-    comment, a number, a keyword, and the name that a `def` or `class` defines, each with its type.
+    The words are identifiers, numbers and single signs. Tags are in IOB2. There is a type of tag
+    each for the words of a string, those of a comment, a number, a keyword, and the name that a
+    `def` or `class` defines.
 
     Parameters
     ----------
-    lines_per_module : of each source file, at even distances.
-    most_words : a line's words after these are left out.
+    lines_per_module : lines taken from each source file, at even distances.
+    most_words : words of a line that are kept; later ones are left out.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def load_source_lines(lines_per_module: int = 20, most_words: int = 64) -> dict[
 
 
 def tagged_lines(file: Path) -> Iterator[list[tuple[str, str]]]:
-    """The logical lines of a source file, as words with their tags."""
+    """The logical lines of a source file, as (word, tag) pairs."""
     line: list[tuple[str, str]] = []
     before = ""
     with file.open("rb") as stream:

@@ -1,1 +1,1 @@
-"""From texts to a model's inputs."""
+"""Makes a model's inputs from texts."""

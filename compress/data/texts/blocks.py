@@ -1,4 +1,4 @@
-"""Texts as one long stream of tokens, cut into blocks of equal length: nothing of it is lost."""
+"""Joins texts to one stream of tokens and cuts it into blocks of equal length."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from compress.data.splits import Samples
 from compress.data.texts.encode import TextPreprocessor
 
 _DOCUMENTS = 256
-"""Tokenised at a time."""
+"""Texts tokenised at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Implements `compress.data.rows.Rows`; its one column is `input_ids`.
+    """Blocks of tokens; implements `compress.data.rows.Rows` with one column, `input_ids`.
 
     Attributes
     ----------
-    split : for messages.
-    stream : (T,) the tokens, in a file that ends with the process.
-    length : tokens in a block; the last one may have fewer.
+    split : the split's name, for messages.
+    stream : (T,) the tokens, in a file that is removed when the process ends.
+    length : tokens in a block; the last block may have fewer.
     """
 
     split: str
@@ -50,12 +50,12 @@ class Blocks:
 
 
 def cut_blocks(documents: Samples, preprocessor: TextPreprocessor) -> Samples:
-    """Tokenise a split's texts, join them, and cut them into blocks.
+    """Tokenise a split's texts, join them, and cut the stream into blocks.
 
     Each text is followed by the end-of-text token. The stream lies in a temporary file without a
     name, so memory doesn't grow with it.
     """
-    # The mapping keeps the file's content; nothing is left when it goes.
+    # The memory map keeps the file's content; the file is gone once the map is.
     with tempfile.TemporaryFile(prefix="compress-tokens-") as file, quiet():
         count = 0
         for start in range(0, len(documents), _DOCUMENTS):

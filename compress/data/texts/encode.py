@@ -1,4 +1,4 @@
-"""From texts to a model's token ids."""
+"""Makes a model's token ids from texts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compress.errors import DataError, expected
 from compress.models.transformers.positions import positions_allowed
 
 LENGTH_LIMIT = 512
-"""Tokens kept where neither the recipe nor the tokenizer says fewer."""
+"""Tokens kept of a text if neither the recipe nor the tokenizer says fewer."""
 ORIGINAL_IDS = "original_ids.json"
-"""The file with the id that each token had before a vocabulary was cut."""
+"""The file that holds the id of each token before the vocabulary was cut."""
 _PLACES = ("name_or_path", "is_local", "local_files_only")
-"""What a tokenizer keeps of where it was loaded from."""
+"""Settings in which a tokenizer keeps the place it was loaded from."""
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")
 Texts = Sequence[str] | npt.NDArray[Any]
 Encoding = dict[str, list[int]]
@@ -29,16 +29,16 @@ Words = list[int]
 
 
 class TextPreprocessor:
-    """Texts to `input_ids`, `attention_mask` and, where the tokenizer makes them, `token_type_ids`.
+    """Makes `input_ids`, `attention_mask` and, if the tokenizer does, `token_type_ids` from texts.
 
     Parameters
     ----------
-    tokenizer : of `transformers`.
+    tokenizer : a tokenizer of `transformers`.
     max_length : tokens kept of a text; None: as many as tokenizer and model allow, at most 512.
-    positions : the longest text that the model can read; None: any.
-    usual_length : tokens that the model's makers keep of a text, where `max_length` is None.
+    positions : number of tokens that the model can read; None: any.
+    usual_length : tokens that the model's makers keep of a text; it counts if `max_length` is None.
     notes : what was decided about the tokenizer.
-    original_ids : where a vocabulary was cut, the id that each token had before; None: never.
+    original_ids : the id of each token before the vocabulary was cut; None: it wasn't cut.
 
     Raises
     ------
@@ -103,11 +103,11 @@ class TextPreprocessor:
         *,
         fixed_length: bool = False,
     ) -> dict[str, Tensor]:
-        """Token ids and masks, int64 (N, S); S is the longest text's, or `max_length`."""
+        """Token ids and masks, int64 (N, S); S is the longest text's length, or `max_length`."""
         return self.pad(self.encode(texts, pairs), fixed_length=fixed_length)
 
     def encode(self, texts: Texts, pairs: Texts | None = None) -> list[Encoding]:
-        """Token ids of each text, cut to `max_length`, not padded."""
+        """Token ids of each text, cut to `max_length` and not padded."""
         encoded = self.tokenizer(
             list(texts),
             None if pairs is None else list(pairs),
@@ -124,12 +124,12 @@ class TextPreprocessor:
     def encode_words(
         self, texts: Sequence[Any] | npt.NDArray[Any]
     ) -> tuple[list[Encoding], list[Words]]:
-        """Token ids of texts that are lists of words, cut to `max_length`, not padded.
+        """Token ids of texts that are lists of words, cut to `max_length` and not padded.
 
         Returns
         -------
-        The encodings, and for each of them the word that each token is the first of; -1 where it
-        is none's.
+        The encodings, and for each token of each encoding the number of the word that it begins; -1
+        if it begins none.
         """
         encoded = self.tokenizer(
             [list(words) for words in texts],
@@ -150,7 +150,7 @@ class TextPreprocessor:
 
         Raises
         ------
-        DataError : the tokenizer has no such token.
+        DataError : the tokenizer has no end-of-text token.
         """
         end = self.tokenizer.eos_token_id
         if end is None:
@@ -161,7 +161,7 @@ class TextPreprocessor:
         return [ids if ids[-1:] == [end] else [*ids, end] for ids in encoded["input_ids"]]
 
     def encoding_of(self, ids: Sequence[int]) -> Encoding:
-        """The model's inputs for token ids that are all there is."""
+        """The model's inputs for some token ids, none of them padding."""
         values = {"input_ids": list(ids), "attention_mask": [1] * len(ids)}
         return {name: values.get(name, [0] * len(ids)) for name in self.input_names}
 
@@ -177,11 +177,11 @@ class TextPreprocessor:
         }
 
     def length_of(self, encodings: Sequence[Encoding], *, fixed: bool) -> int:
-        """How many tokens padded encodings have, S."""
+        """Number of tokens of padded encodings, S."""
         return self.max_length if fixed else max(len(one["input_ids"]) for one in encodings)
 
     def pad_rows(self, rows: Sequence[Sequence[int]], fill: int, *, length: int) -> Tensor:
-        """Rows as one tensor int64 (N, `length`), filled up on the tokenizer's padding side."""
+        """Rows as one tensor int64 (N, `length`), filled up on the tokenizer's side."""
         left = self.tokenizer.padding_side == "left"
         array = np.full((len(rows), length), fill, np.int64)
         for row, values in zip(array, rows, strict=True):
@@ -191,7 +191,7 @@ class TextPreprocessor:
     def save(self, directory: Path) -> None:
         """Write preprocessing.json, the tokenizer's own files and `original_ids`, if any."""
         directory.mkdir(parents=True, exist_ok=True)
-        if self.tokenizer.is_fast:  # what the last call asked for would be written otherwise
+        if self.tokenizer.is_fast:  # otherwise the settings of the last call would be written
             self.tokenizer.backend_tokenizer.no_truncation()
             self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(str(directory))
@@ -215,7 +215,7 @@ class TextPreprocessor:
 
 
 def _first_of_word(word_ids: Sequence[int | None]) -> Words:
-    """The word of each token that is a word's first; -1 for the others and special tokens."""
+    """The word of each token that begins one; -1 for all other and special tokens."""
     before = (None, *word_ids[:-1])
     return [
         -1 if word is None or word == last else word
@@ -224,13 +224,16 @@ def _first_of_word(word_ids: Sequence[int | None]) -> Words:
 
 
 def _content(value: Any) -> str:
-    """Of a tokenizer's file, wherever it lies; a cut vocabulary's is gone, and said elsewhere."""
+    """Digest of a tokenizer's file, wherever it lies; empty if the file doesn't exist.
+
+    The file of a cut vocabulary is gone; other settings identify it.
+    """
     path = Path(str(value))
     return digest_file(path) if path.is_file() else ""
 
 
 def _digestible(tokenizer: Any) -> Any:
-    """All that decides a tokenizer's ids, as JSON."""
+    """Everything that decides a tokenizer's ids, as JSON."""
     if not tokenizer.is_fast:
         settings = {
             key: _content(value) if key.endswith("_file") else repr(value)
@@ -239,5 +242,5 @@ def _digestible(tokenizer: Any) -> Any:
         }
         return [type(tokenizer).__name__, tokenizer.get_vocab(), settings]
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # These two hold what the last call asked for.
+    # These two hold the settings of the last call.
     return {key: value for key, value in backend.items() if key not in ("truncation", "padding")}

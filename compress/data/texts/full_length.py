@@ -1,4 +1,4 @@
-"""Texts as long as they may be, made of the tokens that they have."""
+"""Fills texts up to their full length with their own tokens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def filled_up(inputs: Batch, *, length: int | None = None) -> Batch:
-    """Texts whose padding is replaced by their own tokens, again and again.
+    """Replace the padding of texts by their own tokens, repeated as often as needed.
 
-    Models count positions of real tokens only: what padding alone fills says nothing of them. A
+    Models count positions of real tokens only, so padding doesn't test a model's later positions. A
     text without tokens stays as it is.
 
     Parameters
     ----------
-    inputs : of texts (N, S), with their attention mask.
-    length : of the texts that are made; S by default.
+    inputs : inputs (N, S) of texts, with their attention mask.
+    length : length of the new texts; S by default.
     """
     mask = inputs[ATTENTION_MASK].bool()
     count = length or mask.shape[1]

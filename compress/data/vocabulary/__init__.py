@@ -1,1 +1,1 @@
-"""Tokenizers: trained, and cut to the tokens that data uses."""
+"""Trains tokenizers, and cuts them to the tokens that data uses."""

@@ -1,17 +1,19 @@
-"""What of a tokenizer must stay so that texts whose tokens are kept come out as the same pieces.
+"""Finds the tokens that a tokenizer must keep so that texts are split into the same pieces.
 
-Each kind of model is read from its part of tokenizer.json. Why the pieces stay the same:
+Each kind of model is read from its part of tokenizer.json. The pieces stay the same for these
+reasons:
 
-WordPiece takes the longest token that fits, from left to right. With fewer tokens to choose from
-the one that was the longest still is. Only a word that ends as unknown may find another way where
-what it tried on its way is gone: that is kept too (`tried_pieces`).
+WordPiece takes the longest token that fits, from left to right. If this token is kept, it is still
+the longest of fewer ones. A word that ends as unknown could be split in another way if a token that
+was tried for it were gone, so these tokens are kept too (`tried_pieces`).
 
-BPE merges, at each step, the pair of the lowest rank. A piece is made by the merges inside it
-alone, so the tokens on its way are those of the piece spelled out by itself; with all of them
-kept, every merge that was the lowest still stands, and none is new.
+BPE merges, at each step, the pair of the lowest rank. Only the merges inside a piece make it, so
+its intermediate tokens are found by merging the piece by itself. If all of them are kept, every
+merge that had the lowest rank still does, and no merge is new.
 
-Unigram takes the pieces of the highest sum of scores. With fewer pieces to choose from the best sum
-is still there; what is unknown costs ten less than the least score, whose token is kept.
+Unigram takes the pieces with the highest sum of scores. If these are kept, their sum is still the
+highest of fewer ones. An unknown character scores ten less than the lowest score, so the token with
+that score is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from compress.errors import StageError, expected
 _KINDS = "a WordPiece, BPE or Unigram model (a tokenizer of pieces)"
 _BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
 Model = Mapping[str, Any]
-"""The `model` of a tokenizer.json."""
+"""The part `model` of a tokenizer.json."""
 
 
 def vocabulary(model: Model) -> dict[str, int]:
@@ -33,7 +35,7 @@ def vocabulary(model: Model) -> dict[str, int]:
 
     Raises
     ------
-    StageError : a kind of model that isn't known here, or one that draws its merges at random.
+    StageError : the kind of model is unknown here, or it draws its merges at random.
     """
     kind, tokens = model.get("type"), model["vocab"]
     if kind not in ("WordPiece", "BPE", "Unigram"):
@@ -46,11 +48,11 @@ def vocabulary(model: Model) -> dict[str, int]:
 
 
 def kept_tokens(model: Model, used: Iterable[str]) -> set[str]:
-    """The tokens that stay: those used, those on the way to them, and those for unknown text.
+    """The tokens to keep: those used, those needed to make them, and those for unknown text.
 
     Parameters
     ----------
-    used : the pieces that the texts came out as.
+    used : the pieces into which the texts are split.
 
     Raises
     ------
@@ -71,12 +73,12 @@ def kept_tokens(model: Model, used: Iterable[str]) -> set[str]:
 
 
 def tried_pieces(model: Model, word: str) -> set[str]:
-    """The tokens that WordPiece takes of a word before it gives it up as unknown.
+    """The tokens that WordPiece finds in a word before it takes the word as unknown.
 
     Parameters
     ----------
-    model : of WordPiece.
-    word : normalised.
+    model : a WordPiece model.
+    word : the normalised word.
     """
     tokens, prefix = model["vocab"], model["continuing_subword_prefix"]
     tried: set[str] = set()
@@ -93,11 +95,11 @@ def tried_pieces(model: Model, word: str) -> set[str]:
 
 
 def cut_model(model: Model, ids: Mapping[str, int]) -> dict[str, Any]:
-    """The model with some of its tokens.
+    """The model with some of its tokens only.
 
     Parameters
     ----------
-    ids : of the tokens that stay, from 0 without a gap.
+    ids : new ids of the tokens that stay, from 0 without a gap.
     """
     if model["type"] == "Unigram":
         scores = dict(model["vocab"])
@@ -118,7 +120,7 @@ def cut_model(model: Model, ids: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _alphabet(model: Model, tokens: Mapping[str, int]) -> set[str]:
-    """What spells any text: the tokens of bytes, or else those of one character."""
+    """The tokens that can spell any text: those of bytes, or else those of one character."""
     spelled = set(_BYTES) & set(tokens) if model.get("byte_fallback") else set()
     if len(spelled) == len(_BYTES):
         return spelled
@@ -126,7 +128,7 @@ def _alphabet(model: Model, tokens: Mapping[str, int]) -> set[str]:
 
 
 def _characters(model: Model, token: str) -> list[str]:
-    """A token's characters as BPE and WordPiece name them at its place in a word."""
+    """A token's characters as BPE and WordPiece write them at their place in a word."""
     prefix = model.get("continuing_subword_prefix") or ""
     suffix = model.get("end_of_word_suffix") or ""
     lead = prefix if token.startswith(prefix) else ""
@@ -147,8 +149,8 @@ def _joined(model: Model, left: str, right: str) -> str:
 
 
 def _on_the_way(model: Model, pieces: Iterable[str]) -> set[str]:
-    """All that the merges make on their way to some pieces, their characters included."""
-    # Of a pair that stands there twice, tokenizers takes the last.
+    """All tokens that the merges make on the way to some pieces, single characters included."""
+    # If a pair is listed twice, `tokenizers` takes the last rank.
     ranks = {pair: rank for rank, pair in enumerate(_merges(model))}
     seen: set[str] = set()
     for piece in pieces:
@@ -161,6 +163,6 @@ def _on_the_way(model: Model, pieces: Iterable[str]) -> set[str]:
                 break
             symbols[at : at + 2] = [_joined(model, *pairs[at])]
             made.add(symbols[at])
-        if symbols == [piece]:  # else it is no merges' work: a byte, or a word taken whole
+        if symbols == [piece]:  # otherwise no merges made it: a byte, or a word taken whole
             seen |= made
     return seen

@@ -1,4 +1,4 @@
-"""Rewrites a tokenizer with fewer tokens, through its tokenizer.json."""
+"""Cuts tokens from a tokenizer by rewriting its tokenizer.json."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from compress.errors import StageError, expected
 
 _FILE = "tokenizer.json"
 _LAST_CALL = ("truncation", "padding")
-"""Parts of a tokenizer.json that hold what the last call asked for."""
+"""Parts of a tokenizer.json that hold the settings of the last call."""
 
 
 class Choice(NamedTuple):
-    """Which tokens stay.
+    """The tokens that stay.
 
     Attributes
     ----------
-    tokens : by their new id.
-    original : the old id of each, and after them rows of the model that no token has.
+    tokens : the tokens in the order of their new ids.
+    original : the old id of each token, followed by rows of the model that belong to no token.
     """
 
     tokens: list[str]
@@ -38,7 +38,7 @@ def backend_of(preprocessor: Preprocessor) -> dict[str, Any]:
 
     Raises
     ------
-    StageError : it has none, or its model isn't known here (see `vocabulary`).
+    StageError : there is none, or its model is unknown here (see `vocabulary`).
     """
     tokenizer = preprocessor.tokenizer
     if tokenizer is None or not tokenizer.is_fast:
@@ -53,13 +53,13 @@ def backend_of(preprocessor: Preprocessor) -> dict[str, Any]:
 def choose_tokens(
     backend: Mapping[str, Any], use: Use, *, ids: Mapping[str, int], also: Collection[int]
 ) -> Choice:
-    """The tokens that stay, in their old order: those of the model, then those added to it.
+    """Choose the tokens that stay, in their old order: the model's own, then those added to it.
 
     Parameters
     ----------
     backend : the tokenizer.json.
-    use : what texts use.
-    ids : of all tokens.
+    use : the tokens that the texts use.
+    ids : ids of all tokens.
     also : ids that stay in any case.
     """
     model = backend["model"]
@@ -78,15 +78,15 @@ def choose_tokens(
 def cut_tokenizer(
     preprocessor: TextPreprocessor, backend: Mapping[str, Any], choice: Choice
 ) -> TextPreprocessor:
-    """A preprocessor with these tokens alone, loaded from files as a later run would load it.
+    """The preprocessor with the chosen tokens only, loaded from files as a later run would load it.
 
     Parameters
     ----------
-    backend : its tokenizer.json.
+    backend : the preprocessor's tokenizer.json.
 
     Raises
     ------
-    StageError : transformers doesn't load the tokenizer as it was written.
+    StageError : transformers loads another tokenizer than the one that was written.
     """
     from transformers import AutoTokenizer
 

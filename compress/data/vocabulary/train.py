@@ -1,4 +1,4 @@
-"""Trains a tokenizer on texts: byte-level BPE, so that no text is unknown to it."""
+"""Trains a tokenizer on texts. It is a byte-level BPE, to which no text is unknown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PAD, _BEGIN, _SEPARATOR, _MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 def train_tokenizer(
     texts: Iterable[str], options: Vocabulary, *, generates: bool, max_length: int
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer of the merges that shorten the texts most; the same texts give the same one.
+    """Train a tokenizer on texts; the same texts give the same tokenizer.
 
     Parameters
     ----------
-    generates : whether it is for text generation: its only special token is then the end-of-text
-        token, number 0. Otherwise texts are put between [CLS] and [SEP], and there are a padding
-        and a mask token; [PAD] is number 0.
-    max_length : the tokenizer's limit.
+    generates : whether it is for text generation. Its only special token is then the end-of-text
+        token, with id 0. Otherwise texts are put between [CLS] and [SEP], and there are a padding
+        and a mask token; [PAD] has id 0.
+    max_length : the largest number of tokens in a text.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""Which tokens some texts use, and whether two tokenizers make the same pieces of them."""
+"""Finds the tokens that texts use, and compares how two tokenizers split the texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.errors import StageError
 from compress.tasks.task import Task
 
 _TEXTS = 256
-"""Tokenised at a time."""
+"""Texts tokenised at a time."""
 _EXCERPT = 80
 Columns = Mapping[str, Values]
 
@@ -28,9 +28,9 @@ class Part(NamedTuple):
 
     Attributes
     ----------
-    name : such as "train".
-    rows : where they are.
-    indices : (N,) which rows.
+    name : name of the part, such as "train".
+    rows : source of the texts.
+    indices : (N,) numbers of the rows.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Texts:
-    """All texts whose pieces must stay. Memory doesn't grow with them."""
+    """All texts whose pieces must stay the same. Memory doesn't grow with them."""
 
     parts: tuple[Part, ...]
 
     def __len__(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return sum(len(part.indices) for part in self.parts)
 
     def chunks(self, progress: Progress, doing: str) -> Iterator[tuple[Part, int, Columns]]:
-        """Some samples at a time, with the place of the first in its part."""
+        """Chunks of samples: (part, position of the chunk's first sample in it, columns)."""
         with progress.track(doing, len(self)) as advance:
             for part in self.parts:
                 for start in range(0, len(part.indices), _TEXTS):
@@ -58,17 +58,17 @@ class Texts:
                     advance(len(indices))
 
     def __str__(self) -> str:
-        """Such as "train 800, validation 100"."""
+        """The number of samples in each part, such as "train 800, validation 100"."""
         return ", ".join(f"{part.name} {len(part.indices):,}" for part in self.parts)
 
 
 class Use(NamedTuple):
-    """What texts use of a tokenizer.
+    """The tokens that texts use.
 
     Attributes
     ----------
-    ids : of the tokens that occur.
-    unknown : words (normalised) of texts in which a token is unknown; none unless asked for.
+    ids : ids of the tokens that occur.
+    unknown : normalised words of texts with an unknown token; empty unless asked for.
     """
 
     ids: set[int]
@@ -84,7 +84,7 @@ def texts_of(data: Dataset, *, extra: DataSpec | None, task: Task) -> Texts:
     """
     parts: list[Part] = []
     for name, one in data.splits.items():
-        # Calibration is mostly drawn from train, and needn't be read twice.
+        # Calibration is mostly drawn from train; those texts needn't be read twice.
         if not any(_holds(part, one) for part in parts):
             parts.append(Part(name, one.rows, one.indices))
     if extra is not None:
@@ -102,12 +102,12 @@ def _holds(part: Part, samples: Samples) -> bool:
 
 
 def used_tokens(texts: Texts, tokenizer: Any, *, words: bool, progress: Progress) -> Use:
-    """The tokens of texts in their full length, with the special ones that frame them.
+    """The tokens of texts in their full length, special tokens included.
 
     Parameters
     ----------
-    tokenizer : of `transformers`, a fast one.
-    words : whether to gather words of texts with unknown tokens.
+    tokenizer : a fast tokenizer of `transformers`.
+    words : whether to collect the words of texts with unknown tokens.
     """
     ids: set[int] = set()
     unknown: set[str] = set()
@@ -122,16 +122,16 @@ def used_tokens(texts: Texts, tokenizer: Any, *, words: bool, progress: Progress
 def require_same_pieces(
     texts: Texts, old: Any, new: Any, *, original: npt.NDArray[np.int64], progress: Progress
 ) -> None:
-    """Tokenise every text with both.
+    """Check that two tokenizers split every text into the same pieces.
 
     Parameters
     ----------
     old, new : tokenizers of `transformers`.
-    original : (V,) the old id of each new one.
+    original : (V,) the old id of each new id.
 
     Raises
     ------
-    StageError : a text comes out otherwise; it says which.
+    StageError : a text is split in another way; the message names it.
     """
     for part, start, columns in texts.chunks(progress, "comparing the data's tokens"):
         before, after = whole_ids(old, columns), whole_ids(new, columns)
@@ -166,7 +166,7 @@ def whole_ids(tokenizer: Any, columns: Columns) -> list[list[int]]:
 
 
 def _words(tokenizer: Any, columns: Columns, row: int) -> set[str]:
-    """The words that the tokenizer's model is given of one sample."""
+    """The words of one sample as the tokenizer's model gets them."""
     backend = tokenizer.backend_tokenizer
     found: set[str] = set()
     for values in columns.values():
