@@ -20,30 +20,30 @@ from itertools import islice
 
 
 class ExitCode(IntEnum):
-    """What the command ends with; 128 + the signal's number where one ended it."""
+    """Exit codes of the command; if a signal ended it, the code is 128 + the signal's number."""
 
     PASSED = 0
-    """All is well."""
+    """The command succeeded."""
     CHECK_FAILED = 1
     """A gate of the recipe, or a check of the bundle, doesn't hold."""
     WRONG_INPUT = 2
     """The recipe, what it names, or the command line is wrong."""
     FAILED = 3
-    """The work failed."""
+    """A stage or another part of the work failed."""
 
 
 class CompressError(Exception):
-    """Root of the tree. `exit_code` is what the command ends with."""
+    """Root of the exceptions of `compress`. `exit_code` is the command's exit code."""
 
     exit_code: ExitCode = ExitCode.FAILED
 
 
 class RecipeError(CompressError):
-    """A recipe with one or more problems.
+    """Raised when a recipe has one or more problems.
 
     Parameters
     ----------
-    problems : one line each, in the order of the recipe's lines.
+    problems : a line for each, in the order of the recipe's lines.
     """
 
     exit_code = ExitCode.WRONG_INPUT
@@ -54,45 +54,45 @@ class RecipeError(CompressError):
 
 
 class InputError(CompressError):
-    """What the recipe names (a model, data, an output folder) can't be used."""
+    """Raised when a thing that the recipe names (a model, data, an output folder) can't be used."""
 
     exit_code = ExitCode.WRONG_INPUT
 
 
 class ModelError(InputError):
-    """A model that can't be loaded, or can't do the task."""
+    """Raised when a model can't be loaded, or can't do the task."""
 
 
 class DataError(InputError):
-    """Data that can't be read, is empty, or doesn't fit the model."""
+    """Raised when data can't be read, is empty, or doesn't fit the model."""
 
 
 class StageError(CompressError):
-    """A stage could not do its work."""
+    """Raised when a stage can't do its work."""
 
 
 class LoadError(StageError):
-    """An ONNX file that can't be read, or that ONNX Runtime can't load."""
+    """Raised when an ONNX file can't be read, or ONNX Runtime can't load it."""
 
 
 class TargetError(StageError):
-    """A compression target that this model can't meet; the message says the best that it can."""
+    """Raised when a model can't meet a compression target; the message gives the best possible."""
 
 
 class ParityError(StageError):
-    """The ONNX file's answers differ from its torch module's by more than the tolerance."""
+    """Raised when an ONNX file's answers differ from its torch module's beyond the tolerance."""
 
 
 LONGEST = 400
-"""Characters of a value, or of another's message, that a message repeats."""
+"""Characters of a value, or of a library's message, that a message repeats."""
 MOST_KNOWN = 1600
 """Characters of the known names that a message lists."""
 _COMPARED = 1000
-"""Known names that an unknown one is compared with; each takes a millisecond."""
+"""Known names that an unknown one is compared with. Each comparison takes a millisecond."""
 
 
 def clipped(text: str, most: int = LONGEST) -> str:
-    """A text of bounded length: its beginning and its end, with what was left out counted.
+    """Return the beginning and end of a text, with the number of characters left out.
 
     >>> clipped("a" * 10 + "b" * 500 + "c" * 10, most=40)
     'aaaaaaaaaabbbbbbbbbb … (480 characters) … bbbbbbbbbbcccccccccc'
@@ -104,7 +104,7 @@ def clipped(text: str, most: int = LONGEST) -> str:
 
 
 def expected(name: str, allowed: str, got: object) -> str:
-    """The sentence that every bad value gets: what, what is allowed, what was given.
+    """Return the sentence for a bad value: its name, what is allowed, what was given.
 
     >>> expected("ratio", "a float in [0, 1)", 1.5)
     "'ratio' must be a float in [0, 1). Got 1.5."
@@ -113,12 +113,12 @@ def expected(name: str, allowed: str, got: object) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, nearness: float = 0.6) -> str:
-    """The sentence that every unknown name gets: the known ones, and the nearest.
+    """Return the sentence for an unknown name: the known names, and the nearest of them.
 
     Parameters
     ----------
-    nearness : how much a known name must be like it to be suggested, in [0, 1]; more where names
-        share long words.
+    nearness : least similarity of a suggested name, in [0, 1]; choose more if names share long
+        words.
 
     >>> unknown("stage", "prun", ["distill", "prune"])
     "unknown stage 'prun'. Known: distill, prune. Did you mean 'prune'?"
@@ -132,6 +132,6 @@ def unknown(kind: str, name: str, known: Iterable[str], *, nearness: float = 0.6
 
 
 def few(keys: list[str], *, most: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
+    """Return the first names of a list, and the number of further ones, in words."""
     rest = f" and {len(keys) - most} more" if len(keys) > most else ""
     return ", ".join(keys[:most]) + rest

@@ -1,4 +1,4 @@
-"""The conformance suite of stages: what a third party's stage is shown to keep."""
+"""The conformance suite for stages: it checks the contract of a third party's stage."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def check_stage(
     artifact: Artifact | None = None,
     context: Context | None = None,
 ) -> None:
-    """Hold a stage against the contract; returns only if it keeps all of it.
+    """Check that a stage keeps the contract; return only if it keeps all of it.
 
     The stage is run twice. Without `artifact` and `context` it is given a small network and
     scikit-learn's digits (`digits_problem`), in the first format that it accepts.
 
     Parameters
     ----------
-    stage : as small a piece of work as shows it (few epochs).
-    directory : an empty folder for what it writes.
+    stage : a stage with little work, such as few epochs.
+    directory : an empty folder for the files that it writes.
 
     Raises
     ------
-    AssertionError : a clause that it breaks, in a sentence.
+    AssertionError : the stage breaks a clause; the message is a sentence on it.
     """
     _check_value(stage)
     if artifact is None or context is None:
@@ -79,7 +79,7 @@ def check_stage(
 
 
 def digits_problem(directory: Path) -> tuple[Artifact, Context]:
-    """A small trained classifier of scikit-learn's digits, and the context of a run on them."""
+    """Return a small trained classifier of scikit-learn's digits, and the context of a run."""
     import torch
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def _digest(artifact: Artifact) -> str:
 
 
 def _answers(artifact: Artifact, context: Context) -> np.ndarray[Any, Any]:
-    """Scores on test samples: the result must run, and its answers must be finite."""
+    """Return scores on test samples: the result must run, and its answers must be finite."""
     import numpy as np
     import torch
 

@@ -11,12 +11,12 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The `compress` command.
+    """Run the `compress` command, and end the process.
 
     Parameters
     ----------
-    arguments : without the program's name; those of the process by default, which is then the
-        command's own: its streams are looked after, and it ends here.
+    arguments : the words after the program's name. By default those of the process; the command
+        then also takes care of the process's standard streams.
     """
     try:
         from compress.cli.process import run_process

@@ -1,4 +1,4 @@
-"""The subcommands and their options. Whatever a subcommand needs is imported when it is called."""
+"""The subcommands and their options. A subcommand imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEBUG = "--debug"
 
 
 class Device(StrEnum):
-    """Where training happens."""
+    """The device of training."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -26,7 +26,7 @@ class Device(StrEnum):
 
 
 class Commands(TyperGroup):
-    """Takes a first word that is no subcommand for the recipe of `run`."""
+    """A group of subcommands that takes an unknown first word for the recipe of `run`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `run` in front of a recipe or of its options."""
@@ -63,13 +63,13 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="DIR", help="Folder of the results [default: exports/<name>]"),
 ]
-Debug = Annotated[bool, typer.Option(DEBUG, help="Show tracebacks, and what libraries say.")]
+Debug = Annotated[bool, typer.Option(DEBUG, help="Show tracebacks and libraries' messages.")]
 
 
 CallSeconds = Annotated[
     float,
     typer.Option(
-        "--call-seconds", min=0.1, max=86400, help="Most time of a single call into a model."
+        "--call-seconds", min=0.1, max=86400, help="Time limit of a single call into a model."
     ),
 ]
 
@@ -90,7 +90,7 @@ def compress(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Compress a trained model as a recipe says, and measure it after every stage.
+    """Compress a trained model by a recipe, and measure it after every stage.
 
     "compress recipe.yaml" is short for "compress run recipe.yaml".
     """
@@ -105,7 +105,7 @@ def run(
     recipe: RecipeFile,
     overrides: Overrides = None,
     output: Output = None,
-    device: Annotated[Device, typer.Option(help="Where training happens.")] = Device.AUTO,
+    device: Annotated[Device, typer.Option(help="Device of training.")] = Device.AUTO,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of training [default: all CPUs]")
     ] = None,
@@ -118,11 +118,11 @@ def run(
     verbose: Annotated[
         bool | None,
         typer.Option(
-            "--verbose/--quiet", "-v/-q", help="Show what libraries say too; or only errors."
+            "--verbose/--quiet", "-v/-q", help="Also show libraries' messages, or only errors."
         ),
     ] = None,
 ) -> None:
-    """Run a recipe whole; stages that an earlier run finished are taken from disk.
+    """Run a recipe. Stages that an earlier run finished are taken from disk.
 
     Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed, 130 interrupted.
     """
@@ -148,7 +148,7 @@ def run(
 def check(
     recipe: RecipeFile, overrides: Overrides = None, output: Output = None, debug: Debug = False
 ) -> None:
-    """Show what a recipe would do, or everything that is wrong with it."""
+    """Show what a recipe would do, or all of its problems."""
     from compress.recipe.load import load_recipe
     from compress.recipe.plan import describe
 
@@ -167,7 +167,7 @@ def stages(debug: Debug = False) -> None:
 @app.command()
 def schema(
     report: Annotated[
-        bool, typer.Option("--report", help="The schema of report.json instead.")
+        bool, typer.Option("--report", help="Print the schema of report.json instead.")
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -181,7 +181,7 @@ def schema(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="exports/<name>, or a report.json.")
+        list[Path], typer.Argument(metavar="RUN...", help="exports/<name> or a report.json.")
     ],
     debug: Debug = False,
 ) -> None:
@@ -200,9 +200,9 @@ def verify(
     call_seconds: CallSeconds = 15.0,
     debug: Debug = False,
 ) -> None:
-    """Check that a bundle is whole, answers as when it was published, and suits this CPU.
+    """Check that a bundle is whole, gives the same answers as when published, and suits this CPU.
 
-    Exit codes: 0 all holds, 1 a check failed, 2 it is no bundle.
+    Exit codes: 0 all checks passed, 1 a check failed, 2 it is no bundle.
     """
     from compress.cli.verifying import verify as verified
 
@@ -214,7 +214,7 @@ def bench(
     context: typer.Context,
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL...", help="ONNX files; the first is compared with."),
+        typer.Argument(metavar="MODEL...", help="ONNX files; the first is the baseline."),
     ],
     batch_sizes: Annotated[
         str | None,
@@ -223,12 +223,12 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        str, typer.Option(metavar="N,N", help="Threads of ONNX Runtime, each by itself.")
+        str, typer.Option(metavar="N,N", help="Threads of ONNX Runtime; each number is timed.")
     ] = "1",
-    seconds: Annotated[float, typer.Option(min=0.01, help="Least time of each batch size.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Least time for each batch size.")] = 5.0,
     length: Annotated[
         int,
-        typer.Option(min=1, max=10**6, help="Tokens of a text, where the file leaves that open."),
+        typer.Option(min=1, max=10**6, help="Tokens of a text, if the file leaves that open."),
     ] = 128,
     sizes: Annotated[
         list[str] | None,
@@ -241,11 +241,11 @@ def bench(
         typer.Option(
             "--inputs",
             metavar="FILE.npz",
-            help="Real inputs instead of made ones, such as a bundle's samples.npz.",
+            help="Real inputs instead of random ones, such as a bundle's samples.npz.",
         ),
     ] = None,
     document: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")
     ] = None,
     call_seconds: CallSeconds = 15.0,
     debug: Debug = False,

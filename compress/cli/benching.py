@@ -1,4 +1,4 @@
-"""`compress bench`: what was asked for, and what is shown of it."""
+"""`compress bench`: reads the options, times the files and shows the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Asked:
 
 
 def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
-    """Time the files and show a table; write JSON where it was asked for.
+    """Time the files and show a table; write JSON if it was asked for.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
 
 
 def _require_folder(document: Path) -> None:
-    """Before anything is timed, which takes long."""
+    """Check that the document's folder exists, before the long timing begins."""
     try:
         fits = document.parent.is_dir() and not document.is_dir()
     except (OSError, ValueError):
@@ -87,7 +87,7 @@ def _write(document: Path, text: str) -> None:
 
 
 def _numbers(option: str, words: str) -> list[int]:
-    """Such as "1,32"."""
+    """Return the numbers in words such as "1,32"."""
     parts = [part.strip() for part in words.split(",")]
     if not all(part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts):
         raise InputError(expected(option, "whole numbers with commas between, such as 1,32", words))

@@ -1,4 +1,4 @@
-"""What the subcommands and whoever runs them tell one another."""
+"""State that the subcommands share with the code that runs them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Call:
 
     Attributes
     ----------
-    interrupts : of the process.
-    folder : of the run, once it is known; None of other commands.
+    interrupts : the interrupts of the process.
+    folder : the run's folder, once it is known; None for other commands.
     """
 
     interrupts: Interrupts

@@ -1,4 +1,4 @@
-"""Runs the command: what was asked for, errors on stderr, and an exit code."""
+"""Runs the command, reports errors on stderr, and returns an exit code."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def run_command(arguments: Sequence[str], interrupts: Interrupts) -> int:
-    """Run it with these words; returns the exit code.
+    """Run the command with these words; return the exit code.
 
     Raises
     ------
-    KeyboardInterrupt : it was interrupted, or had been when something else went wrong.
+    KeyboardInterrupt : it was interrupted, possibly before another error.
     """
     given, call = list(arguments), Call(interrupts)
     try:
@@ -44,7 +44,7 @@ def run_command(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
 
 def _run(arguments: list[str], call: Call) -> int:
-    """Not by way of `app()`, which makes exit codes of its own out of interrupts and pipes."""
+    """Run the subcommand, not through `app()`, which gives interrupts its own exit codes."""
     command = typer.main.get_command(app)
     try:
         with command.make_context("compress", arguments, obj=call) as context:
@@ -58,7 +58,7 @@ def _run(arguments: list[str], call: Call) -> int:
 
 
 def _tell(error: BaseException, arguments: Sequence[str], call: Call) -> int:
-    """Say what went wrong; returns the exit code."""
+    """Print the error; return the exit code."""
     debug = DEBUG in arguments
     match error:
         case RecipeError():
@@ -77,7 +77,7 @@ def _tell(error: BaseException, arguments: Sequence[str], call: Call) -> int:
 
 
 def _fault(error: BaseException, arguments: Sequence[str], call: Call) -> str:
-    """What is said of an exception that nobody foresaw, and where more of it stands."""
+    """Return the message for an unexpected exception, with the path of its log."""
     log = keep_log(error, arguments, call.folder)
     more = f"Run again with {DEBUG} for the traceback." if log is None else f"Its log is {log}."
     said = without_secrets(described(error)).rstrip(".")
@@ -85,10 +85,10 @@ def _fault(error: BaseException, arguments: Sequence[str], call: Call) -> str:
 
 
 def _say(problems: Sequence[str], shown: BaseException | None) -> None:
-    """One line each; in front of them the traceback of what is to be shown.
+    """Print one line for each problem, after the traceback of `shown` if there is one.
 
-    What is wrong in one process is mostly wrong in all, or follows from another's end: any but the
-    first waits for the launcher to end it, and speaks only if that doesn't happen.
+    An error of one process mostly occurs in all, or follows from the end of another. So every
+    process but the first waits for the launcher to end it, and prints only if that doesn't happen.
     """
     processes = launched()
     if not processes.first:

@@ -9,10 +9,10 @@ _NAMES = ("stdin", "stdout", "stderr")
 
 
 def open_closed() -> None:
-    """Let closed standard streams read and write nothing; before any file is opened.
+    """Connect closed standard streams to the null device, before any file is opened.
 
-    Otherwise the number of a closed one would be given to the next file, and what libraries print
-    would land in it.
+    Otherwise the next opened file would get the number of a closed stream, and libraries would
+    print into that file.
     """
     for number, name in enumerate(_NAMES):
         try:

@@ -1,4 +1,4 @@
-"""The log of a fault of ours: what whoever mends it needs, without what is the user's own."""
+"""Writes a log of a fault of compress: what a fix needs, without the user's own values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from compress.runner.folder.marker import MARKER
 
 FOLDER = "logs"
-"""Of a run's folder; made when there is something to keep."""
+"""The folder for logs in a run's folder; made when there is a log to keep."""
 
 _PACKAGES = (
     "compress",
@@ -33,16 +33,16 @@ _SHORTEST_SECRET = 6
 
 
 def keep_log(error: BaseException, arguments: Sequence[str], run: Path | None) -> Path | None:
-    """Write a log of an exception; returns its path, or None where it can't be written.
+    """Write a log of an exception; return its path, or None if it can't be written.
 
-    It holds the traceback, versions and the names of the options. It holds no option's value, and
-    no value of an environment variable that is a secret by its name.
+    The log holds the traceback, versions and the names of the options. It holds no option's value,
+    and no value of an environment variable whose name marks it as a secret.
 
     Parameters
     ----------
     arguments : the command's words.
-    run : the folder of a run; the system's folder for temporary files is taken where there is none,
-        or where the run hadn't begun.
+    run : the folder of a run. The system's folder for temporary files is used if it is None, or if
+        the run hadn't begun.
     """
     text = without_secrets(_text(error, arguments))
     try:
@@ -78,7 +78,7 @@ def _text(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Without secrets of the environment."""
+    """Return the text without secrets of the environment."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and _SECRET.search(name):
             text = text.replace(value, f"<{name}>")

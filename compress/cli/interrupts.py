@@ -1,8 +1,8 @@
-"""Signals that end the command: one exception, that can't be lost, then an orderly end.
+"""Signals that end the command: one exception that can't be lost, then an orderly end.
 
-Python drops an exception that is raised in a finalizer or in a weak reference's callback, foreign
-code swallows what it likes, and while C code runs no handler does. So a signal is kept, raised
-again at the next step of progress, and after some seconds the process ends without being asked.
+Python drops an exception that is raised in a finalizer or in a weak reference's callback. Foreign
+code may catch it, and no handler runs while C code runs. So a signal is kept and raised again at
+the next step of progress. If that has no effect, the process ends after some seconds.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 10.0
 """Seconds that an orderly end may take."""
 AGAIN_S = 2.0
-"""Seconds after which a further signal doesn't wait for an orderly end any longer."""
+"""Seconds after which a further signal ends the process at once."""
 _LAST_WORDS_S = 3.0
 _DROPPED, _OVER = 254, 255
 _SOON_S = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that ends the command.
+    """Raised when a signal ends the command.
 
     Parameters
     ----------
-    number : the signal's.
+    number : the signal's number.
     """
 
     def __init__(self, number: int) -> None:
@@ -47,12 +47,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """What has been asked of this process by signals.
+    """The signals that this process has received.
 
     Attributes
     ----------
-    came : the first signal that asked for the end; None so far.
-    last_words : called in a thread where the process must end without being asked.
+    came : the first signal that asked for the end; None before it.
+    last_words : called in a thread when the process is ended without an orderly end.
     """
 
     def __init__(self) -> None:
@@ -66,10 +66,10 @@ class Interrupts:
         self._unraisable = sys.unraisablehook
 
     def listen(self) -> None:
-        """From now on a signal raises `Interrupted` in the main thread, the first time.
+        """Let the first signal from now on raise `Interrupted` in the main thread.
 
-        A signal that the process was told to ignore (`nohup`) is ignored further. Nothing in a
-        thread that isn't the main one, which can't handle signals.
+        A signal that the process was told to ignore (`nohup`) stays ignored. In another thread than
+        the main one, which alone can handle signals, this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -86,13 +86,13 @@ class Interrupts:
         threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
 
     def release(self, *signals: int) -> None:
-        """Handle those as before `listen`."""
+        """Handle these signals as before `listen`."""
         for number in signals:
             if number in self._before:
                 signal.signal(number, self._before.pop(number))
 
     def settle(self) -> None:
-        """From now on nothing is raised any more; a signal only counts."""
+        """Raise nothing from now on; a signal is only recorded."""
         self._silent = True
 
     def restore(self) -> None:
@@ -107,7 +107,7 @@ class Interrupts:
         self._pipe = None
 
     def strike(self, number: int) -> None:
-        """As if that signal had come; from whatever thread.
+        """Act as if that signal had come; callable from any thread.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Interrupts:
         self._raise_soon()
 
     def check(self) -> None:
-        """Raise what had come and was dropped.
+        """Raise an interrupt that came and was dropped.
 
         Raises
         ------
@@ -147,12 +147,12 @@ class Interrupts:
             self._unraisable(unraisable)
 
     def _raise_soon(self) -> None:
-        """Not here: in a finalizer it would be dropped again, and another thread isn't asked."""
+        """Let the watching thread raise it: raised here, in a finalizer, it would be lost again."""
         if self._pipe is not None:
             os.write(self._pipe[1], bytes([_DROPPED]))
 
     def _watch(self, pipe: int) -> None:
-        """The thread that sees signals come while the main one can't."""
+        """Run the thread that sees signals while the main thread can't."""
         number, first, deadline = 0, 0.0, None
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -179,12 +179,12 @@ class Interrupts:
             signal.pthread_kill(ident, self._own)
 
     def _is_again(self, number: int) -> bool:
-        """Whether that is the signal that this thread has sent."""
+        """Return whether the signal is the one that this thread has sent."""
         own, self._own = self._own, None
         return own == number
 
     def _end_now(self, number: int) -> None:
-        """Within the thread: the main one may be anywhere, even in the middle of an import."""
+        """End the process from this thread: the main one may be anywhere, even in an import."""
         last = threading.Thread(target=self._say_last_words, daemon=True)
         last.start()
         last.join(_LAST_WORDS_S)
@@ -200,24 +200,24 @@ class Interrupts:
             signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def _unplug(self) -> None:
-        """While a process is forked off, which would tell the thread of its own signals."""
+        """Hide signals from the thread before a fork: else it would see the child's signals too."""
         if self._pipe is not None and threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(-1)
 
     def _leave_child(self) -> None:
-        """In a process that was forked off: signals are its own, and are none of this one's."""
+        """Handle signals as a forked child: they don't concern this object any more."""
         if self._pipe is not None:
             self._unplug()
             self.release(*SIGNALS)
             self._pipe = None
 
     def watched(self, progress: Progress) -> Progress:
-        """The progress, which raises `Interrupted` at its next step where one was dropped."""
+        """Return the progress, which raises a dropped `Interrupted` at its next step."""
         return _Watched(progress, self.check)
 
 
 class _Watched:
-    """See `compress.core.progress.Progress`; checks before each word and each step."""
+    """A `compress.core.progress.Progress` that checks for interrupts before each line and step."""
 
     def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
         self._progress, self._check = progress, check
@@ -241,8 +241,9 @@ class _Watched:
 
 
 def exit_code(number: int) -> int:
-    """What a process ends with that a signal ended, by the custom of shells; the other codes are
-    in `compress.errors.ExitCode`.
+    """Return the exit code of a process that a signal ended, as shells give it.
+
+    The other codes are in `compress.errors.ExitCode`.
     """
     return 128 + number
 

@@ -1,4 +1,4 @@
-"""The command as a process: signals, streams, the exit code. Nothing heavy is imported before them.
+"""The command as a process: signals, streams, the exit code. Heavy imports come after these.
 
 Exit codes: 0 passed, 1 a gate failed, 2 the recipe or the command line is wrong, 3 the run failed,
 128 + the signal's number where one ended it: 130 for Ctrl-C, 141 for a closed pipe.
@@ -63,7 +63,7 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 
 def _interrupted(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
-    """Say so; to whom nobody listens only a run says it, as its report is kept."""
+    """Print that it was interrupted. After a closed pipe only a run does, as its report stays."""
     from compress.training.distributed.processes import launched
 
     words = sys.argv[1:] if arguments is None else arguments

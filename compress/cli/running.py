@@ -1,4 +1,4 @@
-"""`compress recipe.yaml`: the recipe, the run, and what is shown of it."""
+"""`compress recipe.yaml`: reads the recipe, runs it and shows its report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CODES = {"passed": ExitCode.PASSED, "gate_failed": ExitCode.CHECK_FAILED}
 
 
 def stdout_console() -> Console:
-    """A console on stdout, 100 columns wide where that is no terminal."""
+    """Return a console on stdout, 100 columns wide if stdout is no terminal."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     return Console(width=None if terminal else WIDTH, highlight=False)
 
@@ -45,7 +45,7 @@ def run_recipe(
 ) -> int:
     """Run a recipe and show its report.
 
-    Of several processes that were launched together only the first shows anything.
+    If several processes were launched together, only the first shows anything.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def run_recipe(
 
     Raises
     ------
-    KeyboardInterrupt : the report says so, if the run had begun.
+    KeyboardInterrupt : the run was interrupted; its report says so if it had begun.
     CompressError : the recipe is wrong, or the run failed.
     """
     recipe = load_recipe(path, overrides=overrides, python=python)
@@ -91,7 +91,7 @@ def run_recipe(
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Tells one version of a run's report from another."""
+    """Return what tells one version of a run's report from another."""
     try:
         found = (folder / FILE_NAME).stat()
     except (OSError, ValueError):

@@ -14,11 +14,11 @@ _QUIET = {
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-"""Read by the libraries when they are imported, which a run does after this."""
+"""Environment variables that libraries read when they are imported, which happens later."""
 
 
 def silence_libraries() -> None:
-    """Hide warnings, log lines and progress bars of libraries; what the user has set stays."""
+    """Hide warnings, log lines and progress bars of libraries; the user's own settings stay."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")

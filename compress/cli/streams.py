@@ -1,4 +1,4 @@
-"""The standard streams of the command, whose reader may go."""
+"""The standard streams of the command, whose reader may close them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _GONE = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
 
 
 def guard(strike: Callable[[int], None]) -> None:
-    """Let stdout and stderr tell when nobody reads them any more, rather than raise.
+    """Let stdout and stderr call `strike` instead of raising when nobody reads them any more.
 
     A character that a terminal can't show becomes "?".
 
     Parameters
     ----------
-    strike : called, once for each stream, with the signal that says so.
+    strike : called once for each stream, with the number of the signal for a closed pipe.
     """
     for name in _NAMES:
         before = getattr(sys, name)
@@ -45,11 +45,11 @@ def guard(strike: Callable[[int], None]) -> None:
 
 
 class _Guarded(io.RawIOBase):
-    """Writes to another stream's file until that can't be written to any more.
+    """A raw stream that writes to another stream's file as long as that can be written to.
 
     Parameters
     ----------
-    before : the stream; it is kept, as its file would be closed with it.
+    before : the other stream; it is kept, as its file would be closed with it.
     """
 
     def __init__(self, before: Any, name: str, strike: Callable[[int], None]) -> None:
@@ -62,20 +62,20 @@ class _Guarded(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Of the other stream."""
+        """Return the file number of the other stream."""
         return int(self._before.fileno())
 
     def isatty(self) -> bool:
-        """Whether the other stream is."""
+        """Return whether the other stream is a terminal."""
         return bool(self._before.isatty())
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """What is written, or would be if somebody read it.
+        """Write data; return the number of bytes, even if nobody reads them.
 
         Raises
         ------
-        CompressError : stdout can't be written for another reason, such as a full disk. (Of stderr
-            there is nowhere to say so.)
+        CompressError : stdout can't be written for another reason, such as a full disk. (For
+            stderr there is no place to report it.)
         """
         size = memoryview(data).nbytes
         while not self._broken:

@@ -1,4 +1,4 @@
-"""`compress verify`: what was found, and the exit code."""
+"""`compress verify`: shows the checks of a bundle and returns the exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def verify(folder: Path, *, call_seconds: float) -> int:
 
     Returns
     -------
-    The exit code: 0 where all holds (warnings included), 1 where a check failed.
+    The exit code: 0 if all checks passed (warnings included), 1 if a check failed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whether model, data and task go together, as far as config.json and the data's files tell.
+"""Checks that model, data and task go together, as far as config.json and the data's files tell.
 
 Nothing is computed, and neither torch nor transformers is imported.
 """
@@ -22,17 +22,17 @@ from compress.models.transformers.positions import image_size, longest_text, pos
 from compress.tasks.task import Task
 
 Misfit = tuple[tuple[str, str], str]
-"""The section and the dotted key in it, and what is wrong."""
+"""The section, the dotted key in it, and the problem in words."""
 
 
 def misfits(
     model: ModelSpec, data: DataSpec | None, task: Task, *, taught: bool
 ) -> Iterator[Misfit]:
-    """What doesn't go together.
+    """Yield what doesn't go together.
 
     Parameters
     ----------
-    taught : whether a `train` stage teaches the model first, and with it a head that is new.
+    taught : whether a `train` stage trains the model first, and with it a new head.
     """
     config = known_config(model)
     problem = _of_model(model, config, task, taught=taught)
@@ -56,7 +56,7 @@ def misfits(
 
 
 def labels_of(model: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names that a run will take from the model, in the order of its scores."""
+    """Return the class names that a run will take from the model, in the order of its scores."""
     names = config.get("id2label")
     if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
         return tuple(str(names[key]) for key in sorted(names, key=lambda key: int(str(key))))
@@ -109,7 +109,7 @@ def _of_inputs(
 
 
 def _processor_size(name: str) -> tuple[int, int] | None:
-    """The size of the images that a local folder's image processor makes; None: not known."""
+    """Return the image size that a local folder's image processor makes; None if unknown."""
     path = Path(name).expanduser() / "preprocessor_config.json"
     if not is_folder(name) or not path.is_file():
         return None

@@ -1,5 +1,5 @@
-"""How large a recipe may be. Every bound is far above what a recipe needs; without them a small
-file could take minutes and all memory, or nest deeper than Python follows."""
+"""Bounds on the size of a recipe. Each is far above what a recipe needs. Without them a small file
+could take minutes and all memory, or nest deeper than Python's recursion limit."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ruamel.yaml.scanner import Scanner
 from compress.errors import clipped
 
 MOST_BYTES = 300_000
-"""Of a file: YAML of this size takes a second to read."""
+"""Characters of a file: YAML of this size takes a second to read."""
 MOST_ITEMS = 10_000
-"""Keys and values, those of an alias counted wherever it stands: aliases of aliases multiply."""
+"""Keys and values. An alias counts in full wherever it stands, as aliases of aliases multiply."""
 MOST_DEPTH = 50
-"""Mappings and lists inside one another: all that walks a recipe calls itself at each."""
+"""Nesting of mappings and lists: functions that walk a recipe recurse at each level."""
 MOST_STAGES = 500
-"""Each has a folder, a row of the report and a model that is kept."""
+"""Stages: each has a folder, a row of the report and a stored model."""
 LONGEST_KEY = 200
 """Characters of a key."""
 LONGEST_TEXT = 10_000
 """Characters of a string."""
 MOST_DIGITS = 40
-"""Of a whole number: more than any field takes; Python reads no number of 4,300."""
+"""Digits of a whole number: more than any field takes. Python refuses to read 4,300 digits."""
 MOST_PROBLEMS = 100
-"""Shown of one recipe."""
+"""Problems of one recipe that are shown."""
 
 _MANY = f"at most {MOST_ITEMS:,} keys and values, aliases followed"
 _DEEP = f"at most {MOST_DEPTH} mappings and lists inside one another"
@@ -46,8 +46,8 @@ class BoundsError(MarkedYAMLError):
 
 
 class BoundedScanner(Scanner):
-    """A scanner that ends where brackets get too deep: it reads on to the first one that closes,
-    and takes longer at each."""
+    """A scanner that stops where brackets get too deep. It would read on to the first bracket that
+    closes, and each further bracket takes longer."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803
         """Read a bracket that opens.
@@ -62,10 +62,9 @@ class BoundedScanner(Scanner):
 
 
 class BoundedParser(Parser):
-    """A parser that ends where its document gets too deep or too large, aliases followed.
+    """A parser that stops where its document gets too deep or too large, aliases followed.
 
-    It counts while events are taken from it, so that nothing of a document that is too large is
-    ever built.
+    It counts while events are taken from it, so that a document that is too large is never built.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -76,16 +75,16 @@ class BoundedParser(Parser):
         self.line = 0
 
     def dispose(self) -> None:
-        """Forget the document, but not where its reading ended."""
+        """Forget the document, but keep the mark at which reading ended."""
         self.line = self.loader.reader.line
         super().dispose()
 
     def get_event(self) -> Any:
-        """The next event, counted.
+        """Return the next event, counted.
 
         Raises
         ------
-        BoundsError : more items, or deeper, than a recipe may be.
+        BoundsError : the document has more items, or is deeper, than a recipe may be.
         """
         event = super().get_event()
         if isinstance(event, CollectionEndEvent):
@@ -121,7 +120,7 @@ class BoundedParser(Parser):
 
 
 class _Node:
-    """What an alias may name: how many items it is, and how many mappings and lists deep."""
+    """A value that an alias may name: its number of items, and its depth in mappings and lists."""
 
     def __init__(self, anchor: str | None, *, depth: int = 0) -> None:
         self.anchor = anchor
@@ -130,8 +129,8 @@ class _Node:
 
 
 def beyond(values: object) -> Iterator[tuple[Keys, str]]:
-    """What of plain values goes beyond a bound: (its place, a sentence); ends at the first that is
-    too deep, or one too many.
+    """Yield plain values that go beyond a bound, as (place, sentence); stop at the first value
+    that is too deep, or one too many.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The installed stages and their fields, in lines: the answer of `compress stages`."""
+"""Lines on the installed stages and their fields: the output of `compress stages`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = 100
 
 
 def catalog() -> list[str]:
-    """Every installed stage with its fields: what each allows, its default, and what it is for.
+    """Return lines on every installed stage: its fields, what each allows, defaults and purpose.
 
     Raises
     ------

@@ -24,20 +24,20 @@ from compress.tasks.task import TASKS, Task
 RESERVED = "original"
 """Name of the row of the model that a run begins with."""
 COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
-"""Fields of stages that are held against the sizes of the recipe's model."""
+"""Fields of stages that are checked against the sizes of the recipe's model."""
 
 _LONGEST_PROBLEM = 2000
-"""Characters of a problem: what is allowed may be a list of many names."""
+"""Characters of a problem: the allowed values may be a list of many names."""
 
 _Section = TypeVar("_Section", bound=Options)
 
 
 def check(document: Document) -> Recipe:
-    """The recipe that a document holds.
+    """Return the recipe that a document holds.
 
     Raises
     ------
-    RecipeError : with every problem found, in the order of the lines.
+    RecipeError : the recipe has problems; it holds all of them, in the order of the lines.
     """
     recipe = _Check(document).recipe()
     if document.problems or recipe is None:
@@ -55,7 +55,7 @@ class _Check:
         self.bad: set[str | int] = set()
 
     def recipe(self) -> Recipe | None:
-        """The recipe, or None with the reasons among the document's problems."""
+        """Return the recipe; None if the document has problems, which it then holds."""
         data = self.document.data
         if not isinstance(data, dict):
             if not self.document.problems:
@@ -78,34 +78,34 @@ class _Check:
         return Recipe(**{name: getattr(checked, name) for name in Head.model_fields}, stages=steps)
 
     def beyond(self) -> bool:
-        """Whether something is too large to be looked at closely; it is reported."""
+        """Return whether something is too large to be checked further; report it."""
         found = list(beyond(self.document.data))
         for keys, sentence in found:
             self.document.report(keys, sentence)
         return bool(found)
 
     def report(self, keys: Keys, sentence: str, *, causes: tuple[Keys, ...] = ()) -> None:
-        """Add a problem, at an override among its causes or else where `keys` stand."""
+        """Add a problem, at an override if one is among its causes, or else at `keys`."""
         places = [self.document.place(cause) for cause in causes]
         overridden = [place for place in places if is_override(place)]
         place = max(overridden, default=self.document.place(keys))
         self.document.problems.append(Problem(place, sentence))
 
     def fault(self, fault: Fault, at: Keys, prefix: str = "") -> None:
-        """Add a fault of the value at a place."""
+        """Add a fault of the value at `at`."""
         keys = (*at, *fault.keys)
         place = caused_by_override(self.document, keys) if fault.whole else None
         place = place or self.document.place(keys)
         self.document.problems.append(Problem(place, prefix + fault.sentence))
 
     def section(self, name: str, model: type[_Section]) -> _Section | None:
-        """A part of the recipe that is right by itself."""
+        """Return a section of the recipe; None if it is wrong by itself."""
         if name in self.bad or name not in self.data:
             return None
         return model.model_validate(self.data[name])
 
     def task(self) -> Task | None:
-        """The task, where there is such a one."""
+        """Return the task; None if the recipe names no known one."""
         name = self.data.get("task")
         if not isinstance(name, str):
             return None
@@ -115,7 +115,7 @@ class _Check:
         return found
 
     def metric(self, task: Task | None) -> None:
-        """Whether the metric is one of the task's, and goes with the data and the gates."""
+        """Check that the metric is one of the task's, and goes with the data and the gates."""
         measure = self.section("measure", MeasureSpec) if "measure" in self.data else MeasureSpec()
         if task is None or measure is None:
             return
@@ -137,7 +137,7 @@ class _Check:
             self.report(("gates", key), problem, causes=(*causes, ("gates", key)))
 
     def inputs(self) -> None:
-        """What the model and the data say of themselves."""
+        """Check the model and the data by themselves."""
         name = self.data.get("task")
         if model := self.section("model", ModelSpec):
             for key, problem in model.check(name if isinstance(name, str) else ""):
@@ -151,7 +151,7 @@ class _Check:
         self.fault(said_by_model(keys, problem), ())
 
     def stages(self, task: Task | None) -> tuple[Step, ...]:
-        """The stages that are right by themselves; looks at how they go together too."""
+        """Return the stages that are right by themselves; check how they go together too."""
         items = self.data.get("stages")
         if not isinstance(items, list) or not items:
             allowed = "a list of one stage or more"
@@ -177,7 +177,7 @@ class _Check:
         return tuple(step for step in steps if step is not None)
 
     def stage_class(self, index: int, item: Any) -> type[Stage] | None:
-        """The class that an item of `stages` names."""
+        """Return the class that an item of `stages` names; None if it names no known one."""
         keys: Keys = ("stages", index)
         if not isinstance(item, Mapping):
             allowed = "a mapping with the key 'use'"
@@ -201,7 +201,7 @@ class _Check:
             return None
 
     def step(self, index: int, item: Mapping[str, Any], found: type[Stage]) -> Step | None:
-        """One stage; None where its fields are wrong."""
+        """Return one stage; None if its fields are wrong."""
         fields = {key: value for key, value in item.items() if key not in ("use", "name")}
         wrong = faults(found, fields, also=("use", "name"))
         name = item.get("name", item["use"])
@@ -216,7 +216,7 @@ class _Check:
         return Step(use=item["use"], name=name, stage=found.model_validate(fields))
 
     def names(self, items: list[Any]) -> None:
-        """Each name stands once."""
+        """Check that each name stands once."""
         first: dict[str, int] = {}
         for index, item in enumerate(items):
             name = item.get("name", item.get("use")) if isinstance(item, Mapping) else None
@@ -236,7 +236,7 @@ class _Check:
             first.setdefault(name, index)
 
     def inside(self, steps: list[Step | None], task: Task | None) -> None:
-        """What each stage sees to be wrong with itself, given model and data."""
+        """Check each stage with its own `check`, given model and data."""
         model, data = self.section("model", ModelSpec), self.section("data", DataSpec)
         if task is None or model is None or data is None:
             return
@@ -256,7 +256,7 @@ class _Check:
                 self.fault(said_by_model(keys, problem), ("stages", index), prefix)
 
     def together(self, steps: list[Step | None], task: Task | None) -> None:
-        """How model, data and task go together, as far as local files tell."""
+        """Check that model, data and task go together, as far as local files tell."""
         model, data = self.section("model", ModelSpec), self.section("data", DataSpec)
         if task is None or model is None:
             return
@@ -265,11 +265,11 @@ class _Check:
             self.said(section, key, problem)
 
     def can_work(self, stage: Stage | type[Stage], task: Task) -> bool:
-        """Whether a stage is one for the task."""
+        """Return whether a stage can work for the task."""
         return stage.tasks is None or task.name in stage.tasks
 
     def order(self, items: list[Any], classes: list[type[Stage] | None]) -> None:
-        """Each stage can take what the one before it makes; known up to the first unknown stage."""
+        """Check that each stage takes the format before it, up to the first unknown stage."""
         known: list[tuple[str, type[Stage]]] = []
         for item, found in zip(items, classes, strict=True):
             if found is None:
@@ -285,7 +285,7 @@ class _Check:
             )
 
     def fit(self, items: list[Any], classes: list[type[Stage] | None], task: Task | None) -> None:
-        """Each stage can work for the task."""
+        """Check that each stage can work for the task."""
         for index, (item, found) in enumerate(zip(items, classes, strict=True)):
             if task is None or found is None or self.can_work(found, task):
                 continue

@@ -1,7 +1,7 @@
 """YAML read into plain values, with the line of every key.
 
-The nodes are built by hand rather than by a YAML constructor, so that every duplicate key and every
-tag is reported at once, each with its line, and so that nothing but plain values can come out.
+The values are built by hand rather than by a YAML constructor. So every duplicate key and every tag
+is reported at once, each with its line, and only plain values can come out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compress.errors import InputError, clipped
 from compress.recipe.bounds import MOST_BYTES, BoundedParser, BoundedScanner, BoundsError
 
 Keys = tuple[str | int, ...]
-"""The way to a value: mapping keys and list positions, from the top."""
+"""The path to a value: mapping keys and list positions, from the top."""
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str")}
@@ -36,14 +36,14 @@ _LONGEST_NUMBER = 400
 
 
 class Place(NamedTuple):
-    """Where something stands: sorts by line; overrides come after the file."""
+    """A place in the file or among the overrides. Places sort by line, overrides last."""
 
     line: int
     text: str
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong, and where; sorts by place."""
+    """One problem and its place; problems sort by place."""
 
     place: Place
     sentence: str
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
 
 @dataclass
 class Document:
-    """Plain values, the place of each, and what was already wrong in reading them."""
+    """Plain values, the place of each, and the problems found while reading them."""
 
     source: str
     data: Any = None
@@ -62,7 +62,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, keys: Keys) -> Place:
-        """Where a value stands; for one that isn't there, where the nearest one around it does."""
+        """Return the place of a value; if it is missing, of the nearest value around it."""
         for length in range(len(keys), -1, -1):
             if keys[:length] in self.places:
                 return self.places[keys[:length]]
@@ -74,7 +74,7 @@ class Document:
 
 
 def dotted(keys: Keys) -> str:
-    """How a message names a value.
+    """Return a value's name in messages.
 
     >>> dotted(("measure", "batch_sizes", 0))
     'measure.batch_sizes[0]'
@@ -94,7 +94,7 @@ def parse(text: str, source: str) -> Document:
 
     Returns
     -------
-    A document whose `problems` say what couldn't be read; its `data` is None where nothing could.
+    A document whose `problems` say what couldn't be read; its `data` is None if nothing could.
     """
     document = Document(source, places={(): Place(1, f"{source}:1")})
     if len(text) > MOST_BYTES:
@@ -121,7 +121,7 @@ def parse(text: str, source: str) -> Document:
 
 
 class UnreadableError(InputError):
-    """Text that isn't YAML, or too much of it; holds the line."""
+    """Raised for text that isn't YAML, or is too large; holds the line."""
 
     def __init__(self, line: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -251,9 +251,9 @@ class _Reader:
                 self.refuse(item, "'<<' takes a mapping, or a list of mappings.")
 
     def merge(self, node: MappingNode, *, into: dict[str, Any], keys: Keys) -> None:
-        """Take over a merged mapping's keys that aren't there yet, with the lines where they stand.
+        """Add a merged mapping's keys that aren't there yet, with the lines where they stand.
 
-        What is wrong inside it was reported where it stands.
+        Problems inside the merged mapping were reported at its own place.
         """
         aside = _Reader(Document(self.document.source))
         aside.open = self.open

@@ -14,12 +14,12 @@ FIELD = "python"
 
 
 class Entry(NamedTuple):
-    """A function, and where it is named.
+    """A function, and the place that names it.
 
     Attributes
     ----------
-    keys : the way to it in the recipe.
-    shown : the same as a person names it, stages by their names.
+    keys : the path to it in the recipe.
+    shown : the path as a person writes it, with stages by their names.
     name : "package.module:function".
     """
 
@@ -32,12 +32,12 @@ class Entry(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """What a run says that may call no such function."""
+        """The problem that a run with --no-python reports."""
         return f"{self.shown!r} names a function, {self.name}, and --no-python refuses those."
 
 
 def python_entries(recipe: Recipe) -> tuple[Entry, ...]:
-    """All functions that a recipe names: of the model, the data, and inside of stages."""
+    """Return all functions that a recipe names: of the model, of the data, and inside stages."""
     found = [
         Entry((section, *keys), dotted((section, *keys)), name)
         for section in ("model", "data")
@@ -52,7 +52,7 @@ def python_entries(recipe: Recipe) -> tuple[Entry, ...]:
 
 
 def named_in(options: BaseModel) -> Iterator[tuple[Keys, str]]:
-    """(keys, "package.module:function") of every function that a group of options names."""
+    """Yield (keys, "package.module:function") for every function that some options name."""
     for name in type(options).model_fields:
         value = getattr(options, name)
         if name == FIELD and isinstance(value, str) and ":" in value:

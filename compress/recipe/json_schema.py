@@ -1,4 +1,4 @@
-"""The JSON schema of recipes, for editors: keys complete, and mistakes are underlined."""
+"""The JSON schema of recipes, by which editors complete keys and underline mistakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.tasks.task import TASKS
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Draft 2020-12 schema with one branch per installed stage.
+    """Return the JSON schema of recipes (draft 2020-12), with one branch per installed stage.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def recipe_schema() -> dict[str, Any]:
         branches.append({"$ref": f"#/$defs/{use}"})
     head["properties"]["task"]["enum"] = sorted(TASKS)
     head["properties"]["stages"] = {
-        "description": "The stages, in the order of work.",
+        "description": "The stages, in the order in which they run.",
         "type": "array",
         "minItems": 1,
         "items": {"oneOf": branches},
@@ -42,7 +42,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _stage(use: str, stage: type[Stage]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A stage's branch, and the definitions that it refers to, under names of its own."""
+    """Return a stage's branch, and the definitions that it refers to, under the stage's name."""
     schema = stage.model_json_schema(ref_template=f"#/$defs/{use}.{{model}}")
     inner = {f"{use}.{name}": found for name, found in schema.pop("$defs", {}).items()}
     beside = {
@@ -50,7 +50,7 @@ def _stage(use: str, stage: type[Stage]) -> tuple[dict[str, Any], dict[str, Any]
         "name": {
             "type": "string",
             "pattern": NAME_PATTERN,
-            "description": "Name of its row and folder, where the stage's own isn't enough.",
+            "description": "Name of its row and folder; needed where a stage stands twice.",
         },
     }
     schema["properties"] = beside | schema.get("properties", {})

@@ -30,8 +30,8 @@ def load_recipe(
 
     Raises
     ------
-    RecipeError : every problem that was found, one line each, in the order of the file's lines;
-        problems of an override come last.
+    RecipeError : the recipe has problems. It holds one line for each, in the order of the file's
+        lines; problems of overrides come last.
     """
     text = _read(Path(path), str(path))
     document = parse(text, str(path))
@@ -48,11 +48,11 @@ def recipe_from_dict(given: Mapping[str, Any], *, overrides: Sequence[str] = ())
 
     Parameters
     ----------
-    given : what YAML would hold: mappings, lists, strings, numbers, true, false and null.
+    given : the values that YAML would hold: mappings, lists, strings, numbers, booleans and None.
 
     Raises
     ------
-    RecipeError : as `load_recipe`; each problem begins with "recipe:" where a file's has its line.
+    RecipeError : as `load_recipe`; each problem begins with "recipe:" instead of a file's line.
     """
     document = Document("recipe:", data=dict(given))
     apply_overrides(document, overrides)
@@ -64,11 +64,11 @@ def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
 
     Parameters
     ----------
-    document : what the recipe was read from, for the place of each.
+    document : the document that the recipe was read from, for the place of each function.
 
     Raises
     ------
-    RecipeError : it names some; a line each.
+    RecipeError : the recipe names functions; it holds a line for each.
     """
     document = document or Document("recipe:")
     for entry in python_entries(recipe):
@@ -78,7 +78,7 @@ def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
 
 
 def _read(path: Path, name: str) -> str:
-    """The file's text; a device, a pipe or a very long file isn't read."""
+    """Return the file's text; a device, a pipe or a very long file isn't read."""
     problem = file_problem(path)
     if problem is not None:
         raise RecipeError([f"{clipped(name)}: this file can't be read: {problem}."])

@@ -1,4 +1,4 @@
-"""Whether stages can follow one another, known from their declared formats alone."""
+"""Checks that stages can follow one another, by their declared formats alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from compress.stages.contract import Stage
 
 
 class Link(NamedTuple):
-    """A stage with the format that it is given and the one that it makes."""
+    """A stage, the format that it is given, and the format that it makes."""
 
     given: Format
     made: Format
 
 
 class Misfit(NamedTuple):
-    """The first stage that can't take what it would be given."""
+    """The first stage that can't take the format that it would be given."""
 
     position: int
     sentence: str
@@ -28,11 +28,11 @@ def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit
 
     Parameters
     ----------
-    stages : (registered name, class), in the order of work.
+    stages : (registered name, class), in the order in which they run.
 
     Returns
     -------
-    The links up to the first misfit, and that one (None where all fit).
+    The links up to the first misfit, and the misfit (None if all fit).
     """
     links: list[Link] = []
     current = Format.TORCH
@@ -52,7 +52,7 @@ def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit
 
 
 def _advice(stages: Sequence[tuple[str, type[Stage]]], index: int, links: Sequence[Link]) -> str:
-    """Where the stage could stand instead, if anywhere."""
+    """Return where the stage could stand instead, as a sentence; empty if nowhere."""
     for earlier in reversed(range(index)):
         if links[earlier].given in stages[index][1].accepts:
             return f" Put it before stages[{earlier}] ({stages[earlier][0]})."

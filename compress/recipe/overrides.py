@@ -15,10 +15,10 @@ _AFTER_THE_FILE = 1_000_000_000
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Apply them in order; what is wrong with one goes into the document's problems.
+    """Apply overrides in order; their problems are added to the document's.
 
-    An override is `keys=value`: keys joined by dots, list items by number, stages also by name or
-    `use`; the value is YAML. Keys that aren't there are made, and judged by the recipe check.
+    An override is `keys=value`. Keys are joined by dots; list items are named by number, stages
+    also by name or `use`. The value is YAML. Missing keys are added; the recipe check judges them.
     """
     for number, override in enumerate(overrides):
         place = Place(_AFTER_THE_FILE + number, f"--set {clipped(override)}")
@@ -28,12 +28,12 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
 
 
 def is_override(place: Place) -> bool:
-    """Whether a place is an override rather than a line of the file."""
+    """Return whether a place is an override rather than a line of the file."""
     return place.line >= _AFTER_THE_FILE
 
 
 def caused_by_override(document: Document, keys: Keys) -> Place | None:
-    """The last override of a value inside this one, or None."""
+    """Return the last override of a value at or below `keys`, or None."""
     inside = [
         place
         for at, place in document.places.items()
@@ -43,7 +43,7 @@ def caused_by_override(document: Document, keys: Keys) -> Place | None:
 
 
 def _apply(document: Document, override: str, place: Place) -> str | None:
-    """Change the document; returns what is wrong with the override."""
+    """Change the document; return the override's problem, or None."""
     path, equals, text = override.partition("=")
     names = re.sub(r"\[([0-9]+)\]", r".\1", path.strip()).split(".")
     if not equals or not all(names):
@@ -83,13 +83,13 @@ def _set(document: Document, names: Sequence[str], value: Any, place: Place) -> 
 
 
 def _forget(document: Document, keys: Keys) -> None:
-    """Drop the places of what was replaced."""
+    """Drop the places of replaced values."""
     for inside in [at for at in document.places if at[: len(keys)] == keys]:
         del document.places[inside]
 
 
 def _position(items: Sequence[Any], name: str, keys: Keys) -> int | str:
-    """The position of a list's item, or what is wrong with the name."""
+    """Return the position of a list's item, or the problem with the name."""
     if name.isascii() and name.isdigit():
         if len(name) <= MOST_DIGITS and int(name) < len(items):
             return int(name)

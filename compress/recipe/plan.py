@@ -1,4 +1,4 @@
-"""What a recipe would do, in lines: the answer of `compress check`."""
+"""The plan of a recipe in lines: the output of `compress check`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from compress.training.options import TrainingOptions
 
 
 def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
-    """The plan of a recipe, line by line.
+    """Return the plan of a recipe, line by line.
 
     Parameters
     ----------
-    output : where results will go; exports/<name> where it is None.
+    output : the folder of the results; None for exports/<name>.
     """
     task = TASKS[recipe.task]
     measure = recipe.measure
@@ -44,7 +44,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
 
 
 def foreseen(recipe: Recipe) -> dict[str, list[str]]:
-    """What is known of each stage's result before any work, by the stage's name."""
+    """Return what is known of each stage's result before any work, by the stage's name."""
     found: dict[str, list[str]] = {}
     changed = False
     for step in recipe.stages:
@@ -59,7 +59,7 @@ def foreseen(recipe: Recipe) -> dict[str, list[str]]:
 
 
 def _small_batches(recipe: Recipe) -> list[str]:
-    """Trainings whose batches are larger than the train split, as far as its files tell."""
+    """Return notes on trainings whose batches are larger than the train split, if that is known."""
     if recipe.data.files is None:
         return []
     from compress.data.known import rows_of  # numpy comes with it

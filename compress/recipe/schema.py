@@ -1,4 +1,4 @@
-"""What a recipe holds once it is checked."""
+"""The types of a checked recipe."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from compress.stages.contract import Stage
 from compress.tasks.task import LOWER_IS_BETTER
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Names that become folders."""
+"""Pattern of names that become folders."""
 
 
 class Gates(Options):
-    """What the final model must keep to; a run that doesn't ends with exit code 1."""
+    """Requirements on the final model. A run that doesn't meet them ends with exit code 1."""
 
     accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
-    """The most that quality may fall below the reference's, as an absolute difference; for every
+    """The largest drop of quality below the reference's, as an absolute difference; for every
     metric but perplexity."""
     perplexity_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
-    """The most that final perplexity / original perplexity may be."""
+    """The largest ratio of final perplexity to original perplexity."""
     size_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
-    """The least that original bytes / final bytes must be."""
+    """The smallest ratio of original bytes to final bytes."""
     speedup: float | None = Field(default=None, gt=0, le=HEAVIEST)
-    """The least that original latency / final latency must be, at the first batch size measured."""
+    """The smallest ratio of original latency to final latency, at the first batch size measured."""
 
     def misfits(self, metric: str) -> list[tuple[str, str]]:
-        """Gates that can't judge a metric: (key, what is wrong with it)."""
+        """Return the gates that can't judge a metric, as (key, problem) pairs."""
         falls = metric in LOWER_IS_BETTER
         given = {"accuracy_drop": self.accuracy_drop, "perplexity_ratio": self.perplexity_ratio}
         wrong, right = ("accuracy_drop", "perplexity_ratio")[:: 1 if falls else -1]
@@ -47,7 +47,7 @@ class Gates(Options):
 
 
 class Head(Options):
-    """A recipe's keys but its stages."""
+    """A recipe's keys without `stages`."""
 
     version: Literal[1]
     """Version of the recipe format."""
@@ -58,13 +58,13 @@ class Head(Options):
     model: ModelSpec
     """The model that the run begins with."""
     task: str
-    """What the model is for, such as image-classification."""
+    """The task of the model, such as image-classification."""
     data: DataSpec
-    """Where samples come from."""
+    """The source of the samples."""
     measure: MeasureSpec = MeasureSpec()
     """How every row of the report is measured."""
     gates: Gates = Gates()
-    """What the final model must keep to."""
+    """Requirements on the final model."""
 
 
 class Step(Options):
@@ -73,7 +73,7 @@ class Step(Options):
     use: str
     """Registered name of the stage."""
     name: str = Field(pattern=NAME_PATTERN)
-    """Name of its row and folder; unlike any other in the recipe."""
+    """Name of its row and folder; unique in the recipe."""
     stage: SerializeAsAny[InstanceOf[Stage]]
     """The stage itself."""
 
@@ -87,22 +87,22 @@ class Recipe(Head):
 
     @property
     def source(self) -> Path | None:
-        """The file that it was read from; None for one made in Python."""
+        """The file that the recipe was read from; None for one made in Python."""
         return self._source
 
     def output_folder(self, output: Path | None = None) -> Path:
-        """Where a run's results go: `output` where it is given, else exports/<name>."""
+        """Return the folder of a run's results: `output` if it is given, else exports/<name>."""
         return output or Path("exports") / self.name
 
     def build_stages(self) -> tuple[tuple[str, Stage], ...]:
-        """(name, stage) in the order of work."""
+        """Return (name, stage) pairs in the order in which they run."""
         return tuple((step.name, step.stage) for step in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON of the recipe with every default filled in.
+        """Return the recipe as plain JSON, with every default filled in.
 
-        Nulls that are a field's default are left out: they would only say which of several
-        exclusive keys weren't used.
+        A null that is a field's default is left out: it says only that one of several exclusive
+        keys wasn't used.
         """
         head = {name: getattr(self, name) for name in Head.model_fields}
         plain = {name: _plain(value) for name, value in head.items()}
@@ -110,7 +110,7 @@ class Recipe(Head):
         return {**plain, "stages": steps}
 
     def to_yaml(self) -> str:
-        """`to_dict` as YAML: a recipe that loads as this one and has the same `hash`."""
+        """Return `to_dict` as YAML, which loads as a recipe with the same `hash`."""
         yaml = YAML()
         yaml.default_flow_style = False
         yaml.width = 100
@@ -120,7 +120,7 @@ class Recipe(Head):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of `to_dict`, in hex: the same for files that mean the same."""
+        """SHA-256 of `to_dict`, in hex. Files with the same meaning have the same hash."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -134,7 +134,10 @@ def _plain(value: Any) -> Any:
 
 
 def _without_unset(dumped: Any, value: Any) -> Any:
-    """A dump without the nulls that are defaults, walked side by side with what was dumped."""
+    """Return a dump without the nulls that are defaults.
+
+    The dump and the dumped value are walked together.
+    """
     if isinstance(value, BaseModel) and isinstance(dumped, dict):
         fields = type(value).model_fields
         return {

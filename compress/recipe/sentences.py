@@ -1,4 +1,4 @@
-"""Everything that is wrong with plain values for a model, in the sentences that `compress` uses."""
+"""Finds all problems of plain values for a pydantic model, in the sentences of `compress`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST = 80
 
 
 class Fault(NamedTuple):
-    """One thing wrong with a value: where in it, and the sentence.
+    """One problem of a value: the keys inside it, and the sentence.
 
-    `whole`: it lies in how several keys go together, rather than in one.
+    `whole` says that the problem lies in several keys together, rather than in one.
     """
 
     keys: Keys
@@ -34,14 +34,14 @@ class Fault(NamedTuple):
 def faults(
     model: type[BaseModel], value: Mapping[str, Any], *, also: Sequence[str] = ()
 ) -> list[Fault]:
-    """Everything wrong with plain values for a model; empty where it can be built from them.
+    """Return all problems of plain values for a model; empty if the model can be built from them.
 
-    Stricter than pydantic: a string isn't taken for a number, nor true or false; NaN and infinity
-    are refused.
+    This is stricter than pydantic: neither a string nor a boolean is taken for a number, and NaN
+    and infinity are refused.
 
     Parameters
     ----------
-    also : further keys that go beside the model's, to be named among the known ones.
+    also : further keys that are allowed beside the model's, listed among the known ones.
     """
     found: dict[Keys, Fault] = {}
     for fault in [*_mistyped(Shape(model), value, ()), *_refused(model, value, also)]:
@@ -50,12 +50,12 @@ def faults(
 
 
 def brief(value: object) -> object:
-    """The value, or something that prints as its beginning where it is long."""
+    """Return the value, or if it is long, an object that prints as its beginning."""
     return value if len(repr(value)) <= _LONGEST else _Brief(value)
 
 
 def bad_value(keys: Keys, shape: Shape | None, value: object) -> Fault:
-    """The standard sentence for a value that its field doesn't allow."""
+    """Return a fault with the standard sentence for a value that its field doesn't allow."""
     words = "something else" if shape is None else allowed(shape)
     quoted = isinstance(value, str) and shape is not None and _means_number(value, shape)
     hint = " It is a text: write the number without quotes." if quoted else ""
@@ -63,12 +63,12 @@ def bad_value(keys: Keys, shape: Shape | None, value: object) -> Fault:
 
 
 def said_by_model(keys: Keys, message: str) -> Fault:
-    """A model's own message about one of its values, with the value's full name.
+    """Return a fault with a model's own message about a value, under the value's full name.
 
     Parameters
     ----------
-    keys : where the model, or the field that it speaks of, stands.
-    message : with or without the name in front.
+    keys : the place of the model, or of the field that the message is about.
+    message : the message, with or without the field's name in front.
     """
     match = _NAMED.match(message)
     name = dotted(keys)
@@ -93,7 +93,7 @@ class _Brief:
 def _refused(
     model: type[BaseModel], value: Mapping[str, Any], also: Sequence[str]
 ) -> Iterator[Fault]:
-    """What pydantic refuses."""
+    """Yield a fault for each value that pydantic refuses."""
     try:
         model.model_validate(value)
     except ValidationError as error:
@@ -120,7 +120,7 @@ class _Walk:
         self.seen: tuple[str | int, ...] = ()
 
     def alternative(self, tag: str | int) -> bool | None:
-        """Whether the tag names the model that a mapping was meant for; None: there is no model."""
+        """Return whether the tag names the model that a mapping was meant for; None if no model."""
         models = models_of(self.shape) if self.shape and isinstance(self.value, Mapping) else []
         if not models:
             return None
@@ -130,7 +130,7 @@ class _Walk:
         return _is_tag(tag, chosen)
 
     def _blame(self, model: type[BaseModel]) -> tuple[int, int]:
-        """How badly a mapping fits a model: keys it doesn't have, then pydantic's errors for it."""
+        """Return how badly a mapping fits a model: numbers of unknown keys and of other errors."""
         at = len(self.seen) - 1
         foreign = (
             set(self.value) - set(model.model_fields) if isinstance(self.value, Mapping) else ()
@@ -171,7 +171,7 @@ def _child(shape: Shape | None, key: str | int) -> Shape | None:
 
 
 def _translate(detail: ErrorDetails, walk: _Walk, also: Sequence[str]) -> Fault | None:
-    """One pydantic error as a fault; None where another one says it better."""
+    """Return a pydantic error as a fault; None if another error says it better."""
     location = list(detail["loc"])
     if location and location[-1] == "[key]":
         return _bad_key(location, walk)
@@ -216,13 +216,13 @@ def _extra(walk: _Walk, key: str, also: Sequence[str]) -> Fault:
 
 
 def unknown_key(keys: Keys, known: Sequence[str]) -> Fault:
-    """A key that its mapping doesn't have."""
+    """Return a fault for a key that its mapping doesn't have."""
     inside = f"in {dotted(keys[:-1])!r}: " if len(keys) > 1 else ""
     return Fault(keys, inside + unknown("key", str(keys[-1]), known))
 
 
 def _bad_key(location: list[str | int], walk: _Walk) -> Fault:
-    """A key that isn't among those that a mapping's type names."""
+    """Return a fault for a key that a mapping's type doesn't allow."""
     *path, key, _ = location
     for step in path:
         walk.step(step)
@@ -234,7 +234,7 @@ def _bad_key(location: list[str | int], walk: _Walk) -> Fault:
 
 
 def _mistyped(shape: Shape, value: object, keys: Keys) -> Iterator[Fault]:
-    """Scalars that pydantic would quietly turn into another type, and numbers that are none."""
+    """Yield faults for scalars that pydantic would silently convert, and for NaN and infinity."""
     if isinstance(value, Mapping | list):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         if isinstance(value, Mapping) and len(models_of(shape)) > 1:
@@ -270,7 +270,7 @@ def _means_number(text: str, shape: Shape) -> bool:
 
 
 def _kinds(annotation: Any) -> set[type]:
-    """The plain types that a type takes; `object` where anything goes."""
+    """Return the plain types that a type takes; `object` if it takes any."""
     if get_origin(annotation) is Literal:
         return {type(value) for value in get_args(annotation)}
     if annotation is Any:

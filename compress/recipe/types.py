@@ -1,4 +1,4 @@
-"""What a field allows, read from its annotation and constraints, and said in words."""
+"""Describes in words what a field allows, from its annotation and constraints."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Shape(NamedTuple):
 
 
 def field_shape(field: FieldInfo) -> Shape:
-    """The shape of a model's field."""
+    """Return the shape of a model's field."""
     return Shape(field.annotation, tuple(field.metadata))
 
 
 def members(shape: Shape) -> list[Shape]:
-    """The alternatives of a union, `None` among them; a list of one for any other type."""
+    """Return the alternatives of a union, `None` included; a list of one for any other type."""
     annotation, metadata = shape
     if type(annotation).__name__ == "TypeAliasType":  # `type X = …`, from Python 3.12
         return members(Shape(annotation.__value__, metadata))
@@ -44,19 +44,19 @@ def members(shape: Shape) -> list[Shape]:
 
 
 def model_of(shape: Shape) -> type[BaseModel] | None:
-    """The pydantic model that a shape is, or None."""
+    """Return the pydantic model that a shape is, or None."""
     annotation = shape.annotation
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return annotation if is_model else None
 
 
 def models_of(shape: Shape) -> list[type[BaseModel]]:
-    """The pydantic models among a shape's alternatives."""
+    """Return the pydantic models among a shape's alternatives."""
     return [model for member in members(shape) if (model := model_of(member)) is not None]
 
 
 def item_shape(member: Shape, key: str | int) -> Shape | None:
-    """The shape of one item of a mapping or list type; None where the type doesn't say."""
+    """Return the shape of one item of a mapping or list type; None if the type doesn't say."""
     origin, given = get_origin(member.annotation), get_args(member.annotation)
     if not isinstance(origin, type) or not given:
         return None
@@ -68,7 +68,7 @@ def item_shape(member: Shape, key: str | int) -> Shape | None:
 
 
 def allowed(shape: Shape) -> str:
-    """What a shape allows, in words.
+    """Return what a shape allows, in words.
 
     >>> allowed(Shape(int | None, (annotated_types.Ge(1),)))
     'an int >= 1 or null'
@@ -113,13 +113,13 @@ def _plain(value: object) -> str:
 
 
 def _limit(metadata: Sequence[Any], name: str) -> Any:
-    """The tightest given: annotated types come one constraint an object."""
+    """Return the tightest constraint with that name; each object of the metadata holds one."""
     found = [getattr(item, name) for item in metadata if getattr(item, name, None) is not None]
     return found[-1] if found else None
 
 
 def _interval(metadata: Sequence[Any]) -> str:
-    """A range in the notation of mathematics, or one comparison."""
+    """Return a range in mathematical notation, or one comparison."""
     ge, gt = _limit(metadata, "ge"), _limit(metadata, "gt")
     le, lt = _limit(metadata, "le"), _limit(metadata, "lt")
     low = ge if gt is None else gt

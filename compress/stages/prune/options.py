@@ -28,7 +28,7 @@ class Regularization(Recovery):
 
     @property
     def needs_plan(self) -> bool:
-        """True where the penalty is on the units that a plan removes, rather than on all units."""
+        """True if the penalty is on the units that a plan removes, rather than on all units."""
         return self.penalty == "growing"
 
     def penalty_on(self, made: Plan, *, samples: int) -> Loss:

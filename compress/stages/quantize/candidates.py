@@ -63,12 +63,12 @@ class Draft:
 
     @property
     def calibrated(self) -> bool:
-        """True where its activations have scales from calibration samples."""
+        """True if its activations have scales from calibration samples."""
         return self.kind in ("fixed", "static", "static-qoperator")
 
     @property
     def has_one_scale(self) -> bool:
-        """True where each weight has one scale, whatever `per_channel` asks for."""
+        """True if each weight has one scale, whatever `per_channel` asks for."""
         return self.kind == "static-qoperator" and self.integers.weights == "uint8"
 
     @property
