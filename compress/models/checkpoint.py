@@ -1,6 +1,6 @@
-"""Stores any module whose skeleton a source can rebuild: tensors, and what the skeleton lacks.
+"""Stores any module whose skeleton a source can rebuild: its tensors, and its changed attributes.
 
-Pruned models have widths and head counts that no config describes; `structure.json` holds them as
+Pruned models have widths and head counts that no config describes. `structure.json` holds them as
 plain values, so that loading needs neither pickle nor the library that pruned.
 """
 
@@ -30,11 +30,11 @@ Value = bool | int | float | list[int]
 
 
 def save_checkpoint(module: nn.Module, source: ModelSource, directory: Path) -> None:
-    """Write `checkpoint.safetensors` and `structure.json`; each is written aside, then renamed.
+    """Write `checkpoint.safetensors` and `structure.json`, each atomically.
 
     Parameters
     ----------
-    source : builds a skeleton with the module's submodules and parameter names; shapes and plain
+    source : builds a skeleton with the module's submodules and parameter names. Shapes and plain
         attributes (numbers, booleans, lists of whole numbers) may differ.
 
     Raises
@@ -73,17 +73,17 @@ def save_checkpoint(module: nn.Module, source: ModelSource, directory: Path) -> 
 def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module, ModelSource]:
     """Rebuild what `save_checkpoint` stored: a module in eval mode on the CPU, and its source.
 
-    Where a function of the user's made the module, structure.json names it, and it is called.
+    If a Python function of a recipe made the module, structure.json names it, and it is called.
 
     Parameters
     ----------
-    python : False refuses that, for folders from elsewhere.
+    python : False refuses to call such a function, for folders from elsewhere.
 
     Raises
     ------
-    ModelError : files missing or damaged, an unknown schema, tensors missing or left over, or a
-        function that may not be called.
-    StageError : it has layers in few bits, and bitsandbytes isn't installed.
+    ModelError : a file is missing or damaged, the schema is unknown, tensors are missing or left
+        over, or a function may not be called.
+    StageError : the module has layers in 8 or 4 bits, and bitsandbytes isn't installed.
     """
     structure = _read_structure(directory / STRUCTURE)
     if not python and (named := factory_in(structure["source"])) is not None:
@@ -110,13 +110,13 @@ def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module,
 
 
 def _build(source: ModelSource) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):  # a skeleton's random weights are thrown away
+    with torch.random.fork_rng(devices=[]):  # the skeleton's random weights are thrown away
         return source.build()
 
 
 def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name, shared ones under each of their names."""
-    # state_dict has all names, but new tensor objects; those of the module itself show sharing.
+    """Parameters and persistent buffers by name. Shared ones stand under each of their names."""
+    # state_dict has all names but makes new tensor objects; the module's own show sharing.
     return {
         name: tensor
         for name in module.state_dict()
@@ -130,7 +130,7 @@ def _get(module: nn.Module, name: str) -> Any:
 
 
 def _tensor_names(module: nn.Module) -> dict[str, str]:
-    """Each tensor's name, with the first name of the same tensor."""
+    """The first name of each tensor, by each of its names."""
     first: dict[int, str] = {}
     return {
         name: first.setdefault(id(tensor), name) for name, tensor in _named_tensors(module).items()
@@ -149,7 +149,7 @@ def _require_same(what: str, skeleton: dict[str, Any], module: dict[str, Any]) -
 
 
 def _plain(value: object) -> Value | None:
-    """An attribute as JSON, or None where it isn't structure."""
+    """An attribute as JSON; None if it isn't structure."""
     if isinstance(value, bool | int):
         return value
     if isinstance(value, float):

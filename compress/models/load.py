@@ -26,12 +26,12 @@ def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:
 
     Parameters
     ----------
-    seed : of weights that the model doesn't bring along; torch's global generator stays as it was.
+    seed : seed of weights that the model's files lack. Torch's global generator stays as it was.
 
     Raises
     ------
-    ModelError : it can't be found, isn't for this task, its weights don't fit its structure, or
-        are NaN or infinite.
+    ModelError : the model can't be found, isn't for this task, or has weights that don't fit its
+        structure or are NaN or infinite.
     """
     import torch
 
@@ -68,7 +68,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises
     ------
-    ModelError : no such file, damaged, or it holds something besides tensors.
+    ModelError : there is no such file, it is damaged, or it holds something besides tensors.
     """
     import pickle
 
@@ -99,11 +99,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], *, name: str) -> tuple[str, ...]:
-    """Copy weights into a module whose keys and shapes must fit exactly; returns notes.
+    """Copy weights into a module; returns notes. Keys and shapes must match exactly.
 
     Raises
     ------
-    ModelError : missing, unexpected or mismatched keys; it names them.
+    ModelError : keys are missing, unexpected or of another shape; the message names them.
     """
     import torch
 

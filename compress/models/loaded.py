@@ -1,4 +1,4 @@
-"""A model as it is loaded."""
+"""The result of loading a model."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and what came with it.
+    """A loaded model, with everything that came with it.
 
     Attributes
     ----------
-    module : in fp32 and eval mode on the CPU.
+    module : the module, in fp32 and eval mode on the CPU.
     source : rebuilds its skeleton.
-    labels : class names in the order of the logits; empty where the model has none.
-    folder : the folder or hub id that holds its tokenizer or image processor; None: it has none.
+    labels : class names in the order of the logits; empty if the model has none.
+    folder : folder or hub id of its tokenizer or image processor; None if it has none.
     notes : what was initialised, converted or left out, and why.
     untrained_head : parameters of its head that its files lack; they are random.
-    sentence : what is done with a text around it, where a sentence-transformers folder says so.
+    sentence : the steps of a sentence-transformers model; None for any other.
     """
 
     module: nn.Module

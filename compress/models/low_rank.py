@@ -1,4 +1,4 @@
-"""Layers that are two smaller ones in a row, and putting them in the place of whole ones."""
+"""Low-rank layers: two smaller layers in a row that replace a whole one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compress.errors import ModelError, expected
 
 
 class LowRankLayer(nn.Module):
-    """Two layers in the place of one: `expand` reads what `reduce` makes.
+    """Two layers that replace one: `expand` takes the outputs of `reduce`.
 
     Attributes
     ----------
-    reduce : from the whole layer's inputs to `rank` numbers, without a bias.
-    expand : from these to the whole layer's outputs, with its bias where it had one.
+    reduce : layer from the whole layer's inputs to `rank` numbers, without a bias.
+    expand : layer from these to the whole layer's outputs, with its bias if it had one.
     """
 
     def __init__(self, reduce: nn.Module, expand: nn.Module) -> None:
@@ -26,29 +26,29 @@ class LowRankLayer(nn.Module):
         self.expand = expand
 
     def forward(self, values: Tensor) -> Tensor:
-        """What the whole layer takes, to what it gives."""
+        """Inputs of the whole layer to its outputs."""
         answer: Tensor = self.expand(self.reduce(values))
         return answer
 
     @property
     def weight(self) -> Tensor:
-        """Of `expand`, so that a model may ask a layer's type and device here, as some do.
+        """The weight of `expand`, since some models read a layer's type and device here.
 
-        A model that multiplies with it, rather than calling the layer, fails by its shape.
+        A model that multiplies with it instead of calling the layer fails because of its shape.
         """
         return cast("Tensor", self.expand.weight)
 
     @property
     def rank(self) -> int:
-        """Numbers between the two."""
+        """Number of values between the two layers."""
         return int(self.weight.shape[1])
 
 
 def is_splittable(part: nn.Module) -> bool:
-    """Return whether it is a layer that a `LowRankLayer` can take the place of, by its kind.
+    """Return whether a layer is of a kind that a `LowRankLayer` can replace.
 
-    That are linear layers, 2-d convolutions in one group, and the `Conv1D` of transformers (a
-    linear layer), but none that derive from these: they may do more.
+    These are linear layers, 2-d convolutions in one group, and the `Conv1D` of transformers (a
+    linear layer). Subclasses don't count, since they may do more.
     """
     if type(part) is nn.Conv2d:
         return part.groups == 1
@@ -56,25 +56,25 @@ def is_splittable(part: nn.Module) -> bool:
 
 
 def is_conv1d(part: nn.Module) -> bool:
-    """Return whether it is the `Conv1D` of transformers: a linear layer with weights (in, out)."""
+    """Return whether a layer is the `Conv1D` of transformers: linear, with a weight (in, out)."""
     return type(part).__name__ == "Conv1D" and hasattr(part, "nf") and hasattr(part, "nx")
 
 
 def matrix(part: nn.Module) -> Tensor:
-    """A splittable layer's weight as (outputs, inputs times kernel); a view."""
+    """A view of a splittable layer's weight as a matrix (outputs, inputs times kernel)."""
     weight = cast("Tensor", part.weight).detach()
     return weight.T if is_conv1d(part) else weight.flatten(1)
 
 
 def low_rank_layer(part: nn.Module, rank: int) -> LowRankLayer:
-    """A layer for a splittable one's place, on its device, with its bias; other weights untrained.
+    """A low-rank layer to replace a whole one, on its device and with its bias.
 
-    A convolution becomes one with the same kernel to `rank` channels, and one of 1 x 1 from these,
-    as in Denton et al. (2014) and Zhang et al. (2015).
+    All other weights are untrained. A convolution becomes one with the same kernel to `rank`
+    channels, then one of 1 x 1 from these, as in Denton et al. (2014) and Zhang et al. (2015).
 
     Raises
     ------
-    ModelError : the layer's kind can't be split, or the rank isn't one of its matrix.
+    ModelError : the layer's kind can't be split, or its matrix can't have this rank.
     """
     if not is_splittable(part):
         raise ModelError(
@@ -111,7 +111,7 @@ def low_rank_layer(part: nn.Module, rank: int) -> LowRankLayer:
 
 
 def fill(layer: LowRankLayer, left: Tensor, right: Tensor) -> None:
-    """Give it factors: its matrix becomes `left @ right`.
+    """Set a layer's two factors, so that its matrix becomes `left @ right`.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def fill(layer: LowRankLayer, left: Tensor, right: Tensor) -> None:
 
 
 def product(layer: LowRankLayer) -> Tensor:
-    """Its matrix, (outputs, inputs times kernel)."""
+    """The layer's matrix, (outputs, inputs times kernel)."""
     return matrix(layer.expand) @ matrix(layer.reduce)
 
 
@@ -134,7 +134,7 @@ def put_low_rank(module: nn.Module, ranks: Mapping[str, int]) -> nn.Module:
 
     Parameters
     ----------
-    ranks : by path of the layer. One that a module holds under several names is replaced in all.
+    ranks : rank of each layer, by its path. A layer with several names is replaced under all.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Writes ONNX files whole or not at all, with large weights beside them. No torch here."""
+"""Writes ONNX files atomically, with large weights in a file beside them. No torch here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SINGLE_FILE_BYTES = 2**31 - 2**24
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write one file, or with weights of 2 GB and more also `<path>.data`; replaces both.
+    """Write an ONNX file; with weights of 2 GB and more also `<path>.data`. Both are replaced.
 
-    Written aside and renamed, so that a broken-off write leaves no half file. The model in memory
-    refers to `<path>.data` afterwards, where that was written.
+    The file is written under another name and then renamed, so that an interrupted write leaves no
+    half file. If `<path>.data` was written, the model in memory refers to it afterwards.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)  # onnx appends to an old one
+    data.unlink(missing_ok=True)  # onnx would append to an old file
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < SINGLE_FILE_BYTES:
         write_bytes(path, model.SerializeToString(deterministic=True))
         return
@@ -30,6 +30,6 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file that `save` wrote, and what lies beside it."""
+    """Delete a file that `save` wrote, with its `<path>.data` if there is one."""
     path.unlink(missing_ok=True)
     path.with_name(path.name + ".data").unlink(missing_ok=True)

@@ -13,8 +13,9 @@ class BasicBlock(nn.Module):
 
     Parameters
     ----------
-    in_channels, channels : of its input and output.
-    stride : of the first convolution; the shortcut is a 1x1 convolution where shapes differ.
+    in_channels, channels : channels of the input and of the output.
+    stride : stride of the first convolution. If the shapes differ, the shortcut is a 1x1
+        convolution.
     """
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
@@ -32,7 +33,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, channels, H / stride, W / stride)."""
+        """Images (N, C, H, W) to (N, channels, H / stride, W / stride)."""
         hidden = self.relu(self.bn1(self.conv1(images)))
         hidden = self.bn2(self.conv2(hidden))
         out: Tensor = self.relu(hidden + self.shortcut(images))
@@ -76,14 +77,14 @@ def resnet(
     in_channels: int = 1,
     num_classes: int = 10,
 ) -> nn.Module:
-    """A ResNet whose 3x3 stem keeps the resolution; its stages are width, 2, 4, … times width wide.
+    """A ResNet with a 3x3 stem that keeps the resolution. Each stage doubles the channels.
 
     Parameters
     ----------
     blocks : basic blocks in each stage; (2, 2, 2, 2) makes a ResNet-18, (1, 1, 1, 1) a ResNet-10.
     width : channels of the first stage.
-    in_channels : of the images, (N, in_channels, H, W).
-    num_classes : logits.
+    in_channels : channels of the images, (N, in_channels, H, W).
+    num_classes : number of logits.
     """
     module = ResNet(blocks, width=width, in_channels=in_channels, num_classes=num_classes)
     for part in module.modules():

@@ -1,4 +1,4 @@
-"""How a module's skeleton is made again: plain values instead of pickles."""
+"""Sources that rebuild a module's skeleton from plain values instead of pickles."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class TransformersSource:
 
     Attributes
     ----------
-    class_name : of a model class in `transformers`, such as "BertForSequenceClassification".
-    config : the config's `to_dict()`; `model_type` in it chooses the config class.
+    class_name : name of a class in `transformers`, such as "BertForSequenceClassification".
+    config : the config's `to_dict()`; its `model_type` selects the config class.
     """
 
     class_name: str
@@ -34,7 +34,7 @@ class TransformersSource:
 
     @classmethod
     def of(cls, module: PreTrainedModel) -> TransformersSource:
-        """The source of a transformers model (of its config; not of what was cut from it)."""
+        """The source of a transformers model. It has the model's config, but no pruned sizes."""
         return cls(type(module).__name__, plain_config(module.config))
 
     def build(self) -> nn.Module:
@@ -83,7 +83,7 @@ class PythonSource:
 
     Attributes
     ----------
-    factory : "package.module:function"; the current directory is importable.
+    factory : "package.module:function", which may lie in the current directory.
     arguments : its keyword arguments, plain JSON values.
     """
 
@@ -91,12 +91,12 @@ class PythonSource:
     arguments: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def build(self) -> nn.Module:
-        """A new module in fp32 on the CPU, in eval mode, initialised as its factory does.
+        """A new module in fp32 on the CPU, in eval mode, initialised by its factory.
 
         Raises
         ------
-        ModelError : the factory can't be found or called, or gives something else than a module
-            with dense parameters.
+        ModelError : the factory can't be found or called, or doesn't return a module with dense
+            parameters.
         """
         from torch import nn
 
@@ -118,19 +118,19 @@ class PythonSource:
 
 @dataclass(frozen=True)
 class LowRankSource:
-    """A model some of whose layers are two smaller ones.
+    """A model with some layers split into low-rank ones.
 
     Attributes
     ----------
-    base : the model with whole layers.
-    ranks : of each layer that is split, by its path; see `compress.models.low_rank`.
+    base : source of the model with whole layers.
+    ranks : rank of each split layer, by its path; see `compress.models.low_rank`.
     """
 
     base: ModelSource
     ranks: dict[str, int] = field(hash=False)
 
     def build(self) -> nn.Module:
-        """The base's module with untrained low-rank layers in it, as the base builds it.
+        """The base's module, as the base builds it, with untrained low-rank layers.
 
         Raises
         ------
@@ -160,12 +160,12 @@ class LowRankSource:
 
 @dataclass(frozen=True)
 class LowBitSource:
-    """A model some of whose linear layers are held in 8 or 4 bits.
+    """A model with some linear layers in 8 or 4 bits.
 
     Attributes
     ----------
-    base : the model with float layers.
-    bits : of a weight.
+    base : source of the model with float layers.
+    bits : bits of a weight.
     layers : paths of the layers.
     """
 
@@ -174,7 +174,7 @@ class LowBitSource:
     layers: tuple[str, ...]
 
     def build(self) -> nn.Module:
-        """The base's module with empty packed layers in it: a checkpoint fills them.
+        """The base's module with empty packed layers, which a checkpoint fills.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class LowBitSource:
 
 
 def _unusable(module: nn.Module) -> str | None:
-    """What a module lacks to be trained and exported; None: nothing."""
+    """What a factory must return instead of this module; None if the module is usable."""
     import torch
 
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -233,7 +233,7 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
 
     Raises
     ------
-    ModelError : unknown kind, or keys missing.
+    ModelError : the kind is unknown, or keys are missing.
     """
     kinds: dict[str, Callable[..., ModelSource]] = {
         "transformers": TransformersSource,
@@ -254,13 +254,13 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
 
 
 def factory_in(values: Mapping[str, Any]) -> object:
-    """The function that a source's values name, which `build` would call; None: they name none."""
+    """The function in a source's values, which `build` would call; None if there is none."""
     base = values.get("base")
     return values.get("factory") or (factory_in(base) if isinstance(base, Mapping) else None)
 
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
-    """A transformers config as plain JSON values, saying fp32: all work here is done in it."""
+    """A transformers config as plain JSON values, with dtype fp32: all work here is done in it."""
     values: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    values.pop("_name_or_path", None)  # the folder it was loaded from says nothing of the model
+    values.pop("_name_or_path", None)  # the folder it was loaded from doesn't change the model
     return values | {"dtype": "float32"}

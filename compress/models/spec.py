@@ -1,4 +1,4 @@
-"""The recipe's `model`: which model a run begins with. No torch here."""
+"""The recipe's `model`: the model that a run begins with. No torch here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHT_FILES = (
 
 
 class ModelSpec(Options):
-    """Where the model comes from: exactly one of `transformers`, `config` and `python`.
+    """The model's origin: exactly one of `transformers`, `config` and `python`.
 
     Code that comes with a hub model is never run.
     """
@@ -38,19 +38,19 @@ class ModelSpec(Options):
     transformers: str | None = None
     """A folder with config.json and weights, or a Hugging Face hub id."""
     config: dict[str, Any] | None = None
-    """An untrained transformers model: keys of its config, of which `model_type` (such as llama)
-    names the architecture. What isn't named is as that config has it by default."""
+    """An untrained transformers model: keys of its config. `model_type` (such as llama) names the
+    architecture; keys that aren't named have the config's defaults."""
     python: str | None = None
-    """A function "package.module:function" that returns a torch module. The current directory is
-    importable."""
+    """A function "package.module:function" that returns a torch module. It may lie in the current
+    directory."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of `python`'s function; with `transformers`, settings of its config to
+    """Keyword arguments of `python`'s function. With `transformers`: keys of its config to
     override, such as num_labels for a new head."""
     weights: Path | None = None
-    """For `python`: a .safetensors file, or a state dict written by torch.save (loaded with
-    weights_only=True). Without it they are as the function makes them."""
+    """Weights for `python`: a .safetensors file, or a state dict written by torch.save (loaded with
+    weights_only=True). Without it the weights are those that the function makes."""
     revision: str | None = None
-    """For a hub id: branch, tag or commit."""
+    """Branch, tag or commit of a hub model."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> ModelSpec:
@@ -69,15 +69,15 @@ class ModelSpec(Options):
         return self
 
     def check(self, task_name: str) -> list[tuple[str, str]]:
-        """Cheap checks, without importing torch or transformers and without a network.
+        """Problems that can be found without torch, transformers and a network.
 
         Parameters
         ----------
-        task_name : of the recipe; generation has no say for a plain module.
+        task_name : the recipe's task.
 
         Returns
         -------
-        (key inside `model`, what is wrong with it), in the order of the fields.
+        (key inside `model`, problem) pairs, in the order of the fields.
         """
         if self.transformers is not None:
             problem, wrong = _folder_problem(self.transformers), config_problem(self.arguments)
@@ -114,7 +114,7 @@ def is_folder(name: str) -> bool:
 
 def _folder_problem(name: str) -> str | None:
     if not is_folder(name):
-        return None  # a hub id: only loading shows whether it is there
+        return None  # a hub id: only loading shows if it exists
     folder, said = home_expanded(name), clipped(repr(name))
     problem = folder_problem(folder)
     if problem is not None:

@@ -1,1 +1,1 @@
-"""What the files of a model's folder say. No torch here."""
+"""Reads the files of a model's folder. No torch here."""

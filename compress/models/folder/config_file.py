@@ -1,4 +1,4 @@
-"""config.json of a transformers folder, and what it may ask for. No torch here."""
+"""Reads config.json of a transformers folder, and bounds its values. No torch here."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from compress.core.foreign.boundary import reading
 from compress.errors import ModelError, clipped
 
 MOST_LAYERS = 2_000
-"""Each is several modules; the deepest models have a few hundred."""
+"""Layers of a model. Each is several modules; the deepest models have a few hundred layers."""
 MOST_LABELS = 1_000_000
-"""Classes of an output; a config holds the name of each."""
+"""Classes of an output. A config holds the name of each."""
 LARGEST = 10**9
-"""Of any number: a tensor of such a size alone fills the memory of most machines."""
+"""Any other number: a single tensor of such a size fills the memory of most machines."""
 MOST_BYTES = 50_000_000
-"""Of the file."""
+"""Bytes of the file."""
 _DEPTH = 50
 _COUNTS = re.compile(
     r"^(num|n)_\w*(layers?|blocks?|experts?|stages?|groups?|depths?|levels?)$"
@@ -28,11 +28,12 @@ _COUNTS = re.compile(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """What a config.json holds.
+    """The values in a config.json.
 
     Raises
     ------
-    ModelError : it can't be read, isn't a JSON object, or asks for what can't be built.
+    ModelError : the file can't be read, isn't a JSON object, or describes a model that can't be
+        built.
     """
     problem = file_problem(path)
     if problem is not None:
@@ -50,8 +51,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def config_problem(values: Mapping[str, Any]) -> str | None:
-    """What a config asks for that can't be built: too many layers, numbers beyond all memory, or
-    weights that aren't floats. None: nothing of the kind.
+    """Reason why a config's model can't be built: too many layers, too large numbers, or weights
+    that aren't floats. None if it can.
     """
     quantized = values.get("quantization_config")
     if quantized is not None:
@@ -75,7 +76,7 @@ def config_problem(values: Mapping[str, Any]) -> str | None:
 
 
 def _most(name: str, value: object) -> int | None:
-    """The bound that a number goes beyond; None where it doesn't."""
+    """The bound that a number exceeds; None if it exceeds none."""
     if isinstance(value, bool) or not isinstance(value, int) or "seed" in name:
         return None
     most = LARGEST

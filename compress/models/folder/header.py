@@ -20,12 +20,12 @@ from compress.models.spec import ModelSpec, is_folder
 from compress.tasks.task import TASKS
 
 Shapes = dict[str, tuple[int, ...]]
-"""Of parameters, by name; one that has several names stands under one of them."""
+"""Shapes of parameters by name. A parameter with several names stands under one of them."""
 
 LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
-"""What configs call the number of layers."""
+"""Config keys that hold the number of layers."""
 _GENERATORS = ("ForCausalLM", "LMHeadModel")
-"""How the classes end whose files hold just what a model for text generation has."""
+"""Ends of the names of classes whose files hold just the weights of a text generation model."""
 _BUFFERS = re.compile(
     r"(^|\.)(running_mean|running_var|num_batches_tracked|position_ids|inv_freq|masked_bias"
     r"|relative_position_index|attn\.bias)$"
@@ -36,13 +36,13 @@ _MOST_BYTES = 100_000_000
 
 
 def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
-    """config.json of a local folder, as it stands; None for any other model."""
+    """The config.json of a local folder, unchanged; None for any other model."""
     if spec.transformers is None or not is_folder(spec.transformers):
         return None
     try:
         return read_config(home_expanded(spec.transformers) / "config.json")
     except ModelError:
-        return None  # loading will say so, with its reasons
+        return None  # loading reports the reason
 
 
 def known_config(spec: ModelSpec) -> dict[str, Any]:
@@ -54,19 +54,19 @@ def known_config(spec: ModelSpec) -> dict[str, Any]:
 
 
 def with_arguments(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as a recipe overrides it: `num_labels` there comes before names that are stored."""
+    """A config with a recipe's overrides. Its `num_labels` takes precedence over stored names."""
     resized = "num_labels" in arguments and "id2label" not in arguments
     kept = {key: x for key, x in config.items() if not (resized and key == "id2label")}
     return kept | dict(arguments)
 
 
 def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
-    """What the parameters of a local transformers folder are, without loading them.
+    """Shapes of the parameters in a local transformers folder, without loading them.
 
     Returns
     -------
-    None where the headers don't tell: no safetensors, a class made for another task (its head is
-    left out on loading, and another one made), or a config that the recipe changes.
+    None if the headers don't tell the shapes: there are no safetensors, the class is for another
+    task (on loading its head is replaced), or the recipe changes the config.
     """
     config = stored_config(spec)
     if config is None or spec.arguments or not _fits(config, task):
@@ -84,12 +84,12 @@ def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
 
 
 def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Elements of all parameters."""
+    """Number of elements of all parameters."""
     return sum(prod(shape) for shape in shapes.values())
 
 
 def layer_count(config: Mapping[str, Any]) -> int | None:
-    """How many layers a config says that there are."""
+    """Number of layers in a config; None if it doesn't say."""
     found = [config[name] for name in LAYER_COUNTS if isinstance(config.get(name), int)]
     return found[0] if found else None
 
@@ -97,7 +97,7 @@ def layer_count(config: Mapping[str, Any]) -> int | None:
 def without_layers(
     shapes: Mapping[str, tuple[int, ...]], *, kept: tuple[int, ...], total: int
 ) -> Shapes | None:
-    """The parameters without those of the layers that aren't kept; None: no such list of layers."""
+    """The shapes without the layers that aren't kept; None if there is no such list of layers."""
     places: dict[str, set[int]] = {}
     for name in shapes:
         for match in re.finditer(r"\.(\d+)\.", name):
@@ -133,13 +133,13 @@ def _files(folder: Path) -> list[Path]:
     try:
         return shards(index) if index.is_file() else []
     except ModelError:
-        return []  # as below
+        return []  # loading reports the reason
 
 
 def _read_header(path: Path) -> Shapes | None:
-    """See https://github.com/huggingface/safetensors#format: a length, then JSON.
+    """Shapes in the header of a safetensors file; None if it is damaged (loading reports that).
 
-    None where it is damaged: loading will say so, with its reasons.
+    The format is a length, then JSON: https://github.com/huggingface/safetensors#format.
     """
     if file_problem(path) is not None:
         return None

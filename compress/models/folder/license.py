@@ -1,4 +1,4 @@
-"""What a model's own files say of its license."""
+"""Reads a model's license from its own files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 CARD, CONFIG = "README.md", "config.json"
 _FENCE = "---"
 _LICENSE = re.compile(r"^license[ ]*:.*(\n([ \t-].*)?)*$", re.MULTILINE)
-"""The key with its value, down to the next key."""
+"""Pattern of the key with its value, down to the next key."""
 _LONGEST = 1000
-"""Characters of it."""
+"""Characters of a license in a card."""
 
 
 def stated_license(spec: ModelSpec) -> tuple[str | None, tuple[str, ...]]:
-    """The license that a model's card, or else its config, names; and which of these can't be read.
+    """The license that a model's card names, or else its config.
 
-    A hub model's card is read only where the local cache holds it: nothing is fetched for this.
+    A hub model's card is read only from the local cache: nothing is fetched for this.
 
     Returns
     -------
-    None where no license is stated; and notes.
+    The license, None if none is stated; and notes on files that can't be read.
     """
     notes: list[str] = []
     if spec.transformers is None:
@@ -59,7 +59,7 @@ def _file(spec: ModelSpec, model: str, name: str) -> Path | None:
 
 
 def _of_card(text: str) -> str | None:
-    """The `license` of a model card's front matter; what else stands there isn't parsed."""
+    """The `license` in a model card's front matter; its other keys aren't parsed."""
     from ruamel.yaml import YAML
 
     lines = text.splitlines()

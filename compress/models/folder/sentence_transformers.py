@@ -1,7 +1,7 @@
-"""What a sentence-transformers folder says is done around its transformer. No torch here.
+"""Reads the steps around the transformer from a sentence-transformers folder. No torch here.
 
-Its `modules.json` lists the parts: a transformer, a pooling, maybe more. What isn't repeated in
-a bundle is refused by name: a vector made in another way is another vector.
+Its `modules.json` lists the parts: a transformer, a pooling, maybe more. A part that a bundle
+can't repeat is refused by name, since the bundle's vectors would differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compress.errors import ModelError, clipped, expected
 from compress.models.spec import is_folder
 
 Read = Callable[[str], Any]
-"""From a file's name in the folder to its JSON; None where there is no such file."""
+"""Returns the JSON of a file in the folder, by its name; None if there is no such file."""
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 _MODULES = "modules.json"
@@ -35,13 +35,13 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class SentenceModel:
-    """What is done with a text besides running the transformer.
+    """The steps that a sentence-transformers model adds to its transformer.
 
     Attributes
     ----------
-    pooling : what makes one vector of the tokens'.
-    normalize : whether vectors are brought to length 1.
-    max_length : tokens that are kept of a text where nobody says another number; None: not said.
+    pooling : the way in which one vector is made from the tokens'.
+    normalize : whether vectors are normalized to length 1.
+    max_length : tokens kept of a text by default; None if the model doesn't say.
     """
 
     pooling: Pooling
@@ -50,13 +50,13 @@ class SentenceModel:
 
 
 def sentence_folder(name: str) -> SentenceModel | None:
-    """What a local folder says; None: it isn't one of sentence-transformers.
+    """The steps in a local folder; None if it isn't one of sentence-transformers.
 
-    A transformer's own folder inside of such a folder counts too.
+    The transformer's own folder inside such a folder counts too.
 
     Raises
     ------
-    ModelError : it has a part that isn't supported, or can't be read.
+    ModelError : the model has a part that isn't supported, or a file can't be read.
     """
     if not is_folder(name):
         return None
@@ -74,12 +74,12 @@ def sentence_folder(name: str) -> SentenceModel | None:
 
 
 def sentence_model(read: Read, *, name: str) -> SentenceModel | None:
-    """What the files of a model say; None: there is no list of modules among them.
+    """The steps in the files of a model; None if there is no list of modules among them.
 
     Parameters
     ----------
-    read : gives the files.
-    name : the model's, for messages.
+    read : reads a file by its name.
+    name : the model's name, for messages.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def _pooling(config: Mapping[str, Any], name: str) -> Pooling:
 def _require_case(
     read: Read, part: Mapping[str, Any], settings: Mapping[str, Any], name: str
 ) -> None:
-    """Lower-casing is the tokenizer's work, or it would be lost."""
+    """Refuse lower-casing that the tokenizer doesn't do, since it would be lost."""
     if settings.get("do_lower_case") is not True:
         return
     if _file(read, part, "tokenizer_config.json").get("do_lower_case") is not True:
@@ -141,7 +141,7 @@ def _require_case(
 
 
 def _require_no_prompt(config: object, name: str) -> None:
-    """A text that is put before every text would be lost."""
+    """Refuse a prompt before every text, since it would be lost."""
     if not isinstance(config, Mapping):
         return
     chosen, prompts = config.get("default_prompt_name"), config.get("prompts")

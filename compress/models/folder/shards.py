@@ -1,4 +1,4 @@
-"""The files of weights in a local model's folder."""
+"""Finds the files of weights in a local model's folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def shards(index: Path) -> list[Path]:
-    """The files that an index lists, each once, sorted; they lie beside it.
+    """The files that an index lists, each once and sorted. They lie in the index's folder.
 
-    Links are followed: the hub's cache is made of them.
+    Links are followed, since the hub's cache is made of them.
 
     Raises
     ------
-    ModelError : the index can't be read, or names a file elsewhere.
+    ModelError : the index can't be read, or names a file in another folder.
     """
     with reading(index, error=ModelError):
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -28,7 +28,7 @@ def shards(index: Path) -> list[Path]:
 
 
 def require_inside(folder: Path) -> None:
-    """Refuse a folder whose indices name files elsewhere.
+    """Refuse a folder whose indices name files in other folders.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Linear layers in 8 or 4 bits: for a teacher beside its student, or as the end of a pipeline.
 
-Through bitsandbytes: LLM.int8() (Dettmers et al., NeurIPS 2022, arXiv:2208.07339) and NF4 (Dettmers
-et al., "QLoRA", NeurIPS 2023, arXiv:2305.14314).
+bitsandbytes implements them: LLM.int8() (Dettmers et al., NeurIPS 2022, arXiv:2208.07339) and NF4
+(Dettmers et al., "QLoRA", NeurIPS 2023, arXiv:2305.14314).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ Bits = Literal[4, 8]
 
 
 def to_low_bit(module: nn.Module, *, bits: Bits, device: str) -> nn.Module:
-    """A copy on the device whose linear layers are quantised; only for answering.
+    """A copy on the device with quantised linear layers. It is for inference only.
 
-    Embeddings, normalisations and whatever makes the answers stay in fp32: of a transformers model
-    all that is outside of its body, of any other module the last linear layer. So do layers that
-    bitsandbytes can't pack in 4 bits: it wants rows by 32 and columns by 64.
+    Embeddings, normalisations and the output head stay in fp32. The head is everything outside the
+    body of a transformers model, and the last linear layer of any other module. Layers that
+    bitsandbytes can't pack in 4 bits stay in fp32 too: it needs a multiple of 32 rows and of 64
+    columns.
 
     Parameters
     ----------
-    module : left as it was.
+    module : the module to copy; it is left as it was.
     bits : 8 (LLM.int8) or 4 (NF4, with fp32 arithmetic).
     device : "cpu" or "cuda".
 
@@ -63,12 +64,12 @@ def low_bit_layers(module: nn.Module, *, bits: Bits) -> tuple[str, ...]:
 
 
 def is_low_bit(module: nn.Module) -> bool:
-    """Return whether it is a layer of bitsandbytes."""
+    """Return whether a module is a layer of bitsandbytes."""
     return type(module).__module__.partition(".")[0] == "bitsandbytes"
 
 
 def stored_bytes(module: nn.Module) -> int:
-    """Bytes of a module's parameters and buffers, and of what its quantised layers keep beside.
+    """Bytes of a module's parameters and buffers, and of the scales of its quantised layers.
 
     A tensor that several layers share counts once.
     """
@@ -93,7 +94,7 @@ def _packs(module: nn.Module, name: str) -> bool:
 
 
 def _quantised(linear: nn.Module, *, bits: Bits) -> nn.Module:
-    """The layer, still to be moved to its device: that is when bitsandbytes quantises."""
+    """The layer of bitsandbytes, not quantised yet: that happens when it moves to its device."""
     weight = linear.get_parameter("weight").detach().float()
     rows, columns = weight.shape
     made: nn.Module = empty_layer(columns, rows, bias=linear.bias, bits=bits)
@@ -106,7 +107,7 @@ def _quantised(linear: nn.Module, *, bits: Bits) -> nn.Module:
 
 
 def empty_layer(columns: int, rows: int, *, bias: object, bits: Bits) -> Any:
-    """A layer of bitsandbytes whose weight is still to be put into it.
+    """A layer of bitsandbytes without a weight.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def empty_layer(columns: int, rows: int, *, bias: object, bits: Bits) -> Any:
     library = bitsandbytes_for("a model in 8 or 4 bits")
     made: Any
     has_bias = isinstance(bias, torch.Tensor)
-    with torch.device("meta"):  # its own weight is thrown away
+    with torch.device("meta"):  # the layer's own weight is thrown away
         if bits == 8:
             made = library.nn.Linear8bitLt(
                 columns, rows, bias=has_bias, has_fp16_weights=False, threshold=6.0
@@ -130,20 +131,24 @@ def empty_layer(columns: int, rows: int, *, bias: object, bits: Bits) -> Any:
 
 
 def bitsandbytes_for(what: str) -> Any:
-    """The library.
+    """The library bitsandbytes.
+
+    Parameters
+    ----------
+    what : words for what needs it, for the message.
 
     Raises
     ------
-    StageError : it isn't installed; `what` says what needs it.
+    StageError : bitsandbytes isn't installed.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, in its own modules
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch warns in its own modules
             import bitsandbytes
     except ImportError as error:
         raise StageError(
             f"{what} needs bitsandbytes: pip install 'compress[bitsandbytes]'."
         ) from error
-    # It warns at every call that inputs become fp16, and that a faster kernel could be downloaded.
+    # Every call would warn that inputs become fp16, and that there is a faster kernel to download.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     return bitsandbytes

@@ -1,9 +1,9 @@
-"""How a checkpoint holds bitsandbytes' layers: as plain modules whose buffers are the packed bytes.
+"""Stores bitsandbytes' layers in a checkpoint: as plain modules with the packed bytes as buffers.
 
-bitsandbytes keeps scales in attributes of its parameters, where no skeleton can name them. So
-layers are stored, and made again, through their state dicts, which bitsandbytes gives in one form
-on every machine. Some CPUs repack a 4-bit layer when it first runs, with scales rounded to bf16;
-what is stored after that isn't quite what was stored before, so a model is stored before it runs.
+bitsandbytes keeps scales in attributes of its parameters, where no skeleton can name them. Layers
+are therefore stored and rebuilt through their state dicts, whose form is the same on every machine.
+Some CPUs repack a 4-bit layer when it first runs, with scales rounded to bf16. Its stored bytes
+would change slightly, so a model is stored before it runs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _BLOB = "weight.quant_state.bitsandbytes__nf4"
 
 
 class _Packed(nn.Module):
-    """A layer's tensors as buffers: empty until a checkpoint fills them."""
+    """A layer's tensors as buffers, which are empty until a checkpoint fills them."""
 
     state: ClassVar[dict[str, str]]
-    """The buffers' names, each with the layer's own name of that tensor."""
+    """The layer's name of each tensor, by the name of its buffer."""
 
     def __init__(self, in_features: int, out_features: int, bias: Tensor | None) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Packed(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.detach())
 
     def fill(self, layer: nn.Module) -> _Packed:
-        """Take over a layer's tensors."""
+        """Set the buffers to a layer's tensors; returns the packed layer itself."""
         given = layer.state_dict()
         for name, own in self.state.items():
             setattr(self, name, given[own])
@@ -50,7 +50,7 @@ class _Packed(nn.Module):
 
 
 class Packed8(_Packed):
-    """LLM.int8(): weight (out, in) int8, and a scale (out,) for each row."""
+    """LLM.int8(): a weight (out, in) int8, and a scale for each row (out,)."""
 
     state: ClassVar[dict[str, str]] = {"weight": "weight", "scales": "SCB"}
 
@@ -64,7 +64,7 @@ class Packed8(_Packed):
 
 
 class Packed4(_Packed):
-    """NF4: two weights in a byte; a scale for each 64, itself in 8 bits with scales of its own."""
+    """NF4: two weights in a byte; an 8-bit scale for each 64 weights, with scales of its own."""
 
     state: ClassVar[dict[str, str]] = {
         "weight": "weight",
@@ -78,7 +78,8 @@ class Packed4(_Packed):
     def layer(self) -> Any:
         """See `_Packed.layer`."""
         layer = self._empty(4)
-        # What is handed over is changed by bitsandbytes, and the names begin after "weight.".
+        # bitsandbytes changes the dict and the tensors that it gets, and wants names without
+        # "weight.".
         stats = {
             own.removeprefix("weight."): getattr(self, name).clone()
             for name, own in self.state.items()
@@ -115,7 +116,7 @@ def put_packed(module: nn.Module, layers: Iterable[str], *, bits: Bits) -> nn.Mo
 
 
 def packed(module: nn.Module) -> nn.Module:
-    """The module with every layer of bitsandbytes packed; itself where it has none.
+    """The module with every layer of bitsandbytes packed; the module itself if it has none.
 
     All other tensors are shared with the module, which is left as it was.
     """
@@ -129,7 +130,9 @@ def packed(module: nn.Module) -> nn.Module:
 
 
 def unpacked(module: nn.Module) -> nn.Module:
-    """The module with every packed layer as bitsandbytes' own, in place; only for answering then.
+    """Replace every packed layer by one of bitsandbytes, in place; returns the module.
+
+    The module is for inference only afterwards.
 
     Raises
     ------

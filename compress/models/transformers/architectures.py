@@ -1,6 +1,6 @@
-"""What transformers' models are for, read from its own tables; it isn't imported for that.
+"""Finds the tasks of transformers' models in the library's own tables, without importing it.
 
-Importing transformers takes seconds; its tables of class names are plain literals in one file.
+Importing transformers takes seconds. Its tables of class names are plain literals in one file.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _BODIES = (
     "MODEL_FOR_IMAGE_MAPPING_NAMES",
     "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES",
 )
-"""Tables of which a class is only said to be for what it is where no other table has it."""
+"""Tables that tell a class's purpose only if no other table has the class."""
 _FIRST = "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES"
-"""The table that says most of a class that stands in several."""
+"""The table that is preferred for a class that stands in several."""
 _OF_TEXTS = ("MASKED_LM", "SEQUENCE_CLASSIFICATION", "TEXT_ENCODING", "TOKEN_CLASSIFICATION")
 _NOT_OF_TEXTS = (
     *("IMAGE", "IMAGE_CLASSIFICATION", "SEMANTIC_SEGMENTATION", "OBJECT_DETECTION"),
@@ -58,24 +58,24 @@ _WORDS = {
 
 @cache
 def tables() -> Mapping[str, Table]:
-    """Every table of the installed transformers by its name; empty where it can't be read."""
+    """Every table of the installed transformers by its name; empty if they can't be read."""
     spec = importlib.util.find_spec("transformers")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         try:
             tree = ast.parse((Path(folder) / _FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError, SyntaxError):
-            continue  # another version keeps them elsewhere: what isn't known isn't said
+            continue  # another version may keep the tables elsewhere
         return dict(_literal_tables(tree))
     return {}
 
 
 def tasks_of(kind: str) -> tuple[str, ...]:
-    """The tasks that transformers has models of a `model_type` for."""
+    """The tasks for which transformers has models of a `model_type`."""
     return tuple(task.name for task in TASKS.values() if _can(kind, task))
 
 
 def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
-    """Why a config's architecture can't do a task, in one sentence; None: it can, or isn't known.
+    """Reason why a config's architecture can't do a task; None if it can, or is unknown.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
 
 
 def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
-    """What the stored class is for, where its weights hold no head for a task; None: they do.
+    """The purpose of the stored class if its weights lack a head for a task; None if they have one.
 
-    A class that transformers' tables don't name isn't judged.
+    A class that transformers' tables don't name gives None too.
     """
     name = stored_class(config)
     if name is None or task.target == "none":
@@ -112,14 +112,14 @@ def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
 
 
 def stored_class(config: Mapping[str, Any]) -> str | None:
-    """The class that a config says its weights were saved from."""
+    """The class from which the weights were saved, as a config names it; None if it names none."""
     named = config.get("architectures")
     first = named[0] if isinstance(named, list) and named else None
     return first if isinstance(first, str) and first else None
 
 
 def _ahead_problem(kind: str, config: Mapping[str, Any]) -> str | None:
-    """Of a model that reads the text on both sides, where it is to say what comes next."""
+    """Reason why a model that reads a text in both directions can't generate text; else None."""
     if kind not in _table("MASKED_LM") or kind not in _table("CAUSAL_LM"):
         return None
     if config.get("is_decoder") is True or config.get("is_encoder_decoder"):
@@ -142,7 +142,7 @@ def _can(kind: str, task: Task) -> bool:
 
 
 def _is_of_something_else(kind: str) -> bool:
-    """Return whether a model is one of images, sounds or the like, rather than of texts."""
+    """Return whether a model is for images, sounds or the like, and not for texts."""
     return any(kind in _table(name) for name in _NOT_OF_TEXTS) and not any(
         kind in _table(name) for name in _OF_TEXTS
     )
@@ -189,7 +189,7 @@ def _purpose(found: list[str]) -> str | None:
 
 
 def _literal_tables(tree: ast.Module) -> Iterator[tuple[str, Table]]:
-    """The tables `NAME = OrderedDict([(kind, class or classes), …])` of a module."""
+    """The tables `NAME = OrderedDict([(kind, class or classes), …])` in a module's source."""
     for node in tree.body:
         match node:
             case ast.Assign(

@@ -1,4 +1,4 @@
-"""Configs of transformers' models: found, read, made of keys, and compared with a task."""
+"""Finds, reads and makes configs of transformers' models, and compares them with a task."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _OF_LOADING = frozenset(
         *("trust_remote_code", "use_auth_token"),
     }
 )
-"""What transformers' loading takes besides a config's keys."""
+"""Arguments of transformers' loading that aren't keys of a config."""
 CLASSES = ("class", "class-set", "token-class")
-"""Targets of which a config names the classes."""
+"""Targets for which a config names the classes."""
 _LABELS = ("num_labels", "id2label")
 
 
 def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
-    """The config that a recipe names or holds, with its overrides; weights aren't read.
+    """The config that a recipe names or holds, with its overrides. Weights aren't read.
 
     Raises
     ------
-    ModelError : it can't be found or read, or has no such keys.
+    ModelError : the config can't be found or read, or lacks the keys to override.
     """
     if spec.config is not None:
         return untrained_config(spec.config)
@@ -48,11 +48,11 @@ def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
 
 
 def untrained_config(keys: Mapping[str, Any]) -> PreTrainedConfig:
-    """The config of these keys.
+    """The config made from these keys.
 
     Raises
     ------
-    ModelError : an unknown architecture or key, or values that don't go together.
+    ModelError : the architecture or a key is unknown, or values don't go together.
     """
     import transformers
 
@@ -81,15 +81,15 @@ def untrained_config(keys: Mapping[str, Any]) -> PreTrainedConfig:
 
 
 def require_task(config: PreTrainedConfig, task: Task, *, name: str) -> None:
-    """Hold a config's architecture and the meaning of its head against a task.
+    """Compare a config's architecture and the meaning of its head with a task.
 
     Parameters
     ----------
-    name : the model's, for the message.
+    name : the model's name, for the message.
 
     Raises
     ------
-    ModelError : it is for something else.
+    ModelError : the model is for something else.
     """
     values = config.to_dict()
     problem = kind_problem(values, task) or head_problem(values, task)
@@ -100,7 +100,7 @@ def require_task(config: PreTrainedConfig, task: Task, *, name: str) -> None:
 def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
     """The Auto class of `transformers` that makes a config's model for a task.
 
-    What answers with its hidden states is the encoder alone, where there is a decoder too.
+    If the task needs hidden states, it is the encoder of an encoder-decoder model.
     """
     if task.target == "none" and config.is_encoder_decoder:
         return "AutoModelForTextEncoding"
@@ -108,13 +108,13 @@ def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
-    """Class names of a config, in the order of the logits."""
+    """Class names in a config, in the order of the logits."""
     names: dict[int, str] = {int(index): str(label) for index, label in config.id2label.items()}
     return tuple(names[index] for index in sorted(names))
 
 
 def locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
-    """Folder or hub id of a spec's `transformers`, and what loading takes with it."""
+    """Folder or hub id of a spec's `transformers`, and the options for loading it."""
     if is_folder(name):
         problems = spec.check("")
         if problems:
@@ -128,7 +128,7 @@ def locate(spec: ModelSpec, name: str) -> tuple[str, dict[str, Any]]:
 def read_config(
     location: str, arguments: dict[str, Any], options: dict[str, Any]
 ) -> tuple[PreTrainedConfig, str | None]:
-    """The config with the recipe's overrides, and the dtype that it says the weights have."""
+    """The config with the recipe's overrides, and the weights' dtype that the config names."""
     import transformers
 
     loading = sorted(key for key in arguments if key.startswith("_") or key in _OF_LOADING)
@@ -152,7 +152,7 @@ def read_config(
 
 
 def _require_own_kernels(config: PreTrainedConfig, location: str) -> None:
-    """Refuse a config whose attention is a repository of the hub: it would be fetched and run."""
+    """Refuse a config whose attention is code on the hub: it would be fetched and run."""
     implementation = getattr(config, "_attn_implementation", None)
     if implementation is not None and "/" in str(implementation):
         raise ModelError(f"model {location!r} can't be loaded: {NEVER} ({implementation}).")

@@ -1,7 +1,7 @@
-"""What a model's head means, held against what a task reads in it. No torch here.
+"""Compares the meaning of a model's head with what a task reads in it. No torch here.
 
-The softmax of a single score is 1 whatever the input, and a number that a regression gives is no
-score of a class: a task that took them so would measure nothing, and find nothing wrong.
+The softmax of a single score is 1 for every input, and a regression's number isn't a score of a
+class. A task that read them in this way would measure nothing, and no error would show.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from compress.errors import clipped
 from compress.tasks.task import TASKS, Task
 
 HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
-"""Keys of a config that say what its head means."""
+"""Keys of a config that tell the meaning of its head."""
 SCORED = ("class", "class-set", "token-class")
 """Targets for which a model's head gives a score for each class."""
 _SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
@@ -21,7 +21,7 @@ _RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function
 
 
 def outputs_of(config: Mapping[str, Any]) -> int | None:
-    """How many scores a config's head gives; None where it doesn't say."""
+    """Number of scores that a config's head gives; None if the config doesn't say."""
     names, count = config.get("id2label"), config.get("num_labels")
     if isinstance(names, Mapping | list):
         return len(names)
@@ -29,11 +29,11 @@ def outputs_of(config: Mapping[str, Any]) -> int | None:
 
 
 def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
-    """Why a head doesn't mean what a task reads in it, in a few sentences; None: it may.
+    """Reason why a head hasn't the meaning that a task needs, in a few sentences; else None.
 
     Parameters
     ----------
-    config : a transformers model's, as plain values; it needn't be whole.
+    config : a transformers model's config as plain values; it needn't be complete.
     """
     if task.target not in SCORED:
         return None
@@ -55,7 +55,7 @@ def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
 
 
 def _chooses_otherwise(kind: object, task: Task) -> str | None:
-    """Why a head that chooses one class, or decides each, isn't for a task that does the other."""
+    """Reason why a single-label head isn't for a multi-label task, or the reverse; else None."""
     if kind == _MULTI and task.target != "class-set":
         return (
             f"its head decides each class by itself (problem_type: {_MULTI}), and {task.name} "
@@ -70,7 +70,7 @@ def _chooses_otherwise(kind: object, task: Task) -> str | None:
 
 
 def one_output(task: Task) -> str:
-    """Why a head of one score can't be for a task that chooses among classes."""
+    """Reason why a head with one score isn't for a task that chooses among classes."""
     return (
         f"its head gives one score, and {task.name} chooses among two classes or more: whatever "
         f"the input, it would choose that one. {_other(task, of_sets=True, what='a yes or no')}"
@@ -79,12 +79,12 @@ def one_output(task: Task) -> str:
 
 
 def untrained_head(model: str, task: Task, *, purpose: str | None = None) -> str:
-    """Why a model whose weights hold no head for a task can't begin a recipe without `train`.
+    """Reason why a model without a trained head for a task can't begin a recipe without `train`.
 
     Parameters
     ----------
     model : its folder, its hub id or the class of its weights.
-    purpose : what that class is for; None: not known.
+    purpose : the purpose of that class; None if unknown.
     """
     whose = (
         f"{clipped(model, 80)} is for {purpose}: its" if purpose else f"{clipped(model, 80)!r}: the"
@@ -97,7 +97,7 @@ def untrained_head(model: str, task: Task, *, purpose: str | None = None) -> str
 
 
 def _ranks(config: Mapping[str, Any]) -> bool:
-    """Return whether it is a cross-encoder whose score isn't said to be a probability."""
+    """Return whether a model is a cross-encoder whose score isn't said to be a probability."""
     found = [config[key] for key in _RERANKER_KEYS if key in config]
     return bool(found) and "sigmoid" not in clipped(repr(found), 2000).lower()
 

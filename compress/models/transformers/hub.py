@@ -51,6 +51,6 @@ def _unreachable() -> str | None:
         with urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310
             return None
     except HTTPError:
-        return None  # it answers, if only to refuse
+        return None  # the hub answers, even if it refuses
     except (OSError, ValueError) as error:
         return f"{constants.ENDPOINT}: {getattr(error, 'reason', error)}"

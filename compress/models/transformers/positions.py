@@ -1,4 +1,4 @@
-"""How long a text a model can read, and how large an image. No torch at import."""
+"""Finds the longest text and the size of images that a model can take. No torch at import."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _AFTER_PADDING = frozenset(
         *("xlm-roberta-xl", "xmod"),
     }
 )
-"""Models whose first token has the position after the padding token's id."""
+"""Models that number positions from the padding token's id plus 1."""
 _PADDING = 1
-"""That id, where the config doesn't name it; MPNet's is always this."""
+"""The padding token's id if the config doesn't name it; for MPNet always."""
 _UNBOUNDED = frozenset(
     {
         *("bloom", "byt5", "funnel", "longt5", "mamba", "mamba2", "mpt", "mt5", "rwkv"),
         *("switch_transformers", "t5", "umt5", "xlnet"),
     }
 )
-"""Models without absolute positions, whatever a config of theirs names."""
+"""Models without absolute positions, even if their config names a number of them."""
 _EMBEDDINGS = ("position_embeddings", "wpe", "embed_positions", "positions_embed")
 _FIXED_IMAGES = frozenset(
     {
@@ -33,17 +33,17 @@ _FIXED_IMAGES = frozenset(
         *("vit", "vit_mae", "vit_msn"),
     }
 )
-"""Models of images that take images of the config's size only."""
+"""Image models that take only images of the config's size."""
 
 
 def longest_text(config: Mapping[str, Any]) -> int | None:
-    """How many tokens a model has positions for; None: any number, or the config doesn't say.
+    """Number of tokens that a model has positions for; None if unlimited or unknown.
 
-    Of rotary positions it is the length that the model is meant for.
+    For rotary positions it is the length that the model is meant for.
 
     Parameters
     ----------
-    config : a transformers model's, as plain values; it needn't be whole.
+    config : a transformers model's config as plain values; it needn't be complete.
     """
     inner = config.get("text_config")
     if isinstance(inner, Mapping):
@@ -62,7 +62,7 @@ def longest_text(config: Mapping[str, Any]) -> int | None:
 
 
 def longest_text_of(module: nn.Module) -> int | None:
-    """The same of a loaded module: by its config, and by the rows of its learned positions."""
+    """`longest_text` of a loaded module, by its config and the rows of its learned positions."""
     config = getattr(module, "config", None)
     values = {} if config is None or not hasattr(config, "to_dict") else config.to_dict()
     found = [*_learned_positions(module), longest_text(values)]
@@ -70,12 +70,12 @@ def longest_text_of(module: nn.Module) -> int | None:
 
 
 def positions_allowed(positions: int) -> str:
-    """What `max_length` may be, for a model that can read so many tokens."""
+    """Words for the allowed `max_length` of a model that can read so many tokens."""
     return f"at most {positions}, the longest text that the model has positions for"
 
 
 def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width of the only images that a model takes; None: others too, or unknown."""
+    """Height and width if a model takes images of that size only; None if not, or if unknown."""
     if str(config.get("model_type")) not in _FIXED_IMAGES:
         return None
     inner = config.get("vision_config")

@@ -42,7 +42,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     Parameters
     ----------
     name : the spec's `transformers`.
-    seed : only named in the notes; torch's generator has been seeded.
+    seed : named in the notes only; torch's generator has been seeded already.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
                 config=config,
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # judged below, with the names of the keys
+                ignore_mismatched_sizes=True,  # `judge_keys` names the keys
                 weights_only=True,
                 trust_remote_code=False,
                 **options,
@@ -92,19 +92,19 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
 def judge_keys(
     module: PreTrainedModel, info: dict[str, Any], *, name: str, overridden: bool, seed: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What transformers reported on loading; what makes the model wrong is raised.
+    """Judge the missing, unexpected and mismatched keys that transformers reported on loading.
 
-    A head or pooler that the files lack is newly initialised, and noted: training may follow.
-    Weights of another head are left out, and noted. Anything else means that files and config
-    don't belong together.
+    A head or pooler that the files lack is newly initialised and noted, since training may follow.
+    Weights of another head are left out and noted. Anything else means that files and config don't
+    belong together.
 
     Parameters
     ----------
-    overridden : whether the recipe changed the config, so that a head of another size is meant.
+    overridden : whether the recipe changed the config, so that a head may have another size.
 
     Returns
     -------
-    Names of the parameters that were newly initialised, and notes.
+    Names of the newly initialised parameters, and notes.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _has_body(module: PreTrainedModel) -> bool:
 
 def _replaceable(module: PreTrainedModel, key: str) -> bool:
     if "pooler" in key.split("."):
-        return True  # made for one pre-training task; checkpoints of other heads lack it
+        return True  # only for one pre-training task: checkpoints with other heads lack it
     return _has_body(module) and key.split(".")[0] != str(module.base_model_prefix)
 
 
@@ -162,7 +162,7 @@ def _in_body(module: PreTrainedModel, key: str) -> bool:
 
 
 def _sentence(name: str, options: Mapping[str, Any]) -> SentenceModel | None:
-    """What the model's folder, or its files on the hub, say of sentence-transformers."""
+    """The steps of sentence-transformers in a local folder or on the hub; None if none."""
     from transformers.utils.hub import cached_file
 
     if is_folder(name):

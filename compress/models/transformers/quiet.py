@@ -1,4 +1,4 @@
-"""Keeps transformers' bars and log lines off the terminal; what it warned of is handed on."""
+"""Keeps transformers' progress bars and log lines off the terminal, and collects its warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Collect(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = " ".join(record.getMessage().split())
-        # The table of missing and unexpected keys: `compress.models.load` judges those itself.
+        # Left out: the table of missing and unexpected keys, which `judge_keys` judges.
         if "LOAD REPORT" not in line and line not in self._lines:
             self._lines.append(line)
 
@@ -25,7 +25,7 @@ def quiet_transformers() -> Iterator[list[str]]:
 
     Yields
     ------
-    the warnings given meanwhile, one line each; the list grows as they come.
+    The warnings given meanwhile, one line each. The list grows as they come.
     """
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,

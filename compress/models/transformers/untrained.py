@@ -1,4 +1,4 @@
-"""Transformers models that are made from a config alone, for a `train` stage to teach."""
+"""Makes untrained transformers models from a config, for a `train` stage."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
 
     Parameters
     ----------
-    keys : of its config; `model_type` names the architecture.
-    seed : only named in the notes.
+    keys : keys of its config; `model_type` names the architecture.
+    seed : named in the notes only.
 
     Raises
     ------
-    ModelError : an unknown architecture or key, values that don't go together, or an architecture
-        that can't do the task.
+    ModelError : the architecture or a key is unknown, values don't go together, or the architecture
+        can't do the task.
     """
     import torch
     import transformers

@@ -1,7 +1,7 @@
-"""A transformers model that knows only some of its tokens.
+"""Cuts tokens from a transformers model.
 
-What runs along the vocabulary (embeddings, the output layer, its biases) isn't listed by
-architecture: it is what has another shape where the config names another vocabulary size.
+Tensors with a vocabulary dimension (embeddings, the output layer, its biases) aren't listed by
+architecture. They are those whose shape changes with the config's vocabulary size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Trimmed(NamedTuple):
 
     Attributes
     ----------
-    module : in eval mode.
+    module : the module, in eval mode.
     source : rebuilds its skeleton.
     """
 
@@ -38,11 +38,11 @@ class Trimmed(NamedTuple):
 
 
 def vocabulary_size(module: nn.Module, source: ModelSource | None) -> int:
-    """How many tokens a model knows: rows of its input embeddings.
+    """Number of tokens that a model knows: the rows of its input embeddings.
 
     Raises
     ------
-    StageError : it isn't a transformers model, or has no embeddings of tokens.
+    StageError : the model isn't one of transformers, or has no embeddings of tokens.
     """
     if not isinstance(source, TransformersSource):
         raise StageError(
@@ -60,9 +60,9 @@ def vocabulary_size(module: nn.Module, source: ModelSource | None) -> int:
 
 
 def reserved_ids(module: nn.Module) -> set[int]:
-    """Tokens that a model goes by itself: those that its config names.
+    """Ids of tokens that the model itself uses: those that its config names.
 
-    Some models (RoBERTa's kind) count positions from the padding token's id on: that must not
+    Some models (RoBERTa's kind) count positions from the padding token's id on. This id must not
     change, so all ids up to it are reserved.
     """
     found: Any = module
@@ -78,18 +78,18 @@ def reserved_ids(module: nn.Module) -> set[int]:
 
 
 def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence[int]) -> Trimmed:
-    """A copy of a transformers model with some of its tokens; everything else stays.
+    """A copy of a transformers model with some of its tokens. Everything else stays.
 
     Parameters
     ----------
-    module : left as it was; it may have been pruned.
-    source : the module's.
-    kept : the old id of each new one; the config's ids are renumbered accordingly.
+    module : the model, which may have been pruned; it is left as it was.
+    source : the module's source.
+    kept : the old id of each new id; the config's ids are renumbered accordingly.
 
     Raises
     ------
     StageError : see `vocabulary_size`; the config names a token that isn't kept; or a tensor
-        depends on the vocabulary in a way that isn't known.
+        depends on the vocabulary in an unknown way.
     """
     size = vocabulary_size(module, source)
     if not isinstance(source, TransformersSource):
@@ -111,9 +111,9 @@ def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence
 def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
     """The reference's module, for inputs that an artifact's preprocessor makes.
 
-    After a `vocabulary` stage the artifact's ids are other ones than the reference's. A copy of the
-    reference that knows the same tokens then answers as the reference does; scores over tokens
-    (text generation) are those of the kept tokens.
+    After a `vocabulary` stage the artifact's ids differ from the reference's. The result is then a
+    copy of the reference with the artifact's tokens, whose answers are the reference's. Scores over
+    tokens (text generation) are those of the kept tokens.
 
     Raises
     ------
@@ -132,19 +132,19 @@ def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
 
 
 class _Renumbering:
-    """Gives the new ids to what a config holds.
+    """Renumbers the token ids in a config.
 
     Parameters
     ----------
-    size : of the old vocabulary.
-    place : the new id of each old one that is kept.
+    size : size of the old vocabulary.
+    place : the new id of each old id that is kept.
     """
 
     def __init__(self, size: int, place: Mapping[int, int]) -> None:
         self._size, self._place = size, place
 
     def values(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A config's `to_dict()`, and those inside it."""
+        """A config's `to_dict()` with new ids, configs inside it included."""
         inner = {
             key: self.values(one)
             for key, one in config.items()
@@ -153,7 +153,7 @@ class _Renumbering:
         return {**config, **inner, **self.changed(config)}
 
     def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The keys of a config that get other values."""
+        """The new values of those keys of a config that change."""
         found: dict[str, Any] = {}
         for key, value in config.items():
             if key == _SIZE and value == self._size:
@@ -165,7 +165,7 @@ class _Renumbering:
     def _number(self, key: str, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [self._number(key, one) for one in value]
-        # Defaults of a config's class may lie beyond a small vocabulary; they mean no token.
+        # Defaults of a config's class may lie beyond a small vocabulary; they aren't tokens then.
         if not isinstance(value, int) or not 0 <= value < self._size:
             return value
         if value not in self._place:
@@ -174,7 +174,7 @@ class _Renumbering:
 
 
 def _configs(module: nn.Module) -> list[Any]:
-    """The config objects of a model and its parts, those inside them, and that of generation."""
+    """The config objects of a model and its parts, those inside them, and the generation config."""
     found: dict[int, Any] = {}
     for part in module.modules():
         for name in ("config", "generation_config"):
@@ -193,7 +193,7 @@ def _named_ids(values: Mapping[str, Any]) -> list[int]:
 
 
 def _along(before: nn.Module, after: nn.Module, *, size: int, kept: int) -> dict[str, int]:
-    """The dimension along which a tensor runs with the vocabulary, by its name."""
+    """The vocabulary dimension of each tensor that has one, by the tensor's name."""
     shapes = {name: tuple(tensor.shape) for name, tensor in after.state_dict().items()}
     found: dict[str, int] = {}
     for name, tensor in before.state_dict().items():
@@ -215,10 +215,10 @@ def _along(before: nn.Module, after: nn.Module, *, size: int, kept: int) -> dict
 
 
 def _cut(smaller: nn.Module, name: str, *, dim: int, kept: Tensor) -> None:
-    """Cut a tensor under this name and all others that share it."""
+    """Cut a tensor under this name and under all names that share it."""
     old = _tensor(smaller, name)
     if len(kept) == old.shape[dim]:
-        return  # under another name before
+        return  # it was cut under another name before
     rows = old.detach().index_select(dim, kept).clone()
     new = nn.Parameter(rows, old.requires_grad) if isinstance(old, nn.Parameter) else rows
     for part in smaller.modules():

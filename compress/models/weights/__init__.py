@@ -1,1 +1,1 @@
-"""Weights: their digests, whether they are finite, and modules without them."""
+"""Weights: their digests, a check that they are finite, and modules without them."""

@@ -1,4 +1,4 @@
-"""Digests of weights, the same in every process."""
+"""Digests of weights; they are the same in every process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that are no numbers are named when they are loaded, not by what they break later."""
+"""Refuses NaN and infinite weights when they are loaded, before they break anything later."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _NAMED = 3
 def require_finite(module: nn.Module, *, name: str) -> None:
     """Refuse a module with parameters or running statistics that are NaN or infinite.
 
-    Other buffers may hold infinities (masks do), and no NaN.
+    Other buffers may hold infinities (masks do), but no NaN.
 
     Parameters
     ----------
-    name : of the model, for the message.
+    name : name of the model, for the message.
 
     Raises
     ------
-    ModelError : it names the tensors, and how many of their values aren't finite.
+    ModelError : a value isn't finite. The message names the tensors and counts such values.
     """
     found = list(_not_finite(module))
     if not found:

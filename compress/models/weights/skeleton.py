@@ -1,6 +1,6 @@
-"""A model's structure without its weights, made on torch's meta device: it takes no memory.
+"""Makes a model's structure without its weights, on torch's meta device: it takes no memory.
 
-No function that a recipe names is called here: a recipe check needs it.
+No function that a recipe names is called here, since a recipe check uses this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def skeleton(spec: ModelSpec, *, task: Task) -> tuple[nn.Module, ModelSource]:
 
     Raises
     ------
-    ModelError : its config can't be found, doesn't make such a model, or it is no such model.
+    ModelError : the config can't be found or makes no such model, or the spec names a function.
     """
     if spec.python is not None:
         raise ModelError(f"{spec.python!r} isn't called before the run.")
@@ -36,7 +36,7 @@ def skeleton(spec: ModelSpec, *, task: Task) -> tuple[nn.Module, ModelSource]:
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by name; shared ones once."""
+    """Shapes of all parameters by name. Shared ones stand there once."""
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 

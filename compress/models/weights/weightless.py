@@ -1,4 +1,4 @@
-"""Modules on torch's meta device: they have a structure, and take no memory."""
+"""Modules on torch's meta device: they have a structure but take no memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from compress.errors import ModelError
 
 _DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_)
 _BYTES = 4
-"""Of a parameter: all work here is done in float32."""
+"""Bytes of a parameter: all work here is done in float32."""
 _FALLBACK = 2**40
 
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Modules made meanwhile are on the meta device."""
+    """Make modules on the meta device inside the context."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"), _NothingDrawn():
         yield
 
 
 def require_room(make: Callable[[], nn.Module], *, name: str) -> None:
-    """Refuse a model that this machine's memory can't hold, before any of it is filled.
+    """Refuse a model that doesn't fit into this machine's memory, before any of it is filled.
 
     Parameters
     ----------
     make : makes the module.
-    name : of the model, for the message.
+    name : name of the model, for the message.
 
     Raises
     ------
-    ModelError : its parameters take more memory than there is.
+    ModelError : the parameters take more memory than there is.
     """
     with without_weights():
         count = sum(parameter.numel() for parameter in make().parameters())
@@ -56,7 +56,7 @@ def _memory() -> int:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """No random numbers for weights that don't exist: torch would import its compiler for them."""
+    """Skips random initialisation on the meta device: torch would import its compiler for it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func in _DRAWS else func(*args, **(kwargs or {}))
