@@ -1,4 +1,4 @@
-"""Decides which units of a model go."""
+"""Decides which units of a model are pruned."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from compress.errors import StageError
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import Group, cut_units
 from compress.pruning.allocation.by_sensitivity import ranking_by_sensitivity
-from compress.pruning.allocation.choose import Choice, choose
+from compress.pruning.allocation.choose import ChosenCounts, choose
 from compress.pruning.allocation.search import Ranking, rank
 from compress.pruning.cost.meter import Meter
 from compress.pruning.cost.model import Cost, CostModel
 from compress.pruning.importance.scores import scores
 from compress.pruning.options import READ_LABELS, CutOptions, Quantity, Target
 from compress.pruning.sensitivity.losses import Sensitivity
-from compress.pruning.sensitivity.trials import Samples, measure_sensitivity
+from compress.pruning.sensitivity.trials import ValidationSamples, measure_sensitivity
 from compress.training.validation.scores import labelled_sums
 
 
@@ -40,7 +40,7 @@ class Evidence:
     """
 
     calibration: Loader = ()
-    validation: Samples | None = None
+    validation: ValidationSamples | None = None
     meter: Meter | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Silent)
@@ -48,12 +48,12 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What goes.
+    """Which units are pruned.
 
     Attributes
     ----------
     groups : all that can be cut.
-    units : of each group, (R,) int64, the units that go.
+    units : of each group, (R,) int64, the pruned units.
     before, after : parameters, and MACs of one sample; `after` as predicted.
     target : what was to be met; None where ratios were given.
     notes : what is cut, what is left alone, and why.
@@ -70,7 +70,7 @@ class Plan:
 
     @classmethod
     def of_nothing(cls, groups: Sequence[Group]) -> Plan:
-        """Where nothing goes yet."""
+        """Where no units are pruned yet."""
         none = torch.empty(0, dtype=torch.int64)
         return cls(groups, [none] * len(groups), Cost(0, 0), Cost(0, 0), ())
 
@@ -189,7 +189,7 @@ def _ranking(
     )
 
 
-def _describe(groups: Sequence[Group], chosen: Choice) -> list[str]:
+def _describe(groups: Sequence[Group], chosen: ChosenCounts) -> list[str]:
     """One line a kind; layers that are alike are not named."""
     lines = []
     for kind in dict.fromkeys(group.kind for group in groups):

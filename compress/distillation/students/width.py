@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from compress.core.artifact import ModelSource
 from compress.distillation.students.layers import Student
 from compress.distillation.students.spec import Width
-from compress.distillation.students.width_sizes import Sizes, narrowed, sizes_of
+from compress.distillation.students.width_sizes import StudentSizes, narrowed, sizes_of
 from compress.errors import StageError
 from compress.models.source import TransformersSource
 from compress.models.structure.cut import cut
@@ -65,7 +65,7 @@ def narrow(module: nn.Module, source: ModelSource | None, *, width: Width) -> St
     return Student(student.eval(), narrower, (note,))
 
 
-def _pruned_units(module: nn.Module, group: Group, sizes: Sizes) -> Tensor:
+def _pruned_units(module: nn.Module, group: Group, sizes: StudentSizes) -> Tensor:
     """A group's units of least importance; of equal ones the last."""
     slices = group.slices
     kept = {"feed_forward": sizes.neurons, "heads": sizes.key_value_heads}.get(group.kind)

@@ -15,7 +15,7 @@ from compress.models.structure.transformers.layout import Axis, SizeKeys
 
 
 @dataclass(frozen=True)
-class Sizes:
+class StudentSizes:
     """Of a model all of whose layers are alike.
 
     Attributes
@@ -50,7 +50,7 @@ def size_keys(config: Mapping[str, Any]) -> SizeKeys | None:
     return None if layout is None else layout.sizes
 
 
-def sizes_of(config: Mapping[str, Any]) -> Sizes:
+def sizes_of(config: Mapping[str, Any]) -> StudentSizes:
     """What a config of a described family says.
 
     Raises
@@ -64,7 +64,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     neurons = config.get(keys.neurons)
     if neurons is None and keys.neurons_by_hidden is not None:
         neurons = keys.neurons_by_hidden * hidden
-    return Sizes(
+    return StudentSizes(
         hidden=hidden,
         neurons=neurons if isinstance(neurons, int) else _value(config, keys.neurons),
         heads=heads,
@@ -82,7 +82,7 @@ def says_sizes(config: Mapping[str, Any]) -> bool:
     return True
 
 
-def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, Any]]:
+def narrowed(config: Mapping[str, Any], width: Width) -> tuple[StudentSizes, dict[str, Any]]:
     """The sizes that `width` asks for, and what changes in the config.
 
     Raises
@@ -110,7 +110,7 @@ def narrowed(config: Mapping[str, Any], width: Width) -> tuple[Sizes, dict[str, 
         allowed = f"a multiple of {queries}, since so many share keys and values"
         raise StageError(expected("width.num_attention_heads", allowed, heads))
     neurons = given.get("intermediate_size", old.neurons)
-    new = Sizes(hidden, neurons, heads, heads // queries, old.head_size)
+    new = StudentSizes(hidden, neurons, heads, heads // queries, old.head_size)
     changes: dict[str, Any] = {key: hidden for key in keys.again if config.get(key) == old.hidden}
     changes |= {keys.hidden: hidden, keys.neurons: neurons, keys.heads: heads}
     if keys.key_values is not None:

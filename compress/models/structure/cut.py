@@ -21,14 +21,14 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
 
     Parameters
     ----------
-    units : of each group, (R,) int64, the units that go.
+    units : of each group, (R,) int64, the pruned units.
     """
     smaller = copy.deepcopy(module)
     names = _names(smaller)
-    for (path, name), gone in _removed(groups, units, names).items():
+    for (path, name), removed in _removed(groups, units, names).items():
         tensor = getattr(smaller.get_submodule(path), name)
         kept = tensor.detach().contiguous()
-        for dim, indices in gone.items():
+        for dim, indices in removed.items():
             stays = _without(indices, length=tensor.shape[dim]).nonzero().flatten()
             kept = kept.index_select(dim, stays.to(kept.device))
         if isinstance(tensor, nn.Parameter):
@@ -37,10 +37,10 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
             part = smaller.get_submodule(owner)
             setattr(part, own, kept)
             _match_attributes(part)
-    for group, gone_units in zip(groups, units, strict=True):
+    for group, pruned in zip(groups, units, strict=True):
         for attribute in group.attributes:
             part = smaller.get_submodule(attribute.module)
-            value = getattr(part, attribute.name) * (group.units - len(gone_units)) // group.units
+            value = getattr(part, attribute.name) * (group.units - len(pruned)) // group.units
             setattr(part, attribute.name, value)
     return smaller
 
@@ -58,17 +58,17 @@ def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) ->
 
 def zero(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> None:
     """What `mask` does to a copy, done to the module itself."""
-    for (path, name), gone in _removed(groups, units, _names(module)).items():
+    for (path, name), removed in _removed(groups, units, _names(module)).items():
         part = module.get_submodule(path)
         tensor = getattr(part, name)
         if name == "weight" and normalizes(part):
-            module.set_submodule(path, OverKept(part, _without(gone[0], length=len(tensor))))
+            module.set_submodule(path, OverKept(part, _without(removed[0], length=len(tensor))))
         if name == "weight" and isinstance(part, nn.GroupNorm):
-            kept = _without(gone[0], length=len(tensor))
+            kept = _without(removed[0], length=len(tensor))
             module.set_submodule(path, GroupsOverKept(part, kept))
         if not isinstance(tensor, nn.Parameter):
             continue  # running statistics: zero variance would make infinities
-        for dim, indices in gone.items():
+        for dim, indices in removed.items():
             tensor.data.index_fill_(dim, indices.to(tensor.device), 0.0)
 
 
@@ -91,20 +91,20 @@ def _removed(
 ) -> dict[Name, dict[int, Tensor]]:
     """The indices to remove from each tensor, by dimension; tied ones under their first name."""
     found: dict[Name, dict[int, Tensor]] = {}
-    for group, gone in zip(groups, units, strict=True):
-        if len(gone) == 0:
+    for group, pruned in zip(groups, units, strict=True):
+        if len(pruned) == 0:
             continue
         for part in group.slices:
             dims = found.setdefault(names[part.module, part.tensor][0], {})
-            indices = part.index[gone].flatten()
+            indices = part.index[pruned].flatten()
             dims[part.dim] = torch.cat([dims[part.dim], indices]) if part.dim in dims else indices
     return found
 
 
-def _without(gone: Tensor, *, length: int) -> Tensor:
+def _without(removed: Tensor, *, length: int) -> Tensor:
     """(length,) bool: which indices stay."""
     kept = torch.ones(length, dtype=torch.bool)
-    kept[gone] = False
+    kept[removed] = False
     return kept
 
 

@@ -22,7 +22,7 @@ BY_DEFAULT: tuple[Unit, ...] = ("feed_forward", "heads")
 """What transformers lose where nothing else is asked for."""
 
 
-class Found(NamedTuple):
+class FoundGroups(NamedTuple):
     """What can be cut.
 
     Attributes
@@ -42,7 +42,7 @@ def find_groups(
     inputs: Batch,
     units: Sequence[Unit] | None,
     limit_s: float = 60.0,
-) -> Found:
+) -> FoundGroups:
     """The units that a module can lose: by its family's description, otherwise by tracing it.
 
     Parameters
@@ -71,10 +71,10 @@ def find_groups(
     groups, notes = channel_groups(module, task=task, inputs=inputs, limit_s=limit_s)
     if not groups:
         raise StageError(f"{name} has no channels that can be cut. {' '.join(notes)}")
-    return Found(groups, notes)
+    return FoundGroups(groups, notes)
 
 
-def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit]) -> Found:
+def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit]) -> FoundGroups:
     name = _name(module)
     if getattr(module.config, "is_encoder_decoder", False):
         raise StageError(
@@ -95,7 +95,7 @@ def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit
             raise StageError(f"{name} can't lose {unit}: {reasons[unit]}. It can lose {able}.")
     left = [unit for unit in can if unit not in units and can[unit] is None]
     notes = [f"left alone, as 'units' doesn't name them: {', '.join(left)}."] if left else []
-    return Found(family_groups(module, units=units), tuple(notes))
+    return FoundGroups(family_groups(module, units=units), tuple(notes))
 
 
 def _by_task(unit: Unit, task: Task) -> str | None:

@@ -19,7 +19,7 @@ def without(module: nn.Module, group: Group, units: Tensor) -> Iterator[None]:
 
     Parameters
     ----------
-    units : (R,) int64, which units of the group go.
+    units : (R,) int64, the pruned units of the group.
     """
     parts = {part.module: module.get_submodule(part.module) for part in group.slices}
     tensors = [getattr(parts[part.module], part.tensor) for part in group.slices]

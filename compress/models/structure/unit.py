@@ -1,4 +1,4 @@
-"""What can go out of a model at a time. No torch here."""
+"""What can be pruned from a model, a unit at a time. No torch here."""
 
 from __future__ import annotations
 

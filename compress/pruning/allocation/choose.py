@@ -32,7 +32,7 @@ _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenCounts:
     """How many units of each group go.
 
     Attributes
@@ -57,7 +57,7 @@ def choose(
     task: Task,
     inputs: Batch,
     meter: Meter | None = None,
-) -> Choice:
+) -> ChosenCounts:
     """How many of each group's least important units go.
 
     Parameters
@@ -79,7 +79,7 @@ def choose(
     if target is None:
         ratios = options.ratios if isinstance(options.ratios, dict) else {}
         counts, notes = ratio_counts(groups, ratios, choices=every)
-        return Choice(counts, cost.total, cost.predict(counts), notes)
+        return ChosenCounts(counts, cost.total, cost.predict(counts), notes)
     problem = _Problem(module, groups, ranking, target, every)
     if target.quantity in ("params", "macs"):
         counts, notes = _counted(problem, cost), ()
@@ -89,7 +89,7 @@ def choose(
         counts, notes = _sized(problem, cost, meter)
     else:
         counts, notes = _timed(problem, meter, task=task, inputs=inputs)
-    return Choice(counts, cost.total, cost.predict(counts), notes)
+    return ChosenCounts(counts, cost.total, cost.predict(counts), notes)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def activation(
     StageError : the width within heads, of which a layer reads only half; a group that no layer
         reads when the module runs; or there is no batch.
     """
-    seen = [_Seen(module, group) for group in groups]
+    seen = [_SeenActivations(module, group) for group in groups]
     empty = True
     with evaluating(module) as device, torch.no_grad(), _watching(seen):
         for batch in batches:
@@ -57,7 +57,7 @@ def activation(
     return [relative(each.mean()) for each in seen]
 
 
-class _Seen:
+class _SeenActivations:
     """What has been seen of one group's units.
 
     Attributes
@@ -130,7 +130,7 @@ class _Seen:
 
 
 @contextmanager
-def _watching(seen: Sequence[_Seen]) -> Iterator[None]:
+def _watching(seen: Sequence[_SeenActivations]) -> Iterator[None]:
     hooks = [hook for each in seen for hook in each.attach()]
     try:
         yield

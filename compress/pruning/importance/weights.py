@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compress.models.structure.groups import Group
 
 
-class _Part(NamedTuple):
+class _WeightSlice(NamedTuple):
     dim: int
     units: Tensor
 
@@ -30,14 +30,14 @@ class UnitWeights:
 
     def __init__(self, module: nn.Module, group: Group) -> None:
         self.units = group.units
-        self._parts: dict[nn.Parameter, list[_Part]] = {}
+        self._parts: dict[nn.Parameter, list[_WeightSlice]] = {}
         for part in group.slices:
             tensor = part.tensor_of(module)
             if not isinstance(tensor, nn.Parameter):
                 continue  # running statistics say nothing about importance
             known = self._parts.setdefault(tensor, [])
             if not any(part.dim == dim and torch.equal(part.index, units) for dim, units in known):
-                known.append(_Part(part.dim, part.index))
+                known.append(_WeightSlice(part.dim, part.index))
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -82,7 +82,7 @@ def relative(values: Tensor) -> Tensor:
     return values / values.mean().clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def _shared(elements: Tensor, one: _Part, other: _Part) -> Tensor:
+def _shared(elements: Tensor, one: _WeightSlice, other: _WeightSlice) -> Tensor:
     """(U,) sums of what two parts of one tensor, along two dimensions, both have."""
     matrix = elements.movedim((one.dim, other.dim), (0, 1))
     if matrix.dim() > 2:

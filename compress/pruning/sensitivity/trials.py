@@ -26,7 +26,7 @@ from compress.training.batches import sample_count
 
 
 @dataclass(frozen=True)
-class Samples:
+class ValidationSamples:
     """What models are tried on.
 
     Attributes
@@ -49,7 +49,7 @@ def measure_sensitivity(
     groups: Sequence[Group],
     scores: Sequence[Tensor],
     *,
-    samples: Samples,
+    samples: ValidationSamples,
     ratios: Sequence[float],
     progress: Progress | None = None,
 ) -> Sensitivity:
@@ -111,7 +111,7 @@ def measure_sensitivity(
 
 
 class _Trial:
-    """Units of one group that go, and what is counted of the answers without them."""
+    """Pruned units of one group, and what is counted of the answers without them."""
 
     def __init__(self, group: Group, units: Tensor, tally: Tally) -> None:
         self.group, self.units, self.tally = group, units, tally
@@ -142,7 +142,7 @@ class _Trial:
 
 
 def _cuts(score: Tensor, ratios: Sequence[float]) -> list[Tensor]:
-    """The units that go, of each number of them."""
+    """The pruned units, of each number of them."""
     order, most = score.argsort(stable=True), len(score) - 1
     counts = {min(max(1, round(ratio * len(score))), most) for ratio in ratios}
     return [order[:count] for count in sorted(counts) if count > 0]

@@ -22,7 +22,7 @@ from compress.pruning.sparsity.options import Pattern, SparsityScope
 _LEVEL = 6
 
 
-class Weights(NamedTuple):
+class SparsifiableWeights(NamedTuple):
     """Weights that can have zeros, and a note on those that stay dense."""
 
     paths: list[str]
@@ -44,7 +44,7 @@ class _Masked(nn.Module):
 
 def find_weights(
     module: nn.Module, *, pattern: Pattern | None = None, exclude: Sequence[str] = ()
-) -> Weights:
+) -> SparsifiableWeights:
     """Layers whose weights can have zeros: linear ones and convolutions.
 
     One whose weight belongs to another layer too (an embedding's) stays dense, and so does one
@@ -91,7 +91,7 @@ def find_weights(
             f"{type(module).__name__} has no linear or convolutional weight to make sparse"
             f"{': ' + reasons if reasons else ''}."
         )
-    return Weights(paths, (f"left dense: {reasons}.",) if reasons else ())
+    return SparsifiableWeights(paths, (f"left dense: {reasons}.",) if reasons else ())
 
 
 def masks_by_ratio(

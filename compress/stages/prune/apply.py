@@ -26,7 +26,7 @@ from compress.pruning.options import (
 from compress.pruning.plan import Evidence, Plan, plan
 from compress.pruning.prune import cut_out
 from compress.pruning.schedule import step_fraction, step_ratios
-from compress.pruning.sensitivity.trials import Samples
+from compress.pruning.sensitivity.trials import ValidationSamples
 from compress.stages.calibration import calibration_batches
 from compress.stages.prune.meter import OnnxMeter
 from compress.stages.prune.options import PruneOptions
@@ -89,7 +89,7 @@ class GradualCut:
             found = find_groups(
                 module, task=self._context.task, inputs=self._single, units=stage.units
             )
-            module = self._pressed(module, Plan.of_nothing(found.groups))
+            module = self._regularized(module, Plan.of_nothing(found.groups))
         progress = list(stage.schedule.progress()) if stage.schedule else [1.0]
         for number, after in enumerate(progress, start=1):
             label = f"step {number} of {len(progress)}: " if stage.schedule else ""
@@ -109,7 +109,7 @@ class GradualCut:
         if made.sensitivity is not None:
             made.sensitivity.write(self._context.directory)
         if regularization is not None and regularization.needs_plan:
-            module = self._pressed(module, made)
+            module = self._regularized(module, made)
         pruned = cut_out(module, made, example_inputs=self._inputs, task=task)
         self._notes += [label + note for note in pruned.notes]
         # Groups share a name where parts of one layer's channels belong to different groups.
@@ -170,7 +170,7 @@ class GradualCut:
         )
         return now / first
 
-    def _pressed(self, module: nn.Module, made: Plan) -> nn.Module:
+    def _regularized(self, module: nn.Module, made: Plan) -> nn.Module:
         """Return the module trained with the penalty on a plan's groups."""
         regularization = self._stage.regularization
         if regularization is None:
@@ -210,7 +210,7 @@ class GradualCut:
             progress=self._context.progress,
         )
 
-    def _samples(self, options: SensitivityOptions | None) -> Samples | None:
+    def _samples(self, options: SensitivityOptions | None) -> ValidationSamples | None:
         """Return validation samples drawn at random, with the task's metric."""
         if options is None:
             return None
@@ -221,7 +221,7 @@ class GradualCut:
             batch_size=options.batch_size,
             shuffle_seed=self._context.seed,
         )
-        return Samples(
+        return ValidationSamples(
             task,
             list(islice(loader, -(-options.samples // options.batch_size))),
             TASKS[task.name].default_metric(labelled=data.labelled),

@@ -5,7 +5,7 @@ from torch import nn
 
 from compress.models.structure.groups import Group, Slice, block_index
 from compress.pruning.importance.scores import scores
-from compress.pruning.sensitivity.trials import Samples
+from compress.pruning.sensitivity.trials import ValidationSamples
 from tests.pruning.importance.models import IMAGE
 
 GRID = (0.25, 0.5, 0.75)
@@ -59,7 +59,7 @@ def data(samples=48, *, size=16, made=4):
 
 
 def samples(loader=None, metric="agreement"):
-    return Samples(IMAGE, data() if loader is None else loader, metric)
+    return ValidationSamples(IMAGE, data() if loader is None else loader, metric)
 
 
 def magnitudes(module, groups):

@@ -14,7 +14,7 @@ from compress.models.structure.groups import Group, Slice
 from compress.models.structure.masking import without
 from compress.pruning.sensitivity.divergence import distances
 from compress.pruning.sensitivity.losses import GroupSensitivity, Sensitivity
-from compress.pruning.sensitivity.trials import Samples, measure_sensitivity
+from compress.pruning.sensitivity.trials import ValidationSamples, measure_sensitivity
 from tests.models.structure.family_models import MODELS, family_model
 from tests.models.structure.traced_models import BUILT, built
 from tests.pruning.importance.models import IMAGE, assert_same_state, state
@@ -159,7 +159,7 @@ def test_every_kind_of_answer_is_compared(name):
         module,
         groups,
         magnitudes(module, groups),
-        samples=Samples(task, [batch], metric),
+        samples=ValidationSamples(task, [batch], metric),
         ratios=[0.25, 0.9],
     )
     assert found.higher_is_better == (metric != "perplexity")

@@ -10,36 +10,36 @@ from compress.models.structure.tracing.layers import Port
 from compress.models.structure.tracing.operations import (
     ATTENTION,
     PRODUCTS,
+    AxisStep,
     Blocked,
     Operation,
-    Step,
     backwards,
     forwards,
     is_spread,
     operation_name,
     parts,
 )
-from compress.models.structure.tracing.tape import Call, Made, Tape
+from compress.models.structure.tracing.tape import LayerCall, Tape, TensorRef
 
 OUTPUT = "they make the model's output"
 INPUT = "the model's inputs have as many"
 
 
-class Lane(NamedTuple):
+class TensorDim(NamedTuple):
     """A dimension of a tensor of the run."""
 
-    tensor: Made
+    tensor: TensorRef
     axis: int
 
 
-Spot = Port | Lane
+Node = Port | TensorDim
 """What has positions that are followed."""
 Pairs = Sequence[tuple[int, int]] | None
 """(position here, position there); None: they are the same."""
-Onward = tuple[Spot, Pairs] | Blocked
+Onward = tuple[Node, Pairs] | Blocked
 
 
-class Graph:
+class RunGraph:
     """Which dimensions follow one another in a run.
 
     Parameters
@@ -47,13 +47,13 @@ class Graph:
     known : grows; the places that have been reached.
     """
 
-    def __init__(self, tape: Tape, *, known: Container[Spot]) -> None:
+    def __init__(self, tape: Tape, *, known: Container[Node]) -> None:
         self._known = known
         self._output = tape.output
         self._inputs = {id(value) for value in tape.inputs}
-        self._calls: dict[Port, list[Call]] = {}
-        self._readers: dict[Made, list[Call]] = {}
-        self._makers: dict[Any, Call] = {}
+        self._calls: dict[Port, list[LayerCall]] = {}
+        self._readers: dict[TensorRef, list[LayerCall]] = {}
+        self._makers: dict[Any, LayerCall] = {}
         for call in tape.calls:
             self._makers[call.made.function] = call
             if call.given is not None:
@@ -61,7 +61,7 @@ class Graph:
             for port in call.ports:
                 self._calls.setdefault(port, []).append(call)
         self._tied = _tied(self._calls)
-        self._users: dict[Made, list[tuple[Any, int]]] = {}
+        self._users: dict[TensorRef, list[tuple[Any, int]]] = {}
         for function in tape.operations:
             for number, source in enumerate(_sources(function)):
                 if source is not None:
@@ -73,20 +73,20 @@ class Graph:
         call = self._calls[port][0]
         return (call.made if port.makes else call.given or call.made).shape[port.axis]
 
-    def parts(self, lane: Lane) -> list[int]:
+    def parts(self, dim: TensorDim) -> list[int]:
         """Into how many parts of equal width operations take a dimension, where these are some."""
         many = {
-            parts(_operation(function, number, 0), lane.axis)
-            for function, number in self._users.get(lane.tensor, [])
+            parts(_operation(function, number, 0), dim.axis)
+            for function, number in self._users.get(dim.tensor, [])
         }
         return sorted(many - {1})
 
-    def multiplies(self, lane: Lane) -> bool:
+    def multiplies(self, dim: TensorDim) -> bool:
         """Whether a tensor is multiplied with another that was computed from inputs, too."""
-        names = (operation_name(function) for function, _ in self._users.get(lane.tensor, []))
+        names = (operation_name(function) for function, _ in self._users.get(dim.tensor, []))
         return any(name == "Bmm" or name.startswith(ATTENTION) for name in names)
 
-    def onward(self, key: Spot) -> Iterator[Onward]:
+    def onward(self, key: Node) -> Iterator[Onward]:
         """Where the positions along a dimension go on, in both directions of the run."""
         if isinstance(key, Port):
             if key.reason is not None:
@@ -97,7 +97,7 @@ class Graph:
             for call in self._calls[key]:
                 for read, tensor in ((key.reads, call.given), (key.makes, call.made)):
                     if read and tensor is not None:
-                        yield Lane(tensor, key.axis % len(tensor.shape)), None
+                        yield TensorDim(tensor, key.axis % len(tensor.shape)), None
             return
         if key.tensor == self._output:
             yield OUTPUT
@@ -109,15 +109,15 @@ class Graph:
             yield from self._forwards(function, number, key.axis)
         yield from self._made_by(key)
 
-    def _through(self, call: Call, lane: Lane, *, reads: bool) -> Onward:
+    def _through(self, call: LayerCall, dim: TensorDim, *, reads: bool) -> Onward:
         """Into a layer, or past it."""
         for port in call.ports:
             sides = port.reads if reads else port.makes
-            if sides and port.axis % len(lane.tensor.shape) == lane.axis:
+            if sides and port.axis % len(dim.tensor.shape) == dim.axis:
                 return port, None
         other = call.made if reads else call.given
         if other is not None and all(port.apart for port in call.ports):
-            return Lane(other, lane.axis), None
+            return TensorDim(other, dim.axis), None
         return f"{type(call.ports[0].layer).__name__} runs over them"
 
     def _forwards(self, function: Any, number: int, axis: int) -> Iterator[Onward]:
@@ -130,14 +130,14 @@ class Graph:
             if isinstance(step, str):
                 yield step
             elif step is not None:
-                yield Lane(Made(function, result), step.axis), step.pairs
+                yield TensorDim(TensorRef(function, result), step.axis), step.pairs
 
-    def _made_by(self, lane: Lane) -> Iterator[Onward]:
-        function = lane.tensor.function
+    def _made_by(self, dim: TensorDim) -> Iterator[Onward]:
+        function = dim.tensor.function
         if function in self._makers:
-            yield self._through(self._makers[function], lane, reads=False)
+            yield self._through(self._makers[function], dim, reads=False)
             return
-        if lane.tensor.leaf is not None:
+        if dim.tensor.leaf is not None:
             return
         refused = self._refused(function)
         if refused is not None:
@@ -146,19 +146,19 @@ class Graph:
         for number, source in enumerate(_sources(function)):
             if source is None:
                 continue
-            found = backwards(_operation(function, number, lane.tensor.number), lane.axis)
+            found = backwards(_operation(function, number, dim.tensor.number), dim.axis)
             if isinstance(found, str):
                 yield found
                 continue
-            lanes = [(Lane(source, own), _reversed(step)) for own, step in found]
+            dims = [(TensorDim(source, own), _reversed(step)) for own, step in found]
             # Where several would do, it is the one that led here.
-            came = [onward for onward in lanes if onward[0] in self._known]
-            yield from (came or lanes)[:1]
+            came = [onward for onward in dims if onward[0] in self._known]
+            yield from (came or dims)[:1]
 
     def _refused(self, function: Any) -> Blocked | None:
         """Why nothing is known of an operation: it has weights, and belongs to no known layer."""
         name = operation_name(function)
-        made = Made(function, 0).shape
+        made = TensorRef(function, 0).shape
         weights = [
             source
             for source in _sources(function)
@@ -173,7 +173,7 @@ class Graph:
 
     def _find_live(self, tape: Tape) -> set[Any]:
         """All that isn't computed from parameters and buffers alone."""
-        waiting = [Made(call.made.function, call.made.number) for call in tape.calls]
+        waiting = [TensorRef(call.made.function, call.made.number) for call in tape.calls]
         waiting += [made for made in self._users if id(made.leaf) in self._inputs]
         live = {made.function for made in waiting}
         while waiting:
@@ -181,7 +181,7 @@ class Graph:
                 if function not in live:
                     live.add(function)
                     many = len(function._input_metadata)
-                    waiting += [Made(function, number) for number in range(many)]
+                    waiting += [TensorRef(function, number) for number in range(many)]
         return live
 
 
@@ -212,9 +212,9 @@ def _names_of_weights(tape: Tape) -> Callable[[Any], str]:
     return named
 
 
-def _sources(function: Any) -> list[Made | None]:
+def _sources(function: Any) -> list[TensorRef | None]:
     return [
-        None if source is None else Made(source, number)
+        None if source is None else TensorRef(source, number)
         for source, number in getattr(function, "next_functions", ())
     ]
 
@@ -224,5 +224,5 @@ def _operation(function: Any, number: int, result: int) -> Operation:
     return Operation(function, sizes, number, result)
 
 
-def _reversed(step: Step) -> Pairs:
+def _reversed(step: AxisStep) -> Pairs:
     return None if step.pairs is None else [(after, before) for before, after in step.pairs]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from compress.models.structure.tracing.graph import Graph, Pairs, Spot
+from compress.models.structure.tracing.graph import Node, Pairs, RunGraph
 from compress.models.structure.tracing.layers import Port
 from compress.models.structure.tracing.operations import Blocked
 from compress.models.structure.tracing.tape import Tape
@@ -28,21 +28,21 @@ class Parts:
     size: int
 
 
-class Multiplied:
+class MultipliedActivations:
     """A product of activations with activations, for each of the positions by itself."""
 
 
-Holder = Port | Leaf | Parts | Multiplied
+Holder = Port | Leaf | Parts | MultipliedActivations
 """What has parts that are cut, or cares how many are."""
 
 
-class Labels:
+class ChannelLabels:
     """Gives every position a label; positions that go together end up with the same one."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._labels: dict[Spot, dict[int, int]] = {}
-        self._graph = Graph(tape, known=self._labels)
+        self._labels: dict[Node, dict[int, int]] = {}
+        self._graph = RunGraph(tape, known=self._labels)
         self._parents: list[int] = []
         self._blocked: dict[int, Blocked] = {}
 
@@ -55,7 +55,7 @@ class Labels:
         fresh = [i for i in range(self._graph.channels(port)) if i not in known]
         for i in fresh:
             known[i] = self._new()
-        waiting: list[tuple[Spot, list[int]]] = [(port, fresh)]
+        waiting: list[tuple[Node, list[int]]] = [(port, fresh)]
         while waiting:
             yield
             key, positions = waiting.pop()
@@ -69,7 +69,7 @@ class Labels:
                 if found:
                     waiting.append((target, found))
 
-    def _carry(self, key: Spot, positions: Sequence[int], target: Spot, pairs: Pairs) -> list[int]:
+    def _carry(self, key: Node, positions: Sequence[int], target: Node, pairs: Pairs) -> list[int]:
         """Hand labels on; returns the target's positions that had none."""
         own, others = self._labels[key], self._labels.setdefault(target, {})
         if pairs is None:
@@ -123,7 +123,7 @@ class Labels:
             for blocks in self._graph.parts(key):
                 yield Parts(blocks, key.tensor.shape[key.axis]), joined
             if self._graph.multiplies(key):
-                yield Multiplied(), joined
+                yield MultipliedActivations(), joined
             if id(key.tensor.leaf) in leaves:
                 path, name = leaves[id(key.tensor.leaf)]
                 yield Leaf(path, name, key.axis), joined

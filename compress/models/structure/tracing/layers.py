@@ -16,7 +16,7 @@ _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
-class Place:
+class ChannelDim:
     """A tensor of a layer that has one entry, or row, for each channel.
 
     Attributes
@@ -47,7 +47,7 @@ class Port:
     axis: int
     reads: bool
     makes: bool
-    places: Sequence[Place] = ()
+    places: Sequence[ChannelDim] = ()
     blocks: int = 1
     attribute: str | None = None
     reason: str | None = None
@@ -68,11 +68,13 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
             rows = _there(layer, ("weight", 0), ("bias", 0))
             own = _own(layer)
             return (
-                Port(path, layer, -1, True, False, [Place("weight", 1)], reason=own, apart=True),
+                Port(
+                    path, layer, -1, True, False, [ChannelDim("weight", 1)], reason=own, apart=True
+                ),
                 Port(path, layer, -1, False, True, rows, reason=own, apart=True),
             )
         case nn.Embedding():
-            columns = [Place("weight", 1)]
+            columns = [ChannelDim("weight", 1)]
             return (Port(path, layer, -1, False, True, columns, reason=_own(layer)),)
         case _BatchNorm() | _InstanceNorm():
             entries = _there(layer, *((name, 0) for name in _STATISTICS))
@@ -82,7 +84,7 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
         case nn.GroupNorm():
             return (_group_norm(layer, path),)
         case nn.PReLU():
-            entries = [Place("weight", 0)] if layer.num_parameters > 1 else []
+            entries = [ChannelDim("weight", 0)] if layer.num_parameters > 1 else []
             return (Port(path, layer, 1, True, True, entries, apart=True),)
         case nn.LayerNorm() if not _plain(layer):
             said = f"{type(layer).__name__} may normalise over any dimension"
@@ -106,9 +108,9 @@ def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
         entries = _there(layer, ("weight", 0), ("bias", 0))
         return (Port(path, layer, axis, True, True, entries, reason=reason),)
 
-    def place(dim: int, channels: int) -> Place:
+    def place(dim: int, channels: int) -> ChannelDim:
         # Of a grouped convolution's weight, the second dimension is that of a single group.
-        return Place("weight", dim, channels // groups if dim == 1 and groups > 1 else None)
+        return ChannelDim("weight", dim, channels // groups if dim == 1 and groups > 1 else None)
 
     read, made = place(columns, layer.in_channels), place(rows, layer.out_channels)
     return (
@@ -134,8 +136,8 @@ def _group_norm(layer: nn.GroupNorm, path: str) -> Port:
     return Port(path, layer, 1, True, True, entries, blocks, reason=reason)
 
 
-def _there(layer: nn.Module, *places: tuple[str, int]) -> list[Place]:
-    return [Place(name, dim) for name, dim in places if getattr(layer, name, None) is not None]
+def _there(layer: nn.Module, *places: tuple[str, int]) -> list[ChannelDim]:
+    return [ChannelDim(name, dim) for name, dim in places if getattr(layer, name, None) is not None]
 
 
 def _plain(layer: nn.LayerNorm) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 Sizes = tuple[int, ...]
 
 
-class Step(NamedTuple):
+class AxisStep(NamedTuple):
     """Where positions along a dimension of an argument are in the result.
 
     Attributes
@@ -70,7 +70,7 @@ class Operation(NamedTuple):
 
 Blocked = str
 """Why the positions can't be followed."""
-Answer = Step | Blocked | None
+Answer = AxisStep | Blocked | None
 """None: the result's dimensions have nothing to do with the argument's."""
 
 PRODUCTS = frozenset(
@@ -95,7 +95,7 @@ def forwards(operation: Operation, axis: int) -> Answer:
     return _RULES.get(operation.name, _elementwise)(operation, axis)
 
 
-def backwards(operation: Operation, axis: int) -> list[tuple[int, Step]] | Blocked:
+def backwards(operation: Operation, axis: int) -> list[tuple[int, AxisStep]] | Blocked:
     """The argument's dimensions that become a dimension of the result, and the steps that do it.
 
     There are several of a flattened image, and its channels are the first; none where the argument
@@ -105,7 +105,7 @@ def backwards(operation: Operation, axis: int) -> list[tuple[int, Step]] | Block
     first = 1 if len(given) != 3 else 2
     order = sorted(range(len(given)), key=lambda own: (own != first, own == 0, own))
     steps = [(own, forwards(operation, own)) for own in order]
-    found = [(own, step) for own, step in steps if isinstance(step, Step) and step.axis == axis]
+    found = [(own, step) for own, step in steps if isinstance(step, AxisStep) and step.axis == axis]
     if not found:
         reasons = [step for _, step in steps if isinstance(step, str)]
         own = axis - (len(operation.made) - len(given))
@@ -125,7 +125,7 @@ def parts(operation: Operation, axis: int) -> int:
 
 def _same(operation: Operation, own: int, axis: int) -> Answer:
     if 0 <= axis < len(operation.made) and operation.made[axis] == operation.given[own]:
-        return Step(axis)
+        return AxisStep(axis)
     return f"{operation.name} changes their number"
 
 
@@ -156,7 +156,7 @@ def _cat(operation: Operation, axis: int) -> Answer:
         return "what they are concatenated with isn't known"
     rest = operation.made[axis] - sum(size for size in sizes if size is not None)
     offset = sum(rest if size is None else size for size in sizes[: operation.number])
-    return Step(axis, [(i, offset + i) for i in range(operation.given[axis])])
+    return AxisStep(axis, [(i, offset + i) for i in range(operation.given[axis])])
 
 
 def _split(operation: Operation, axis: int) -> Answer:
@@ -166,7 +166,7 @@ def _split(operation: Operation, axis: int) -> Answer:
     if len(sizes) > 1:
         return "they are split into parts of different widths"
     wide = sizes.pop()
-    return Step(axis, [(operation.result * wide + i, i) for i in range(wide)])
+    return AxisStep(axis, [(operation.result * wide + i, i) for i in range(wide)])
 
 
 def _slice(operation: Operation, axis: int) -> Answer:
@@ -180,41 +180,41 @@ def _slice(operation: Operation, axis: int) -> Answer:
     start = (start - 2**64 if start >= 2**63 else start) % whole
     if operation.function._saved_step != 1 or start % wide or whole % wide:
         return "a slice names some of them"
-    return Step(axis, [(start + i, i) for i in range(wide)])
+    return AxisStep(axis, [(start + i, i) for i in range(wide)])
 
 
 def _permute(operation: Operation, axis: int) -> Answer:
-    return Step(operation.saved("dims").index(axis))
+    return AxisStep(operation.saved("dims").index(axis))
 
 
 def _transpose(operation: Operation, axis: int) -> Answer:
     one, other = (*operation.saved("dim0"), *operation.saved("dim1"))
-    return Step({one: other, other: one}.get(axis, axis))
+    return AxisStep({one: other, other: one}.get(axis, axis))
 
 
 def _turn(operation: Operation, axis: int) -> Answer:
-    return Step(1 - axis)
+    return AxisStep(1 - axis)
 
 
 def _glu(operation: Operation, axis: int) -> Answer:
     if operation.saved("dim") != [axis]:
         return _same(operation, axis, axis)
     half = operation.made[axis]
-    return Step(axis, [(i, i % half) for i in range(2 * half)])
+    return AxisStep(axis, [(i, i % half) for i in range(2 * half)])
 
 
 def _pixel_shuffle(operation: Operation, axis: int) -> Answer:
     if axis != len(operation.given) - 3:
         return f"{operation.name} runs over them"
     many = operation.given[axis] // operation.made[axis]
-    return Step(axis, [(i, i // many) for i in range(operation.given[axis])])
+    return AxisStep(axis, [(i, i // many) for i in range(operation.given[axis])])
 
 
 def _bmm(operation: Operation, axis: int) -> Answer:
     """(B, M, K) x (B, K, N): what is summed over can't be cut."""
     if axis == 2 - operation.number:
         return "a product of activations sums over them"
-    return Step(axis)
+    return AxisStep(axis)
 
 
 def _attention(operation: Operation, axis: int) -> Answer:
@@ -238,13 +238,13 @@ def _reshape(operation: Operation, axis: int) -> Answer:
     starts = [prod(made[:b]) for b in range(len(made) + 1)]
     for b, wide in enumerate(made):
         if starts[b] == before and wide == size:
-            return Step(b)
+            return AxisStep(b)
     for b, wide in enumerate(made):
         whole = {prod(given[:a]) for a in range(len(given) + 1)}
         flattened = starts[b] <= before and starts[b + 1] >= before * size
         if wide > size and flattened and {starts[b], starts[b + 1]} <= whole:
             outer, inner = before // starts[b], starts[b + 1] // (before * size)
-            return Step(
+            return AxisStep(
                 b,
                 [
                     (i, (o * size + i) * inner + k)
@@ -270,9 +270,9 @@ def _fold(operation: Operation, axis: int, before: int, starts: Sequence[int]) -
     if not inside or prod(made[b] for b in inside) != given[axis]:
         return f"{operation.name} mixes them"
     if axis < len(given) - 1:
-        return Step(inside[-1], [(i, i % made[inside[-1]]) for i in range(given[axis])])
+        return AxisStep(inside[-1], [(i, i % made[inside[-1]]) for i in range(given[axis])])
     inner = given[axis] // made[inside[0]]
-    return Step(inside[0], [(i, i // inner) for i in range(given[axis])])
+    return AxisStep(inside[0], [(i, i // inner) for i in range(given[axis])])
 
 
 _RULES: dict[str, Callable[[Operation, int], Answer]] = {

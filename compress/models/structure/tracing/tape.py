@@ -26,7 +26,7 @@ Function = Any
 """A node of autograd's graph: an operation, or a leaf."""
 
 
-class Made(NamedTuple):
+class TensorRef(NamedTuple):
     """A tensor, as the operation that made it and which of its results it is."""
 
     function: Function
@@ -47,7 +47,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     Attributes
@@ -57,8 +57,8 @@ class Call:
     """
 
     ports: Sequence[Port]
-    given: Made | None
-    made: Made
+    given: TensorRef | None
+    made: TensorRef
 
     @cached_property
     def computed(self) -> bool:
@@ -103,9 +103,9 @@ class Tape:
     """
 
     module: nn.Module
-    calls: list[Call] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
     operations: list[Function] = field(default_factory=list)
-    output: Made | None = None
+    output: TensorRef | None = None
     inputs: list[Tensor] = field(default_factory=list)
 
     def leaves(self) -> dict[int, tuple[str, str]]:
@@ -162,7 +162,7 @@ def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> l
             f"{type(traced).__name__} can't be traced: its answer has no gradient with respect to "
             "its parameters."
         )
-    tape.output = Made(answer.grad_fn, answer.output_nr)
+    tape.output = TensorRef(answer.grad_fn, answer.output_nr)
     return [found for found in _behind(answer.grad_fn) if not hasattr(found, "variable")]
 
 
@@ -180,8 +180,10 @@ def _listening(
         if isinstance(first, Tensor) and first.requires_grad:
             # By way of a view, as a leaf doesn't name its own.
             view: Function = first.view_as(first).grad_fn
-            source = Made(*view.next_functions[0])
-        tape.calls.append(Call(known[part], source, Made(answer.grad_fn, answer.output_nr)))
+            source = TensorRef(*view.next_functions[0])
+        tape.calls.append(
+            LayerCall(known[part], source, TensorRef(answer.grad_fn, answer.output_nr))
+        )
 
     hooks = [
         part.register_forward_hook(leave, with_kwargs=True)
@@ -195,7 +197,7 @@ def _listening(
             hook.remove()
 
 
-def _between(call: Call) -> list[Function]:
+def _between(call: LayerCall) -> list[Function]:
     """The operations that a layer is made of."""
     return _behind(call.made.function, end=call.given.function if call.given else None)
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from compress.errors import StageError, few
 from compress.models.structure.groups import Group
-from compress.models.structure.tracing.labels import Labels
+from compress.models.structure.tracing.labels import ChannelLabels
 from compress.models.structure.tracing.tape import Tape, record
-from compress.models.structure.tracing.units import alike, as_group
+from compress.models.structure.tracing.units import as_group, coupled_channels
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -53,7 +53,7 @@ def channel_groups(
     labels = _followed(tape, limit_s=limit_s)
     groups: list[Group] = []
     alone: dict[str, list[str]] = {}
-    for each in alike(labels, tape):
+    for each in coupled_channels(labels, tape):
         made = as_group(each)
         if isinstance(made, Group):
             groups.append(made)
@@ -74,8 +74,8 @@ def _told_apart(groups: Sequence[Group]) -> list[Group]:
     ]
 
 
-def _followed(tape: Tape, *, limit_s: float) -> Labels:
-    labels, end = Labels(tape), time.monotonic() + limit_s
+def _followed(tape: Tape, *, limit_s: float) -> ChannelLabels:
+    labels, end = ChannelLabels(tape), time.monotonic() + limit_s
     for port in dict.fromkeys(port for call in tape.calls for port in call.ports):
         if not port.begins:
             continue

@@ -1,4 +1,4 @@
-"""Units out of channels that go together."""
+"""Units out of coupled channels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from math import gcd, lcm
 import torch
 
 from compress.models.structure.groups import Attribute, Group, Slice
-from compress.models.structure.tracing.labels import Holder, Labels, Leaf, Multiplied, Parts
-from compress.models.structure.tracing.layers import Place, Port
+from compress.models.structure.tracing.labels import (
+    ChannelLabels,
+    Holder,
+    Leaf,
+    MultipliedActivations,
+    Parts,
+)
+from compress.models.structure.tracing.layers import ChannelDim, Port
 from compress.models.structure.tracing.tape import Tape
 
 Positions = dict[Holder, list[int]]
@@ -20,7 +26,7 @@ Positions = dict[Holder, list[int]]
 
 
 @dataclass(frozen=True, eq=False)
-class Alike:
+class CoupledChannels:
     """Channels that have equally many positions in the same tensors.
 
     Attributes
@@ -37,7 +43,7 @@ class Alike:
     sizes: dict[Port, int]
 
 
-def alike(labels: Labels, tape: Tape) -> list[Alike]:
+def coupled_channels(labels: ChannelLabels, tape: Tape) -> list[CoupledChannels]:
     """All channels that were followed, in the order of the module's layers."""
     order = {path: number for number, (path, _) in enumerate(tape.module.named_modules())}
     together: dict[int, Positions] = {}
@@ -55,7 +61,7 @@ def alike(labels: Labels, tape: Tape) -> list[Alike]:
         first = makers[0]
         channels = sorted((each for _, each in members), key=lambda each: each[first][0])
         made.append(
-            Alike(
+            CoupledChannels(
                 tuple(port.path for port in makers),
                 channels,
                 labels.blocked(members[0][0]),
@@ -65,7 +71,7 @@ def alike(labels: Labels, tape: Tape) -> list[Alike]:
     return _paired(sorted(made, key=lambda each: order[each.makers[0]]))
 
 
-def _paired(found: list[Alike]) -> list[Alike]:
+def _paired(found: list[CoupledChannels]) -> list[CoupledChannels]:
     """Together, where only together they lose equally many in every block: halves of a split."""
     done, waiting = [], list(found)
     while waiting:
@@ -87,7 +93,7 @@ def _paired(found: list[Alike]) -> list[Alike]:
     return done
 
 
-def _joined(found: Sequence[Alike]) -> Alike:
+def _joined(found: Sequence[CoupledChannels]) -> CoupledChannels:
     channels = []
     for each in zip(*(one.channels for one in found), strict=True):
         together: Positions = {}
@@ -97,15 +103,15 @@ def _joined(found: Sequence[Alike]) -> Alike:
         channels.append(together)
     makers = dict.fromkeys(path for one in found for path in one.makers)
     sizes = {port: size for one in found for port, size in one.sizes.items()}
-    return Alike(tuple(makers), channels, None, sizes)
+    return CoupledChannels(tuple(makers), channels, None, sizes)
 
 
-def _blocked(each: Alike) -> list[Port | Parts]:
+def _blocked(each: CoupledChannels) -> list[Port | Parts]:
     """What takes these channels in blocks."""
     return [h for h in each.channels[0] if isinstance(h, Port | Parts) and h.blocks > 1]
 
 
-def as_group(each: Alike) -> Group | str:
+def as_group(each: CoupledChannels) -> Group | str:
     """The group, or why these channels stay."""
     if each.reason is not None:
         return each.reason
@@ -130,7 +136,7 @@ def as_group(each: Alike) -> Group | str:
             if sum(len(row) for row in rows) != each.sizes[holder]:
                 return f"{_named(holder)} has other channels as well, and no weights"
             attributes.append(Attribute(holder.path, holder.attribute))
-    multiplied = any(isinstance(holder, Multiplied) for holder in units[0])
+    multiplied = any(isinstance(holder, MultipliedActivations) for holder in units[0])
     return Group(
         each.makers[0],
         "channels",
@@ -147,7 +153,7 @@ def _around(makers: Sequence[str]) -> str:
     return ".".join(step[0] for step in takewhile(lambda step: len(set(step)) == 1, steps))
 
 
-def _units(each: Alike) -> list[Positions] | str:
+def _units(each: CoupledChannels) -> list[Positions] | str:
     """Channels, bundled so that each bundle has equally many in every block of every layer."""
     blocked = _blocked(each)
     total = len(each.channels)
@@ -174,7 +180,7 @@ def _even(unit: Positions, holder: Port | Parts, sizes: Mapping[Port, int]) -> b
     return len(counts) == holder.blocks and len(set(counts.values())) == 1
 
 
-def _index(rows: Sequence[Sequence[int]], place: Place, port: Port) -> torch.Tensor | None:
+def _index(rows: Sequence[Sequence[int]], place: ChannelDim, port: Port) -> torch.Tensor | None:
     """(U, K); of a dimension that is that of a single group, the place in it."""
     if place.period is None:
         return torch.tensor(rows, dtype=torch.int64)

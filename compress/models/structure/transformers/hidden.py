@@ -19,7 +19,7 @@ _MERGED = 4
 """Patches whose units are put behind one another where a stage begins."""
 
 
-class _Place(NamedTuple):
+class _UnitDim(NamedTuple):
     """A parameter's dimension; it has every unit `patches` times, patch by patch."""
 
     tensor: str
@@ -40,7 +40,7 @@ def hidden(module: nn.Module) -> list[Group]:
     StageError : parameters that the family isn't known to have.
     """
     tensors = dict(module.named_parameters())
-    places: dict[str, list[_Place]] = {}
+    places: dict[str, list[_UnitDim]] = {}
     axes = known_axes(
         {name: tensor.dim() for name, tensor in tensors.items()},
         config=module.config.to_dict(),  # type: ignore[union-attr, operator]
@@ -50,20 +50,20 @@ def hidden(module: nn.Module) -> list[Group]:
     return [_group(name, found, tensors) for name, found in places.items()]
 
 
-def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _Place]]:
+def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _UnitDim]]:
     """The group of each dimension that runs along units of a width, and where that dimension is."""
     pooler = next((name for name, along in axes.items() if along[0] == "pooled"), "")
     for name, along in axes.items():
         stage = _stage(name, last=last)
         for dim, axis in enumerate(along):
             if axis == "pooled":
-                yield pooler.rpartition(".")[0], _Place(name, dim)
+                yield pooler.rpartition(".")[0], _UnitDim(name, dim)
             elif axis == "merged":
-                yield _named(stage, last=last), _Place(name, dim, patches=_MERGED)
+                yield _named(stage, last=last), _UnitDim(name, dim, patches=_MERGED)
             elif axis == "hidden":
                 # What merges patches makes the units of the stage after.
                 made = stage + 1 if "merged" in along else stage
-                yield _named(made, last=last), _Place(name, dim)
+                yield _named(made, last=last), _UnitDim(name, dim)
 
 
 def _last_stage(names: Iterable[str]) -> int:
@@ -82,7 +82,7 @@ def _named(stage: int, *, last: int) -> str:
     return "hidden" if last == 0 else f"hidden.{stage}"
 
 
-def _group(name: str, places: Sequence[_Place], tensors: Mapping[str, Tensor]) -> Group:
+def _group(name: str, places: Sequence[_UnitDim], tensors: Mapping[str, Tensor]) -> Group:
     sizes = {tensors[place.tensor].shape[place.dim] // place.patches for place in places}
     if len(sizes) != 1:
         odd = [f"{place.tensor} {tuple(tensors[place.tensor].shape)}" for place in places]

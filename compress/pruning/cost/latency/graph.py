@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _OPSET = 20
 
 
-class Graph:
+class OperatorGraph:
     """Nodes and weights that are added one by one; weights are random, as zeros may be quicker."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from compress.pruning.cost.model import CostModel
 
 
 @dataclass(frozen=True)
-class Layer:
+class TimedLayer:
     """One call of a layer whose widths can change.
 
     Attributes
@@ -40,14 +40,14 @@ class Layer:
         )
 
 
-def changing_layers(model: CostModel, *, batch_size: int) -> tuple[list[Layer], list[str]]:
+def changing_layers(model: CostModel, *, batch_size: int) -> tuple[list[TimedLayer], list[str]]:
     """Every call of a layer of which a part can go; and names of those no operator is known for.
 
     Parameters
     ----------
     model : counted on inputs of `batch_size` samples.
     """
-    layers: list[Layer] = []
+    layers: list[TimedLayer] = []
     unknown: list[str] = []
     for name in model.changing:
         for product in model.products.layers.get(name, ()):
@@ -58,11 +58,11 @@ def changing_layers(model: CostModel, *, batch_size: int) -> tuple[list[Layer], 
                 layers.append(layer)
     for path, products in model.products.attentions.items():
         # The first of two is queries with keys, the other scores with values.
-        layers += [Layer(_attended(each, batch_size), path, None) for each in products[::2]]
+        layers += [TimedLayer(_attended(each, batch_size), path, None) for each in products[::2]]
     return layers, list(dict.fromkeys(unknown))
 
 
-def _layer(name: str, product: Product) -> Layer | None:
+def _layer(name: str, product: Product) -> TimedLayer | None:
     given, weight = product.shapes
     numbers = product.convolution
     if numbers is not None:
@@ -80,14 +80,14 @@ def _layer(name: str, product: Product) -> Layer | None:
                 numbers,
                 True,
             )
-            return Layer(operator, name, (0, 1))
+            return TimedLayer(operator, name, (0, 1))
         operator = Convolved(
             (sizes[read], sizes[made]), given[0], given[2:], weight[2:], numbers, False
         )
-        return Layer(operator, name, (read, made))
+        return TimedLayer(operator, name, (read, made))
     if len(given) == len(weight) == 2:
         linear = Multiplied((weight[0], weight[1]), given[0], product.activation)
-        return Layer(linear, name, (1, 0) if product.flipped else (0, 1))
+        return TimedLayer(linear, name, (1, 0) if product.flipped else (0, 1))
     return None
 
 

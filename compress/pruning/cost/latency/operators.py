@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from compress.measurement.macs.aten import Convolution, Sizes
-from compress.pruning.cost.latency.graph import Graph
+from compress.pruning.cost.latency.graph import OperatorGraph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -47,7 +47,7 @@ class Operator(Protocol):
         """The same with other widths."""
         ...
 
-    def add_to(self, graph: Graph, inputs: list[str]) -> str:
+    def add_to(self, graph: OperatorGraph, inputs: list[str]) -> str:
         """Add its nodes to a graph; returns a small output, which costs nothing to hand out."""
         ...
 
@@ -103,7 +103,7 @@ class Convolved:
         """See `Operator.resized`."""
         return replace(self, sizes=(first, second))
 
-    def add_to(self, graph: Graph, inputs: list[str]) -> str:
+    def add_to(self, graph: OperatorGraph, inputs: list[str]) -> str:
         """See `Operator.add_to`. The runtime's own layout of channels reaches into the pooling."""
         numbers = self.numbers
         settings: dict[str, Any] = {
@@ -150,7 +150,7 @@ class Multiplied:
         """See `Operator.resized`."""
         return replace(self, sizes=(first, second))
 
-    def add_to(self, graph: Graph, inputs: list[str]) -> str:
+    def add_to(self, graph: OperatorGraph, inputs: list[str]) -> str:
         """See `Operator.add_to`."""
         made = graph.node("MatMul", [inputs[0], graph.weight(self.sizes)])
         made = graph.node("Add", [made, graph.weight((self.sizes[1],))])
@@ -193,7 +193,7 @@ class Attended:
         """See `Operator.resized`."""
         return replace(self, sizes=(first, second))
 
-    def add_to(self, graph: Graph, inputs: list[str]) -> str:
+    def add_to(self, graph: OperatorGraph, inputs: list[str]) -> str:
         """See `Operator.add_to`. Splitting into heads is part of it: it copies."""
         heads, width = self.sizes
         query, key, value = (
@@ -224,7 +224,7 @@ class Nothing:
         """See `Operator.resized`."""
         return self
 
-    def add_to(self, graph: Graph, inputs: list[str]) -> str:
+    def add_to(self, graph: OperatorGraph, inputs: list[str]) -> str:
         """See `Operator.add_to`."""
         return graph.node("Shape", [inputs[0]])
 
@@ -241,7 +241,7 @@ def operator_model(operator: Operator, *, prefix: str) -> tuple[ModelProto, dict
     ----------
     prefix : of the inputs' names.
     """
-    graph = Graph()
+    graph = OperatorGraph()
     inputs = {f"{prefix}_{n}": shape for n, shape in enumerate(operator.inputs)}
     outputs = [operator.add_to(graph, list(inputs)) for _ in range(times_in_a_model(operator))]
     return graph.model(inputs, outputs), inputs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from compress.pruning.cost.latency.layers import Layer, changing_layers
-from compress.pruning.cost.latency.table import Shares, Table
+from compress.pruning.cost.latency.layers import TimedLayer, changing_layers
+from compress.pruning.cost.latency.table import LatencyTable, Shares
 from compress.pruning.cost.model import CostModel
 
 _WORTH = 0.25
@@ -36,9 +36,9 @@ class LatencyModel:
         self._model = model
         layers, self.unknown = changing_layers(model, batch_size=batch_size)
         # A layer called twice, or one of many that are alike, is looked up once.
-        self._layers: Counter[Layer] = Counter(layers)
+        self._layers: Counter[TimedLayer] = Counter(layers)
         ranges = [(layer.operator, layer.after(model, most).sizes) for layer in self._layers]
-        self.table = Table(ranges, shares=shares)
+        self.table = LatencyTable(ranges, shares=shares)
         self._rest = 1.0 - self._sum([0] * len(model.groups))
 
     def predict(self, counts: Sequence[int]) -> float:

@@ -18,7 +18,7 @@ Shares = Callable[[Sequence[Operator]], Sequence[float]]
 """Times operators: the latency of each as a fraction of the whole model's."""
 
 
-class Table:
+class LatencyTable:
     """Latency of operators at any width, from some that are timed.
 
     Parameters

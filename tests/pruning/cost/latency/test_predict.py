@@ -24,7 +24,7 @@ from compress.pruning.cost.latency.operators import (
 )
 from compress.pruning.cost.latency.options import LatencyOptions
 from compress.pruning.cost.latency.predict import LatencyModel
-from compress.pruning.cost.latency.table import Table, axis
+from compress.pruning.cost.latency.table import LatencyTable, axis
 from compress.pruning.cost.latency.timing import operator_shares
 from compress.pruning.cost.model import CostModel
 from tests.models.structure.small_models import IMAGE, make
@@ -141,7 +141,9 @@ def blocky(operator):
 
 def test_widths_are_interpolated_between_those_that_are_aligned_alike():
     operator = Multiplied((64, 256), 10, None)
-    table = Table([(operator, (8, 8))], shares=lambda operators: [blocky(o) for o in operators])
+    table = LatencyTable(
+        [(operator, (8, 8))], shares=lambda operators: [blocky(o) for o in operators]
+    )
     for width in range(16, 257, 16):
         assert table.share(operator.resized(40, width)) == pytest.approx(40 * width / 16 * 1e-4)
     for width in range(8, 249, 16):
