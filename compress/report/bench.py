@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def show_bench(found: Bench, console: Console) -> None:
-    """Print a table for each number of threads, and what the figures were taken with."""
+    """Print a table for each number of threads, and the inputs and CPU of the figures."""
     for threads in dict.fromkeys(timing.threads for timing in found.timings):
         console.print(Text(f"{threads} thread{'s' if threads > 1 else ''}:"))
         timings = [each for each in found.timings if each.threads == threads]
@@ -34,7 +34,7 @@ def show_bench(found: Bench, console: Console) -> None:
 
 
 def bench_document(found: Bench) -> dict[str, Any]:
-    """The figures as plain JSON."""
+    """Return the figures as plain JSON."""
     return {
         "schema": 1,
         "environment": environment(threads=max(each.threads for each in found.timings)),
@@ -71,13 +71,13 @@ def _table(timings: list[Timing], sizes: Mapping[str, int]) -> Table:
 
 
 def _bracketed(value: float, interval: tuple[float, float]) -> Text:
-    """The interval has a line of its own, which leaves room for models' names."""
+    """Return a value with its interval on a line of its own, to leave room for models' names."""
     text = Text(_number(value))
     text.append(f"\n[{_number(interval[0])}, {_number(interval[1])}]", "cyan")
     return text
 
 
 def _number(value: float) -> str:
-    """With three digits, or all before the point."""
+    """Return a number with three digits, or with all digits before the point."""
     digits = next((n for n, least in enumerate((99.95, 9.995, 0.9995)) if value >= least), 3)
     return f"{value:.{digits}f}"

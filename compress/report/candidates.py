@@ -15,7 +15,7 @@ _EVALUATIONS = TypeAdapter(list[Evaluation])
 
 
 def read_candidates(folder: Path) -> list[Evaluation]:
-    """What a stage measured of its candidates, the float model first; empty where it had none.
+    """Return a stage's evaluations of its candidates, the float model first; empty without any.
 
     Raises
     ------

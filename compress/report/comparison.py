@@ -1,4 +1,4 @@
-"""Runs side by side, stage by stage."""
+"""Shows runs side by side, stage by stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOGETHER = 4
 
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Report]]:
-    """Reports with a title each: the run's name, or its path where names repeat.
+    """Return reports, each with a title: the run's name, or its path if names repeat.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, Report
 
 
 def stage_names(reports: Sequence[Report]) -> list[str]:
-    """Names of all rows, each once; one that only a later run has follows its predecessor there."""
+    """Return the names of all rows, each once, in an order that keeps each run's own order."""
     names: list[str] = []
     for report in reports:
         position = 0
@@ -55,7 +55,7 @@ def show_comparison(runs: Sequence[tuple[str, Report]], console: Console) -> Non
 
     Parameters
     ----------
-    runs : a title and a report each.
+    runs : (title, report) pairs.
     """
     for start in range(0, len(runs), _TOGETHER):
         console.print(_table(runs, runs[start : start + _TOGETHER]))
@@ -72,7 +72,7 @@ def show_comparison(runs: Sequence[tuple[str, Report]], console: Console) -> Non
 
 
 def warnings(reports: Sequence[Report]) -> list[str]:
-    """Why the numbers of these runs may not be comparable."""
+    """Return reasons why the numbers of these runs may not be comparable."""
     found = []
     machines = {str(report.environment.get("cpu")) for report in reports}
     if len(machines) > 1:

@@ -1,4 +1,4 @@
-"""report.json: what a run measured, as a public and versioned format."""
+"""report.json: the measurements of a run, as a public and versioned format."""
 
 from __future__ import annotations
 
@@ -31,55 +31,55 @@ class Delta(_Part):
     """Differences from the reference row."""
 
     params: float
-    """Relative: -0.5 is half of the parameters."""
+    """Relative: -0.5 means half of the parameters."""
     size: float
-    """Relative: -0.75 is a quarter of the bytes."""
+    """Relative: -0.75 means a quarter of the bytes."""
     quality: float
-    """Absolute: -0.01 is one point of accuracy lost; of perplexity, more is worse."""
+    """Absolute: -0.01 means one point of accuracy lost. A higher perplexity is worse."""
 
 
 class Row(_Part):
     """One model of the run, measured from its ONNX file in ONNX Runtime."""
 
     index: int
-    """Position; 0 is the model that the run began with."""
+    """Position of the row; 0 is the model that the run began with."""
     name: str
     """Name of the stage that made it; "original" for the first."""
     use: str | None = None
     """Registered name of that stage; null for the first."""
     params: Count
-    """Parameters."""
+    """Number of parameters."""
     macs: Count
     """Multiply-accumulate operations for one sample."""
     size_bytes: Count
-    """The ONNX on disk, external data included."""
+    """Bytes of the ONNX file on disk, external data included."""
     quality: Quality
-    """On the test split."""
+    """Quality on the test split."""
     latency_ms: dict[str, Latency] = Field(default_factory=dict)
-    """By batch size."""
+    """Latency by batch size."""
     speedup: dict[str, Speedup] = Field(default_factory=dict)
-    """By batch size."""
+    """Speedup by batch size."""
     delta: Delta | None = None
-    """From the reference; null for rows before it."""
+    """Differences from the reference; null for rows before it."""
     seconds: float | None = None
     """Time that the stage took."""
     peak_memory_bytes: Count | None = None
-    """Most memory that the process held while the stage worked."""
+    """Peak memory of the process while the stage worked."""
     notes: list[str] = Field(default_factory=list)
-    """What was chosen, skipped or refused, and why."""
+    """Notes on what was chosen, skipped or refused, and why."""
     candidates: list[Evaluation] = Field(default_factory=list)
-    """Where the stage chose among several models by measuring them: all of them."""
+    """All models that the stage measured, if it chose among several."""
 
 
 class GateResult(_Part):
-    """Whether the final model keeps to one gate of the recipe."""
+    """The result of one gate of the recipe for the final model."""
 
     name: str
-    """Such as accuracy_drop."""
+    """Name of the gate, such as accuracy_drop."""
     limit: float
-    """What the recipe sets."""
+    """The limit that the recipe sets."""
     value: float
-    """What was measured."""
+    """The measured value."""
     passed: bool
     """Whether the value keeps to the limit."""
 
@@ -94,7 +94,7 @@ class Report(_Part):
     status: Status
     """How the run ended, or that it hasn't yet."""
     error: str | None = None
-    """What ended a run that failed, in a sentence; null for any other."""
+    """The error that ended a failed run, as a sentence; null for any other run."""
     version: str = Field(default_factory=lambda: version("compress"))
     """Version of compress."""
     recipe_hash: str = ""
@@ -102,21 +102,21 @@ class Report(_Part):
     environment: dict[str, Any] = Field(default_factory=dict)
     """CPU, its flags, threads and versions of libraries."""
     reference: int = 0
-    """Index of the row that deltas and speedups are against."""
+    """Index of the row that deltas and speedups refer to."""
     stages: list[Row] = Field(default_factory=list)
-    """One row a stage, in the order of work."""
+    """One row for each stage, in the order in which they ran."""
     gates: list[GateResult] = Field(default_factory=list)
-    """Empty before the end of the run."""
+    """Results of the gates; empty before the end of the run."""
     notes: list[str] = Field(default_factory=list)
-    """What concerns the run as a whole."""
+    """Notes on the run as a whole."""
 
     def to_json(self) -> str:
-        """The text of report.json."""
+        """Return the text of report.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
 def printable(report: Report) -> Report:
-    """The report with no text that would steer a terminal; its names may be anybody's."""
+    """Return the report without text that steers a terminal; its names come from strangers."""
     return Report.model_validate(_shown(report.model_dump(by_alias=True)))
 
 
@@ -131,7 +131,7 @@ def _shown(value: Any) -> Any:
 
 
 def write_report(report: Report, directory: Path) -> Path:
-    """Write report.json into a folder, whole or not at all; returns its path."""
+    """Write report.json into a folder, whole or not at all; return its path."""
     path = directory / FILE_NAME
     write_text(path, report.to_json())
     return path
@@ -169,7 +169,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON schema of report.json, as shipped in report.schema.json."""
+    """Return the JSON schema of report.json, as shipped in report.schema.json."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Report.model_json_schema(by_alias=True, mode="serialization"),
@@ -177,5 +177,5 @@ def report_schema() -> dict[str, Any]:
 
 
 def report_schema_text() -> str:
-    """The text of report.schema.json."""
+    """Return the text of report.schema.json."""
     return json.dumps(report_schema(), indent=2) + "\n"

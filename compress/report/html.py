@@ -1,4 +1,4 @@
-"""report.html: the ledger with pictures, one file that needs nothing else."""
+"""report.html: the ledger with pictures, as one self-contained file."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _TRAINING, _SENSITIVITY = ("training.json", 2), ("sensitivity.json", 1)
-"""Files that stages leave, and the schemas that are drawn."""
+"""Files that stages leave, with the versions of their schemas that can be drawn."""
 
 _Drawn = TypeVar("_Drawn")
 
 
 def html(report: Report, *, folders: Mapping[int, Path] | None = None) -> str:
-    """The whole report as one HTML file, without scripts and without anything from elsewhere.
+    """Return the whole report as one HTML file, without scripts and external resources.
 
     Parameters
     ----------
-    folders : by the index of a row, the folder of its stage; what trained or measured sensitivity
-        left files there, which are drawn. A file that can't be read is named in the page.
+    folders : the folder of each stage, by the index of its row. Files that training and the
+        measurement of sensitivity left there are drawn; a file that can't be read is named in the
+        page.
     """
     trainings: list[Part] = []
     sensitivities: list[Part] = []
@@ -73,7 +74,7 @@ def _drawn(
     draw: Callable[[Mapping[str, Any]], list[_Drawn]],
     unread: list[str],
 ) -> list[_Drawn]:
-    """What is drawn of a stage's file, if it left one."""
+    """Return the drawing of a stage's file, if the stage left one."""
     name, schema = file
     path = folder / name
     if not path.is_file():
@@ -91,7 +92,7 @@ def _drawn(
 
 
 def _shown(value: object) -> object:
-    """Texts without hidden characters; what macros made is HTML already."""
+    """Return a text without hidden characters; the result of a macro is HTML already."""
     from markupsafe import Markup
 
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""report.md: the ledger for people, in a form that renders on any code host."""
+"""report.md: the ledger as Markdown that renders on any code host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def markdown(report: Report) -> str:
-    """The whole report as Markdown."""
+    """Return the whole report as Markdown."""
     parts = [f"# {escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
     if report.error is not None:
         parts.append(f"**{escape(report.error)}**")
@@ -38,11 +38,11 @@ def _environment(report: Report) -> str:
 
 
 def table(given: tables.Table, *, strong: str | None = None) -> str:
-    """A table as Markdown.
+    """Return a table as Markdown.
 
     Parameters
     ----------
-    strong : last cells that say this stand in bold.
+    strong : a last cell with this text is set in bold.
     """
     head, *rows = ([escape(cell) for cell in line] for line in (given.head, *given.rows))
     rows = [[*cells, f"**{last}**" if last == strong else last] for *cells, last in rows]
@@ -51,14 +51,14 @@ def table(given: tables.Table, *, strong: str | None = None) -> str:
 
 
 def code(text: str) -> str:
-    """A name in a line, as code."""
+    """Return a name as inline code."""
     return f"`{one_line(text).replace('`', chr(39))}`"
 
 
 def escape(text: str) -> str:
-    """A text that stands in a line or in a cell of a table, and is nothing but text there.
+    """Return a text escaped for a line or a cell of a table.
 
-    Markup, HTML, links and characters that steer terminals or hide themselves are shown as such.
+    Markup, HTML, links, and characters that are hidden or steer terminals, are shown literally.
     """
     text = _ENTITY.sub("&amp;", one_line(text))
     text = _MARKUP.sub(r"\\\g<0>", text).replace("<", "&lt;")
@@ -68,7 +68,7 @@ def escape(text: str) -> str:
 
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
-"""A line under a word's inner letters is none."""
+"""Characters to escape; an underscore inside a word isn't markup."""
 _BLOCK = re.compile(r"^(\d*)(>|[#+.)=-](?=\s|#|=|-))")
 _LINK = re.compile(r"://|\bwww\.", re.IGNORECASE)
-"""What is made a link without any markup."""
+"""Text that becomes a link without any markup."""

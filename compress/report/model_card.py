@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 CARD = "README.md"
 _TEMPLATE = "model_card.md.jinja"
 _DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
-"""What Transformers.js calls the precision of a file of that suffix."""
+"""Names of precisions in Transformers.js, by the suffix of a file."""
 _EXAMPLES = {"text-generation": '"Return the number of"'}
 
 
 def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
-    """A bundle's README.md.
+    """Return the text of a bundle's README.md.
 
     Parameters
     ----------
     report : of the whole run; its last row is the model in the bundle.
-    manifest : what manifest.json holds; its `files` may lack the card itself.
+    manifest : the content of manifest.json; its `files` may lack the card itself.
     """
     pipeline = pipeline_of(manifest["task"])
     text = "image" not in pipeline
@@ -57,13 +57,13 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
 
 
 def _optimum(task: str) -> str:
-    """Optimum's class for a task's models."""
+    """Return the name of Optimum's class for a task's models."""
     purpose = TASKS[task].auto_class.removeprefix("AutoModel")
     return f"ORTModel{purpose or 'ForFeatureExtraction'}"
 
 
 def pipeline_of(task: str) -> str:
-    """What Transformers, Transformers.js and the hub call a task."""
+    """Return the name of a task in Transformers, Transformers.js and on the hub."""
     return task.removeprefix("multi-label-")
 
 
@@ -122,7 +122,7 @@ def _results(report: Report) -> str:
 
 
 def _layout(files: Mapping[str, Any]) -> str | None:
-    """The suffix of the file that Transformers.js finds; None where there is none."""
+    """Return the suffix of the file that Transformers.js finds; None if there is no such file."""
     names = [Path(name).stem for name in files if name.startswith("onnx/") and name[-5:] == ".onnx"]
     return names[0].removeprefix("model") if names else None
 
@@ -138,8 +138,8 @@ def _limits(report: Report, manifest: Mapping[str, Any]) -> list[str]:
     data, final = manifest["made_from"]["data"], report.stages[-1]
     limits = [
         f"Its quality was measured on {final.quality.samples:,} samples of one data set "
-        f"({escape(data['name'])}). What it does on others, nobody has measured.",
-        "It inherits what the model it was made from can't do, and that model's biases.",
+        f"({escape(data['name'])}). Its quality on other data wasn't measured.",
+        "It inherits the limits and the biases of the model that it was made from.",
         "Latencies are those of one machine. `compress bench model.onnx` gives them for another.",
     ]
     target = manifest["cpu"]["target_cpu"]

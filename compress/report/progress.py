@@ -1,4 +1,4 @@
-"""How a run shows that it is alive."""
+"""Shows the progress of a run: bars on a terminal, or lines."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from compress.core.progress import Progress as Shown
 
 PATIENCE_SECONDS = 2.0
-"""Work that is over sooner isn't shown."""
+"""Work that ends sooner isn't shown."""
 LINE_SECONDS = 10.0
-"""Least time between two lines about the same work, where stdout is no terminal."""
+"""Least time between two lines about the same work, if stdout is no terminal."""
 SILENCE_SECONDS = 60.0
-"""Most time without a line, so long as steps are made."""
+"""Longest time without a line, as long as steps are made."""
 
 
 def progress_for(console: Console, *, quiet: bool) -> Shown:
-    """Bars for a terminal, lines for a file or pipe, nothing when quiet."""
+    """Return bars for a terminal, lines for a file or pipe, or a silent progress if quiet."""
     if quiet:
         return Silent()
     return Bars(console) if console.is_terminal else Lines(console)
 
 
 class Bars:
-    """A bar with the time left for each piece of work that takes longer than two seconds."""
+    """A bar, with the time left, for each piece of work that takes longer than two seconds."""
 
     def __init__(self, console: Console, *, patience: float = PATIENCE_SECONDS) -> None:
         self._console = console
@@ -67,7 +67,7 @@ class Bars:
     def track(self, description: str, total: int) -> Iterator[Advance]:
         """See `compress.core.progress.Progress.track`."""
         task = self._bars.add_task(description, total=total, visible=False, info="")
-        # Showing is left to a timer: the first step alone may take longer than anyone's patience.
+        # A timer shows the bar, as the first step alone may take long.
         timer = threading.Timer(self._patience, self._appear, (task,))
         timer.daemon = True
         timer.start()
@@ -104,7 +104,7 @@ class Bars:
 
 
 class Lines:
-    """A line every ten seconds or more, whenever another tenth is done or a minute has gone by."""
+    """A line whenever another tenth is done or a minute has passed, at most every ten seconds."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The ledger's tables as words, whatever they are then written in."""
+"""The ledger's tables in words, for any output format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from compress.report.document import Report, Row
 
 
 class Table(NamedTuple):
-    """Titles of columns, and rows of as many cells."""
+    """Titles of columns, and rows with a cell for each."""
 
     head: list[str]
     rows: list[list[str]]
 
 
 def stages(report: Report) -> Table:
-    """One row a stage."""
+    """Return a table with one row for each stage."""
     batches = words.batch_sizes(report)
     head = ["stage", "params", "MACs", "size", words.metric(report), "difference"]
     for batch in batches:
@@ -46,7 +46,7 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
 
 
 def candidates(row: Row) -> Table:
-    """One row a model that the stage chose from."""
+    """Return a table with one row for each candidate of the stage."""
     batches = list(row.candidates[0].speedup) if row.candidates else []
     head = ["candidate", row.candidates[0].quality.metric if row.candidates else "quality"]
     head += ["loss", *(f"speedup at {batch}" for batch in batches), "size", ""]
@@ -66,7 +66,7 @@ def _candidate(candidate: Evaluation, batches: Sequence[str]) -> list[str]:
 
 
 def gates(report: Report) -> Table:
-    """One row a gate; the last cell is "passed" or "failed"."""
+    """Return a table with one row for each gate; the last cell is "passed" or "failed"."""
     rows = [
         [*words.gate(result), "passed" if result.passed else "failed"] for result in report.gates
     ]
@@ -74,7 +74,7 @@ def gates(report: Report) -> Table:
 
 
 def environment(report: Report) -> Table:
-    """What the run was made and measured with."""
+    """Return a table of the software and the machine of the run."""
     rows = [["compress", f"{report.version}, recipe {report.recipe_hash[:12] or 'unknown'}"]]
     for key, value in report.environment.items():
         if isinstance(value, dict):
@@ -86,7 +86,7 @@ def environment(report: Report) -> Table:
 
 
 def below_stages(report: Report) -> str:
-    """What the differences are from, and what the ranges are."""
+    """Return a sentence on the reference of the differences, and on the ranges."""
     reference = one_line(report.stages[report.reference].name).replace("`", "'")
     text = (
         f"Differences and speedups are against `{reference}`. Latencies are medians; "

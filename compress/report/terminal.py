@@ -1,4 +1,4 @@
-"""The ledger as a table for a terminal of 100 columns; plain text where there is none."""
+"""The ledger as a table for a terminal, or as plain text of 100 columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show(report: Report, console: Console) -> None:
 
     Parameters
     ----------
-    console : where to; colours and the width are its own.
+    console : the console to print on; it decides on colours and the width.
     """
     report = printable(report)
     console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
@@ -54,7 +54,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def render(report: Report, *, width: int = WIDTH) -> str:
-    """What `show` prints, as plain text."""
+    """Return what `show` prints, as plain text."""
     console = plain_console(io.StringIO(), width=width)
     show(report, console)
     file = console.file
@@ -63,14 +63,14 @@ def render(report: Report, *, width: int = WIDTH) -> str:
 
 
 def plain_console(file: io.StringIO, *, width: int = WIDTH) -> Console:
-    """A console without colours that writes into memory."""
+    """Return a console without colours that writes into memory."""
     return Console(
         file=file, width=width, no_color=True, force_terminal=False, legacy_windows=False
     )
 
 
 def stage_table() -> Table:
-    """An empty table whose rows are stages; its first column is there."""
+    """Return an empty table with a first column for the names of stages."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("stage", no_wrap=True, max_width=_LONGEST_NAME)
     return table
@@ -147,7 +147,7 @@ def _two(first: str, second: str) -> Text:
 
 
 def _note(console: Console, text: str) -> None:
-    """A paragraph that hangs under its bullet."""
+    """Print a paragraph with a bullet and a hanging indent."""
     table = Table.grid()
     table.add_row("- ", Text(text))
     console.print(table)

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: three digits that matter, and a unit."""
+"""Formats numbers for readers: three significant digits, and a unit."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from compress.measurement.results import Latency, Quality, Speedup
 from compress.report.document import GateResult, Report, Row
 
 NONE = "-"
-"""Stands where nothing was measured."""
+"""Shown if nothing was measured."""
 
 
 def count(number: int | None) -> str:
-    """Such as "22.7 M"."""
+    """Return a number such as "22.7 M"."""
     if number is None:
         return NONE
     return _scaled(number, ("", " K", " M", " G", " T"))
 
 
 def size(number: int | None) -> str:
-    """Bytes, such as "91.0 MB" (decimal)."""
+    """Return a number of bytes such as "91.0 MB" (decimal)."""
     if number is None:
         return NONE
     return _scaled(number, (" B", " KB", " MB", " GB", " TB"))
@@ -32,7 +32,7 @@ def _scaled(number: int, units: tuple[str, ...]) -> str:
 
 
 def milliseconds(latency: Latency | None) -> str:
-    """The median, such as "18.2 ms"."""
+    """Return the median, such as "18.2 ms"."""
     if latency is None:
         return NONE
     value = latency.p50
@@ -41,12 +41,12 @@ def milliseconds(latency: Latency | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """Such as "7.12x"."""
+    """Return a ratio such as "7.12x"."""
     return NONE if ratio is None else f"{_ratio(ratio)}x"
 
 
 def speedup(found: Speedup | None) -> str:
-    """With its interval, such as "7.12x 7.05-7.19"."""
+    """Return a speedup with its interval, such as "7.12x 7.05-7.19"."""
     if found is None:
         return NONE
     interval = "" if found.ci95 is None else f" {_ratio(found.ci95[0])}-{_ratio(found.ci95[1])}"
@@ -58,36 +58,36 @@ def _ratio(value: float) -> str:
 
 
 def quality(found: Quality) -> str:
-    """With half the width of its interval, such as "0.8615 ±0.0107" or "23.45 ±0.31"."""
+    """Return a quality with half the width of its interval, such as "0.8615 ±0.0107"."""
     low, high = found.ci95
     digits = _digits(found)
     return f"{found.value:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 
 
 def value(found: Quality) -> str:
-    """The metric alone, such as "0.8615"."""
+    """Return the value of the metric alone, such as "0.8615"."""
     return f"{found.value:.{_digits(found)}f}"
 
 
 def difference(change: float | None, found: Quality) -> str:
-    """An absolute difference of a metric with its sign, such as "-0.0035"."""
+    """Return an absolute difference of a metric with its sign, such as "-0.0035"."""
     return NONE if change is None else f"{change:+.{_digits(found)}f}"
 
 
 def _digits(found: Quality) -> int:
-    """Decimals that say something: four of a share, fewer of a number over 1."""
+    """Return the number of useful decimals: four for a fraction, fewer for a number over 1."""
     if found.higher_is_better:
         return 4
     return 0 if found.value >= 999.5 else 1 if found.value >= 99.95 else 2
 
 
 def percent(value: float | None) -> str:
-    """A relative difference, such as "-74.6%"."""
+    """Return a relative difference, such as "-74.6%"."""
     return NONE if value is None else f"{value * 100:+.1f}%"
 
 
 def duration(seconds: float | None) -> str:
-    """Such as "4.2 s", "2 m 05 s" or "3 h 10 m"."""
+    """Return a duration such as "4.2 s", "2 m 05 s" or "3 h 10 m"."""
     if seconds is None:
         return NONE
     if seconds < 99.95:
@@ -99,17 +99,17 @@ def duration(seconds: float | None) -> str:
 
 
 def batch_sizes(report: Report) -> list[str]:
-    """Batch sizes that any row has a latency for, in the order of measuring."""
+    """Return the batch sizes for which any row has a latency, in the order of measuring."""
     return list(dict.fromkeys(batch for row in report.stages for batch in row.latency_ms))
 
 
 def is_compared(report: Report, row: Row) -> bool:
-    """Whether a row comes after the reference, and so has differences from it worth showing."""
+    """Return whether a row comes after the reference, so that its differences are shown."""
     return row.index > report.reference
 
 
 def gate(result: GateResult) -> tuple[str, str, str]:
-    """Its name, its value and its limit, in words."""
+    """Return the name, value and limit of a gate, in words."""
     name = result.name.replace("_", " ")
     if result.name == "accuracy_drop":
         return name, f"{result.value:.4f}", f"at most {result.limit:g}"
@@ -119,23 +119,23 @@ def gate(result: GateResult) -> tuple[str, str, str]:
 
 
 def candidates_title(row: Row) -> str:
-    """Over the table of models that a stage chose from."""
-    return f"What {row.name} chose from"
+    """Return the title of the table of models that a stage chose from."""
+    return f"Candidates of {row.name}"
 
 
 BELOW_CANDIDATES = (
-    "Measured on validation samples against the float model, all in the same rounds. A loss is the "
-    "difference of the metric (of perplexity the relative one)."
+    "All were measured on validation samples, in the same rounds as the float model. A loss is the "
+    "difference of the metric (for perplexity the relative difference)."
 )
 
 
 def metric(report: Report) -> str:
-    """The name of the quality metric."""
+    """Return the name of the quality metric."""
     return report.stages[0].quality.metric if report.stages else "quality"
 
 
 def direction(report: Report) -> str:
-    """A sentence on a metric of which less is better; empty of all others."""
+    """Return a sentence if less of the metric is better; otherwise an empty string."""
     if not report.stages or report.stages[0].quality.higher_is_better:
         return ""
     return f"Less {metric(report)} is better."
@@ -148,11 +148,11 @@ STATUS = {
     "failed": "failed: the rows are those before the failure",
     "interrupted": "interrupted: running again resumes",
 }
-"""What each status means."""
+"""The meaning of each status."""
 
 
 def environment_line(report: Report) -> str:
-    """The machine in one line; empty where the report doesn't say."""
+    """Return the machine in one line; empty if the report doesn't say."""
     given = report.environment
     parts = [str(given[key]) for key in ("cpu",) if given.get(key)]
     if given.get("flags"):
@@ -166,6 +166,6 @@ def environment_line(report: Report) -> str:
 
 
 def notes(report: Report) -> list[str]:
-    """Every note, those of a row with its name in front."""
+    """Return every note; the notes of a row begin with its name."""
     of_rows = [f"{row.name}: {note}" for row in report.stages for note in row.notes]
     return [*report.notes, *of_rows]

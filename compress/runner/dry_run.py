@@ -1,4 +1,4 @@
-"""Stages are rehearsed before the first of them trains: what is impossible is told at once."""
+"""Rehearses stages before the first of them trains, to report an impossible stage at once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ def rehearse(
     artifact: Artifact,
     context: Context,
 ) -> None:
-    """Go through the structures that the stages will make, as far as these can be told.
+    """Go through the structures that the stages will make, as far as these can be predicted.
 
-    Nothing is done where no stage that trains comes before another one: what that can't do it will
-    say itself, before it trains.
+    This does nothing if no stage that trains comes before another one: a single stage reports its
+    own problems before it trains.
 
     Parameters
     ----------
-    stages : all of them, with their names.
-    unfinished : places of those that are still to be done, rising.
-    artifact : what the first stage is given.
+    stages : all stages, with their names.
+    unfinished : positions of the stages that are still to be done, in rising order.
+    artifact : the artifact that the first stage is given.
 
     Raises
     ------
-    StageError : a stage can't be done; its name is said. Of the class that the stage raised.
+    StageError : a stage can't be done. The error has the class that the stage raised, and names
+        the stage.
     """
     training = next((place for place in unfinished if stages[place][1].trains), None)
     if training is None:

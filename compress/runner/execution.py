@@ -1,4 +1,4 @@
-"""One run: stage after stage, from disk where it is finished, measured after each."""
+"""One run: its stages are applied or taken from disk one by one, and each is measured."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is given besides its recipe.
+    """The settings of a run besides its recipe.
 
     Attributes
     ----------
-    device, threads : of training.
-    progress : where it is shown.
-    leader : who helps.
-    python : whether a checkpoint's module may be made by a function that it names.
+    device, threads : device and number of threads of training.
+    progress : shows the progress.
+    leader : directs the other processes.
+    python : whether a function that a checkpoint names may be called to build its module.
     """
 
     device: str
@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass
 class _State:
-    """How far a run is: the latest artifact, and what the next is compared with."""
+    """The state of a run: the latest artifact, and the models that the next is compared with."""
 
     artifact: Artifact
     key: str
@@ -82,10 +82,10 @@ class Execution:
 
     Parameters
     ----------
-    recipe : checked.
+    recipe : the checked recipe.
     inputs : the loaded model and data.
-    workdir : open.
-    settings : device, threads, where progress is shown, and who helps.
+    workdir : the run's folder, open.
+    settings : the run's other settings.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Execution:
         stages = self.recipe.build_stages()
         self.workdir.trim(len(stages) + 1)
         try:
-            # From here on an earlier run's report would speak of files that are no longer there.
+            # From here on an earlier run's report would describe files that are gone.
             write_reports(self._report("running"), self.workdir)
             with foreign_within(code_files(self.recipe)):
                 with storing(f"{Slot(0, ORIGINAL).folder}: "):
@@ -226,7 +226,7 @@ class Execution:
         return record
 
     def _apply(self, stage: Stage, given: Artifact, context: Context) -> Artifact:
-        """Alone, or together with the other processes where the stage trains."""
+        """Apply a stage, together with the other processes if the stage trains."""
         leader, state = self.settings.leader, self._state
         if not stage.trains or leader.processes.count == 1:
             return stage.apply(given, context)
@@ -297,7 +297,7 @@ class Execution:
     def _report(
         self, status: Status, error: str | None = None, *, gates: Sequence[GateResult] = ()
     ) -> Report:
-        """Of the rows so far; the reference's own may be missing while it is measured."""
+        """Return a report of the rows so far, also while the reference's own row is missing."""
         state = self._state
         notes = []
         reference = state.reference_index if state.reference_index < len(state.rows) else 0

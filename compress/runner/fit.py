@@ -1,4 +1,4 @@
-"""Holds a loaded model against its data and its task, before anything long begins."""
+"""Checks that a loaded model fits its data and its task, before long work begins."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def require_trained_head(loaded: LoadedModel, recipe: Recipe, task: Task) -> None:
-    """A head that the model's files lack is random: a `train` stage teaches it, nothing else does.
+    """Require a `train` stage if the model's files lack a head, as that head is random.
 
     Raises
     ------
-    ModelError : there is no such stage.
+    ModelError : the head is random, and no stage trains it.
     """
     taught = any(step.stage.makes_reference for step in recipe.stages)
     if loaded.untrained_head and not taught:
@@ -35,11 +35,11 @@ def require_trained_head(loaded: LoadedModel, recipe: Recipe, task: Task) -> Non
 
 
 def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
-    """One batch of each split goes through the model before anything long begins.
+    """Run the model on one batch of each split, before long work begins.
 
     Raises
     ------
-    ModelError : it can't take them, or answers in another way than the task reads.
+    ModelError : the model can't take a batch, or its output doesn't fit the task.
     """
     splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
     _require_vocabulary(original)
@@ -53,7 +53,7 @@ def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
 
 
 def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
-    """Texts of the full length go through the model, and what it says comes next isn't given."""
+    """Run the model on texts of full length; check that no answer depends on later tokens."""
     length = original.require_preprocessor().max_length
     inputs = model_inputs(batch)
     if length is None or ATTENTION_MASK not in inputs:
@@ -85,14 +85,14 @@ def _answer(original: Artifact, inputs: Batch, task: Task) -> Tensor:
 
 
 def _forward_of(original: Artifact) -> str:
-    """What is called when the model is, in words."""
+    """Return the name of the function that runs the model."""
     source = original.source
     made_by = f" of {source.factory!r}" if isinstance(source, PythonSource) else ""
     return f"{type(original.require_module()).__name__}.forward{made_by}"
 
 
 def _require_vocabulary(original: Artifact) -> None:
-    """The model knows as many tokens as its tokenizer."""
+    """Require that the model knows as many tokens as its tokenizer."""
     tokenizer = original.require_preprocessor().tokenizer
     if tokenizer is None:  # transformers' image models refuse the question about embeddings
         return

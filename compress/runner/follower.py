@@ -1,8 +1,8 @@
 """Several processes on one run: the first leads, the others help with the stages that train.
 
-The first process does everything that a lone one does. Before a stage that trains it sends the
-others an order; they load what the stage is given from the run's folder, apply the stage with it,
-and drop what they made. So nothing else needs to know how many there are.
+The first process does everything that a single process does. Before a stage that trains it sends
+the others an order. They load the stage's input from the run's folder, apply the stage with the
+first process, and drop their results. So no other code depends on the number of processes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """What every other process does with its orders.
+    """Any process but the first: it carries out the first one's orders.
 
     Parameters
     ----------
-    recipe : the same as the first process has.
-    settings : of this process.
+    recipe : the same recipe as in the first process.
+    settings : the settings of this process.
     """
 
     def __init__(self, recipe: Recipe, settings: Settings) -> None:
@@ -44,11 +44,11 @@ class Follower:
         self._loaded: list[Artifact] = []
 
     def follow(self) -> Report:
-        """Work until the run is over; returns its report.
+        """Work until the run is over; return its report.
 
         Raises
         ------
-        StageError : the run failed; the first process says why.
+        StageError : the run failed; the first process gives the reason.
         """
         inputs: Inputs | None = None
         while True:

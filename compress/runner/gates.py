@@ -1,4 +1,4 @@
-"""What a result must keep to."""
+"""Judges a run's result by the gates of its recipe."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def judge(gates: Gates, *, reference: Row, final: Row) -> list[GateResult]:
-    """Hold the last row against the reference, for every gate that the recipe sets.
+    """Compare the last row with the reference, for every gate that the recipe sets.
 
-    `accuracy_drop` is the most that quality may fall (absolute), `perplexity_ratio` the most that
-    the final perplexity over the reference's may be, `size_ratio` the least that the reference's
-    bytes over the final ones must be, `speedup` the least at the first batch size.
+    `accuracy_drop` limits the absolute loss of quality, and `perplexity_ratio` the final perplexity
+    relative to the reference's. `size_ratio` is the smallest allowed ratio of the reference's bytes
+    to the final bytes, and `speedup` the smallest allowed speedup at the first batch size.
     """
     found = []
     if gates.accuracy_drop is not None:

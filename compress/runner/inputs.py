@@ -1,4 +1,4 @@
-"""What a run begins with: the model and the data, loaded and held against each other."""
+"""Loads the inputs of a run, its model and data, and checks that they fit each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The original model, the data, and what loading them had to choose."""
+    """The original model, the data, and notes on choices that loading them made."""
 
     original: Artifact
     data: Dataset
@@ -46,11 +46,11 @@ def seed_everything(seed: int) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda", given one of them or "auto".
+    """Return "cpu" or "cuda", given one of them or "auto".
 
     Raises
     ------
-    InputError : another name, or a device that isn't there.
+    InputError : the name is another one, or the device isn't there.
     """
     import torch
 
@@ -64,7 +64,7 @@ def resolve_device(device: str) -> str:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -72,7 +72,7 @@ def available_cpus() -> int:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch compute on so many threads; as many as before afterwards."""
+    """Let torch use `count` threads inside the context, and the former number afterwards."""
     import torch
 
     before = torch.get_num_threads()
@@ -88,7 +88,7 @@ def load_inputs(recipe: Recipe) -> Inputs:
 
     Raises
     ------
-    ModelError, DataError : either can't be loaded, or they don't fit.
+    ModelError, DataError : the model or the data can't be loaded, or they don't fit each other.
     """
     task = find_task(recipe.task)
     seed_everything(recipe.seed)

@@ -1,4 +1,4 @@
-"""The key of a stage's result: a digest of all that decides it."""
+"""The key of a stage's result: a digest of everything that affects it."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _LIBRARIES = (
 
 
 def digest(value: Mapping[str, Any]) -> str:
-    """SHA-256 of plain JSON, in hex."""
+    """Return the SHA-256 of plain JSON, in hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def first_key(decisive: Mapping[str, Any]) -> str:
-    """The key of the original model: everything that is given to the first stage."""
+    """Return the key of the original model, from everything that the first stage is given."""
     return digest({**decisive, "libraries": {name: version(name) for name in _LIBRARIES}})
 
 
 def sources(*options: Options) -> dict[str, str]:
-    """Digests of the code behind all functions that these options name, by their names."""
+    """Return digests of the code of all functions that these options name, by their names."""
     names = {name for each in options for _, name in named_in(each)}
     return {name: source_digest(name.partition(":")[0]) for name in sorted(names)}
 
 
 def code_files(recipe: Recipe) -> dict[str, str]:
-    """The source files behind a recipe's functions and foreign stages: whose they are, by path."""
+    """Return the source files of a recipe's functions and foreign stages: path to owner."""
     named = {entry.name.partition(":")[0]: repr(entry.name) for entry in python_entries(recipe)}
     for step in recipe.stages:
         module = type(step.stage).__module__
@@ -59,12 +59,12 @@ def code_files(recipe: Recipe) -> dict[str, str]:
 
 
 def is_foreign(module: str) -> bool:
-    """Whether a module isn't part of `compress`."""
+    """Return whether a module isn't part of `compress`."""
     return module.partition(".")[0] != "compress"
 
 
 def next_key(previous: str, stage: Stage) -> str:
-    """The key of a stage's result, given the key of what the stage was given."""
+    """Return the key of a stage's result, given the key of the stage's input."""
     decisive: dict[str, Any] = {
         "previous": previous,
         "use": stage_name(stage),
@@ -75,7 +75,7 @@ def next_key(previous: str, stage: Stage) -> str:
         decisive["read"] = [
             digest_folder(path) if path.is_dir() else digest_file(path)
             for path in read
-            if path.exists()  # the stage says what is missing
+            if path.exists()  # the stage reports a missing one
         ]
     module = type(stage).__module__
     if is_foreign(module):

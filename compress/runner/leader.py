@@ -1,4 +1,4 @@
-"""Several processes on one run: what the first tells the others. `follower` is what they do."""
+"""Several processes on one run: the messages of the first to the others (see `follower`)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Finished = tuple[Mapping[str, Any], Path]
 
 @dataclass(frozen=True)
 class Begin:
-    """The others may load the model and the data: whatever had to be downloaded is there."""
+    """Message: load the model and the data, as all downloads are done."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """To apply a stage together with the first process.
+    """Message: apply a stage together with the first process.
 
     Attributes
     ----------
-    stage : its place among the recipe's stages, from 0.
-    finished : the original model and the stages before.
-    reference : place of the reference among `finished`.
-    shared : the run's folder for what stages share.
+    stage : position among the recipe's stages, from 0.
+    finished : the original model and the stages before this one.
+    reference : position of the reference in `finished`.
+    shared : the run's folder for files that stages share.
     """
 
     stage: int
@@ -44,13 +44,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Over:
-    """The run has ended; without a report: it failed."""
+    """Message: the run has ended. Without a report, it failed."""
 
     report: Report | None
 
 
 class Leader:
-    """What the first process tells the others; nothing where there are none."""
+    """The first process's side of the messages; it does nothing if there are no others."""
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
@@ -58,8 +58,9 @@ class Leader:
 
     @contextmanager
     def leading(self) -> Iterator[None]:
-        """While it lasts the others wait for orders. They are let go when the run fails; not in
-        the middle of common work, where they don't listen: there whoever launched them ends them.
+        """Let the others wait for orders inside the context, and dismiss them if the run fails.
+
+        During common work they don't listen to messages; there their launcher ends them.
         """
         try:
             yield
@@ -76,22 +77,22 @@ class Leader:
 
         Raises
         ------
-        StageError : one of them can't.
+        StageError : one of them can't load them.
         """
         self._tell(Begin())
         self._hear_all_ready()
 
     def end(self, report: Report) -> None:
-        """Let the others go."""
+        """Tell the others that the run has ended."""
         self._tell(Over(report))
 
     @contextmanager
     def together(self, order: Order) -> Iterator[None]:
-        """While it lasts the others apply the stage too.
+        """Let the others apply the stage too, inside the context.
 
         Raises
         ------
-        StageError : one of them can't begin; nothing has been applied then.
+        StageError : one of them can't begin; then nothing has been applied.
         """
         self._tell(order)
         self._hear_all_ready()

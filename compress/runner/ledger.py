@@ -1,7 +1,7 @@
 """Measures one row of the report: a stage's ONNX file in ONNX Runtime.
 
-A model that has no ONNX form is measured in PyTorch, and so is what it's compared with: nothing is
-compared across runtimes.
+A model without an ONNX form is measured in PyTorch, and so are the models that it is compared with.
+Nothing is compared across runtimes.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _ORIGINAL, _PREVIOUS, _THIS = "original", "previous", "this"
 
 @dataclass(frozen=True)
 class Subject:
-    """One measured model, and where it stands in the pipeline.
+    """One measured model, and its place in the pipeline.
 
     Attributes
     ----------
-    onnx : its file; None of a model that is measured in PyTorch.
-    folder : the stage's, where a torch artifact's checkpoint is.
+    onnx : its file; None for a model that is measured in PyTorch.
+    folder : the stage's folder, which holds a torch artifact's checkpoint.
     """
 
     index: int
@@ -62,7 +62,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Rival:
-    """A model that was measured before, to compare with: its file, if any, and its row."""
+    """A model that was measured before, to compare with: its file, if it has one, and its row."""
 
     artifact: Artifact
     onnx: Path | None
@@ -81,7 +81,7 @@ def measure_row(
 
     Parameters
     ----------
-    original : the reference; None where the subject is the reference itself.
+    original : the reference; None if the subject is the reference itself.
     previous : the model that the stage was given; None for the first row.
     """
     inputs, notes = latency_inputs(subject.artifact, context, spec)
@@ -125,7 +125,7 @@ def _counts(
     inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
     previous: Rival | None,
 ) -> tuple[int, Macs, int]:
-    """Params, macs and bytes; the first two of a model without ONNX are the one's it came from."""
+    """Return params, MACs and bytes. Without ONNX, the first two are the previous model's."""
     if subject.onnx is None:
         if previous is None:
             raise TypeError("a model that is measured in PyTorch must come after a float one.")
@@ -137,7 +137,7 @@ def _counts(
 
 
 def _comparable(rival: Rival | None, subject: Subject) -> Rival | None:
-    """The rival, where it runs in the subject's runtime."""
+    """Return the rival if it runs in the subject's runtime, else None."""
     if rival is None:
         return None
     missing = rival.artifact.module if subject.onnx is None else rival.onnx
@@ -220,7 +220,7 @@ def _delta(row: Row, reference: Row) -> Delta:
 def latency_inputs(
     artifact: Artifact, context: Context, spec: MeasureSpec
 ) -> tuple[dict[int, dict[str, np.ndarray[Any, Any]]], list[str]]:
-    """Real test samples for each batch size, text padded to its full length; and notes."""
+    """Return real test samples for each batch size, texts padded to full length, and notes."""
     inputs: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
     notes = []
     for size in spec.batch_sizes:
@@ -250,7 +250,7 @@ def _timed(
     original: Rival | None,
     previous: Rival | None,
 ) -> tuple[dict[str, Latency], dict[str, Speedup], tuple[str, ...]]:
-    """Latency and speedups by batch size, from rounds in which all the models run in turn."""
+    """Return latency and speedups by batch size, from rounds in which the models take turns."""
 
     def model(of: Subject | Rival) -> Timed:
         if subject.onnx is None or of.onnx is None:

@@ -1,4 +1,4 @@
-"""What a run's result was made from, and under which license it stands."""
+"""The origin of a run's result, and its license."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Origin:
-    """Digests of what a run began with.
+    """Digests of the inputs of a run.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Origin:
     data: str
 
     def made_from(self, recipe: Recipe) -> dict[str, Any]:
-        """The manifest's `made_from`: model, data and stages, without this machine's paths."""
+        """Return the manifest's `made_from`: model, data and stages, without local paths."""
         return {
             "model": {**_model(recipe.model), "weights_sha256": self.weights},
             "data": {**_data(recipe.data), "fingerprint": self.data},
@@ -42,7 +42,7 @@ class Origin:
 
 
 def functions_of(recipe: Recipe) -> list[dict[str, str]]:
-    """The manifest's `python`: functions that the recipe names, and digests of their code."""
+    """Return the manifest's `python`: functions that the recipe names, with digests of code."""
     return [
         {
             "key": entry.shown,
@@ -54,9 +54,9 @@ def functions_of(recipe: Recipe) -> list[dict[str, str]]:
 
 
 def license_of(recipe: Recipe) -> tuple[dict[str, str | None], tuple[str, ...]]:
-    """The manifest's `license` and `license_from`, and notes; null where nothing states one.
+    """Return the manifest's `license` and `license_from`, null if none is stated, and notes.
 
-    The last `export` stage's `license` comes before what the original model's card says.
+    The last `export` stage's `license` takes precedence over the original model's card.
     """
     named = [step.stage.license for step in recipe.stages if isinstance(step.stage, Export)]
     if named and named[-1] is not None:

@@ -1,4 +1,4 @@
-"""Runs a recipe stage by stage, measures after each, and loses nothing."""
+"""Runs a recipe stage by stage, measures after each, and keeps finished stages."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def run(
     python: bool = True,
     progress: Progress | None = None,
 ) -> Report:
-    """Run a recipe whole, as the command does; what an earlier run finished is taken from disk.
+    """Run a recipe as the command does; take finished stages of an earlier run from disk.
 
     Parameters
     ----------
     recipe : a recipe, or the path of one.
-    overrides : "a.b=value" changes to the recipe's keys; only with a path.
+    overrides : "a.b=value" changes to the recipe's keys; allowed only with a path.
     output : the run's folder; exports/<name> by default.
     device : "auto", "cpu" or "cuda".
     threads : torch threads; as many as the process may use by default.
-    fresh : forget what an earlier run left in the folder.
-    python : False refuses a recipe that names functions (`python: package.module:function`), as
-        one from a stranger should; nor does a checkpoint in the run's folder get to call one.
-    progress : where to show how far the work is; nowhere by default.
+    fresh : forget the results of an earlier run in the folder.
+    python : False refuses a recipe that names functions (`python: package.module:function`), and
+        a checkpoint in the run's folder that names one. Use it for a recipe from a stranger.
+    progress : shows the progress; None shows nothing.
 
     Returns
     -------
@@ -60,14 +60,14 @@ def run(
 
     Raises
     ------
-    RecipeError, InputError : before anything is written.
-    StageError : a stage failed; the rows before it stand in report.json.
+    RecipeError, InputError : the recipe, or what it names, is wrong; nothing was written.
+    StageError : a stage failed; report.json holds the rows before it.
 
     Notes
     -----
-    Where several processes were launched together (`accelerate launch`, `torchrun`) all of them
-    must call it. The first one runs the recipe, the others help it with training; all return the
-    same report.
+    If several processes were launched together (`accelerate launch`, `torchrun`), all of them must
+    call this function. The first one runs the recipe, and the others help it with training. All
+    return the same report.
     """
     from compress.runner.execution import Settings
     from compress.runner.follower import Follower
@@ -98,7 +98,7 @@ def run(
 
 
 def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: bool) -> Report:
-    """The run itself, in the first process or the only one."""
+    """Run the recipe in the first process, or in the only one."""
     from compress.runner.execution import Execution
     from compress.runner.inputs import load_inputs
 
@@ -122,19 +122,19 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
 
 
 class Pipeline:
-    """Stages in order, as a Python object; runs as the same recipe would.
+    """A recipe as a Python object: stages in order, with a model and data.
 
     Parameters
     ----------
-    stages : the stages, in the order of work.
-    name : the run's; names its folder.
-    model, data, measure, gates : as in a recipe: a spec, or its keys.
-    task : such as "text-classification".
-    seed : of all randomness.
+    stages : the stages, in the order in which they run.
+    name : name of the run and of its folder.
+    model, data, measure, gates : sections of a recipe, each as a spec or as its keys.
+    task : name of the task, such as "text-classification".
+    seed : seed of all randomness.
 
     Raises
     ------
-    RecipeError : every problem that the recipe check finds.
+    RecipeError : the recipe check finds problems; it holds all of them.
 
     Examples
     --------
@@ -185,7 +185,7 @@ class Pipeline:
         python: bool = True,
         progress: Progress | None = None,
     ) -> Report:
-        """Run it; parameters, result and errors are those of `run`."""
+        """Run the pipeline; parameters, result and errors are those of `run`."""
         return run(
             self.recipe,
             output=output,
@@ -198,7 +198,7 @@ class Pipeline:
 
 
 def _steps(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Stages as a recipe lists them; one that comes again is named "prune-2", "prune-3" …"""
+    """Return stages as a recipe lists them; a repeated one is named "prune-2", "prune-3" …"""
     steps = []
     seen: Counter[str] = Counter()
     for stage in stages:
@@ -210,7 +210,7 @@ def _steps(stages: Sequence[Stage]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Options | Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that were given, as plain JSON: unset fields keep the recipe's own defaults."""
+    """Return the given keys as plain JSON; unset fields keep the recipe's own defaults."""
     if isinstance(value, Options):
         return value.model_dump(mode="json", exclude_unset=True)
     return dict(value)

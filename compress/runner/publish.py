@@ -39,19 +39,19 @@ def publish(
 ) -> None:
     """Put a finished bundle, README.md and manifest.json at the top of the run's folder.
 
-    All of it is made elsewhere first; then it replaces an earlier bundle, whole. The ONNX file gets
-    the recipe's hash into its metadata, which the stage that wrote it didn't know.
+    The files are made elsewhere first, and then replace an earlier bundle as a whole. The recipe's
+    hash is added to the metadata of the ONNX file, as the stage that wrote it didn't know the hash.
 
     Parameters
     ----------
     bundle : the folder that `export` filled.
-    workdir : of the run, open; gets notes.
-    report : of the whole run.
-    origin : what the run began with.
+    workdir : the run's folder, open; gets notes.
+    report : the report of the whole run.
+    origin : digests of the run's inputs.
 
     Raises
     ------
-    StageError : the bundle has a file with a name of the run's own.
+    StageError : the bundle has a file with a reserved name.
     """
     names, _, _ = plain_tree(bundle)
     for name in names:
@@ -80,7 +80,7 @@ def publish(
 
 
 def _copy_all(bundle: Path, to: Path, names: list[str], recipe: Recipe) -> None:
-    """Files that are one in the bundle (hard links) are one there too."""
+    """Copy all files; files that are hard links of one another stay hard links."""
     copies: dict[tuple[int, int], Path] = {}
     for name in names:
         source, target = bundle / name, to / name

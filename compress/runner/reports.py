@@ -1,4 +1,4 @@
-"""Writes a run's report in all its forms, and what becomes of it where the run is broken."""
+"""Writes a run's report in all formats, also for a run that failed or was interrupted."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 _MARKDOWN = "report.md"
 REPORTS = (document.FILE_NAME, _MARKDOWN, html.FILE_NAME)
-"""Their names at the top of the run's folder."""
+"""Names of the reports at the top of the run's folder."""
 _SET = "reports"
 _LONGEST = 2000
 """Characters of an error in a report."""
 
 
 def write_reports(report: Report, workdir: Workdir) -> Report:
-    """report.json, report.md, and report.html with what the stages left in their folders.
+    """Write report.json, report.md and report.html; the last draws files of the stages' folders.
 
     Returns
     -------
-    The report as it is written: with what is to be said of the folder among its notes.
+    The report as it was written, with notes on the folder.
     """
     for name in REPORTS:
         workdir.top.make_way(name)
@@ -41,7 +41,7 @@ def write_reports(report: Report, workdir: Workdir) -> Report:
 
 
 def end_of(error: BaseException) -> tuple[Status, str | None]:
-    """The status of a run that an error ended, and the sentence that its report gives."""
+    """Return the status of a run that an error ended, and the sentence for its report."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", None
     if isinstance(error, CompressError):
@@ -52,13 +52,13 @@ def end_of(error: BaseException) -> tuple[Status, str | None]:
 def write_broken(
     report: Report, workdir: Workdir, *, error: BaseException, unfinished: Path | None
 ) -> None:
-    """Write the report of a run that an error ended. Another one in here doesn't hide it.
+    """Write the report of a run that an error ended. An error while writing doesn't hide it.
 
     Parameters
     ----------
-    error : what ended the run; gets a note where the report can't be written.
-    unfinished : the folder of the stage at work. It goes where the disk is full of it: the next
-        run empties it anyway.
+    error : the error that ended the run; it gets a note if the report can't be written.
+    unfinished : the folder of the stage at work. If writing fails, it is removed to make room; the
+        next run would empty it anyway.
     """
     try:
         write_reports(report, workdir)
@@ -72,9 +72,9 @@ def write_broken(
 
 
 def mark_interrupted(root: Path) -> None:
-    """Let the report of a run that was broken without a chance to say so say `interrupted`.
+    """Set the status of a run's report to `interrupted`, as the run itself couldn't.
 
-    Nothing where there is none, or where the run had ended by itself.
+    This does nothing if there is no report, or if the run had ended by itself.
 
     Parameters
     ----------

@@ -21,19 +21,19 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 NOTES = (
     "measured in PyTorch, as it has no ONNX form: quality, latency and speedups, against the "
     "reference and the previous model in PyTorch too",
-    "the reference's quality is that of its ONNX file, which was held against its module",
+    "the reference's quality is that of its ONNX file, which was compared with its module",
     "size is that of the checkpoint; params and macs are those of the float model",
 )
-"""Of a row that was measured so."""
+"""Notes of a row that was measured in PyTorch."""
 
 
 def checkpoint_bytes(directory: Path) -> int:
-    """Bytes on disk of a checkpoint's two files."""
+    """Return the bytes on disk of a checkpoint's two files."""
     return sum((directory / name).stat().st_size for name in (WEIGHTS, STRUCTURE))
 
 
 def module_calls(module: nn.Module, *, task: Task) -> Callable[[Arrays], Callable[[], object]]:
-    """A module as `compress.measurement.latency` times it: inputs are made tensors beforehand."""
+    """Return a module in the form that is timed; its inputs become tensors before the timing."""
 
     def prepare(inputs: Arrays) -> Callable[[], object]:
         batch = {name: torch.from_numpy(array) for name, array in inputs.items()}

@@ -1,4 +1,4 @@
-"""Axes of a picture: from values to places, and round numbers to write along them."""
+"""Axes of a picture: they map values to pixels, and have ticks at round numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FEW, _MANY = 2, 6
 
 @dataclass(frozen=True)
 class Tick:
-    """A place along an axis with what is written there."""
+    """A place along an axis, with its label."""
 
     place: float
     text: str
@@ -23,10 +23,10 @@ class Axis:
 
     Attributes
     ----------
-    low, high : the values at its ends; low < high, and both over 0 where it is logarithmic.
-    start, end : the places of these, in pixels.
-    logarithmic : equal distances are equal ratios.
-    whole : only whole numbers are written along it.
+    low, high : the values at its ends; low < high, and both are over 0 if it is logarithmic.
+    start, end : the places of these values, in pixels.
+    logarithmic : whether equal distances mean equal ratios.
+    whole : whether only whole numbers are written along it.
     """
 
     low: float
@@ -37,12 +37,12 @@ class Axis:
     whole: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value is, in pixels."""
+        """Return the place of a value, in pixels."""
         low, high, value = self._scaled(self.low), self._scaled(self.high), self._scaled(value)
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, *, most: int = 5) -> list[Tick]:
-        """Round values in its range, about `most`."""
+        """Return ticks at about `most` round values in its range."""
         values = self._decades(most) if self.logarithmic else []
         if values:
             return [Tick(self.place(value), f"{value:g}") for value in values]
@@ -74,12 +74,12 @@ def axis_over(
     logarithmic: bool = False,
     whole: bool = False,
 ) -> Axis:
-    """An axis that all the values lie on, with a little room at its ends.
+    """Return an axis that covers all values, with a little room at its ends.
 
     Parameters
     ----------
-    values : finite; where there are none the axis goes from 0 to 1.
-    logarithmic : only heeded where all values are over 0 and far apart.
+    values : finite; without any the axis goes from 0 to 1.
+    logarithmic : used only if all values are over 0 and far apart.
     whole : see `Axis`.
     """
     found = list(values) or [0.0, 1.0]
@@ -101,7 +101,7 @@ def _round_step(rough: float) -> float:
 
 
 def _written(value: float, step: float) -> str:
-    """With as many digits as tell it from its neighbours."""
+    """Return a value with enough digits to tell it from its neighbours."""
     if abs(value) >= 10**_MANY:
         return f"{value:.{max(3, math.ceil(math.log10(abs(value) / step)) + 1)}g}"
     digits = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -1,4 +1,4 @@
-"""Which pictures a report has: quality against speed, trainings, and sensitivity."""
+"""Draws the pictures of a report: quality against speed and size, trainings, and sensitivity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.report.document import Report, Row
 from compress.report.pictures.layout import Frame, Picture, Point, Series, draw
 
 _AGAIN = 1.0
-"""What the reference is, relative to itself."""
+"""The reference's ratio to itself."""
 
 
 class Part(NamedTuple):
@@ -21,7 +21,7 @@ class Part(NamedTuple):
 
 
 def tradeoffs(report: Report) -> list[Picture]:
-    """Quality of the reference and what came after it, against speedup and size, in order."""
+    """Return pictures of quality against speedup and size, for the reference and later rows."""
     rows = report.stages[report.reference :]
     if len(rows) < 2:
         return []
@@ -69,7 +69,7 @@ def _point(row: Row, x: float, x_range: tuple[float, float] | None, said: str) -
 
 
 def training(document: Mapping[str, Any]) -> list[Picture]:
-    """A training's losses by step, and its validation by epoch.
+    """Return pictures of a training's losses by step, and of its validation by epoch.
 
     Parameters
     ----------
@@ -117,7 +117,9 @@ def training(document: Mapping[str, Any]) -> list[Picture]:
 
 
 def sensitivity(document: Mapping[str, Any]) -> list[Part]:
-    """Quality against the fraction removed: a small picture a group, all of a kind on one scale.
+    """Return pictures of quality against the fraction removed, one for each group.
+
+    All pictures of a kind of group have one scale.
 
     Parameters
     ----------

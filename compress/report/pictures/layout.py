@@ -1,7 +1,7 @@
 """Pictures of measured values, laid out for the template that writes them as SVG.
 
-Drawn here rather than by a script in the page: a report stays small, and shows the same wherever it
-is opened, with scripts forbidden too.
+They are drawn here rather than by a script in the page. So a report stays small and looks the same
+everywhere, even if scripts are forbidden.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from compress.report.pictures.axes import Axis, Tick, axis_over
 
 COLOURS = 8
-"""That the template has; series beyond use them again."""
+"""Number of colours in the template; further series use them again."""
 _NEAR = 15.0
-"""Pixels within which two numbered marks share their numbers."""
+"""Distance in pixels within which two numbered marks share a label."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Point:
 
     Attributes
     ----------
-    x, y : where it is.
+    x, y : its coordinates.
     x_range, y_range : its intervals.
-    text : shown where one points at it.
+    text : shown when the pointer is on it.
     """
 
     x: float
@@ -59,17 +59,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """All that is drawn, in pixels from the upper left.
+    """All shapes of a picture, in pixels from the upper left.
 
     Attributes
     ----------
     title, x_name, y_name : in words.
     left, top, right, bottom : of the frame that the values are in.
-    lines : a colour and "x,y x,y …" each.
-    numbers : "0", "2, 3" and so on, where marks are numbered.
+    lines : pairs of a colour and "x,y x,y …".
+    numbers : labels such as "0" and "2, 3", if marks are numbered.
     guide : height of a level to compare with.
-    legend : names of the series, in the order of their colours; empty of a single one.
-    left_out : points that aren't numbers.
+    legend : names of the series, in the order of their colours; empty for a single series.
+    left_out : points that aren't finite.
     """
 
     title: str
@@ -93,14 +93,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Frame:
-    """How a picture is laid out.
+    """The layout of a picture.
 
     Attributes
     ----------
     width, height : in pixels.
-    y_values : more values that the upright axis has to cover.
+    y_values : more values that the vertical axis has to cover.
     numbered : whether marks get the numbers of their points.
-    logarithmic : whether the upright axis may be.
+    logarithmic : whether the vertical axis may be logarithmic.
     guide : a level to compare with.
     """
 
@@ -174,7 +174,7 @@ def _finite(point: Point) -> bool:
 
 
 def _spread(values: Iterable[tuple[float, tuple[float, float] | None]]) -> list[float]:
-    """Values and the ends of their intervals."""
+    """Return values and the ends of their intervals."""
     found = [end for value, interval in values for end in (value, *(interval or ()))]
     return [value for value in found if math.isfinite(value)]
 
@@ -206,7 +206,7 @@ def _lines(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> list[str]:
 
 
 def _numbers(points: Sequence[Point], marks: Sequence[Mark]) -> list[tuple[float, float, str]]:
-    """Each point's place in the order, those of near marks together."""
+    """Return (x, y, label) with each point's number; near marks share a label."""
     places = [place for place, point in enumerate(points) if _finite(point)]
     groups: list[tuple[float, float, list[int]]] = []
     for place, mark in zip(places, marks, strict=True):

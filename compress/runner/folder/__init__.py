@@ -1,1 +1,1 @@
-"""The folder of a run: whose it is, what lies where, and what may be changed in it."""
+"""The folder of a run: its marker, its layout, and the files that a run may change."""

@@ -1,4 +1,4 @@
-"""The file by which the folder of a run is known. In no other folder is anything changed."""
+"""The file that marks the folder of a run. A run changes nothing in other folders."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SCHEMA = 1
 
 
 def require_usable(root: Path) -> None:
-    """See that a folder is a run's, or empty, or can be made; nothing is written.
+    """Check that a folder is a run's, is empty, or can be made; write nothing.
 
     Raises
     ------
-    InputError : it holds something that isn't a run, it is no folder, or a later version's.
+    InputError : it holds something else than a run, is no folder, or belongs to a later version.
     """
     with _reached(root):
         if not os.path.lexists(root):
@@ -40,11 +40,11 @@ def require_usable(root: Path) -> None:
 
 
 def mark(root: Path) -> str:
-    """Make a folder that of a run, where it isn't yet; returns the id that the marker holds.
+    """Mark a folder as that of a run, if it isn't yet; return the id that the marker holds.
 
     Raises
     ------
-    InputError : as `require_usable`, or it can't be written to.
+    InputError : as `require_usable`, or the folder can't be written to.
     """
     require_usable(root)
     with _reached(root):
@@ -59,11 +59,11 @@ def mark(root: Path) -> str:
 
 
 def identity_of(root: Path) -> str:
-    """The id in the marker of a run's folder.
+    """Return the id in the marker of a run's folder.
 
     Raises
     ------
-    InputError : there is none, it is a later version's, or isn't as it was written.
+    InputError : there is no marker, it is a later version's, or it isn't as it was written.
     """
     path = root / MARKER
     try:
@@ -78,7 +78,7 @@ def identity_of(root: Path) -> str:
 
 
 def _just_begun(root: Path) -> bool:
-    """Whether a run was killed before it had written anything, its marker included."""
+    """Return whether a run was killed before it had written anything, even its marker."""
     path = root / MARKER
     return (
         not path.is_symlink()

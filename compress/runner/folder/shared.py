@@ -1,4 +1,4 @@
-"""The folder that a run's stages share: caches, whose files are known by their names."""
+"""The folder that a run's stages share. It holds caches; their files are known by their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.quantization.calibration import names as statistics
 
 
 def tidy_shared(shared: Path) -> None:
-    """Remove what a killed run was writing aside."""
+    """Remove unfinished files of a killed run."""
     for cache in answers.caches(shared / answers.FOLDER):
         answers.remove_asides(cache)
     for path in statistics.own_files(shared / statistics.FOLDER, aside=True):
@@ -18,9 +18,9 @@ def tidy_shared(shared: Path) -> None:
 
 
 def forget_shared(shared: Path) -> bool:
-    """Remove all that the caches hold; whether nothing else was there.
+    """Remove all files of the caches; return whether nothing else was there.
 
-    The folder itself is removed where it's empty then.
+    The folder itself is removed if it is empty then.
     """
     for cache in answers.caches(shared / answers.FOLDER):
         answers.remove_cache(cache)

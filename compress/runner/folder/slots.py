@@ -27,7 +27,7 @@ from compress.runner.folder.top_files import flush
 
 RECORD, ROW = "stage.json", "row.json"
 KEPT = "kept-{number}.{name}"
-"""The name of what was in the way of a stage's folder; no stage's folder is named so."""
+"""The name of anything that was in the way of a stage's folder. No stage's folder has it."""
 _SCHEMA = 1
 _FOLDER = re.compile(r"([0-9]{2,})-[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -50,10 +50,10 @@ class Slots:
 
     Parameters
     ----------
-    stages : holds them, and what users put there.
-    own : a folder of the run alone, on the same file system: below it stages are made, and old ones
-        are emptied.
-    work : a folder below `own` where files are written aside.
+    stages : the parent folder; users may put files there too.
+    own : a folder of the run alone, on the same file system. Stages are made below it, and old ones
+        are emptied there.
+    work : a folder below `own` for unfinished files.
     note : takes a sentence for the report.
     """
 
@@ -62,7 +62,7 @@ class Slots:
         self.making, self.leaving = own / "making", own / "leaving"
 
     def recover(self) -> None:
-        """Finish or drop what a killed run left."""
+        """Finish or drop the work that a killed run left."""
         for folder in _slot_folders(self.leaving):
             self._empty(folder)
         for folder in _slot_folders(self.making):
@@ -72,7 +72,7 @@ class Slots:
                 self._put_in_place(folder)
 
     def begin(self, slot: Slot) -> Path:
-        """An empty folder for a stage to work in."""
+        """Return an empty folder for a stage to work in."""
         folder = self.making / slot.folder
         if is_folder(folder):
             shutil.rmtree(folder)
@@ -82,15 +82,15 @@ class Slots:
         return folder
 
     def commit(self, slot: Slot, record: Mapping[str, Any]) -> Path:
-        """Keep what `begin` gave, now whole, in place of what was there; returns its folder.
+        """Replace the stage's folder by the finished one that `begin` gave; return the folder.
 
         Parameters
         ----------
-        record : plain JSON that `find` gives back; holds the "key". Files' digests are added.
+        record : plain JSON that `find` gives back; it holds the "key". Digests of files are added.
 
         Raises
         ------
-        StageError : the stage left links there, or files with names of the run's own.
+        StageError : the stage left links, or files with reserved names.
         """
         making = self.making / slot.folder
         files, folders, others = plain_tree(making)
@@ -114,7 +114,7 @@ class Slots:
         return self._put_in_place(making)
 
     def find(self, slot: Slot, key: str) -> dict[str, Any] | None:
-        """The record of a finished stage with that key whose files are whole, or None.
+        """Return the record of a finished stage with that key and whole files, or None.
 
         Raises
         ------
@@ -136,11 +136,11 @@ class Slots:
         return record
 
     def folder(self, slot: Slot) -> Path:
-        """Where a committed stage lies."""
+        """Return the folder of a committed stage."""
         return self._stages / slot.folder
 
     def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
-        """Keep a committed stage's measured row; its digest goes into the stage's record."""
+        """Save a committed stage's measured row; add its digest to the stage's record."""
         folder = self.folder(slot)
         record = _record(folder)
         if record is None:
@@ -155,7 +155,7 @@ class Slots:
         write_text(folder / ROW, text, aside_in=self._work)
 
     def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
-        """The row that was measured under that key, or None.
+        """Return the row that was measured under that key, or None.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class Slots:
         return row if saved["key"] == key else None
 
     def trim(self, count: int) -> None:
-        """Remove stages beyond the first `count`: they belong to a longer recipe of the past."""
+        """Remove stages beyond the first `count`, which belong to an earlier, longer recipe."""
         for folder in _slot_folders(self._stages):
             if _index(folder) >= count and _record(folder) is not None:
                 self._empty(self._taken_out(folder))
@@ -183,7 +183,7 @@ class Slots:
         self.trim(0)
 
     def _put_in_place(self, making: Path) -> Path:
-        """Move a whole stage to its place; what a run left at its index goes."""
+        """Move a finished stage to its place; remove what an earlier run left at its index."""
         target = self._stages / making.name
         earlier = [path for path in _slot_folders(self._stages) if _index(path) == _index(making)]
         old = [self._taken_out(path) for path in earlier if _record(path) is not None]
@@ -201,7 +201,7 @@ class Slots:
         return folder.rename(target)
 
     def _empty(self, folder: Path) -> None:
-        """Remove what a stage's record names, the record last; keep all else under a new name."""
+        """Remove the files in a stage's record, and last the record; rename all other files."""
         record = _record(folder)
         if record is not None:
             remove_known(folder, record["files"])
@@ -229,7 +229,7 @@ class Slots:
 
 
 def _slot_folders(parent: Path) -> Iterator[Path]:
-    """Folders with the name of a stage's; no links."""
+    """Yield the folders that have a name of a stage's folder; links are left out."""
     for path in sorted(parent.iterdir()):
         if _is_slot(path.name) and is_folder(path):
             yield path
@@ -245,7 +245,7 @@ def _index(folder: Path) -> int:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """The record in a stage's folder; None where there is none that can be trusted.
+    """Return the record in a stage's folder; None if there is none that can be trusted.
 
     Raises
     ------

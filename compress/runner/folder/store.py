@@ -1,4 +1,4 @@
-"""Keeps an artifact in a stage's folder, and takes it from there again."""
+"""Saves an artifact in a stage's folder, and loads it from there."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _PREPROCESSOR = "preprocessor"
 def save_artifact(
     artifact: Artifact, context: Context, *, previous: Artifact | None
 ) -> dict[str, Any]:
-    """Write an artifact to `context.directory`; returns the plain JSON that `load_artifact` needs.
+    """Write an artifact to `context.directory`; return the plain JSON that `load_artifact` needs.
 
-    A torch module is kept as checkpoint.safetensors + structure.json, and lowered to ONNX for its
-    row; the lowered file is held against the module on real data. One in few bits has no ONNX form,
-    and its checkpoint is all there is.
+    A torch module is saved as checkpoint.safetensors + structure.json. It is also exported to ONNX
+    for its row, and the ONNX file is compared with the module on real data. A module with weights
+    in few bits has no ONNX form; only its checkpoint is saved.
 
     Raises
     ------
-    ParityError : the lowered file answers differently.
+    ParityError : the answers of the ONNX file differ from the module's.
     StageError : the artifact's files lie outside the stage's folder.
     """
     directory = context.directory
@@ -73,11 +73,11 @@ def load_artifact(
     spec: DataSpec,
     python: bool = True,
 ) -> Artifact:
-    """The artifact that `save_artifact` wrote; what it didn't keep comes from `previous`.
+    """Return the artifact that `save_artifact` wrote; unsaved parts come from `previous`.
 
     Parameters
     ----------
-    python : whether its module may be made by a function that structure.json names.
+    python : whether a function that structure.json names may be called to build the module.
     """
     format_ = Format(record["format"])
     artifact = replace(
@@ -93,7 +93,7 @@ def load_artifact(
     )
     if record["preprocessor"] is not None:
         folder = str(directory / record["preprocessor"])
-        # The folder's tokenizer, not one by name; cut at the length that the run began with.
+        # The folder's tokenizer, not one by name; it cuts at the length that the run began with.
         length = previous.require_preprocessor().max_length
         own = spec.model_copy(update={"tokenizer": None, "max_length": length})
         artifact = replace(artifact, preprocessor=load_preprocessor(folder, task=task, spec=own))

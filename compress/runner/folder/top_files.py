@@ -1,8 +1,8 @@
 """The files at the top of a run's folder: replaced a set at a time, and known by their digests.
 
-Before a file is put there its digest is written down, so that it is known as the run's own whenever
-the process is killed. What isn't known so is the user's: it is never overwritten or removed, but
-kept under another name where a file of the run needs its place.
+The digest of a file is recorded before the file is put there. So it is known as the run's own, even
+if the process is killed. Any other file is the user's: it is never overwritten or removed. If a
+file of the run needs its place, it is kept under another name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SCHEMA = 1
 _FOLDER = re.compile(r"put-[0-9a-f]{8}")
 _NEW, _OLD = "new", "old"
 KEPT = "{name}.kept-{number}"
-"""The name of what was in the way of a file of the run."""
+"""The new name of a file that was in the way of a file of the run."""
 
 
 class TopFiles:
@@ -45,8 +45,7 @@ class TopFiles:
     ----------
     root : the run's folder.
     own : the folder below it that holds the record of these files.
-    work : the folder below it where files are made; of these entries those are used that match
-        `put-` and eight hex digits.
+    work : the folder below it where files are made, in entries named `put-` and eight hex digits.
     identity : the id of the run's folder.
     note : takes a sentence for the report.
     """
@@ -59,7 +58,7 @@ class TopFiles:
         self._swap: dict[str, Any] | None = None
 
     def recover(self) -> None:
-        """Read the record; undo what a killed run had begun to replace.
+        """Read the record; undo an unfinished replacement of a killed run.
 
         Raises
         ------
@@ -74,22 +73,22 @@ class TopFiles:
         self._roll_back()
 
     def join(self) -> None:
-        """Read the record only.
+        """Read the record without repairing anything.
 
         Raises
         ------
-        InputError : it can't be trusted, or files are being replaced just now.
+        InputError : the record can't be trusted, or files are being replaced at this moment.
         """
         if not self._read() or self._swap is not None:
             raise InputError(f"the files of {self._root} are being replaced.")
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A folder to fill; its files then take the place of the set's, all of them or none.
+        """Give a folder to fill; its files then replace the set's, all of them or none.
 
         Parameters
         ----------
-        name : of the set.
+        name : the set's name.
         """
         folder = self._work / f"put-{secrets.token_hex(4)}"
         (folder / _NEW).mkdir(parents=True)
@@ -102,18 +101,18 @@ class TopFiles:
                 shutil.rmtree(folder, ignore_errors=True)  # the next run removes what is left
 
     def put(self, name: str, texts: Mapping[str, str]) -> None:
-        """Replace a set by files of these texts, by file name.
+        """Replace a set by files with these texts, by file name.
 
         Parameters
         ----------
-        name : of the set.
+        name : the set's name.
         """
         with self.replacing(name) as folder:
             for file, text in texts.items():
                 write_bytes(folder / file, text.encode("utf-8", errors="backslashreplace"))
 
     def make_way(self, file: str) -> None:
-        """Keep what isn't the run's and has the name of one of its files, or of a folder to it."""
+        """Rename what isn't the run's and stands at the path of a file of the run, or above it."""
         for parent in sorted(parents_of([file])):
             if os.path.lexists(self._root / parent) and not is_folder(self._root / parent):
                 self._keep(parent)
@@ -121,7 +120,7 @@ class TopFiles:
             self._keep(file)
 
     def _read(self) -> bool:
-        """Whether there is a record that can be trusted; it is known then."""
+        """Read the record; return whether it can be trusted."""
         record = unsealed(self._path, schema=_SCHEMA)
         if record is None or not _is_record(record) or record["id"] != self._identity:
             return False
@@ -173,7 +172,7 @@ class TopFiles:
             (source / file).rename(self._root / file)
 
     def _roll_back(self) -> None:
-        """Undo a replacement that wasn't finished; nothing where there is none."""
+        """Undo an unfinished replacement, if there is one."""
         if self._swap is None:
             return
         new, old = self._swap["files"], self._sets.get(self._swap["set"], {})
@@ -203,13 +202,13 @@ class TopFiles:
 
 
 def flush(path: Path) -> None:
-    """Return when a file is on the disk."""
+    """Write a file's buffers to the disk; return when they are there."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _is_record(record: Mapping[str, Any]) -> bool:
-    """Whether a sealed document is a record: who can write a seal can write anything into it."""
+    """Return whether a sealed document is a record, as a seal doesn't prove its content."""
     swap, sets = record.get("swap"), record.get("sets")
     return (
         isinstance(sets, dict)

@@ -1,9 +1,9 @@
-"""The folder of a run: whose it is, who may write to it, and what lies where.
+"""The folder of a run: its marker, its lock and its layout.
 
-A run changes nothing in a folder that has no marker of a run. In one that has, what runs wrote is
-known by the digests in their records, and all else is the user's: it stays where it is, or is kept
-under another name. What is being made lies in a folder of its own, `.compress/`, where a killed run
-leaves it for the next one to remove.
+A run changes nothing in a folder without the marker of a run. In a marked folder the files of runs
+are known by the digests in their records. All other files are the user's: they stay where they are,
+or are kept under another name. Unfinished files lie in a folder of their own, `.compress/`. A
+killed run leaves them there, and the next run removes them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OWN, _STAGES, _SHARED = ".compress", "stages", "shared"
 OWN_NAMES = (MARKER, _OWN, _STAGES)
 """Names at the top of a run's folder that no file of a bundle may have."""
 _WORK = re.compile(rf"(put|scratch)-[0-9a-f]{{8}}|{ASIDE}")
-"""What a killed run leaves in the folder for unfinished work."""
+"""Names that a killed run leaves in the folder for unfinished work."""
 
 
 class Workdir:
@@ -47,7 +47,7 @@ class Workdir:
 
     Attributes
     ----------
-    notes : what the report should say of the folder: what was kept, and what was done again.
+    notes : sentences for the report on files that were kept, and on stages that were done again.
     """
 
     def __init__(self, root: Path) -> None:
@@ -68,11 +68,11 @@ class Workdir:
         return self._top
 
     def require_usable(self) -> None:
-        """See that `open` may use the folder; writes nothing.
+        """Check that `open` may use the folder; write nothing.
 
         Raises
         ------
-        InputError : it holds something that isn't a run, or it is no folder.
+        InputError : it holds something else than a run, or it is no folder.
         """
         require_usable(self.root)
 
@@ -82,8 +82,8 @@ class Workdir:
 
         Raises
         ------
-        InputError : the folder holds something that isn't a run, can't be written to, is a later
-            version's, or another run is using it.
+        InputError : the folder holds something else than a run, can't be written to, belongs to a
+            later version, or is used by another run.
         """
         identity = mark(self.root)
         with ExitStack() as opened:
@@ -105,18 +105,18 @@ class Workdir:
             yield
 
     def join(self) -> None:
-        """Take part in what this process keeps open already: `top` can be used then.
+        """Make `top` usable in a folder that this process keeps open already.
 
         Raises
         ------
-        InputError : it is no folder of a run, or its files are being replaced just now.
+        InputError : it is no folder of a run, or its files are being replaced at this moment.
         """
         top = self._top_files(identity_of(self.root))
         top.join()
         self._top = top
 
     def forget(self) -> None:
-        """Remove every stage's files, and what stages share (`--fresh`)."""
+        """Remove every stage's files, and the files that stages share (`--fresh`)."""
         self._slots.forget()
         if not forget_shared(self.shared):
             kept = keep(self.shared, KEPT_FOLDER)
@@ -125,7 +125,7 @@ class Workdir:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder that goes with the context, or with the next run."""
+        """Give an empty folder; the context removes it, or else the next run."""
         folder = self._work / f"scratch-{secrets.token_hex(4)}"
         folder.mkdir()
         try:
@@ -146,7 +146,7 @@ class Workdir:
         return self._slots.find(slot, key)
 
     def folder(self, slot: Slot) -> Path:
-        """Where a committed stage lies."""
+        """Return the folder of a committed stage."""
         return self._slots.folder(slot)
 
     def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ class Workdir:
             folder.mkdir(exist_ok=True)
 
     def _lock(self) -> Path:
-        """Where the lock is; the lock itself is an empty file, anything else is in its way."""
+        """Return the path of the lock, an empty file; move anything else there out of the way."""
         path = self._own / "lock"
         if os.path.lexists(path) and not (is_plain_file(path) and path.stat().st_size == 0):
             self._keep(path)
