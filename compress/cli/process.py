@@ -6,10 +6,10 @@ Exit codes: 0 passed, 1 a gate failed, 2 the recipe or the command line is wrong
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
-from compress.cli.descriptors import open_closed
 from compress.cli.interrupts import Interrupts, exit_code
 
 TYPE_CHECKING = False  # as typing's, without importing it: an interrupt may come at any moment
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+_STREAMS = ("stdin", "stdout", "stderr")
 _WITHOUT_RESUMING = {"bench", "check", "compare", "schema", "stages", "verify"}
 
 
@@ -47,7 +48,7 @@ def run_process(arguments: Sequence[str] | None) -> NoReturn:
 def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     own = arguments is None
     if own:
-        open_closed()
+        _open_closed()
     interrupts.listen()
     from compress.training.distributed.processes import launched
 
@@ -60,6 +61,22 @@ def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     from compress.cli.command import run_command
 
     return run_command(sys.argv[1:] if arguments is None else arguments, interrupts)
+
+
+def _open_closed() -> None:
+    """Connect closed standard streams to the null device, before any file is opened.
+
+    Otherwise the next opened file would get the number of a closed stream, and libraries would
+    print into that file.
+    """
+    for number, name in enumerate(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, errors="replace", closefd=False))  # noqa: SIM115
 
 
 def _interrupted(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from ruamel.yaml import YAML
 
 from compress.cli import main
-from compress.core.files.front_matter import front_matter
+from compress.data.sources.local_folder import front_matter
 from compress.measurement.results import Latency, Quality
 from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec

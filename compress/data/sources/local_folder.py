@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.files.confined import inside
-from compress.core.files.front_matter import front_matter
 from compress.core.foreign.boundary import reading
 from compress.errors import DataError
 
 CARDS = ("README.md", ".huggingface.yaml")
+_FENCE = "---"
 _LISTS = ("dataset_dict.json", "state.json")
 _NAMING = ("data_files", "data_dir")
 
@@ -80,3 +80,12 @@ def _texts(value: Any) -> Iterator[str]:
         for key, item in value.items():
             if key != "split":
                 yield from _texts(item)
+
+
+def front_matter(text: str) -> str | None:
+    """A card's YAML, between its first two lines of `---`; None if it doesn't begin with one."""
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != _FENCE:
+        return None
+    end = next((at for at, line in enumerate(lines[1:], 1) if line.strip() == _FENCE), None)
+    return None if end is None else "\n".join(lines[1:end])
