@@ -1,13 +1,13 @@
 import pytest
 from pydantic import ValidationError
 
-from compress.data.spec import DataSpec, ImageSpec
+from compress.data.spec import SOURCES, DataSpec, ImageSpec
 
 
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({}, "exactly one of huggingface, idx, sklearn, python must be named. Got none"),
+        ({}, f"exactly one of {', '.join(SOURCES)} must be named. Got none"),
         ({"idx": "a", "sklearn": "digits"}, "Got idx and sklearn"),
         ({"sklearn": "digits", "files": {"train": "a"}}, "'files' is only for"),
         ({"huggingface": "parquet"}, "needs 'files' with a 'train' entry"),
