@@ -1,1 +1,1 @@
-"""One training loop, on `accelerate`, for training, distillation and recovery after pruning."""
+"""The one training loop, on `accelerate`, of training, distillation and recovery after pruning."""

@@ -1,4 +1,4 @@
-"""One `accelerate.Accelerator` for one training, and where modules and batches live under it."""
+"""Makes an `accelerate.Accelerator` for one training, and places modules and batches for it."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def acceleration(
 ) -> Iterator[Accelerator]:
     """An accelerator whose process-wide state ends with the context.
 
-    `accelerate` keeps one state for the whole process and refuses a second precision. What was
-    there before (a notebook's own accelerator) is put aside and comes back.
+    `accelerate` keeps one state for the whole process and refuses a second precision. An earlier
+    state (of a notebook's own accelerator) is put aside and restored.
 
     Parameters
     ----------
-    directory : of the trackers' files.
+    directory : folder of the trackers' files.
 
     Raises
     ------
-    StageError : the device is missing, or can't compute in this precision; or the launcher asks
-        for something else than DDP and FSDP2.
+    StageError : the device is missing or can't compute in this precision, or the launcher asks for
+        anything but DDP and FSDP2.
     """
     _check_device(precision=precision, device=device)
     _check_sharding()
@@ -65,7 +65,7 @@ def acceleration(
             cpu=device == "cpu",
             mixed_precision=_MIXED[precision],
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-            # Parameters that no loss reaches (a pooler, say) are nobody's mistake.
+            # Some parameters, such as a pooler's, may be reached by no loss.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
             log_with=list(trackers) or None,
             project_dir=str(directory) if directory else None,
@@ -97,8 +97,10 @@ def _check_sharding() -> None:
 
 
 def _shard_on_cpu_too(accelerator: Accelerator) -> None:
-    """accelerate reads an FSDP configuration on a CPU, and then silently uses DDP; torch's
-    `fully_shard` works there, so that a configuration can be tried without GPUs."""
+    """Let FSDP work on a CPU, so that a configuration can be tried without GPUs.
+
+    accelerate would silently use DDP there, but torch's `fully_shard` works.
+    """
     if _sharding_wanted() and accelerator.distributed_type == DistributedType.MULTI_CPU:
         plugin = FullyShardedDataParallelPlugin()
         if accelerator.mixed_precision != "no":
@@ -120,7 +122,7 @@ def is_sharded(accelerator: Accelerator) -> bool:
 
 
 def processes_of(accelerator: Accelerator) -> Processes:
-    """Those that train together under it."""
+    """The processes that train together under an accelerator."""
     return Processes(index=accelerator.process_index, count=accelerator.num_processes)
 
 
@@ -137,11 +139,11 @@ def _check_device(*, precision: Precision, device: str) -> None:
 
 
 def is_convolutional(module: nn.Module) -> bool:
-    """Return whether channels-last memory makes it faster: it has 2-d convolutions.
+    """Return whether a module is to use channels-last memory: it has 2-d convolutions.
 
-    Not where one of them has strides, a 1 x 1 kernel and few channels: with AVX2 and no AVX-512,
-    PyTorch 2.13's oneDNN takes a kernel for its weights' gradient that reads and writes channels by
-    eight, beyond the memory's end.
+    A convolution with strides, a 1 x 1 kernel and few channels rules it out. On CPUs with AVX2 and
+    no AVX-512, PyTorch 2.13's oneDNN would compute its weights' gradient with a kernel that reads
+    and writes channels by eight, beyond the end of the memory.
     """
     layers = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     return bool(layers) and not any(_is_narrow(layer) for layer in layers)
@@ -152,7 +154,7 @@ def _is_narrow(layer: nn.Conv2d) -> bool:
 
 
 def placed_copy(module: nn.Module, *, device: str | torch.device) -> nn.Module:
-    """A deep copy in fp32 on the device, in channels-last memory where it convolves."""
+    """A deep copy in fp32 on the device; in channels-last memory if `is_convolutional`."""
     placed = copy.deepcopy(module).to(device=device, dtype=torch.float32)
     if is_convolutional(placed):
         placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -162,11 +164,11 @@ def placed_copy(module: nn.Module, *, device: str | torch.device) -> nn.Module:
 def placed_batch(
     batch: Mapping[str, Tensor], *, device: torch.device, channels_last: bool
 ) -> dict[str, Tensor]:
-    """The batch on the device, images in channels-last memory where that is asked for alone."""
+    """The batch on the device, with images in channels-last memory only if `channels_last`."""
     placed = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     images = placed.get(IMAGES)
     if images is not None and images.ndim == 4:
-        # A copy: images of one channel count as laid out either way, and go as their strides say.
+        # A copy sets the strides: images with one channel count as contiguous in both layouts.
         placed[IMAGES] = (
             images.contiguous(memory_format=torch.channels_last)
             if channels_last
@@ -177,9 +179,9 @@ def placed_batch(
 
 @contextmanager
 def reproducible(*, seed: int, threads: int, device: str) -> Iterator[None]:
-    """Torch seeded, with so many threads, and put back as it was afterwards.
+    """Seed torch and set its number of threads inside the context; restore both at its end.
 
-    On a GPU convolutions use deterministic algorithms; other kernels there may still differ in
+    On a GPU convolutions use deterministic algorithms. Other kernels there may still differ in
     their last bits from run to run.
     """
     threads_before = torch.get_num_threads()

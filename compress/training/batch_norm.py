@@ -1,4 +1,4 @@
-"""Batch normalisation's running statistics, taken anew after a model has changed."""
+"""Re-estimates the running statistics of batch normalisation after a model has changed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compress.training.batches import sample_count, smallest_batch
 
 
 def has_statistics(module: nn.Module) -> bool:
-    """Return whether it keeps running statistics that can be taken anew."""
+    """Return whether a module has running statistics that can be re-estimated."""
     return any(True for _ in _normalisations(module))
 
 
 def reestimate(module: nn.Module, batches: Iterable[Batch], *, task: Task) -> tuple[nn.Module, int]:
-    """A copy whose running means and variances are those of the batches, and the samples seen.
+    """A copy with running statistics of the batches, and the number of samples seen.
 
-    A cut changes what later layers are given; their old statistics belong to the whole model. They
-    become the plain average over the batches, which all else about the module meets in eval mode.
+    A cut changes the inputs of later layers, whose old statistics belong to the whole model. The
+    new ones are the plain average over the batches. All other layers run in eval mode.
 
     Parameters
     ----------
-    module : left as it was; in eval mode.
-    batches : a batch too small to normalise over (one sample) is left out.
+    module : the module, in eval mode; it is left as it was.
+    batches : the batches; one that is too small to normalise over (one sample) is left out.
     task : runs the module.
     """
     renewed = copy.deepcopy(module)
@@ -37,7 +37,7 @@ def reestimate(module: nn.Module, batches: Iterable[Batch], *, task: Task) -> tu
     for part in _normalisations(renewed):
         momenta[part] = part.momentum
         part.reset_running_stats()
-        part.momentum = None  # torch's way to say: average over all batches
+        part.momentum = None  # for torch this means the average over all batches
         part.train()
     with torch.no_grad():
         for batch in batches:

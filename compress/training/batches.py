@@ -16,24 +16,24 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def sample_count(batch: Batch) -> int:
-    """Samples in a batch, N."""
+    """Number of samples in a batch, N."""
     return len(next(iter(batch.values())))
 
 
 def smallest_batch(module: nn.Module) -> int:
-    """2 where the module normalises over the batch (one sample has no variance), else 1."""
+    """2 if the module normalises over the batch (one sample has no variance), else 1."""
     return 2 if any(isinstance(part, _BATCH_NORMS) for part in module.modules()) else 1
 
 
 def grouped(batches: Iterable[Batch], *, size: int) -> Iterator[list[Batch]]:
-    """Consecutive groups of `size` batches, of which the last may be smaller."""
+    """Consecutive groups of `size` batches. The last group may be smaller."""
     remaining = iter(batches)
     while group := list(islice(remaining, size)):
         yield group
 
 
 def first_inputs(data: Data, preprocessor: Preprocessor | None, *, samples: int = 2) -> Batch:
-    """Inputs of the first validation samples, on the CPU; text padded to its full length.
+    """Inputs of the first validation samples, on the CPU. Texts are padded to their full length.
 
     Raises
     ------

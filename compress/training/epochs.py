@@ -1,4 +1,4 @@
-"""The training loop itself."""
+"""The training loop over epochs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from compress.training.validation.validate import Validation
 
 _STEPS_BETWEEN_READINGS = 10
 _POINTS = 200
-"""Points of the curves, about."""
+"""Approximate number of points in a curve."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Epochs:
 
     Parameters
     ----------
-    student : on the accelerator's device; trained in place.
+    student : the module, on the accelerator's device; it is trained in place.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Epochs:
 
     @property
     def is_sharded(self) -> bool:
-        """True if the weights lie in parts in several processes."""
+        """True if each process holds only a part of the weights."""
         return is_sharded(self.accelerator)
 
     def epoch(self, number: int, advance: Advance, log: Log) -> Score:
@@ -195,7 +195,7 @@ class Epochs:
         return seen.averages()
 
     def note_losses(self, losses: dict[str, float], log: Log) -> None:
-        """Put what was just read on the curve and in the trackers."""
+        """Add losses to the curve and to the trackers."""
         rate = self.learning_rate(self.step - 1)
         log(
             {f"train/{name}": value for name, value in losses.items()} | {"learning_rate": rate},
@@ -205,7 +205,7 @@ class Epochs:
             self.curve.append(Point(self.step, losses, rate))
 
     def train_step(self, group: Sequence[Batch], seen: LossesSeen) -> None:
-        """One optimizer step, whose gradient is that of all the group's samples taken as one."""
+        """One optimizer step. Its gradient is that of all samples of the group as one batch."""
         self.step += 1
         prepared, accelerator = self.prepared, self.accelerator
         total = added([counts_of(self.loss, batch) for batch in group])
@@ -217,7 +217,7 @@ class Epochs:
                 with accelerator.autocast():
                     parts = prepared.wrapped(self.placed(own_batch))
                 loss = weighed(parts, own, total)
-                if self.processes.count > 1:  # their gradients are averaged; the sum is wanted
+                if self.processes.count > 1:  # gradients are averaged over processes, not summed
                     loss = loss * self.processes.count
                 accelerator.backward(loss)
             seen.add(parts, counts=own, step=self.step)
@@ -227,14 +227,14 @@ class Epochs:
         prepared.optimizer.zero_grad()
 
     def change_gradients(self, seen: LossesSeen) -> None:
-        """Make gradients low-rank and clip them, as far as the options say."""
+        """Make gradients low-rank and clip them, if the options say so."""
         if self.accelerator.scaler:
             self.accelerator.unscale_gradients(self.prepared.optimizer)
         if self.prepared.low_rank is not None:
             try:
                 self.prepared.low_rank.apply()
             except NotFiniteError as error:
-                seen.settle()  # says so where the loss itself wasn't finite
+                seen.settle()  # raises if the loss itself wasn't finite
                 raise StageError(
                     f"gradients weren't finite at optimizer step {self.step}. "
                     "Lower 'learning_rate' or set 'max_grad_norm'."
@@ -243,7 +243,7 @@ class Epochs:
             nn.utils.clip_grad_norm_(self.parameters, self.options.max_grad_norm)
 
     def train_batches(self, *, epoch: int) -> Iterator[Batch]:
-        """An epoch's batches of all processes, augmented, on the CPU."""
+        """An epoch's whole batches, augmented, on the CPU."""
         for batch in self.train:
             if sample_count(batch) < self.sharding.smallest:
                 self.left_out += sample_count(batch)
@@ -251,20 +251,20 @@ class Epochs:
             yield self.augmenter(batch, epoch=epoch)
 
     def placed(self, batch: Batch) -> Batch:
-        """The batch where the module is."""
+        """The batch on the module's device."""
         return placed_batch(
             batch, device=self.accelerator.device, channels_last=self.prepared.channels_last
         )
 
     def learning_rate(self, step: int) -> float:
-        """At the optimizer step counted from 0."""
+        """The learning rate at an optimizer step, counted from 0."""
         options = self.options
         return options.learning_rate * learning_rate_factor(
             step, total=self.total_steps, warmup=options.warmup, schedule=options.schedule
         )
 
     def notes(self, best: BestWeights) -> tuple[str, ...]:
-        """What whoever reads the report should know."""
+        """Notes for the reader of the report."""
         done, wanted = len(self.history), self.options.epochs
         of = f"{done}" if done == wanted else f"{done} (of {wanted}: it got no better)"
         notes = [f"kept epoch {best.epoch} of {of}: validation {best.score}"]
@@ -282,7 +282,7 @@ class Epochs:
 
 
 def _words(losses: dict[str, float]) -> str:
-    """Such as "loss 0.63 (response 0.41, labels 0.22)"."""
+    """Losses in words, such as "loss 0.63 (response 0.41, labels 0.22)"."""
     total = f"loss {sum(losses.values()):.3g}"
     if len(losses) < 2:
         return total
@@ -290,7 +290,7 @@ def _words(losses: dict[str, float]) -> str:
 
 
 def _finished(module: nn.Module, options: TrainingOptions) -> nn.Module:
-    """The module as `fit` returns it; its memory is laid out as any file format wants it."""
+    """The module as `fit` returns it, in the contiguous memory that file formats need."""
     module = released(module, options).to("cpu").eval()
     module.zero_grad(set_to_none=True)
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What a training did, epoch by epoch, and the curve of its losses."""
+"""The history of a training: its epochs, and the curve of its losses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Epoch:
 
     Attributes
     ----------
-    epoch : from 1.
-    losses : each weighted part of the training loss, averaged over what it counts.
-    validation : the score after it.
-    learning_rate : at the epoch's last step.
-    seconds : of the pass and its validation.
+    epoch : number of the epoch, from 1.
+    losses : each weighted part of the training loss, averaged over its samples or tokens.
+    validation : the score after the epoch.
+    learning_rate : the learning rate at the epoch's last step.
+    seconds : time of the pass and its validation.
     """
 
     epoch: int
@@ -34,13 +34,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the curves.
+    """A point of the loss curve.
 
     Attributes
     ----------
-    step : optimizer steps made so far.
-    losses : each part, averaged since the point before.
-    learning_rate : at that step.
+    step : number of optimizer steps made so far.
+    losses : each part, averaged since the previous point.
+    learning_rate : the learning rate at that step.
     """
 
     step: int
@@ -49,7 +49,7 @@ class Point:
 
 
 def write_history(epochs: Sequence[Epoch], curve: Sequence[Point], directory: Path) -> Path:
-    """Write `training.json`; whole or not at all."""
+    """Write `training.json` atomically; returns its path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FILE_NAME
     aside = path.with_suffix(".partial")

@@ -1,4 +1,4 @@
-"""A student and its loss as one module: what accelerate wraps, and what a step calls."""
+"""A student and its loss as one module, which accelerate wraps and each step calls."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from compress.errors import StageError
 from compress.training.batches import sample_count
 
 Counts = Mapping[str, int]
-"""For each part of a loss, over how many samples or tokens it is averaged."""
+"""Number of samples or tokens over which each part of a loss is averaged."""
 EVERY_PART = "*"
-"""Stands for each part of a loss that doesn't say what it counts."""
+"""Key for every part of a loss without counts of its own."""
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """What a student minimises.
+    """The loss that a student minimises.
 
-    Where it is an `nn.Module` its parameters train as the student's do; a teacher must not be
+    If it is an `nn.Module`, its parameters train with the student's. A teacher must not be
     registered in it.
     """
 
     def __call__(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The weighted parts by name, each a scalar averaged over what it counts; their sum is the
+        """The weighted parts by name, each a scalar averaged as `counts` says; their sum is the
         loss. Batches are on the student's device; those of the train split have `sample_ids`."""
         ...
 
     def counts(self, batch: Batch) -> Counts:
-        """Over how many samples or tokens each part that this batch will have is averaged; 0 where
-        nothing counts. The batch is the one that will be given to the call, on the CPU."""
+        """Number of samples or tokens over which each part is averaged for this batch; 0 if none
+        count. The batch is the one that the call will get, on the CPU."""
         ...
 
 
@@ -43,16 +43,16 @@ LossFunction = Callable[[nn.Module, Batch], Tensor | Mapping[str, Tensor]]
 
 
 class Learner(nn.Module):
-    """The student, and the loss where that is a module.
+    """The student, together with the loss if that is a module.
 
-    Hooks on the student's submodules, projections and whatever wraps the learner (DDP, FSDP) so
-    work in one place.
+    So one module holds the student's hooks and the loss's projections, and DDP or FSDP wrap it as a
+    whole.
 
     Parameters
     ----------
-    student : already placed on its device.
-    loss : where it is a module it is moved to the student's device, and its parameters are trained
-        in place.
+    student : the student, on its device already.
+    loss : the loss; a module is moved to the student's device, and its parameters are trained in
+        place.
     """
 
     def __init__(self, student: nn.Module, loss: Loss | LossFunction) -> None:
@@ -61,23 +61,23 @@ class Learner(nn.Module):
         if isinstance(loss, nn.Module):
             loss.to(next(student.parameters()).device)
         self.loss = loss
-        # accelerate's FSDP reads here which blocks a transformers model is sharded by.
+        # accelerate's FSDP reads from this attribute how to shard a transformers model.
         self._no_split_modules = getattr(student, "_no_split_modules", None)
 
     def forward(self, batch: Batch, work: LossFunction | None = None) -> Mapping[str, Tensor]:
-        """The loss's parts, or what other work does with the student (such as scoring it)."""
+        """The loss's parts, or the result of other `work` on the student, such as scoring."""
         given = work or self.loss
         made = given(self.student, batch)
         return {"loss": made} if isinstance(made, Tensor) else made
 
 
 def counts_of(loss: Loss | LossFunction, batch: Batch) -> Counts:
-    """What each part of a loss counts in a batch; samples where it doesn't say."""
+    """The counts of each part of a loss in a batch; the samples if the loss doesn't tell them."""
     return loss.counts(batch) if isinstance(loss, Loss) else {EVERY_PART: sample_count(batch)}
 
 
 def added(counts: Iterable[Counts]) -> Counts:
-    """The sums by part."""
+    """The sum of counts for each part."""
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)
@@ -85,7 +85,7 @@ def added(counts: Iterable[Counts]) -> Counts:
 
 
 def count_for(part: str, counts: Counts) -> int:
-    """What a part counts.
+    """The count of one part.
 
     Raises
     ------
@@ -100,8 +100,8 @@ def count_for(part: str, counts: Counts) -> int:
 def weighed(parts: Mapping[str, Tensor], own: Counts, total: Counts) -> Tensor:
     """A micro-batch's contribution to the step's loss, in fp32.
 
-    Each part has the share (what it counts here) / (what it counts in the whole step), so that the
-    sum over micro-batches and processes is the loss of all samples taken as one batch.
+    Each part is weighted by its count here divided by its count in the whole step. The sum over
+    micro-batches and processes is then the loss of all samples as one batch.
     """
     values = []
     for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Training: `fit`."""
+"""Trains a module: `fit`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ def fit(
 ) -> TrainingResult:
     """Train a copy of a module, and return its best epoch.
 
-    After each epoch the copy is validated, by what the task's target asks for (see
+    After each epoch the copy is validated with the score of the task's target (see
     `compress.training.validation.scores`). The same seed, thread count and number of processes give
-    the same weights on the CPU. `context.directory` receives `training.json`.
+    the same weights on the CPU. `training.json` is written to `context.directory`.
 
-    Where several processes were launched together all of them must call it; each computes its
-    slice of every batch, and all return the same weights.
+    If several processes were launched together, all of them must call it. Each computes its slice
+    of every batch, and all return the same weights.
 
     Parameters
     ----------
-    module : left as it was.
+    module : the module to copy; it is left as it was.
     loss : called in the module's train mode under the precision's autocast, with the batch on
-        `context.device`. Its own parameters, if it is an `nn.Module`, are trained in place.
-    artifact : whose preprocessor makes the inputs, and whose labels are the classes.
-    description : of the work, for the progress display.
+        `context.device`. If it is an `nn.Module`, its own parameters are trained in place.
+    artifact : its preprocessor makes the inputs, and its labels are the classes.
+    description : words for the work, for the progress display.
 
     Raises
     ------
-    StageError : a loss isn't finite (with its step), the device can't do the precision, nothing in
-        the module is trainable, a split is empty, or an option doesn't fit the task.
+    StageError : a loss isn't finite (the message names the step), the device can't compute in the
+        precision, the module has no trainable parameter, a split is empty, or an option doesn't fit
+        the task.
     """
     if artifact.preprocessor is None:
         raise StageError("training needs a preprocessor. The artifact has none.")
@@ -60,7 +61,7 @@ def fit(
             directory=context.directory,
             trackers=options.trackers,
         ) as accelerator,
-        # Each process drops out other units: their samples differ too.
+        # Each process has its own seed for dropout, since its samples differ too.
         reproducible(seed=seed + processes.index, threads=context.threads, device=context.device),
     ):
         epochs = Epochs(

@@ -16,10 +16,10 @@ from compress.training.options import TrainingOptions
 def make_optimizer(
     module: nn.Module, options: TrainingOptions, *, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019), the same with its state in 8 bits (Dettmers et al.,
-    2022), or SGD with Nesterov momentum, over what needs gradients.
+    """AdamW (Loshchilov and Hutter, 2019), AdamW with its state in 8 bits (Dettmers et al., 2022),
+    or SGD with Nesterov momentum, over the parameters that require gradients.
 
-    Parameters of one dimension (biases, normalisations) aren't decayed.
+    Weight decay leaves out parameters of one dimension (biases, normalisations).
 
     Raises
     ------
@@ -57,7 +57,7 @@ def _eight_bit(groups: list[dict[str, Any]], options: TrainingOptions) -> torch.
 
 
 def check_eight_bit(optimizer: torch.optim.Optimizer) -> None:
-    """Make one step of an 8-bit optimizer on a tensor of its own.
+    """Try one step of an 8-bit optimizer on a tensor made for that.
 
     Raises
     ------
@@ -82,17 +82,17 @@ def learning_rate_factor(
     warmup: float,
     schedule: Literal["linear", "cosine", "constant"],
 ) -> float:
-    """What the peak learning rate is multiplied by.
+    """The factor of the peak learning rate at a step.
 
     Parameters
     ----------
     step : the optimizer step, from 0 to total - 1.
-    total : optimizer steps in the whole training.
-    warmup : fraction of them over which the factor rises linearly to 1.
+    total : number of optimizer steps in the whole training.
+    warmup : fraction of the steps over which the factor rises linearly to 1.
 
     Returns
     -------
-    In (0, 1]: no step is wasted on a learning rate of zero.
+    A factor in (0, 1]. It is never 0, so that no step is wasted.
     """
     rising = math.ceil(warmup * total)
     if step < rising:

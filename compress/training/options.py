@@ -1,4 +1,4 @@
-"""What a recipe says about a training."""
+"""The recipe's options of a training."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -11,30 +11,30 @@ from compress.errors import expected
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Alpha = Annotated[float, Field(gt=0, le=100)]
-"""Both parameters of the beta distribution that a mixture's share is drawn from."""
+"""Value of both parameters of the beta distribution from which a mixture's share is drawn."""
 
 
 class Augment(Options):
-    """Random changes of training samples; drawn anew for each sample and epoch."""
+    """Random changes of training samples. They are drawn anew for each sample and epoch."""
 
     crop: int = Field(default=0, ge=0, le=64)
-    """Shift each image by up to so many pixels in both directions; border pixels fill the gap."""
+    """Largest shift of an image in both directions, in pixels; border pixels fill the gap."""
     flip: bool = False
     """Mirror half of the images, left to right."""
     mixup: Alpha | None = None
-    """Blend each image and its label with another's of its batch (Zhang et al., 2018); the shares
-    are drawn from Beta(alpha, alpha). With `cutmix`: each for half of the batches."""
+    """Blend each image and its label with another of its batch (Zhang et al., 2018). The shares
+    are drawn from Beta(alpha, alpha). With `cutmix`, each is used for half of the batches."""
     cutmix: Alpha | None = None
-    """Put a rectangle of another image of the batch into each (Yun et al., 2019)."""
+    """Put a rectangle of another image of the batch into each image (Yun et al., 2019)."""
     mask_tokens: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of a text's tokens that the tokenizer's mask token stands in for; never its special
-    tokens."""
+    """Fraction of a text's tokens that are replaced by the tokenizer's mask token. Special tokens
+    never are."""
     mix_embeddings: Alpha | None = None
-    """Blend each text's word embeddings and its label with another's of its batch (Guo et al.,
-    2019)."""
+    """Blend each text's word embeddings and its label with another text's of its batch (Guo et
+    al., 2019)."""
     variants: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
-    """Each sample comes in so many variants, epoch after epoch in turn, so that a teacher's answers
-    can be kept; null: other changes in each epoch."""
+    """Number of variants of each sample. Epochs use them in turn, so that a teacher's answers can
+    be cached; null: new changes in each epoch."""
 
     @property
     def mixes(self) -> bool:
@@ -43,12 +43,12 @@ class Augment(Options):
 
     @property
     def changes_images(self) -> bool:
-        """True if something in it is for images."""
+        """True if an option for images is set."""
         return bool(self.crop or self.flip or self.mixup or self.cutmix)
 
     @property
     def changes_texts(self) -> bool:
-        """True if something in it is for texts."""
+        """True if an option for texts is set."""
         return bool(self.mask_tokens or self.mix_embeddings)
 
     @model_validator(mode="after")
@@ -61,10 +61,10 @@ class Augment(Options):
 
 
 class GradientCompression(Options):
-    """Gradients of low rank, with what is left out added to the next step's."""
+    """Gradients of low rank. The remainder is added to the next step's gradients."""
 
     rank_ratio: float = Field(gt=0, le=1)
-    """Rank that a gradient matrix keeps, as a fraction of its shorter side."""
+    """Rank of a compressed gradient matrix, as a fraction of its shorter side."""
 
 
 class TrainingOptions(Options):
@@ -73,35 +73,37 @@ class TrainingOptions(Options):
     epochs: int = Field(default=3, ge=1, le=MOST_EPOCHS)
     """Passes over the training split; the epoch that is best on validation is kept."""
     batch_size: int = Field(default=32, ge=1, le=MOST_SAMPLES_AT_ONCE)
-    """Samples in one forward pass, of all processes together."""
+    """Number of samples in one forward pass of all processes together."""
     accumulation_steps: int = Field(default=1, ge=1, le=MOST_BATCHES_A_STEP)
-    """Batches whose gradients are averaged into one optimizer step."""
+    """Number of batches whose gradients are averaged for one optimizer step."""
     optimizer: Literal["adamw", "adamw_8bit", "sgd"] = "adamw"
     """`sgd` has momentum 0.9 (Nesterov); `adamw_8bit` keeps its state in 8 bits and needs
     bitsandbytes."""
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
-    """The peak, after warm-up."""
+    """Peak learning rate, after warm-up."""
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
-    """Applied to weight matrices and kernels; never to biases and normalisations."""
+    """Weight decay of matrices and kernels. Biases and normalisations have none."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after warm-up."""
+    """Schedule by which the learning rate falls after warm-up."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the optimizer steps over which the learning rate rises to its peak."""
     precision: Precision = "fp32"
-    """Arithmetic of forward and backward passes; weights stay fp32. `fp16` needs a GPU."""
+    """Precision of forward and backward passes. Weights stay fp32. `fp16` needs a GPU."""
     max_grad_norm: Annotated[float, Field(gt=0, le=HEAVIEST, allow_inf_nan=False)] | None = 1.0
-    """Gradients are scaled down to this norm where theirs is larger; null: never."""
+    """Largest norm of the gradients; larger ones are scaled down to it. Null: no limit."""
     early_stopping: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
-    """Stop after so many epochs in a row that aren't better on validation; null: never."""
+    """Number of epochs in a row without a better validation score after which training stops;
+    null: never."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass rather than keep them: less memory, more
-    time. For transformers models."""
+    """Compute activations again in the backward pass instead of keeping them. It takes less memory
+    and more time. Only for transformers models."""
     compile: bool = False
-    """Compile the model with torch.compile: a minute at the start, faster steps afterwards."""
+    """Compile the model with torch.compile. It takes a minute at the start; steps are faster then.
+    """
     gradient_compression: GradientCompression | None = None
-    """Make gradients low-rank, so that processes have less to send one another; null: don't."""
+    """Make gradients low-rank, so that processes send less; null: no compression."""
     trackers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
-    """Also log losses and scores there."""
+    """Trackers that losses and scores are logged to."""
     augment: Augment | None = None
     """Random changes of training samples; null: none."""
 
@@ -118,7 +120,7 @@ class TrainingOptions(Options):
         return self
 
     def misfits(self, *, modality: str, target: str) -> Iterator[tuple[str, str]]:
-        """What these options can't do for a task: (dotted key, what is wrong with it).
+        """(dotted key, problem) pairs of options that don't fit a task.
 
         Parameters
         ----------
@@ -139,6 +141,6 @@ class TrainingOptions(Options):
             )
 
     def summarize(self) -> str:
-        """A few words for the recipe check."""
+        """A few words on the options, for the recipe check."""
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
         return f"{epochs}, {self.optimizer} {self.learning_rate:g}, {self.precision}"

@@ -1,4 +1,4 @@
-"""Makes a module ready to train: its memory, its compiled form, its optimizer, its wrapper."""
+"""Prepares a module for training: memory layout, compilation, optimizer and wrapper."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from compress.training.options import TrainingOptions
 
 @dataclass
 class Prepared:
-    """What a training loop works with.
+    """A student that is ready for the training loop.
 
     Attributes
     ----------
     learner : the student and its loss.
     wrapped : the learner as it is called: itself, or inside DDP, or sharded.
-    optimizer : over all that learns.
-    channels_last : whether images shall come in channels-last memory, as the weights are.
-    low_rank : changes gradients before each step; None where nothing does, or PowerSGD does.
+    optimizer : the optimizer of all trained parameters.
+    channels_last : whether the weights are in channels-last memory, as images must be then.
+    low_rank : compresses gradients before each step; None if nothing or PowerSGD does.
     notes : what was chosen.
     """
 
@@ -42,7 +42,7 @@ class Prepared:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All that learns."""
+        """All trained parameters."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
@@ -55,12 +55,12 @@ def prepare(
     total_steps: int,
     seed: int,
 ) -> Prepared:
-    """Make a student on its device ready; it is changed in place.
+    """Prepare a student, which is on its device already, for training. It is changed in place.
 
     Parameters
     ----------
-    total_steps : optimizer steps of the whole training.
-    seed : of the projections that compress gradients.
+    total_steps : number of optimizer steps in the whole training.
+    seed : seed of the random projections that compress gradients.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def prepare(
     if not any(parameter.requires_grad for parameter in student.parameters()):
         raise StageError("nothing to train: no parameter of the module requires a gradient.")
     channels_last = is_convolutional(student) and not is_sharded(accelerator)
-    if not channels_last:  # FSDP refuses weights that aren't laid out plainly
+    if not channels_last:  # FSDP refuses weights that aren't contiguous
         student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if options.gradient_checkpointing:
         _checkpoint(student)
@@ -106,7 +106,7 @@ def _checkpoint(student: nn.Module) -> None:
 
 
 def released(student: nn.Module, options: TrainingOptions) -> nn.Module:
-    """Take back what `prepare` did to a student, so that it is a plain module again."""
+    """Undo what `prepare` did to a student, so that it is a plain module again."""
     if options.gradient_checkpointing:
         disable: Any = student.gradient_checkpointing_disable
         disable()
@@ -115,7 +115,7 @@ def released(student: nn.Module, options: TrainingOptions) -> nn.Module:
 
 
 def _compress(prepared: Prepared, ratio: float, total_steps: int, seed: int) -> None:
-    """Compress gradients where they are sent, or in one process where they are computed."""
+    """Compress gradients when they are sent to other processes, or in the only process."""
     learner, wrapped = prepared.learner, prepared.wrapped
     shapes = _shapes(learner)
     if isinstance(wrapped, DistributedDataParallel):

@@ -1,4 +1,4 @@
-"""Running averages of a loss's parts, read from the device seldom."""
+"""Running averages of a loss's parts. They are rarely read from the device."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _Sums = dict[str, tuple[float, int]]
 class LossesSeen:
     """Collects an epoch's losses as tensors, so that a step needn't wait for a GPU.
 
-    `settle` brings them over, from all processes: it finds what isn't finite, and the very step
-    where that was.
+    `settle` reads them from the device and from all processes. It finds a loss that isn't finite,
+    and its step.
     """
 
     def __init__(self, processes: Processes | None = None) -> None:
@@ -28,16 +28,16 @@ class LossesSeen:
         self._sums: _Sums = {}
 
     def add(self, parts: Mapping[str, Tensor], *, counts: Counts, step: int) -> None:
-        """Note one batch's losses, each averaged over what it counts."""
+        """Add one batch's losses, each averaged over its count."""
         found = {name: part.detach().float() for name, part in parts.items()}
         self._pending.append((step, counts, found))
 
     def settle(self) -> dict[str, float]:
-        """Each part averaged over what it counted since the last call; all processes must call it.
+        """Each part averaged over its counts since the last call. All processes must call it.
 
         Raises
         ------
-        StageError : a loss is NaN or infinite; names the step.
+        StageError : a loss is NaN or infinite; the message names the step.
         """
         recent: _Sums = {}
         for own, failure in self._processes.gather(self._read()):
@@ -48,7 +48,7 @@ class LossesSeen:
         return _averages(recent)
 
     def _read(self) -> tuple[_Sums, str | None]:
-        """Sums and counts of what is pending here, or what is wrong with it."""
+        """Sums and counts of this process's pending losses, and the problem of one, or None."""
         if not self._pending:
             return {}, None
         flat = [value for _, _, parts in self._pending for value in parts.values()]
@@ -67,7 +67,7 @@ class LossesSeen:
         return sums, None
 
     def averages(self) -> dict[str, float]:
-        """Each part averaged over all that was settled so far."""
+        """Each part averaged over everything that was settled so far."""
         return _averages(self._sums)
 
 
@@ -78,5 +78,5 @@ def _merge(into: _Sums, more: _Sums) -> None:
 
 
 def _averages(sums: _Sums) -> dict[str, float]:
-    # A part that counted nothing had the value 0.
+    # A part with a count of 0 has the value 0.
     return {name: value / count if count else 0.0 for name, (value, count) in sums.items()}

@@ -20,7 +20,7 @@ _MLFLOW_URI, _MLFLOW_FILES = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"
 
 
 class Log(Protocol):
-    """Called with figures by name, and the optimizer step that they belong to."""
+    """Logs figures by name for the optimizer step that they belong to."""
 
     def __call__(self, figures: Mapping[str, float], *, step: int) -> None: ...
 
@@ -29,10 +29,10 @@ class Log(Protocol):
 def tracked(
     accelerator: Accelerator, *, options: TrainingOptions, description: str, directory: Path
 ) -> Iterator[Log]:
-    """Begin a run in each of the options' trackers; logs nothing where there are none.
+    """Begin a run in each of the options' trackers; yields a function that logs to them.
 
-    TensorBoard's events go to `directory`/compress. MLflow's go where MLFLOW_TRACKING_URI says,
-    else to `directory`/mlflow.
+    TensorBoard's events go to `directory`/compress. MLflow's go to MLFLOW_TRACKING_URI if it is
+    set, else to `directory`/mlflow.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def tracked(
             accelerator.log(dict(figures), step=step)
 
         def finish() -> None:
-            # Not `end_training`, which would also end the group of processes.
+            # `end_training` would also end the group of processes.
             for tracker in accelerator.trackers:
                 tracker.finish()
 

@@ -21,23 +21,23 @@ _IMAGE_STREAM, _TOKEN_STREAM, _MIX_STREAM = 1, 2, 3
 
 
 class Augmenter:
-    """Changes batches as the options say; nothing without options.
+    """Changes batches as the options say. Without options it changes nothing.
 
-    Every draw follows from the seed, the sample and the epoch (or variant), not from the order of
-    batches; so it is the same with any number of processes, and a variant can be made again.
+    Every draw depends on the seed, the sample and the epoch (or variant), and not on the order of
+    batches. So it is the same with any number of processes, and a variant can be made again.
 
     Parameters
     ----------
-    options : what to change.
-    preprocessor : whose tokenizer names the mask token.
-    seed : of all draws.
-    size : samples in the train split; ids of variants go on from there.
-    target, classes : what a label is, and how many classes there are; only mixing asks.
-    sharding : within whose slices texts are mixed.
+    options : the changes to make.
+    preprocessor : its tokenizer names the mask token.
+    seed : seed of all draws.
+    size : number of samples in the train split; ids of variants begin after it.
+    target, classes : kind of the labels, and number of classes; only mixing needs them.
+    sharding : texts are mixed within its slices.
 
     Raises
     ------
-    StageError : tokens shall be masked, but there is no mask token.
+    StageError : tokens are to be masked, but there is no mask token.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class Augmenter:
 
     @property
     def variants(self) -> int | None:
-        """In how many ways each sample comes; None where it is never twice the same."""
+        """Number of variants of each sample; None if each epoch has new changes."""
         options = self.options
         if options.mixes:
             return None
         return options.variants if options.changes_images or options.changes_texts else 1
 
     def __call__(self, batch: Batch, *, epoch: int) -> Batch:
-        """The batch of an epoch (from 0), changed. Where there are variants, its `sample_ids`
-        become variant * size + id."""
+        """The changed batch of an epoch (from 0). If there are variants, its `sample_ids` become
+        variant * size + id."""
         count = self.variants
         if count is not None:
             return self.variant(batch, epoch % count)
@@ -81,7 +81,7 @@ class Augmenter:
         return self._mixed(changed, epoch) if self.options.mixes else changed
 
     def variant(self, batch: Batch, number: int) -> Batch:
-        """A variant of each sample, from 0."""
+        """The batch with each sample in the variant of that number, from 0."""
         changed = self._changed(batch, number)
         if number and SAMPLE_IDS in changed:
             changed[SAMPLE_IDS] = changed[SAMPLE_IDS] + number * self._size
@@ -101,7 +101,7 @@ class Augmenter:
 
     def _masked(self, batch: Batch, round_: int) -> Tensor:
         tokens, real = _required(batch, TOKENS), _required(batch, ATTENTION_MASK).bool()
-        # Counted from the text's first token, which padding on the left doesn't move.
+        # Positions count from the text's first token, so that padding on the left doesn't matter.
         places = (real.cumsum(1) - 1).clamp(min=0)
         ids = _required(batch, SAMPLE_IDS)[:, None]
         draws = uniform(self._seed, _TOKEN_STREAM, round_, ids, places)
@@ -116,7 +116,7 @@ class Augmenter:
         if options.mix_embeddings is not None:
             mix_with = partners(self._sharding.ranges(sample_count(batch)), generator)
             share = _share(options.mix_embeddings, generator)
-            if ATTENTION_MASK in batch:  # the mixture has words where either has
+            if ATTENTION_MASK in batch:  # the mixture has a token wherever one of the two has one
                 batch[ATTENTION_MASK] = torch.maximum(
                     batch[ATTENTION_MASK], batch[ATTENTION_MASK][mix_with]
                 )
@@ -160,7 +160,7 @@ def _required(batch: Batch, name: str) -> Tensor:
 
 
 def _share(alpha: float, generator: torch.Generator) -> float:
-    """From Beta(alpha, alpha)."""
+    """A share drawn from Beta(alpha, alpha)."""
     concentration = torch.tensor([alpha, alpha], dtype=torch.float64)
     drawn = torch._sample_dirichlet(concentration, generator=generator)
     return float(drawn[0])

@@ -1,4 +1,4 @@
-"""Random numbers that follow from who asks, not from who asked before."""
+"""Random numbers that depend on keys only, and not on earlier draws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def uniform(*keys: int | Tensor | np.ndarray[Any, Any]) -> Tensor:
     with np.errstate(over="ignore"):
         for key in keys:
             state = _scrambled((state ^ np.asarray(key).astype(np.uint64)) + _GOLDEN)
-    # 24 bits are what a float32 below 1 holds exactly.
+    # A float32 below 1 holds 24 bits exactly.
     return torch.from_numpy(((state >> np.uint64(40)).astype(np.float32)) * np.float32(2**-24))
 
 

@@ -7,21 +7,21 @@ from compress.errors import StageError
 
 IMAGES = "pixel_values"
 DRAWS = 3
-"""Random numbers that each image's change takes."""
+"""Number of random numbers that the change of one image takes."""
 
 
 def changed_images(images: Tensor, draws: Tensor, *, crop: int, flip: bool) -> Tensor:
     """Shift and mirror each image.
 
-    Shifting repeats border pixels, which is the same as padding with them and cropping at random;
-    unlike padding with zeros it needs no knowledge of how the pixels were normalised.
+    Shifting repeats border pixels, which equals padding with them and cropping at random. Unlike
+    padding with zeros, it works for any normalisation of the pixels.
 
     Parameters
     ----------
     images : (N, C, H, W).
-    draws : (N, 3) in [0, 1): of the shift down, the shift right, and the mirroring.
+    draws : (N, 3) in [0, 1): for the shift down, the shift right, and the mirroring.
     crop : the largest shift, in pixels.
-    flip : mirror those whose draw is below 1/2.
+    flip : whether to mirror images with a third draw below 1/2.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Mixtures of a batch's samples: images, word embeddings, and their labels."""
+"""Mixes samples of a batch: images, word embeddings, and their labels."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from compress.errors import StageError
 
 
 def mixup(images: Tensor, others: Tensor, share: float) -> Tensor:
-    """`share` of each image plus the rest of the other (Zhang et al., 2018); (N, C, H, W)."""
+    """`share` of each image plus 1 - `share` of the other (Zhang et al., 2018); (N, C, H, W)."""
     return images * share + others * (1 - share)
 
 
 def cutmix(
     images: Tensor, others: Tensor, share: float, *, centre: tuple[float, float]
 ) -> tuple[Tensor, float]:
-    """A rectangle of 1 - `share` of each image's area comes from the other (Yun et al., 2019).
+    """Replace a rectangle, 1 - `share` of each image's area, by the other's (Yun et al., 2019).
 
     Parameters
     ----------
-    centre : of the rectangle, as fractions of height and width.
+    centre : centre of the rectangle, as fractions of height and width.
 
     Returns
     -------
-    The images (N, C, H, W), and the share that is really left: the rectangle may stick out.
+    The images (N, C, H, W), and the actual share: the rectangle is cut off at the border.
     """
     height, width = images.shape[-2:]
     half = (1 - share) ** 0.5 / 2
@@ -58,15 +58,15 @@ def as_probabilities(labels: Tensor, *, classes: int) -> Tensor:
 
 
 def mixed_labels(labels: Tensor, mix_with: Tensor, share: float, *, unknown: float) -> Tensor:
-    """`share` of each row plus the rest of its partner's.
+    """`share` of each row plus 1 - `share` of its partner's row.
 
-    Where either is unlabelled, so is the mixture.
+    If one of the two is unlabelled, so is the mixture.
 
     Parameters
     ----------
     labels : (N, C): probabilities, or sets of classes.
-    mix_with : (N,), each one's partner.
-    unknown : what the row of an unlabelled sample is made of: 0 in probabilities, -1 in sets.
+    mix_with : (N,), the index of each row's partner.
+    unknown : value of all entries for an unlabelled sample: 0 in probabilities, -1 in sets.
     """
     missing = (labels == unknown).all(1)
     mixed = labels * share + labels[mix_with] * (1 - share)
@@ -75,11 +75,11 @@ def mixed_labels(labels: Tensor, mix_with: Tensor, share: float, *, unknown: flo
 
 @contextmanager
 def mixed_embeddings(module: nn.Module, batch: Batch) -> Iterator[None]:
-    """While it lasts the module's word embeddings are mixed as the batch says.
+    """Mix the module's word embeddings inside the context as the batch says.
 
-    Each sample's embeddings, (N, S, H), become `mix_weight` of its own plus the rest of those of
-    the sample that `mix_with` names (Guo et al., 2019). Nothing happens where the batch says
-    nothing of it.
+    Each sample's embeddings, (N, S, H), become `mix_weight` of its own plus 1 - `mix_weight` of
+    those of the sample that `mix_with` names (Guo et al., 2019). A batch without these entries
+    isn't mixed.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Several processes on one training."""
+"""Training by several processes."""

@@ -1,6 +1,6 @@
-"""Gradients of low rank, with error feedback.
+"""Gradient compression in one process: gradients of low rank, with error feedback.
 
-Balanced over a matrix's two dimensions: what is sketched is always the shorter one.
+The shorter of a matrix's two dimensions is sketched.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import torch
 from torch import Tensor, nn
 
 NotFiniteError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
-"""What a decomposition raises where a matrix isn't finite."""
+"""The error that a decomposition raises if a matrix isn't finite."""
 _SMALLEST = 256
-"""Gradients of fewer elements are left as they are: there is nothing to gain."""
+"""Elements of a gradient; smaller ones are left as they are, since there is nothing to gain."""
 _EXTRA = 8
 """Columns of the sketch beyond the rank, which make it exact enough (Halko et al., 2011)."""
 
 
 def kept_rank(shape: torch.Size | tuple[int, ...], ratio: float) -> int | None:
-    """Rank that a gradient of this shape is cut to; None where it is left as it is.
+    """Rank to which a gradient of this shape is cut; None if it is left as it is.
 
-    Kernels count as matrices (out, rest). A rank r of an (m, n) matrix is worth it where
-    r (m + n) < m n.
+    Kernels count as matrices (out, rest). A rank r of an (m, n) matrix pays if r (m + n) < m n.
     """
     if len(shape) < 2:
         return None
@@ -33,7 +32,7 @@ def kept_rank(shape: torch.Size | tuple[int, ...], ratio: float) -> int | None:
 
 
 def bytes_per_step(shapes: Iterable[torch.Size], ratio: float) -> tuple[int, int]:
-    """Bytes of all gradients in fp32: as they are, and with the factors of those that are cut."""
+    """Bytes of all gradients in fp32: uncompressed, and with factors for those that are cut."""
     whole = cut = 0
     for shape in shapes:
         rank, elements = kept_rank(shape, ratio), shape.numel()
@@ -45,14 +44,14 @@ def bytes_per_step(shapes: Iterable[torch.Size], ratio: float) -> tuple[int, int
 def low_rank(matrix: Tensor, *, rank: int, generator: torch.Generator) -> Tensor:
     """The best approximation of that rank within a random sketch (Halko et al., 2011).
 
-    The range of the shorter side is found by a random projection and QR; the eigenvectors of the
-    small matrix that is left choose the directions to keep. Exact where the matrix has no more
-    rank.
+    A random projection and QR find the range of the shorter side. The eigenvectors of the
+    remaining small matrix select the directions to keep. The result is exact if the matrix's rank
+    is at most `rank`.
 
     Parameters
     ----------
     matrix : (m, n).
-    generator : on the CPU.
+    generator : a generator on the CPU.
 
     Returns
     -------
@@ -71,15 +70,16 @@ def low_rank(matrix: Tensor, *, rank: int, generator: torch.Generator) -> Tensor
 
 
 class LowRankGradients:
-    """Makes gradients low-rank, and remembers what it took away for the next step.
+    """Makes gradients low-rank, and adds the remainder to the next step's gradients.
 
-    With error feedback (Seide et al., 2014; Vogels et al., 2019) nothing is lost, only delayed.
+    With this error feedback (Seide et al., 2014; Vogels et al., 2019) nothing is lost, only
+    delayed.
 
     Parameters
     ----------
-    parameters : whose gradients to change.
+    parameters : the parameters whose gradients are changed.
     ratio : rank as a fraction of the shorter side.
-    seed : of the projections.
+    seed : seed of the random projections.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, ratio: float, seed: int) -> None:
@@ -89,11 +89,11 @@ class LowRankGradients:
         self._generator = torch.Generator().manual_seed(seed)
 
     def apply(self) -> None:
-        """Change each gradient that is there.
+        """Change each gradient that exists.
 
         Raises
         ------
-        NotFiniteError : one isn't finite.
+        NotFiniteError : a gradient isn't finite.
         """
         for place, (parameter, rank) in enumerate(self._ranks):
             gradient = parameter.grad
@@ -104,5 +104,5 @@ class LowRankGradients:
                 wanted = wanted + self._left_out[place]
             kept = low_rank(wanted, rank=rank, generator=self._generator)
             self._left_out[place] = wanted - kept
-            # In place: fused optimizers take a gradient to lie in memory as its weights do.
+            # In place: fused optimizers expect a gradient to have its weights' memory layout.
             gradient.copy_(kept.reshape(gradient.shape))

@@ -1,6 +1,6 @@
 """Gradient compression across processes: PyTorch's PowerSGD hook (Vogels et al., 2019)."""
 
-# DDP compares a hook's annotations with classes: they must not be strings.
+# DDP compares a hook's annotations with classes, so they must not be strings.
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +14,9 @@ _FIRST_STEPS = 0.1
 
 
 def hook_rank(shapes: Sequence[torch.Size], ratio: float) -> int:
-    """The one rank that the hook uses for all matrices.
+    """The rank that the hook uses for all matrices.
 
-    `ratio` of the shorter side, averaged over the matrices with their elements as weights.
+    It is `ratio` of the shorter side, averaged over the matrices with their elements as weights.
     """
     matrices = [shape for shape in shapes if len(shape) > 1]
     elements = sum(shape.numel() for shape in matrices)
@@ -25,7 +25,7 @@ def hook_rank(shapes: Sequence[torch.Size], ratio: float) -> int:
 
 
 def hook_bytes(shapes: Sequence[torch.Size], rank: int) -> tuple[int, int]:
-    """Bytes of a step's gradients in fp32: as they are, and as the hook sends them."""
+    """Bytes of a step's gradients in fp32: uncompressed, and as the hook sends them."""
     whole = sent = 0
     for shape in shapes:
         elements = shape.numel()
@@ -38,7 +38,7 @@ def hook_bytes(shapes: Sequence[torch.Size], rank: int) -> tuple[int, int]:
 def register_hook(
     wrapped: DistributedDataParallel, *, rank: int, total_steps: int, seed: int
 ) -> None:
-    """Let DDP send gradients of that rank, after a tenth of the steps."""
+    """Let DDP send gradients of that rank. The first tenth of the steps sends whole gradients."""
     state = power_sgd.PowerSGDState(
         None,
         matrix_approximation_rank=rank,
@@ -50,10 +50,10 @@ def register_hook(
 
 
 def _in_order(state: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:  # type: ignore[name-defined]
-    """The hook, one bucket after the other on a CPU.
+    """PowerSGD's hook; on a CPU it finishes one bucket before the next begins.
 
-    It goes on in gloo's threads, from which its messages would reach the other processes in
-    another order there than here, and be taken for one another.
+    It continues in gloo's threads. Messages of several buckets could arrive in another order in
+    each process, and be taken for one another.
     """
     done: torch.futures.Future[torch.Tensor] = power_sgd.powerSGD_hook(state, bucket)
     if bucket.buffer().device.type == "cpu":

@@ -1,6 +1,6 @@
-"""The processes that were launched together: which one this is, and what they tell one another.
+"""The processes that were launched together: their number, their index, and their messages.
 
-`torchrun` and `accelerate launch` say it in the environment. Importing this brings no torch.
+`torchrun` and `accelerate launch` set them in the environment. Importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from compress.errors import CompressError, StageError
 _Value = TypeVar("_Value")
 
 _PATIENCE = timedelta(days=1)
-"""How long processes wait for one another: the first one also measures while the others wait."""
+"""Time that processes wait for one another, such as for the first one's measurements."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Those that work together on one run.
+    """The processes that work together on one run.
 
     Attributes
     ----------
-    index : of this process, from 0.
-    count : of all.
+    index : index of this process, from 0.
+    count : number of all processes.
     """
 
     index: int = 0
@@ -37,11 +37,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """True if this one writes files and talks to the user."""
+        """True for the process that writes files and talks to the user."""
         return self.index == 0
 
     def share(self, value: _Value | None) -> _Value:
-        """The first process's value, in every process. All must call it."""
+        """Return the first process's value in every process. All processes must call it."""
         if self.count == 1:
             return cast(_Value, value)
         import torch
@@ -52,7 +52,7 @@ class Processes:
         return cast(_Value, values[0])
 
     def gather(self, value: _Value) -> list[_Value]:
-        """Every process's value, by index, in every process. All must call it."""
+        """Return the values of all processes, by index. All processes must call it."""
         if self.count == 1:
             return [value]
         import torch.distributed as dist
@@ -62,11 +62,11 @@ class Processes:
         return cast(list[_Value], values)
 
     def once(self, work: Callable[[], _Value]) -> _Value:
-        """What `work` returns in the first process, which alone calls it; the others wait.
+        """Do `work` in the first process only; return its result in every process.
 
         Raises
         ------
-        CompressError : whatever `work` raises of its kind, in every process.
+        CompressError : in every process, if `work` raises one.
         """
         if self.count == 1:
             return work()
@@ -83,7 +83,7 @@ class Processes:
 
 
 def launched() -> Processes:
-    """This process among those that the environment speaks of; without reaching them."""
+    """The processes that the environment names. Nothing is sent to them."""
     count = _integer("WORLD_SIZE", 1)
     if count < 2 or "RANK" not in os.environ:
         return Processes()
@@ -91,7 +91,7 @@ def launched() -> Processes:
 
 
 def on_this_machine() -> int:
-    """How many of the launched processes share this machine."""
+    """Number of launched processes on this machine."""
     return max(1, _integer("LOCAL_WORLD_SIZE", 1)) if launched().count > 1 else 1
 
 
@@ -101,11 +101,11 @@ def _integer(name: str, default: int) -> int:
 
 
 def join(device: str) -> Processes:
-    """Reach the other processes, if there are any; again and again gives the same.
+    """Connect to the other processes, if there are any. Calling it again does nothing more.
 
     Parameters
     ----------
-    device : "cpu" (they talk through gloo) or "cuda" (through NCCL; each process has its own GPU).
+    device : "cpu" (communication by gloo) or "cuda" (by NCCL; each process has its own GPU).
 
     Raises
     ------
@@ -133,7 +133,7 @@ def join(device: str) -> Processes:
 
 
 def leave() -> None:
-    """End what `join` began; nothing where there is nothing to end."""
+    """End the connection that `join` made, if there is one."""
     if launched().count == 1:
         return
     import torch.distributed as dist
@@ -143,16 +143,16 @@ def leave() -> None:
 
 
 def end(code: int) -> NoReturn:
-    """End this process with an exit code, without taking the interpreter apart.
+    """End this process with an exit code, without the interpreter's shutdown.
 
-    For the command: finalizers can't make another code of it or print any more. And for processes
-    that were launched together: torch's threads for gloo now and then abort while the interpreter
-    goes ("terminate called without an active exception"), after all work is done, and the launcher
-    would take that for a failure.
+    Finalizers then can't change the command's exit code or print anything. Processes that were
+    launched together have a second reason: during the shutdown torch's threads for gloo sometimes
+    abort ("terminate called without an active exception"). The launcher would take that for a
+    failure, although all work is done.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, CompressError):  # there's no one left to tell
+        with contextlib.suppress(OSError, ValueError, CompressError):  # nobody could read the error
             if stream is not None:
                 stream.flush()
     os._exit(code)

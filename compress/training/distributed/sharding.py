@@ -1,4 +1,4 @@
-"""Which samples of a batch each process computes."""
+"""Divides the samples of a batch among processes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from compress.training.batches import sample_count
 
 @dataclass(frozen=True)
 class Sharding:
-    """Cuts every batch into one slice a process, so that data order and steps are the same with any
-    number of processes.
+    """Cuts every batch into one slice for each process.
+
+    The order of the data and the steps are the same with any number of processes.
 
     Attributes
     ----------
-    index, processes : this process, and how many there are.
-    smallest : samples that a slice must hold (2 for batch normalisation).
+    index, processes : index of this process, and number of processes.
+    smallest : smallest number of samples in a slice (2 for batch normalisation).
     """
 
     index: int = 0
@@ -28,7 +29,7 @@ class Sharding:
     smallest: int = 1
 
     def ranges(self, samples: int) -> list[range]:
-        """The samples of each slice; fewer slices than processes where samples are short."""
+        """The samples of each slice. Small batches give fewer slices than processes."""
         used = max(1, min(self.processes, samples // self.smallest))
         bounds = [slot * samples // used for slot in range(used + 1)]
         return [range(start, stop) for start, stop in pairwise(bounds)]
@@ -36,8 +37,8 @@ class Sharding:
     def cut(self, batch: Batch) -> tuple[Batch, bool]:
         """This process's slice, and whether it counts.
 
-        One that doesn't holds samples of another process: only so that all take part in whatever
-        they do together.
+        A slice that doesn't count repeats samples of another process, so that this process takes
+        part in all collective operations.
         """
         if self.processes == 1:
             return batch, True
@@ -51,5 +52,5 @@ class Sharding:
 
 
 def partners(ranges: list[range], generator: torch.Generator) -> torch.Tensor:
-    """For each sample the place of another to mix it with, from the same range; (N,) int64."""
+    """For each sample the index of another to mix it with, in the same range; (N,) int64."""
     return torch.cat([torch.randperm(len(own), generator=generator) + own.start for own in ranges])

@@ -1,1 +1,1 @@
-"""Scores of a model while it trains, and the best of them."""
+"""Scores of a model during its training, and the best of them."""

@@ -1,4 +1,4 @@
-"""Keeps the best epoch's weights: one copy, on the CPU."""
+"""Keeps the best epoch's weights as one copy on the CPU."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WRAPPER = "_checkpoint_wrapped_module."
 class BestWeights:
     """The weights and buffers of the epoch with the best validation score so far.
 
-    Of a module that is sharded over processes, each keeps its own shards.
+    If a module is sharded over processes, each process keeps its own shards.
 
     Attributes
     ----------
-    score : of that epoch; None before the first.
-    epoch : its number, from 1; 0 before the first.
+    score : score of that epoch; None before the first.
+    epoch : number of that epoch, from 1; 0 before the first.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class BestWeights:
         self._tensors: dict[str, Tensor] = {}
 
     def offer(self, module: nn.Module, *, score: Score, epoch: int) -> bool:
-        """Copy the module's weights if the score is the best; says whether it is."""
+        """Copy the module's weights if the score is the best so far; return whether it is."""
         if self.score is not None and not score.beats(self.score):
             return False
         self.score, self.epoch = score, epoch
@@ -43,14 +43,14 @@ class BestWeights:
         return True
 
     def restore(self, module: nn.Module) -> None:
-        """Give the module the weights that were kept."""
+        """Copy the kept weights into the module."""
         with torch.no_grad():
             for name, tensor in _tensors_of(module):
                 _own_part(tensor).copy_(self._tensors[name])
 
 
 def gathered(sharded: nn.Module, into: nn.Module) -> nn.Module:
-    """`into` with the whole weights of a sharded module, in every process; all must call it."""
+    """`into` with the whole weights of a sharded module. All processes must call it."""
     targets = dict(_tensors_of(into))
     with torch.no_grad():
         for name, tensor in _tensors_of(sharded):
@@ -60,7 +60,7 @@ def gathered(sharded: nn.Module, into: nn.Module) -> nn.Module:
 
 
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    # A shared tensor comes once, and buffers that no state_dict holds come too.
+    # Shared tensors come once; buffers that aren't in the state_dict are included.
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         yield name.replace(_WRAPPER, ""), tensor
 

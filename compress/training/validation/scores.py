@@ -1,4 +1,4 @@
-"""How good a student is on the validation split, while it is being trained."""
+"""Scores of a student on the validation split during its training."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOSS, _RIGHT, _ENTRIES = "loss", "right", "entries"
 
 @dataclass(frozen=True)
 class Score:
-    """Of one validation.
+    """The score of one validation.
 
     Attributes
     ----------
-    metric : which of the figures decides; where it is equal the lower loss does.
-    higher_is_better : the metric's direction.
-    figures : by name; "loss" is always there.
+    metric : name of the figure that decides; between equal ones the lower loss does.
+    higher_is_better : whether higher values of the metric are better.
+    figures : figures by name; "loss" is always there.
     """
 
     metric: str
@@ -35,7 +35,7 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The metric's."""
+        """Value of the metric."""
         return self.figures[self.metric]
 
     @property
@@ -49,16 +49,17 @@ class Score:
         return (sign * self.value, -self.loss) > (sign * other.value, -other.loss)
 
     def __str__(self) -> str:
-        """Such as "accuracy 0.9412, loss 0.2031"."""
+        """The figures in words, such as "accuracy 0.9412, loss 0.2031"."""
         ordered = sorted(self.figures.items(), key=lambda figure: figure[0] != self.metric)
         return ", ".join(f"{name} {value:.4f}" for name, value in ordered)
 
 
 def labelled_sums(task: Task, student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    """What a batch adds to a score: its summed loss, right answers and entries with a label.
+    """Sums of a batch for a score: its loss, right answers and labelled entries.
 
-    The loss is the exact one of the task's target: cross-entropy, for class sets binary
-    cross-entropy over all entries, for next tokens cross-entropy of each token after the first.
+    The loss is that of the task's target. It is cross-entropy for classes, binary cross-entropy
+    over all entries for class sets, and cross-entropy of each token after the first for next
+    tokens.
     """
     logits = task.logits(student, model_inputs(batch)).float()
     labels = batch[LABELS]
@@ -82,20 +83,20 @@ def _sums(loss: Tensor, right: Tensor, entries: Tensor) -> Mapping[str, Tensor]:
 
 
 class Tally:
-    """Adds up named sums of batches; reads them from the device once, and over all processes."""
+    """Adds up named sums of batches. They are read once from the device and all processes."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
 
     def add(self, sums: Mapping[str, Tensor]) -> None:
-        """One batch's."""
+        """Add one batch's sums."""
         for name, value in sums.items():
             value = value.detach().double() if value.device.type == "cpu" else value.detach()
             held = self._sums.get(name)
             self._sums[name] = value if held is None else held + value
 
     def total(self, processes: Processes) -> dict[str, float]:
-        """Of all processes; all must call it."""
+        """The sums over all processes. All processes must call it."""
         found: dict[str, float] = {}
         for each in processes.gather({name: value.item() for name, value in self._sums.items()}):
             for name, value in each.items():
@@ -104,7 +105,7 @@ class Tally:
 
 
 def score_of(target: Target, sums: Mapping[str, float]) -> Score | None:
-    """The score that summed `labelled_sums` amount to; None where nothing had a label.
+    """The score for the sums of `labelled_sums` over all batches; None if nothing had a label.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def score_of(target: Target, sums: Mapping[str, float]) -> Score | None:
         return None
     loss, accuracy = finite(sums[_LOSS] / entries), sums[_RIGHT] / entries
     if target == "next-token":
-        # Beyond e^700 a float has no room; such a model is useless whatever the number.
+        # e^710 exceeds a float; such a model is useless in any case.
         figures = {"perplexity": math.exp(min(loss, 700.0)), "loss": loss, "accuracy": accuracy}
         return Score("perplexity", higher_is_better=False, figures=figures)
     figures = {"accuracy": accuracy, "loss": loss}
@@ -125,11 +126,11 @@ def score_of(target: Target, sums: Mapping[str, float]) -> Score | None:
 
 
 def finite(loss: float) -> float:
-    """The loss itself.
+    """Return the loss unchanged if it is finite.
 
     Raises
     ------
-    StageError : it isn't finite.
+    StageError : the loss isn't finite.
     """
     if not math.isfinite(loss):
         raise StageError(

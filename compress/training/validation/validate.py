@@ -22,13 +22,13 @@ _VALUE, _COUNT = "value ", "count "
 
 
 class Validation:
-    """By the labels of the validation split; where it has none, or the task has none, by the
-    training loss on it.
+    """Validates by the labels of the validation split. If the split or the task has none, the
+    training loss on the split is the score.
 
     Attributes
     ----------
-    batches : of one validation.
-    notes : which of the two it was, where that isn't plain.
+    batches : number of batches in one validation.
+    notes : a note if the training loss was the score for lack of labels.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Validation:
         self.notes: list[str] = []
 
     def run(self, advance: Advance) -> Score:
-        """Score of the student as it stands.
+        """The score of the student with its current weights.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Validation:
         return Score("loss", higher_is_better=False, figures=figures)
 
     def _sums(self, work: object, advance: Advance) -> dict[str, float]:
-        """What `work` says of each of this process's samples, summed over all processes."""
+        """Sums of the results of `work` over the samples of all processes."""
         tally = Tally()
         self._prepared.wrapped.eval()
         with torch.no_grad():
@@ -107,7 +107,7 @@ class Validation:
         return labelled_sums(self._task, student, batch)
 
     def _loss_sums(self, student: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Each part's value times what it counts, and that count."""
+        """Each part's value times its count, and the count."""
         loss = self._prepared.learner.loss
         counts, made = counts_of(loss, batch), loss(student, batch)
         parts = {"loss": made} if isinstance(made, Tensor) else made
@@ -120,4 +120,4 @@ class Validation:
 
 
 def _still(steps: int = 1, *, info: str = "") -> None:
-    """Counts nothing: these batches were counted before."""
+    """Report no progress: these batches were counted before."""
