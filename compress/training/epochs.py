@@ -49,7 +49,7 @@ class TrainingResult:
 
     Attributes
     ----------
-    module : the best epoch's weights, in eval mode, on the CPU, in fp32.
+    module : the module with the best epoch's weights, in eval mode, on the CPU, in fp32.
     notes : which epoch that was, and what was chosen or left out.
     history : every epoch.
     """
