@@ -57,7 +57,7 @@ def lower_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     from transformers import AutoModelForSequenceClassification
 
     from compress.exporting.lower import lower
-    from compress.measurement.graph import load_graph
+    from compress.onnx_graph.files import load_graph
     from compress.quantization.selection import select
     from compress.quantization.static import activations
     from compress.tasks.task import TASKS
@@ -71,7 +71,7 @@ def lower_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
         path=path,
         labels=list(module.config.label2id),
     )
-    selection = select(load_graph(path).graph, method="static")
+    selection = select(load_graph(path), method="static")
     names = activations(load_graph(path), selection)
     return {"tensors": names, "operators": selection.operators}
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
 import torch
 
 from compress.core.artifact import Artifact, Format
@@ -26,6 +25,7 @@ from compress.data.spec import DataSpec
 from compress.distillation.recovery import Recovery
 from compress.measurement.quality import measure_quality
 from compress.models.checkpoint import load_checkpoint
+from compress.onnx_graph.files import load_graph
 from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.calibration.observe import observe
 from compress.quantization.integers import Integers
@@ -67,10 +67,10 @@ def settings_of(
 ) -> Iterator[tuple[str, float, float]]:
     """Each way, its accuracy and the seconds it took (on one thread)."""
     source = run / "model.onnx"
-    selection = select(onnx.load(source).graph, method="static")
+    selection = select(load_graph(source), method="static")
     batches = images.calibration(given.samples)
     observed = observe(
-        source, activations(onnx.load(source), selection), batches=batches, methods=["minmax"]
+        source, activations(load_graph(source), selection), batches=batches, methods=["minmax"]
     )
     ranges = observed.ranges("minmax", integers=integers)
     with tempfile.TemporaryDirectory() as place:

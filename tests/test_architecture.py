@@ -16,6 +16,7 @@ PACKAGE = Path(compress.__file__).parent
 FLOORS = (
     {"errors"},
     {"core"},
+    {"onnx_graph"},
     {"training", "measurement", "data", "models", "tasks"},
     {"distillation", "pruning", "factorization", "graph_variants", "quantization", "exporting"},
     {"stages"},
@@ -24,7 +25,7 @@ FLOORS = (
     {"runner"},
     {"cli", "testing", "__main__", "__init__"},
 )
-METHODS = FLOORS[3]
+METHODS = FLOORS[4]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -175,6 +176,106 @@ def test_imports_in_functions_keep_the_start_quick() -> None:
                 offenders.append(f"{name}:{line} imports {other}")
     assert count, "there are some"
     assert not offenders, "these belong at the top of their files"
+
+
+OF_PROTOBUFS = {
+    "compress.measurement.macs.inner": "adds nodes to the graphs inside nodes, which have no index",
+}
+"""Files outside of `onnx_graph/` that may go through the nodes of a protobuf."""
+NODES = {"node", "nodes", "every_node"}
+
+
+def attributes_in(part: ast.AST) -> set[str]:
+    return {each.attr for each in ast.walk(part) if isinstance(each, ast.Attribute)}
+
+
+def names_in(part: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(part) if isinstance(each, ast.Name)}
+
+
+def goes_through(part: ast.AST) -> bool:
+    """Whether what is iterated over are nodes or initializers."""
+    return bool(attributes_in(part) & {*NODES, "initializer"} or names_in(part) & {"nodes"})
+
+
+def iterated(part: ast.expr) -> str | None:
+    """The attribute that is gone through, inside `list`, `reversed` and the like."""
+    while isinstance(part, ast.Call) and part.args:
+        part = part.args[0]
+    return part.attr if isinstance(part, ast.Attribute) else None
+
+
+def own_index(part: ast.AST) -> str | None:
+    """What a piece of code does that `onnx_graph.graph.Graph` is there for."""
+    if isinstance(part, ast.Attribute):
+        fields = ("initializer", "sparse_initializer", "value_info", "metadata_props")
+        return f"reads .{part.attr}" if part.attr in fields else None
+    if isinstance(part, ast.For | ast.comprehension) and iterated(part.iter) == "node":
+        return "iterates over .node"
+    if isinstance(part, ast.DictComp | ast.SetComp):
+        if not any(goes_through(each.iter) for each in part.generators):
+            return None
+        variables = set().union(*(names_in(each.target) for each in part.generators))
+        if isinstance(part, ast.DictComp):
+            whole = isinstance(part.value, ast.Name) and part.value.id in variables
+            return "a dict of nodes" if whole else None
+        ends = set().union(*(attributes_in(each.iter) for each in part.generators))
+        return "a set of names" if (ends | attributes_in(part.elt)) & {"input", "output"} else None
+    if isinstance(part, ast.For) and goes_through(part.iter):
+        nodes = names_in(part.target)
+        for each in ast.walk(part):
+            if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Subscript):
+                stored: list[ast.expr] = [each.value]
+            elif isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute):
+                into = each.func.value
+                grows = isinstance(into, ast.Subscript) or "setdefault" in attributes_in(each.func)
+                stored = each.args if grows else []
+            else:
+                continue
+            if any(isinstance(value, ast.Name) and value.id in nodes for value in stored):
+                return "a dict of nodes, filled in a loop"
+    return None
+
+
+def test_graphs_are_indexed_in_one_place() -> None:
+    """Who makes and who reads a tensor, and what is constant, is asked of `onnx_graph` alone."""
+    offenders = []
+    for path in FILES:
+        if room_of(path) != "onnx_graph" and name_of(path) not in OF_PROTOBUFS:
+            for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                found = own_index(part)
+                if found:
+                    line = getattr(part, "lineno", None) or part.iter.lineno
+                    offenders.append(f"{path}:{line}: {found}")
+    assert not offenders, "compress.onnx_graph.graph.Graph has these"
+    assert OF_PROTOBUFS.keys() <= {name_of(path) for path in FILES}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "{name: node for node in graph.node for name in node.output}",
+        "{name: node for node in graph.nodes for name in node.output}",
+        "{tensor.name: tensor for tensor in model.graph.initializer}",
+        "[node.name for node in reversed(model.graph.node)]",
+        "{name for node in graph.nodes for name in node.input}",
+        "for n in graph.nodes:\n    for name in n.input:\n        readers[name].append(n)",
+        "for n in nodes:\n    for name in n.input:\n        d.setdefault(name, []).append(n)",
+        "for node in graph.every_node:\n    makers[node.output[0]] = node",
+    ],
+)
+def test_an_index_of_ones_own_is_found(code: str) -> None:
+    assert any(own_index(part) for part in ast.walk(ast.parse(code)))
+
+
+def test_one_class_is_called_graph() -> None:
+    found = [
+        name_of(path)
+        for path in FILES
+        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(part, ast.ClassDef) and part.name.strip("_") == "Graph"
+    ]
+    assert found == ["compress.onnx_graph.graph"]
 
 
 def test_folders_stay_small() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
-from compress.exporting.bundle.write import copy_model
 from compress.exporting.lower import lower
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import (
@@ -19,8 +18,7 @@ from compress.exporting.parity.compare import (
     onnx_answers,
 )
 from compress.exporting.parity.shapes import ladder
-from compress.measurement.graph import load_graph
-from compress.models.onnx_files import remove
+from compress.onnx_graph.files import copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor
@@ -86,7 +84,7 @@ def lower_artifact(
         )
         return replace(found, remarks=alone_notes(artifact, context, path))
     except StageError:
-        remove(path)
+        remove_model(path)
         raise
 
 
@@ -115,7 +113,7 @@ def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, 
     notes = alone(
         onnx_answers(onnx), batch, target=context.task.target, name=onnx.name, refuses=False
     )
-    operators = {node.op_type for node in load_graph(onnx).graph.node}
+    operators = {node.op_type for node in load_graph(onnx).nodes}
     if not notes or not operators & _DYNAMIC:
         return notes
     return (*notes, "'dynamic' takes its scales from the whole batch, 'static' doesn't")

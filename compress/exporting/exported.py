@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
-from compress.exporting.bundle.write import copy_model
 from compress.exporting.checked import SAMPLES, alone_notes, lower_artifact, real_batches
 from compress.exporting.half import to_half
-from compress.exporting.onnx_file import check_file, opset_of
 from compress.exporting.parity.compare import TOLERANCE, compare, module_answers, onnx_answers
-from compress.measurement.graph import load_graph
 from compress.measurement.session import PAST
-from compress.models.onnx_files import remove
 from compress.models.transformers.vocabulary import as_seen_by
+from compress.onnx_graph.files import check_file, copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -62,7 +59,7 @@ def write_exported(
     try:
         return (*notes, _halve(full, path, artifact, context, wishes))
     finally:
-        remove(full)
+        remove_model(full)
 
 
 def _write_float(
@@ -80,7 +77,7 @@ def _write_float(
         samples=wishes.samples,
         dynamic_image_size=wishes.dynamic_image_size,
     )
-    return (f"ONNX opset {opset_of(path)}", f"against torch: {parity}", *_cache_note(path))
+    return (f"ONNX opset {load_graph(path).opset}", f"against torch: {parity}", *_cache_note(path))
 
 
 def _halve(source: Path, path: Path, artifact: Artifact, context: Context, wishes: Wishes) -> str:
@@ -100,7 +97,7 @@ def _notes_on_made(
         batches=real_batches(artifact, context, samples=wishes.samples),
         target=context.task.target,
     ).require_finite(model)
-    opset = opset_of(model)
+    opset = load_graph(model).opset
     notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}", *_cache_note(model)]
     notes += alone_notes(artifact, context, model)
     before = "isn't used: the model was lowered before"
@@ -112,6 +109,5 @@ def _notes_on_made(
 
 
 def _cache_note(model: Path) -> tuple[str, ...]:
-    names = [value.name for value in load_graph(model).graph.input]
-    layers = sum(name.startswith(PAST) for name in names) // 2
+    layers = sum(name.startswith(PAST) for name in load_graph(model).inputs) // 2
     return (f"generates with a key-value cache of {layers} layers",) if layers else ()

@@ -16,13 +16,20 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from compress.errors import ParityError, StageError
-from compress.exporting.onnx_file import check_file
 from compress.exporting.parity.compare import Parity, compare, onnx_answers
 from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.exporting.silence import silence
-from compress.measurement.graph import load_graph, tensors
 from compress.measurement.session import run, unoptimized_session
-from compress.models.onnx_files import SINGLE_FILE_BYTES, remove, save
+from compress.onnx_graph.files import (
+    check_file,
+    fits_one_file,
+    load_graph,
+    load_model,
+    remove_model,
+    save_model,
+)
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attribute
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Target
@@ -34,6 +41,7 @@ _MASKED = -3e4
 """What stands for minus infinity in masks: far below every score, and scores still fit below it."""
 _FAR_BELOW = -1e30
 _AT_ONCE = 64
+_OF_INTEGERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits")
 _THERE_AND_BACK = (TensorProto.FLOAT16, TensorProto.FLOAT)
 
 
@@ -61,23 +69,21 @@ def to_half(
     given = list(batches)
     if not given:
         raise StageError("no samples to compare the fp16 file on.")
-    model = onnx.load(str(source))
-    _require_float(model, source)
-    _require_fitting_weights(model)
+    graph = Graph(load_model(source))
+    _require_float(graph, source)
+    _require_fitting_weights(graph)
     _require_fitting_activations(source, given[0])
-    save(_converted(model), path)
+    save_model(_converted(graph.model), path)
     try:
         check_file(path)
         return _require_parity(source, path, batches=given, target=target)
     except StageError:
-        remove(path)
+        remove_model(path)
         raise
 
 
-def _require_float(model: onnx.ModelProto, source: Path) -> None:
-    kinds = {node.op_type for node in model.graph.node}
-    quantized = kinds & {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-    if quantized or any(node.op_type == "MatMulNBits" for node in model.graph.node):
+def _require_float(graph: Graph, source: Path) -> None:
+    if any(node.op_type in _OF_INTEGERS for node in graph.nodes):
         raise StageError(
             f"'precision: fp16' needs a float model. Got {source.name}, which is quantized: its "
             "8-bit kernels work with float32. Export it with 'precision: fp32', or before "
@@ -85,8 +91,8 @@ def _require_float(model: onnx.ModelProto, source: Path) -> None:
         )
 
 
-def _require_fitting_weights(model: onnx.ModelProto) -> None:
-    for tensor in tensors(model.graph):
+def _require_fitting_weights(graph: Graph) -> None:
+    for tensor in graph.tensors():
         if tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
@@ -106,13 +112,11 @@ def _require_fitting_weights(model: onnx.ModelProto) -> None:
 
 def _require_fitting_activations(source: Path, batch: Batch) -> None:
     """ONNX Runtime computes fp16 in float32 on a CPU, so that an overflow wouldn't show here."""
-    names = [name for node in load_graph(source).graph.node for name in node.output if name]
+    names = [name for node in load_graph(source).nodes for name in node.output if name]
     for start in range(0, len(names), _AT_ONCE):
-        model = load_graph(source)
-        present = {value.name for value in model.graph.output}
-        added = [name for name in names[start : start + _AT_ONCE] if name not in present]
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in added)
-        for name, values in run(unoptimized_session(model, path=source), batch).items():
+        graph = load_graph(source)
+        graph.add_outputs(names[start : start + _AT_ONCE])
+        for name, values in run(unoptimized_session(graph.model, path=source), batch).items():
             if values.dtype != np.float32:
                 continue
             largest = float(np.abs(values[values > _FAR_BELOW]).max(initial=0))
@@ -127,57 +131,48 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     with silence():
         half: onnx.ModelProto = convert_float_to_float16(
             model,
             keep_io_types=True,
-            node_block_list=_rotations(model.graph),
+            node_block_list=_rotations(Graph(model)),
             # It would serialize the model for that, which isn't possible beyond 2 GB.
-            disable_shape_infer=weights >= SINGLE_FILE_BYTES,
+            disable_shape_infer=not fits_one_file(model),
         )
-        _join(half.graph)
+        _join(Graph(half))
         OnnxModel(half).topological_sort()  # casts were put at the graph's end
     return half
 
 
-def _rotations(graph: onnx.GraphProto) -> list[str]:
+def _rotations(graph: Graph) -> list[str]:
     """Nodes that compute the angles of rotary positions: fp16 can't count beyond 2048."""
-    made_by = {name: node for node in graph.node for name in node.output}
-    waiting = [node for node in graph.node if node.op_type in ("Cos", "Sin")]
+    waiting = [node for node in graph.nodes if node.op_type in ("Cos", "Sin")]
     found: dict[str, None] = {}
     while waiting:
         node = waiting.pop()
         if node.name not in found:
             found[node.name] = None
-            waiting.extend(made_by[name] for name in node.input if name in made_by)
+            makers = (graph.producer(name) for name in node.input)
+            waiting.extend(maker for maker in makers if maker is not None)
     return list(found)
 
 
-def _join(graph: onnx.GraphProto) -> None:
+def _join(graph: Graph) -> None:
     """Hand float32 straight from one float32 node to the next; the converter goes through fp16."""
-    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
-    outputs = {value.name for value in graph.output}
     straight: dict[str, str] = {}
-    for name, node in casts.items():
-        before = casts.get(node.input[0])
-        if (
-            before is not None
-            and name not in outputs
-            and (_to(before), _to(node)) == _THERE_AND_BACK
-        ):
-            straight[name] = before.input[0]
-    for node in graph.node:
-        node.input[:] = [straight.get(name, name) for name in node.input]
-    read = {name for node in graph.node for name in node.input} | outputs
-    unread = {name for name in casts if name not in read}
-    kept = [node for node in graph.node if node.output[0] not in unread]
-    del graph.node[:]
-    graph.node.extend(kept)
+    for node in graph.nodes:
+        before = graph.made_by(node.input[0], "Cast") if node.op_type == "Cast" else None
+        if before is None or node.output[0] in graph.outputs:
+            continue
+        if (attribute(before, "to", 0), attribute(node, "to", 0)) == _THERE_AND_BACK:
+            straight[node.output[0]] = before.input[0]
+    graph.redirect(straight)
+    graph.set_nodes(node for node in graph.nodes if not _is_unread_cast(graph, node))
 
 
-def _to(cast: onnx.NodeProto) -> int:
-    return next(int(attribute.i) for attribute in cast.attribute if attribute.name == "to")
+def _is_unread_cast(graph: Graph, node: onnx.NodeProto) -> bool:
+    name = node.output[0]
+    return node.op_type == "Cast" and name not in graph.outputs and not graph.readers(name)
 
 
 def _require_parity(source: Path, path: Path, *, batches: list[Batch], target: Target) -> Parity:

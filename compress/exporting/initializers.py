@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +40,7 @@ def check_shapes(model: onnx.ModelProto, module: nn.Module) -> None:
     }
     turned = {f"{name}{_TRANSPOSED}": shape[::-1] for name, shape in shapes.items()}
     wanted = biases | turned | shapes
-    for tensor in model.graph.initializer:
+    for tensor in Graph(model).initializers.values():
         got = tuple(tensor.dims)
         if got != wanted.get(tensor.name, got):
             raise StageError(

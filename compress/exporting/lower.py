@@ -17,15 +17,10 @@ from compress.errors import StageError
 from compress.exporting.cache import AXIS_NAMES, cached_form
 from compress.exporting.form import BATCH, HEIGHT, Form, plain_form, widened
 from compress.exporting.initializers import check_shapes
-from compress.exporting.onnx_file import (
-    add_metadata,
-    check_file,
-    name_weights,
-    rename_axes,
-    strip_traces,
-)
+from compress.exporting.onnx_file import add_metadata, name_weights
 from compress.exporting.silence import silence
-from compress.models.onnx_files import save
+from compress.onnx_graph.files import check_file, save_model
+from compress.onnx_graph.traces import rename_axes, strip_traces
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +78,7 @@ def lower(
     name_weights(model, plain.state_dict())
     check_shapes(model, plain)
     add_metadata(model, {"task": task.name, **_config(module)}, labels=labels)
-    save(model, path)
+    save_model(model, path)
     check_file(path)
     return path
 

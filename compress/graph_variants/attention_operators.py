@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from compress.graph_variants.graph import Graph, attribute, is_standard, replace_nodes
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attribute, is_standard
 
 OPSET = 23
 OLDEST = 18
@@ -64,14 +65,13 @@ def attention_operators(model: onnx.ModelProto) -> int:
     standard = next((o for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if standard is None or standard.version < OLDEST:
         return 0
-    if any(is_standard(node, *CHANGED) for node in model.graph.node):
-        return 0
     graph = Graph(model)
+    if any(is_standard(node, *CHANGED) for node in graph.nodes):
+        return 0
     found = [each for node in graph.nodes if (each := _attention(graph, node)) is not None]
     if not found:
         return 0
-    replace_nodes(
-        model,
+    graph.replace(
         remove=[node for each in found for node in each.nodes],
         add=[_operator(each) for each in found],
     )
@@ -118,12 +118,12 @@ def _attention(graph: Graph, softmax: onnx.NodeProto) -> _Attention | None:
 
 def _scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
     """Walks up from the softmax: an Add of a mask, a Mul or Div by a number, the product."""
-    node = graph.producer.get(softmax.input[0])
+    node = graph.producer(softmax.input[0])
     nodes, mask, scale = [], "", 1.0
     if node is not None and is_standard(node, "Add"):
         nodes.append(node)
         scaled = [name for name in node.input if _number(graph, name) is None]
-        above = [graph.producer.get(name) for name in scaled]
+        above = [graph.producer(name) for name in scaled]
         index = next((i for i, n in enumerate(above) if n and _is_scaled(graph, n)), None)
         if index is None or len(scaled) != 2:
             return None
@@ -134,7 +134,7 @@ def _scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
         if number is None:
             return None
         scale = 1 / number if node.op_type == "Div" else number
-        node = graph.producer.get(node.input[0])
+        node = graph.producer(node.input[0])
     if node is None or not is_standard(node, "MatMul"):
         return None
     nodes.append(node)
@@ -144,7 +144,7 @@ def _scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
 
 def _is_scaled(graph: Graph, node: onnx.NodeProto) -> bool:
     if is_standard(node, "Mul", "Div"):
-        above = graph.producer.get(node.input[0])
+        above = graph.producer(node.input[0])
         return above is not None and is_standard(above, "MatMul")
     return is_standard(node, "MatMul")
 
@@ -156,14 +156,14 @@ def _number(graph: Graph, name: str) -> float | None:
 
 def _split(graph: Graph, name: str, permutation: list[int]) -> tuple[str, int] | None:
     """The tensor (N, S, H * D) that was split into heads and transposed, and the heads."""
-    transpose = graph.producer.get(name)
+    transpose = graph.producer(name)
     if transpose is None or not is_standard(transpose, "Transpose"):
         return None
-    reshape = graph.producer.get(transpose.input[0])
-    if attribute(transpose, "perm", None) != permutation or reshape is None:
+    reshape = graph.producer(transpose.input[0])
+    if attribute(transpose, "perm", []) != permutation or reshape is None:
         return None
-    before = graph.shapes.get(reshape.input[0], ())
-    after = graph.shapes.get(transpose.input[0], ())
+    before = graph.shape(reshape.input[0]) or ()
+    after = graph.shape(transpose.input[0]) or ()
     if not is_standard(reshape, "Reshape") or len(before) != 3 or len(after) != 4:
         return None
     heads, width = after[2:]
@@ -178,10 +178,10 @@ def _together(graph: Graph, product: onnx.NodeProto) -> tuple[onnx.NodeProto, ..
     if transpose is None or not is_standard(transpose, "Transpose"):
         return None
     reshape = graph.only_reader(transpose.output[0])
-    if attribute(transpose, "perm", None) != HEADS_FIRST or reshape is None:
+    if attribute(transpose, "perm", []) != HEADS_FIRST or reshape is None:
         return None
-    before = graph.shapes.get(transpose.output[0], ())
-    after = graph.shapes.get(reshape.output[0], ())
+    before = graph.shape(transpose.output[0]) or ()
+    after = graph.shape(reshape.output[0]) or ()
     if not is_standard(reshape, "Reshape") or len(after) != 3 or before[:2] != after[:2]:
         return None
     return transpose, reshape
@@ -191,5 +191,5 @@ def _fits(graph: Graph, mask: str, queries: str, keys: str) -> bool:
     """onnxruntime wants the mask's last two axes whole: (…, queries, keys), nothing broadcast."""
     if not mask:
         return True
-    wanted = (graph.shapes[queries][1], graph.shapes[keys][1])
-    return graph.shapes.get(mask, ())[-2:] == wanted and None not in wanted
+    wanted = tuple((graph.shape(name) or (None, None))[1] for name in (queries, keys))
+    return (graph.shape(mask) or ())[-2:] == wanted and None not in wanted

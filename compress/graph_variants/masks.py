@@ -8,15 +8,15 @@ what the attention mask alone gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from compress.graph_variants.graph import Graph, is_standard, replace_nodes
 from compress.measurement.session import run, unoptimized_session
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import is_standard
 
 SHAPES = ((1, 1), (1, 5), (2, 3), (3, 8), (4, 1))
 """(batch, sequence) of the trials."""
@@ -45,14 +45,14 @@ def padding_masks(model: onnx.ModelProto) -> int:
     for node, name in found:
         added += _row(graph, node, name)
     if found:
-        _forget_shapes(model, {node.output[0] for node, _ in found})
-        replace_nodes(model, remove=(), add=added)
+        graph.forget_types({node.output[0] for node, _ in found})
+        graph.replace(remove=(), add=added)
     return len(found)
 
 
 def _spreads(graph: Graph, node: onnx.NodeProto) -> bool:
     """Constants of one element by a condition (N, 1, Q, K), added to scores (N, H, Q, K)."""
-    shape, readers = graph.shapes.get(node.output[0], ()), graph.consumers[node.output[0]]
+    shape, readers = graph.shape(node.output[0]) or (), graph.readers(node.output[0])
     values = [graph.value(name) for name in node.input[1:]]
     return (
         len(shape) == 4
@@ -69,18 +69,16 @@ def _covered(graph: Graph, reader: onnx.NodeProto, mask: str) -> bool:
     if not is_standard(reader, "Add") or len(reader.input) != 2:
         return False
     other = next((name for name in reader.input if name != mask), mask)
-    shape, rows = graph.shapes.get(other, ()), graph.shapes[mask][2]
-    return len(shape) == 4 and rows is not None and shape[2] == rows
+    shape, covered = graph.shape(other) or (), graph.shape(mask) or ()
+    return len(shape) == len(covered) == 4 and None is not shape[2] == covered[2]
 
 
 def _padding(graph: Graph, node: onnx.NodeProto) -> str | None:
     """The input (N, K) of integers that alone decides the condition, or None."""
-    inside = list(_before(graph, node.input[0]))
-    needed = {name for each in inside for name in each.input}
-    inputs = [value for value in graph.model.graph.input if value.name in needed]
+    part = graph.ending_in([node.input[0]])
+    inputs = list(Graph(part).inputs.values())
     if not inputs or any(not _is_integer_matrix(value) for value in inputs):
         return None
-    part = _part(graph, inside, inputs, node.input[0])
     runtime = unoptimized_session(part, path=Path("mask.onnx"))
     generator = np.random.default_rng(0)
     candidates = [value.name for value in inputs]
@@ -98,40 +96,6 @@ def _padding(graph: Graph, node: onnx.NodeProto) -> str | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _before(graph: Graph, name: str) -> Iterator[onnx.NodeProto]:
-    """All nodes that a tensor is computed by, in the graph's order."""
-    wanted: set[int] = set()
-    names = [name]
-    while names:
-        node = graph.producer.get(names.pop())
-        if node is not None and id(node) not in wanted:
-            wanted.add(id(node))
-            names.extend(node.input)
-    return (node for node in graph.nodes if id(node) in wanted)
-
-
-def _part(
-    graph: Graph,
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    output: str,
-) -> onnx.ModelProto:
-    needed = {name for node in nodes for name in node.input}
-    made = helper.make_graph(
-        nodes,
-        "mask",
-        inputs,
-        [helper.make_tensor_value_info(output, TensorProto.BOOL, None)],
-        [graph.constants[name] for name in sorted(needed & graph.constants.keys())],
-    )
-    return helper.make_model(
-        made,
-        opset_imports=graph.model.opset_import,
-        ir_version=graph.model.ir_version,
-        functions=graph.model.functions,
-    )
-
-
 def _is_integer_matrix(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.tensor_type
     return kind.elem_type == TensorProto.INT64 and len(kind.shape.dim) == 2
@@ -139,16 +103,10 @@ def _is_integer_matrix(value: onnx.ValueInfoProto) -> bool:
 
 def _row(graph: Graph, node: onnx.NodeProto, name: str) -> list[onnx.NodeProto]:
     """The condition (N, 1, 1, K) out of the input (N, K); the node now reads it."""
-    axes, kept, row = (graph.fresh(f"{name}.{word}") for word in ("axes", "kept", "row"))
-    tensor = numpy_helper.from_array(np.array([1, 2], np.int64), axes)
-    graph.model.graph.initializer.append(tensor)
+    axes, kept, row = (graph.unused_name(f"{name}.{word}") for word in ("axes", "kept", "row"))
+    graph.add_initializer(axes, np.array([1, 2], np.int64))
     node.input[0] = row
     return [
         helper.make_node("Cast", [name], [kept], name=kept, to=TensorProto.BOOL),
         helper.make_node("Unsqueeze", [kept, axes], [row], name=row),
     ]
-
-
-def _forget_shapes(model: onnx.ModelProto, names: set[str]) -> None:
-    for value in [value for value in model.graph.value_info if value.name in names]:
-        model.graph.value_info.remove(value)

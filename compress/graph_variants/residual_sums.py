@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import onnx
 
-from compress.graph_variants.graph import Graph, is_standard
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import is_standard
 
 
 def residual_sums(model: onnx.ModelProto) -> int:
@@ -27,7 +28,7 @@ def residual_sums(model: onnx.ModelProto) -> int:
     count = 0
     for node in graph.nodes:
         if is_standard(node, "LayerNormalization"):
-            before = graph.producer.get(node.input[0])
+            before = graph.producer(node.input[0])
             if before is not None and is_standard(before, "Add") and _residual(graph, before):
                 before.op_type = "Sum"
                 count += 1

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from compress.graph_variants.graph import Graph, Shape, attribute, is_standard, reads, replace_nodes
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.inner import reads
+from compress.onnx_graph.nodes import attribute, is_standard
+from compress.onnx_graph.types import Shape
 
 ELEMENTWISE = (
     *("Add", "Sub", "Mul", "Div", "Sum", "Pow", "Max", "Min"),
@@ -52,7 +55,7 @@ def unread_rows(model: onnx.ModelProto) -> int:
         for node in graph.nodes
         if is_standard(node, "MatMul")
         and node.output[0] in plan.narrow
-        and node.input[1] in graph.constants
+        and node.input[1] in graph.initializers
     ]
     if products:
         _apply(graph, plan)
@@ -81,12 +84,12 @@ def _plan(graph: Graph) -> _Plan:
 
 def _picked(graph: Graph, node: onnx.NodeProto) -> Wish | None:
     """The axis and position of a Gather of one position."""
-    if not is_standard(node, "Gather") or node.input[0] in graph.constants:
+    if not is_standard(node, "Gather") or node.input[0] in graph.initializers:
         return None
-    index, shape = graph.value(node.input[1]), graph.shapes.get(node.input[0])
+    index, shape = graph.value(node.input[1]), graph.shape(node.input[0])
     if index is None or index.size != 1 or shape is None or int(index.ravel()[0]) < 0:
         return None
-    axis = int(str(attribute(node, "axis", 0))) % len(shape)
+    axis = attribute(node, "axis", 0) % len(shape)
     return None if shape[axis] in (None, 1) else (axis, int(index.ravel()[0]))
 
 
@@ -95,27 +98,27 @@ def _common(graph: Graph, plan: _Plan, node: onnx.NodeProto) -> Wish | None:
     if len(node.output) != 1 or node.output[0] in graph.outputs:
         return None
     wishes = set(plan.wishes[node.output[0]])
-    inner = len(wishes) == 1 and node.output[0] in graph.shapes
+    inner = len(wishes) == 1 and graph.shape(node.output[0]) is not None
     return wishes.pop() if inner else None
 
 
 def _operands(graph: Graph, node: onnx.NodeProto, wish: Wish) -> list[int | None] | None:
     """By input, the axis that becomes narrow (None: none does); None where the node can't."""
-    shapes = [graph.shapes.get(name) for name in node.input if name]
+    shapes = [graph.shape(name) for name in node.input if name]
     if len(shapes) != len(node.input) or any(shape is None for shape in shapes):
         return None
     known = [shape for shape in shapes if shape is not None]
-    axis, output = wish[0], graph.shapes[node.output[0]]
+    axis, output = wish[0], graph.shape(node.output[0]) or ()
     if is_standard(node, *ELEMENTWISE):
         return _broadcast(known, axis, output)
     if is_standard(node, "MatMul") and axis == len(output) - 2 and len(known[0]) == len(output):
         return [axis, None]
     if is_standard(node, "LayerNormalization", "Softmax"):
-        along = int(str(attribute(node, "axis", -1))) % len(output)
+        along = attribute(node, "axis", -1) % len(output)
         return [axis, *(None for _ in known[1:])] if axis < along else None
     if is_standard(node, "Transpose"):
         permutation = attribute(node, "perm", list(range(len(output)))[::-1])
-        return [list(permutation)[axis]]  # type: ignore[call-overload]
+        return [permutation[axis]]
     if is_standard(node, "Reshape") and _target(known[0], output, axis) is not None:
         return [axis, None]
     return None
@@ -161,7 +164,9 @@ def _apply(graph: Graph, plan: _Plan) -> None:
             continue
         operands = _operands(graph, node, wish) or []
         if is_standard(node, "Reshape"):
-            target = _target(graph.shapes[node.input[0]], graph.shapes[node.output[0]], wish[0])
+            target = _target(
+                graph.shape(node.input[0]) or (), graph.shape(node.output[0]) or (), wish[0]
+            )
             node.input[1] = _constant(graph, f"{node.output[0]}.narrow", np.array(target, np.int64))
             del node.attribute[:]  # with `allowzero` a 0 wouldn't keep the dimension
         for place, axis in enumerate(operands):
@@ -172,21 +177,16 @@ def _apply(graph: Graph, plan: _Plan) -> None:
                     rows[key] = _row(graph, *key)
                 node.input[place] = rows[key].output[0]
     # Their recorded shapes are those of the wide tensors.
-    for value in [v for v in graph.model.graph.value_info if v.name in plan.narrow]:
-        graph.model.graph.value_info.remove(value)
-    replace_nodes(graph.model, remove=(), add=list(rows.values()))
+    graph.forget_types(plan.narrow)
+    graph.replace(remove=(), add=list(rows.values()))
 
 
 def _row(graph: Graph, name: str, wish: Wish) -> onnx.NodeProto:
     """A Gather that keeps the axis, with one position in it."""
-    row = graph.fresh(f"{name}.row")
+    row = graph.unused_name(f"{name}.row")
     position = _constant(graph, f"{row}.position", np.array([wish[1]], np.int64))
     return helper.make_node("Gather", [name, position], [row], name=row, axis=wish[0])
 
 
 def _constant(graph: Graph, name: str, value: np.ndarray) -> str:
-    name = graph.fresh(name)
-    tensor = numpy_helper.from_array(value, name)
-    graph.model.graph.initializer.append(tensor)
-    graph.constants[name] = tensor
-    return name
+    return graph.add_initializer(graph.unused_name(name), value)

@@ -16,7 +16,9 @@ from compress.graph_variants.masks import padding_masks
 from compress.graph_variants.residual_sums import residual_sums
 from compress.graph_variants.unread_rows import unread_rows
 from compress.measurement.session import run, session
-from compress.models.onnx_files import save
+from compress.onnx_graph.files import check_file, load_graph, load_model, save_model
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import is_standard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +69,7 @@ class Form:
 
 def plain(source: Path) -> Form:
     """The graph as it is."""
-    return Form(PLAIN, source, _portable(onnx.load(str(source), load_external_data=False)), ())
+    return Form(PLAIN, source, _portable(load_graph(source)), ())
 
 
 def forms(
@@ -96,7 +98,7 @@ def forms(
     made = [plain(source)]
     answers = None if sample is None else run(session(source, threads=1), sample)
     for name, recipe in RECIPES.items():
-        model = onnx.load(str(source))
+        model = load_model(source)
         counts = {rewrite: rewrite(model) for rewrite in recipe}
         if not any(counts[mark] for mark in MARKS[name]):
             continue
@@ -105,20 +107,17 @@ def forms(
         rewritten = session(path, threads=1)
         if sample is not None and answers is not None:
             _require_same(answers, run(rewritten, sample), name=name)
-        made.append(Form(name, path, _portable(model), notes))
+        made.append(Form(name, path, _portable(Graph(model)), notes))
     return made
 
 
-def _portable(model: onnx.ModelProto) -> bool:
-    return all(node.domain in ("", "ai.onnx") for node in model.graph.node)
+def _portable(graph: Graph) -> bool:
+    return all(is_standard(node) for node in graph.nodes)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> Path:
-    save(model, path)
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        raise StageError(f"the rewritten graph {path.name} isn't valid ONNX: {error}") from error
+    save_model(model, path)
+    check_file(path, types=False)
     return path
 
 

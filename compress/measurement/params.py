@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from compress.measurement.graph import constants, graphs, load_graph, nodes
+from onnx import NodeProto
+from onnx import TensorProto as T
 
-if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attributes
 
 # Inputs that hold scales, zero points or shapes, by operator.
 NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
@@ -60,7 +61,7 @@ def count_params(onnx: Path) -> int:
     """
     found: set[tuple[str, int]] = set()
     biases: set[tuple[str, int]] = set()
-    for name, is_bias, count in _weights(load_graph(onnx).graph):
+    for name, is_bias, count in _weights(load_graph(onnx)):
         for suffix in COPY_SUFFIXES:
             name = name.removesuffix(suffix)
         found.add((name, count))
@@ -80,16 +81,14 @@ def _numbered(
             index += 1
 
 
-def _weights(graph: GraphProto) -> Iterator[tuple[str, bool, int]]:
+def _weights(graph: Graph) -> Iterator[tuple[str, bool, int]]:
     """Name, whether it is an int32 bias, and elements of each weight."""
-    from onnx import TensorProto as T
-
     floats = {T.FLOAT, T.FLOAT16, T.BFLOAT16, T.DOUBLE}
     quantized = {T.INT8, T.UINT8, T.INT4, T.UINT4, T.INT16, T.UINT16}
     quantized |= {T.FLOAT8E4M3FN, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2, T.FLOAT8E5M2FNUZ}
     uses = _uses(graph)
     packed = _packed(graph)
-    for name, constant in constants(graph).items():
+    for name, constant in graph.constants.items():
         count = packed.get(name, prod(constant.shape))
         is_bias = constant.type == T.INT32 and "bias" in uses[name]
         is_weight = constant.type in floats | quantized and "weight" in uses[name]
@@ -97,15 +96,12 @@ def _weights(graph: GraphProto) -> Iterator[tuple[str, bool, int]]:
             yield name, is_bias, count
 
 
-def _uses(graph: GraphProto) -> defaultdict[str, set[str]]:
+def _uses(graph: Graph) -> defaultdict[str, set[str]]:
     """What each tensor is to the nodes that take it: "weight", "bias", both, or none."""
     uses: defaultdict[str, set[str]] = defaultdict(set)
-    dynamic_scales = {
-        node.output[1] for node in nodes(graph) if node.op_type == "DynamicQuantizeLinear"
-    }
-    for node in nodes(graph):
+    for node in graph.every_node:
         # quantize_dynamic multiplies the input's scale by the weight's (a vector, per channel).
-        if node.op_type == "Mul" and dynamic_scales.intersection(node.input):
+        if node.op_type == "Mul" and any(_is_dynamic_scale(graph, name) for name in node.input):
             continue
         for index, name in enumerate(node.input):
             if index in _not_weights(node):
@@ -113,25 +109,27 @@ def _uses(graph: GraphProto) -> defaultdict[str, set[str]]:
             uses[name].add("weight")
             if BIASES.get(node.op_type) == index:
                 uses[name].add("bias")
-    for each in graphs(graph):
+    for each in graph.levels:
         for value in each.output:
             uses[value.name].add("weight")
     return uses
 
 
-def _packed(graph: GraphProto) -> dict[str, int]:
-    """Weights in tensors whose bytes hold several, and filling."""
-    from onnx import TensorProto
+def _is_dynamic_scale(graph: Graph, name: str) -> bool:
+    maker = graph.made_by(name, "DynamicQuantizeLinear")
+    return maker is not None and maker.output[1] == name
 
+
+def _packed(graph: Graph) -> dict[str, int]:
+    """Weights in tensors whose bytes hold several, and filling."""
     found: dict[str, int] = {}
-    known = constants(graph)
-    for node in nodes(graph):
-        given = {attribute.name: attribute.i for attribute in node.attribute}
+    for node in graph.every_node:
+        given = attributes(node)
         if node.op_type == "MatMulNBits":
             found[node.input[1]] = given["K"] * given["N"]
-        elif node.op_type == "GatherBlockQuantized" and node.input[0] in known:
-            data = known[node.input[0]]
-            if data.type == TensorProto.UINT8:
+        elif node.op_type == "GatherBlockQuantized" and node.input[0] in graph.constants:
+            data = graph.constants[node.input[0]]
+            if data.type == T.UINT8:
                 found[node.input[0]] = prod(data.shape) * 8 // given.get("bits", 4)
     return found
 

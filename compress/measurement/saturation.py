@@ -12,15 +12,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from onnx import NodeProto, TensorProto, numpy_helper
+
 from compress.measurement.cpu import SATURATING, TargetCpu
-from compress.measurement.graph import constants, graphs, load_graph, nodes
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from onnx import GraphProto, NodeProto, TensorProto
-
-    from compress.measurement.graph import Constant
 
 NARROW = 64
 """Weights within ±64 can't saturate: 255 · 64 · 2 < 2¹⁵. It is ONNX Runtime's own limit."""
@@ -61,8 +61,12 @@ def can_saturate(file: Path, cpu: TargetCpu) -> str | None:
     """
     if cpu not in SATURATING:
         return None
-    graph = load_graph(file).graph
-    stored = dict(_int8_tensors(graph))
+    graph = load_graph(file)
+    stored = {
+        name: constant.tensor
+        for name, constant in graph.constants.items()
+        if constant.type == TensorProto.INT8 and constant.tensor is not None
+    }
     used: set[str] = set()
     for names in _products(graph):
         used.update(name for name in names if name in stored)
@@ -75,58 +79,35 @@ def can_saturate(file: Path, cpu: TargetCpu) -> str | None:
     )
 
 
-def _products(graph: GraphProto) -> Iterator[tuple[str, ...]]:
+def _products(graph: Graph) -> Iterator[tuple[str, ...]]:
     """The names of the tensors that each product of unsigned activations takes its weights from."""
-    known = constants(graph)
-    makers = {name: node for node in nodes(graph) for name in node.output}
-    for node in nodes(graph):
+    for node in graph.every_node:
         if node.op_type in _WEIGHT:
-            if not _is_signed(node, known):
+            if not _is_signed(graph, node):
                 yield tuple(node.input[index] for index in _WEIGHT[node.op_type])
         elif node.op_type in _FLOAT_PRODUCTS:
-            sources = [_dequantized(name, makers) for name in node.input[:2]]
+            sources = [_dequantized(graph, name) for name in node.input[:2]]
             names = tuple(name for name in sources if name is not None)
             if len(names) == len(sources):
                 yield names
 
 
-def _dequantized(name: str, makers: Mapping[str, NodeProto]) -> str | None:
+def _dequantized(graph: Graph, name: str) -> str | None:
     """The 8-bit tensor that a float one is the dequantization of, reshaped perhaps."""
-    maker = makers.get(name)
-    while maker is not None and maker.op_type in _PASSING:
-        maker = makers.get(maker.input[0])
-    found = maker is not None and maker.op_type == "DequantizeLinear"
-    return str(maker.input[0]) if maker is not None and found else None
+    while (passing := graph.made_by(name, *_PASSING)) is not None:
+        name = passing.input[0]
+    maker = graph.made_by(name, "DequantizeLinear")
+    return None if maker is None else str(maker.input[0])
 
 
-def _is_signed(node: NodeProto, known: Mapping[str, Constant]) -> bool:
-    from onnx import TensorProto
-
+def _is_signed(graph: Graph, node: NodeProto) -> bool:
     index = _ZERO_POINT.get(node.op_type)
     if index is None:
         return False
-    zero_point = known.get(node.input[index])
+    zero_point = graph.constants.get(node.input[index])
     return zero_point is not None and zero_point.type == TensorProto.INT8
 
 
-def _int8_tensors(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
-    """Signed 8-bit weights by name: initializers, and the tensors of `Constant` nodes."""
-    from onnx import TensorProto
-
-    for each in graphs(graph):
-        for tensor in each.initializer:
-            if tensor.data_type == TensorProto.INT8:
-                yield tensor.name, tensor
-        for node in each.node:
-            if node.op_type == "Constant":
-                for attribute in node.attribute:
-                    if attribute.t.data_type == TensorProto.INT8:
-                        yield node.output[0], attribute.t
-
-
 def _is_wide(tensor: TensorProto, file: Path) -> bool:
-    import numpy as np
-    from onnx import numpy_helper
-
     values = numpy_helper.to_array(tensor, base_dir=str(file.parent)).astype(np.int16)
     return bool(values.size and np.abs(values).max() > NARROW)

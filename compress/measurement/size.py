@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from compress.core.files.confined import inside
 from compress.errors import LoadError
-from compress.measurement.graph import load_graph, tensors
+from compress.onnx_graph.files import external_files
 
 
 def size_bytes(onnx: Path) -> int:
@@ -21,23 +20,3 @@ def size_bytes(onnx: Path) -> int:
             raise LoadError(f"{onnx} keeps weights in {file}, which doesn't exist.")
         total += file.stat().st_size
     return total
-
-
-def external_files(onnx: Path) -> list[Path]:
-    """The external-data files of an ONNX file, each once, sorted; they lie in its folder.
-
-    Raises
-    ------
-    InputError : it names a file elsewhere.
-    LoadError : the file can't be read.
-    """
-    from onnx import TensorProto
-
-    locations = {
-        entry.value
-        for tensor in tensors(load_graph(onnx).graph)
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return [inside(onnx.parent, location) for location in sorted(locations)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from compress.onnx_graph.files import load_model
 from compress.quantization.integers import Integers
 from compress.quantization.silence import silence
 from compress.quantization.write import write
@@ -42,7 +43,7 @@ def quantize_dynamic(
     with silence(), tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "quantized.onnx"
         quantize(
-            onnx.load(str(source)),
+            load_model(source),
             quantized,
             op_types_to_quantize=[kind for kind in selection.operators if kind != "Gemm"],
             per_channel=per_channel,
@@ -55,5 +56,5 @@ def quantize_dynamic(
                 "DefaultTensorType": onnx.TensorProto.FLOAT,
             },
         )
-        model = onnx.load(str(quantized))
+        model = load_model(quantized)
     return write(model, path=path, source=source)

@@ -14,6 +14,8 @@ from compress.errors import StageError, unknown
 if TYPE_CHECKING:
     import onnx
 
+    from compress.onnx_graph.graph import Graph
+
 Method = Literal["dynamic", "static", "weights"]
 
 # The input that holds the weight. Everything else on these lists has no weights.
@@ -77,7 +79,7 @@ class Selection:
 
 
 def select(
-    graph: onnx.GraphProto,
+    graph: Graph,
     *,
     method: Method,
     operators: Sequence[str] | None = None,
@@ -103,7 +105,7 @@ def select(
     _require_fast(graph, method)
     cnn = convolution_share(graph) > 0.5
     types = _operators(method, operators, cnn=cnn)
-    candidates = [node for node in graph.node if node.op_type in types]
+    candidates = [node for node in graph.nodes if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
     kept_float = kept_in_float([(n.name, _weight(n) or n.name) for n in wanted], exclude)
     mixed = _without_channels(graph, wanted) if per_channel and method != "weights" else set()
@@ -131,9 +133,9 @@ def select(
     )
 
 
-def _weights(graph: onnx.GraphProto) -> dict[str, int]:
+def _weights(graph: Graph) -> dict[str, int]:
     """Sizes of the float initialisers by name."""
-    return {tensor.name: prod(tensor.dims) for tensor in graph.initializer if tensor.data_type == 1}
+    return {name: prod(x.dims) for name, x in graph.initializers.items() if x.data_type == 1}
 
 
 def _weight(node: onnx.NodeProto) -> str | None:
@@ -145,17 +147,16 @@ def _quantizable(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     return node.op_type not in WEIGHT_INPUT or _weight(node) in weights
 
 
-def _without_channels(graph: onnx.GraphProto, wanted: Sequence[onnx.NodeProto]) -> set[str]:
+def _without_channels(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str]:
     """Nodes in whose weight no one dimension is that of the output channels.
 
     A transposed convolution in groups has (C_in, C_out / groups, …), a batch of matrices one
     matrix after another.
     """
-    dimensions = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     return {
         node.name
         for node in wanted
-        if (node.op_type == "MatMul" and dimensions[node.input[1]] > 2)
+        if (node.op_type == "MatMul" and len(graph.initializers[node.input[1]].dims) > 2)
         or (
             node.op_type == "ConvTranspose"
             and any(each.name == "group" and each.i > 1 for each in node.attribute)
@@ -170,17 +171,17 @@ def _mixed_note(nodes: Collection[str]) -> str:
     )
 
 
-def convolution_share(graph: onnx.GraphProto) -> float:
+def convolution_share(graph: Graph) -> float:
     """Part of the convolutions and products' weights that belongs to convolutions."""
     weights = _weights(graph)
     sizes = Counter[bool]()
-    for node in graph.node:
+    for node in graph.nodes:
         if node.op_type in WEIGHT_INPUT and node.op_type != "Gather":
             sizes[node.op_type in CONVOLUTIONS] += weights.get(_weight(node) or "", 0)
     return sizes[True] / max(1, sizes[True] + sizes[False])
 
 
-def _require_fast(graph: onnx.GraphProto, method: Method) -> None:
+def _require_fast(graph: Graph, method: Method) -> None:
     share = convolution_share(graph)
     if method == "dynamic" and share > 0.5:
         raise StageError(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.ranges import Range
 from compress.quantization.integers import Integers
 from compress.quantization.silence import silence
@@ -51,7 +53,7 @@ def quantize_static(
     """
     with silence():
         model = _insert(
-            onnx.load(str(source)),
+            load_model(source),
             ranges=ranges,
             selection=selection,
             integers=integers,
@@ -61,22 +63,15 @@ def quantize_static(
     return write(model, path=path, source=source)
 
 
-def activations(model: onnx.ModelProto, selection: Selection) -> tuple[str, ...]:
+def activations(graph: Graph, selection: Selection) -> tuple[str, ...]:
     """Names of the float tensors that go in and out of the nodes to quantize."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    constant = {tensor.name for tensor in graph.initializer}
-    is_float = {
-        value.name
-        for value in (*graph.value_info, *graph.input, *graph.output)
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    }
     wanted = set(selection.nodes)
     names = dict.fromkeys(
         name
-        for node in graph.node
+        for node in graph.nodes
         if node.name in wanted
         for name in (*node.input, *node.output)
-        if name in is_float and name not in constant
+        if name not in graph.initializers and graph.element_type(name) == onnx.TensorProto.FLOAT
     )
     return tuple(names)
 

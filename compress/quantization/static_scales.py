@@ -9,16 +9,16 @@ onnxruntime makes of a dynamic graph itself, with calibrated scales.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, helper
 
 from compress.errors import StageError
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.ranges import Range
 from compress.quantization.grid import activation_grid
 from compress.quantization.integers import Integers
@@ -41,24 +41,6 @@ class _Product:
     nodes: tuple[NodeProto, ...]
 
 
-class _Graph:
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.nodes = list(graph.node)
-        self.producer = {name: node for node in self.nodes for name in node.output}
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        self.readers: defaultdict[str, list[NodeProto]] = defaultdict(list)
-        for node in self.nodes:
-            for name in node.input:
-                self.readers[name].append(node)
-        self.outputs = {value.name for value in graph.output}
-
-    def next(self, name: str, kind: str) -> NodeProto | None:
-        """The only reader of a tensor, if it is of this kind."""
-        readers = self.readers[name]
-        alone = len(readers) == 1 and name not in self.outputs
-        return readers[0] if alone and readers[0].op_type == kind else None
-
-
 def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path:
     """Write a dynamically quantized model with the given ranges of its activations.
 
@@ -75,8 +57,8 @@ def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path
     ------
     StageError : the source has no dynamic products, or a range is missing.
     """
-    model = onnx.load(str(source))
-    graph = _Graph(model.graph)
+    model = load_model(source)
+    graph = Graph(model)
     found = [p for node in graph.nodes if (p := _product(graph, node)) is not None]
     if not found:
         raise StageError(
@@ -87,36 +69,39 @@ def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path
     missing = [name for name in activations if name not in ranges]
     if missing:
         raise StageError(f"no range is known of {missing[0]!r}; expected one of each activation.")
-    added = {name: _quantize(model.graph, name, ranges[name]) for name in activations}
+    added = {name: _quantize(graph, name, ranges[name]) for name in activations}
     fused = {product.nodes[0].output[0]: _fused(product, added) for product in found}
     gone = {id(node) for product in found for node in product.nodes}
     # The operator stands where the last of its nodes stood: all that it reads is there by then.
     last = {id(product.nodes[-1]): fused[product.nodes[0].output[0]] for product in found}
-    _replace(model.graph, graph.nodes, gone=gone, last=last, quantized=added)
+    _replace(graph, gone=gone, last=last, quantized=added)
     if all(opset.domain != MICROSOFT for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return write(model, path=path, source=source)
 
 
-def _product(graph: _Graph, node: NodeProto) -> _Product | None:
+def _product(graph: Graph, node: NodeProto) -> _Product | None:
     """MatMulInteger, Cast, Mul by both scales, and the Add of a bias where there is one."""
-    dynamic = graph.producer.get(node.input[0]) if node.op_type == "MatMulInteger" else None
-    if dynamic is None or dynamic.op_type != "DynamicQuantizeLinear" or len(node.input) != 4:
+    if node.op_type != "MatMulInteger" or len(node.input) != 4:
         return None
-    cast = graph.next(node.output[0], "Cast")
-    scaled = None if cast is None else graph.next(cast.output[0], "Mul")
+    dynamic = graph.made_by(node.input[0], "DynamicQuantizeLinear")
+    if dynamic is None:
+        return None
+    cast = _next(graph, node.output[0], "Cast")
+    scaled = None if cast is None else _next(graph, cast.output[0], "Mul")
     if cast is None or scaled is None:
         return None
-    scales = next(graph.producer.get(n) for n in scaled.input if n != cast.output[0])
-    if scales is None or scales.op_type != "Mul" or dynamic.output[1] not in scales.input:
+    factor = next(name for name in scaled.input if name != cast.output[0])
+    scales = graph.made_by(factor, "Mul")
+    if scales is None or dynamic.output[1] not in scales.input:
         return None
     weight_scale = next(name for name in scales.input if name != dynamic.output[1])
-    if {node.input[1], node.input[3], weight_scale} - graph.constants.keys():
+    if {node.input[1], node.input[3], weight_scale} - graph.initializers.keys():
         return None
-    add = graph.next(scaled.output[0], "Add")
-    bias = next((n for n in add.input if n in graph.constants), "") if add else ""
-    width = graph.constants[node.input[1]].dims[-1]
-    whole = bool(bias) and list(graph.constants[bias].dims) == [width]
+    add = _next(graph, scaled.output[0], "Add")
+    bias = next((n for n in add.input if n in graph.initializers), "") if add else ""
+    width = graph.initializers[node.input[1]].dims[-1]
+    whole = bool(bias) and list(graph.initializers[bias].dims) == [width]
     ending = [add] if whole and add is not None else []
     return _Product(
         activation=dynamic.input[0],
@@ -130,13 +115,13 @@ def _product(graph: _Graph, node: NodeProto) -> _Product | None:
     )
 
 
-def _quantize(graph: onnx.GraphProto, name: str, bounds: Range) -> NodeProto:
+def _quantize(graph: Graph, name: str, bounds: Range) -> NodeProto:
     scale, zero_point = activation_grid(bounds, integers=Integers())
     for suffix, value in (
         ("fixed_scale", np.float32(scale)),
         ("fixed_zero_point", np.uint8(zero_point)),
     ):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{name}_{suffix}"))
+        graph.add_initializer(f"{name}_{suffix}", np.asarray(value))
     inputs = [name, f"{name}_fixed_scale", f"{name}_fixed_zero_point"]
     return helper.make_node("QuantizeLinear", inputs, [f"{name}_fixed"], name=f"{name}_fixed")
 
@@ -157,9 +142,14 @@ def _fused(product: _Product, quantized: Mapping[str, NodeProto]) -> NodeProto:
     )
 
 
+def _next(graph: Graph, name: str, kind: str) -> NodeProto | None:
+    """The only reader of a tensor, if it is of this kind."""
+    reader = graph.only_reader(name)
+    return reader if reader is not None and reader.op_type == kind else None
+
+
 def _replace(
-    graph: onnx.GraphProto,
-    nodes: list[NodeProto],
+    graph: Graph,
     *,
     gone: set[int],
     last: Mapping[int, NodeProto],
@@ -168,21 +158,12 @@ def _replace(
     """Put the new nodes in, and leave out those whose results nobody reads any more."""
     open_nodes = dict(quantized)
     order: list[NodeProto] = []
-    for node in nodes:
+    for node in graph.nodes:
         if id(node) in last:
             order.append(last[id(node)])
         elif id(node) not in gone:
             if node.op_type == "DynamicQuantizeLinear" and node.input[0] in open_nodes:
                 order.append(open_nodes.pop(node.input[0]))
             order.append(node)
-    read = {value.name for value in graph.output}
-    kept: list[NodeProto] = []
-    for node in reversed(order):
-        if node.op_type not in ("DynamicQuantizeLinear", "Mul") or read.intersection(node.output):
-            kept.append(node)
-            read.update(node.input)
-    copies = [NodeProto() for _ in kept]
-    for copy, node in zip(copies, reversed(kept), strict=True):
-        copy.CopyFrom(node)
-    del graph.node[:]
-    graph.node.extend(copies)
+    graph.set_nodes(order)
+    graph.remove_unused()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from compress.errors import StageError
-from compress.models.onnx_files import remove, save
+from compress.onnx_graph.files import check_file, load_model, remove_model, save_model
+from compress.onnx_graph.metadata import metadata_of, set_metadata
 
 
 def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
@@ -20,21 +20,16 @@ def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
     ------
     StageError : `onnx.checker` refuses it.
     """
-    metadata = onnx.load(str(source), load_external_data=False).metadata_props
-    onnx.helper.set_model_props(model, {entry.key: entry.value for entry in metadata})
+    set_metadata(model, metadata_of(source))
     model.producer_name = "onnxruntime.quantization"
-    save(model, path)
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        raise StageError(f"{path.name} isn't a valid ONNX model: {error}") from error
+    save_model(model, path)
+    check_file(path, types=False)
     return path
 
 
 def move(source: Path, target: Path, *, metadata: Mapping[str, str]) -> None:
     """Move a file, its external data with it, and set entries of its metadata."""
-    model = onnx.load(str(source))
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, **metadata})
-    save(model, target)
-    remove(source)
+    model = load_model(source)
+    set_metadata(model, {**metadata_of(source), **metadata})
+    save_model(model, target)
+    remove_model(source)

@@ -11,8 +11,8 @@ from compress.core.files.owned import plain_tree
 from compress.errors import StageError
 from compress.exporting.bundle.layout import link
 from compress.exporting.bundle.manifest import MANIFEST, entry, manifest_text
-from compress.exporting.bundle.metadata import metadata_of, with_metadata
 from compress.measurement.cpu import TARGET_KEY, cpu_record
+from compress.onnx_graph.metadata import metadata_of, with_metadata
 from compress.report.model_card import CARD, model_card
 from compress.runner.folder.workdir import OWN_NAMES
 from compress.runner.origin import functions_of, license_of

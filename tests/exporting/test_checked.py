@@ -12,7 +12,7 @@ from compress.data.images.transform import ImagePreprocessor
 from compress.errors import ParityError
 from compress.exporting import checked
 from compress.exporting.checked import lower_artifact
-from compress.exporting.onnx_file import opset_of
+from compress.onnx_graph.files import load_graph
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
 
@@ -49,7 +49,7 @@ def test_its_file_is_copied(context, tmp_path, monkeypatch):
     lower_artifact(artifact, context, first)
     known = replace(artifact, exported=first)
     lower_artifact(known, context, tmp_path / "other.onnx", opset=18)
-    assert opset_of(tmp_path / "other.onnx") == 18 != opset_of(first)
+    assert load_graph(tmp_path / "other.onnx").opset == 18 != load_graph(first).opset
     monkeypatch.setattr(checked, "lower", lambda *_, **__: pytest.fail("exported again"))
     assert lower_artifact(known, context, again).max_error < 1e-5
     assert again.read_bytes() == first.read_bytes()

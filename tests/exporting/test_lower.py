@@ -208,7 +208,7 @@ def test_the_opset_is_the_one_asked_for(cnn, tmp_path):
 
 
 def test_weights_beyond_one_file_go_beside_it(cnn, tmp_path, monkeypatch):
-    monkeypatch.setattr("compress.models.onnx_files.SINGLE_FILE_BYTES", 1000)
+    monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 1000)
     path = _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cnn.onnx", "cnn.onnx.data"]
     batch = images(3)

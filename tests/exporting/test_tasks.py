@@ -25,8 +25,8 @@ def test_a_file_answers_as_its_module_at_other_sizes(lowered):
 
 def test_int8_answers_nearly_the_same(lowered, tmp_path):
     from compress.measurement.cpu import this_cpu
-    from compress.measurement.graph import load_graph
     from compress.measurement.size import size_bytes
+    from compress.onnx_graph.files import load_graph
     from compress.quantization.cpu import integers_for
     from compress.quantization.dynamic import quantize_dynamic
     from compress.quantization.selection import select
@@ -35,7 +35,7 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
     quantized = quantize_dynamic(
         path,
         path=tmp_path / "int8.onnx",
-        selection=select(load_graph(path).graph, method="dynamic"),
+        selection=select(load_graph(path), method="dynamic"),
         integers=integers_for(this_cpu().target, method="dynamic")[0],
     )
     batches = [inputs(name, 4, 9, padding=3), inputs(name, 2, 5)]

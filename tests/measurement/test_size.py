@@ -6,7 +6,8 @@ from compress.errors import StageError
 from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
-from compress.measurement.size import external_files, size_bytes
+from compress.measurement.size import size_bytes
+from compress.onnx_graph.files import external_files
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Models trained for seconds, then made hard to quantize without changing what they answer."""
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
@@ -9,6 +8,7 @@ from transformers import ViTConfig, ViTForImageClassification
 from compress.exporting.lower import lower
 from compress.measurement.cpu import this_cpu
 from compress.measurement.session import run, session
+from compress.onnx_graph.files import load_graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
 from compress.quantization.selection import select
@@ -133,9 +133,9 @@ def lowered(module, path):
 
 def quantized(source, path, *, ranges_of=None, per_channel=True):
     """Static, minmax, in the types that don't saturate on this CPU."""
-    selection = select(onnx.load(source).graph, method="static")
+    selection = select(load_graph(source), method="static")
     origin = ranges_of or source
-    tensors = activations(onnx.load(origin), selection)
+    tensors = activations(load_graph(origin), selection)
     observed = observe(origin, tensors, batches=calibration(), methods=("minmax",))
     return quantize_static(
         source,

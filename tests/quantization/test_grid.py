@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from compress.onnx_graph.files import load_graph
 from compress.quantization.grid import activation_grid, weight_levels, weight_scale, weight_zero
 from compress.quantization.integers import Integers
 from compress.quantization.onnx_torch.training import with_room_for_bias
@@ -45,7 +46,7 @@ def written(weight, bias, bounds, integers, folder, *, per_channel=True):
     path = quantize_static(
         source,
         path=folder / "int8.onnx",
-        selection=select(onnx.load(source).graph, method="static"),
+        selection=select(load_graph(source), method="static"),
         ranges={"x": bounds, "y": (-3.0, 5.0)},
         integers=integers,
         per_channel=per_channel,

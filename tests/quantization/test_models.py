@@ -9,6 +9,7 @@ import pytest
 from compress.measurement.cpu import SATURATING
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import run, session
+from compress.onnx_graph.files import load_graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
 from compress.quantization.dynamic import quantize_dynamic
@@ -22,8 +23,8 @@ SEVEN_BITS = Integers(reduce_range=True)
 
 
 def _static(source, path, batches, *, method="minmax", cpu=FULL, per_channel=True, form="qdq"):
-    selection = select(onnx.load(source).graph, method="static")
-    tensors = activations(onnx.load(source), selection)
+    selection = select(load_graph(source), method="static")
+    tensors = activations(load_graph(source), selection)
     observed = observe(source, tensors, batches=batches, methods=[method])
     return quantize_static(
         source,
@@ -40,7 +41,7 @@ def _dynamic(source, path, *, cpu=FULL, per_channel=True, **selection):
     return quantize_dynamic(
         source,
         path=path,
-        selection=select(onnx.load(source).graph, method="dynamic", **selection),
+        selection=select(load_graph(source), method="dynamic", **selection),
         integers=cpu,
         per_channel=per_channel,
     )

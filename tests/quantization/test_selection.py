@@ -5,6 +5,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.errors import StageError
 from compress.measurement.session import run, session
+from compress.onnx_graph.files import load_graph
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select
@@ -12,16 +13,16 @@ from compress.quantization.static import activations, quantize_static
 
 
 def _graph(path):
-    return onnx.load(path).graph
+    return load_graph(path)
 
 
 @pytest.mark.parametrize("method", ["dynamic", "static"])
 def test_products_of_activations_stay_in_float(transformer, method):
     graph = _graph(transformer)
-    weights = {tensor.name for tensor in graph.initializer}
+    weights = graph.initializers.keys()
     chosen = select(graph, method=method)
-    products = {node.name for node in graph.node if node.op_type == "MatMul"}
-    constant = {n.name for n in graph.node if n.op_type == "MatMul" and n.input[1] in weights}
+    products = {node.name for node in graph.nodes if node.op_type == "MatMul"}
+    constant = {n.name for n in graph.nodes if n.op_type == "MatMul" and n.input[1] in weights}
     assert set(chosen.nodes) & products == constant
     assert len(constant) == 2 * 6
     assert products - constant <= set(chosen.excluded)
@@ -35,7 +36,7 @@ def test_dynamic_convolutions_are_refused_with_the_reason(cnn):
 def test_exclude_takes_names_of_weights(cnn):
     chosen = select(_graph(cnn), method="static", exclude=["fc.*"])
     graph = _graph(cnn)
-    gemm = next(node.name for node in graph.node if node.op_type == "Gemm")
+    gemm = next(node.name for node in graph.nodes if node.op_type == "Gemm")
     assert gemm not in chosen.nodes
     assert gemm in chosen.excluded
     assert any("exclude" in note and gemm in note for note in chosen.notes)
@@ -98,7 +99,7 @@ def _quantized(source, method, path, *, per_channel):
     given = {"path": path, "selection": chosen, "integers": integers, "per_channel": per_channel}
     if method == "dynamic":
         return chosen, quantize_dynamic(source, **given)
-    ranges = dict.fromkeys(activations(onnx.load(source), chosen), (-20.0, 20.0))
+    ranges = dict.fromkeys(activations(load_graph(source), chosen), (-20.0, 20.0))
     return chosen, quantize_static(source, ranges=ranges, **given)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from compress.measurement.cpu import this_cpu
 from compress.measurement.results import Evaluation, Interval, Latency, Quality, Speedup
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
 from compress.quantization.mixed_precision.sqnr import decibels, signal_to_noise
@@ -38,9 +39,11 @@ def builder(cnn):
     """Writes the digits' CNN with some of its nodes in INT8."""
     images, _ = digits()
     model = onnx.load(cnn)
-    selection = select(model.graph, method="static")
+    selection = select(Graph(model), method="static")
     batches = [{"pixel_values": images[:32]}]
-    observed = observe(cnn, activations(model, selection), batches=batches, methods=["minmax"])
+    observed = observe(
+        cnn, activations(Graph(model), selection), batches=batches, methods=["minmax"]
+    )
 
     def build(nodes, path):
         return quantize_static(

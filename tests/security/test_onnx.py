@@ -12,7 +12,7 @@ from compress.cli import main
 from compress.errors import InputError, StageError
 from compress.measurement.bench.compare import bench
 from compress.measurement.session import session, unoptimized_session
-from compress.measurement.size import external_files
+from compress.onnx_graph.files import external_files
 
 
 @pytest.fixture(params=["up", "absolute", "link"])

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
-
 from compress.core.files.atomic import write_text
+from compress.onnx_graph.metadata import metadata_of
 
 if TYPE_CHECKING:
     from compress.core.context import Task
@@ -56,8 +55,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def _config(model: Path) -> dict[str, Any] | None:
-    metadata = onnx.load(str(model), load_external_data=False).metadata_props
-    text = next((entry.value for entry in metadata if entry.key == "config"), None)
+    text = metadata_of(model).get("config")
     return None if text is None else json.loads(text)
 
 

@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-import onnx
 from onnx import TensorProto
 
-from compress.measurement.size import external_files
+from compress.onnx_graph.files import external_files, load_graph
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attribute
 
 FOLDER = "onnx"
 _QUANTIZED = frozenset(
@@ -60,21 +61,15 @@ def suffix(model: Path) -> str:
     -------
     "_q4" for 4-bit weights, "_quantized" for 8 bits, "_fp16" for half precision, "" for fp32.
     """
-    graph = onnx.load(str(model), load_external_data=False).graph
-    operators = {node.op_type for node in graph.node}
+    graph = load_graph(model)
+    operators = {node.op_type for node in graph.nodes}
     if "MatMulNBits" in operators:
         return "_q4" if 4 in _bits(graph) else "_quantized"
     if operators & _QUANTIZED:
         return "_quantized"
-    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer)
+    halves = TensorProto.FLOAT16 in {tensor.data_type for tensor in graph.initializers.values()}
     return "_fp16" if halves else ""
 
 
-def _bits(graph: onnx.GraphProto) -> set[int]:
-    return {
-        attribute.i
-        for node in graph.node
-        if node.op_type == "MatMulNBits"
-        for attribute in node.attribute
-        if attribute.name == "bits"
-    }
+def _bits(graph: Graph) -> set[int]:
+    return {attribute(node, "bits", 0) for node in graph.nodes if node.op_type == "MatMulNBits"}

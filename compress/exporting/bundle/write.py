@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.bundle.conventions import write_conventions, write_json
 from compress.exporting.examples.write import write_examples
-from compress.measurement.graph import load_graph
-from compress.measurement.size import external_files
+from compress.onnx_graph.files import copy_model, load_graph
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -74,7 +72,8 @@ def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
     if task.modality == "text":
         constants["pairs"] = pairs
     elif constants.get("channels", 0) is None:
-        dims = load_graph(model).graph.input[0].type.tensor_type.shape.dim
+        given = next(iter(load_graph(model).inputs.values()))
+        dims = given.type.tensor_type.shape.dim
         constants["channels"] = dims[1].dim_value or None
     write_json(path, constants)
 
@@ -99,12 +98,3 @@ def postprocessing(task: Task) -> dict[str, Any]:
         "pooling": task.pooling if pooled else None,
         "normalize": pooled and task.normalize,
     }
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """Copy an ONNX file and its external data, which keep their name inside the file."""
-    if source.resolve() == target.resolve():
-        return
-    shutil.copyfile(source, target)
-    for file in external_files(source):
-        shutil.copyfile(file, target.parent / file.name)

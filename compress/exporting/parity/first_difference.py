@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx as onnx_format
 import torch
+from onnx import NodeProto
 from torch import Tensor, nn
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.exporting.cache import positions, takes_positions
-from compress.measurement.graph import load_graph
 from compress.measurement.session import POSITIONS, run, unoptimized_session
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -72,7 +73,7 @@ def first_difference(
     batch : inputs on which the answers differ.
     tolerance : allowed error, as a part of the largest value of each tensor.
     """
-    anchors = list(_anchors(load_graph(onnx).graph))
+    anchors = list(_anchors(load_graph(onnx)))
     opened = _inputs_with_positions(module, batch, task=task)
     returned = _returned(module, task=task, batch=opened)
     before: str | None = None
@@ -112,9 +113,8 @@ def first_difference_of_files(
     -------
     None where all shared tensors are alike.
     """
-    graph = load_graph(wanted).graph
-    made = {name for node in load_graph(got).graph.node for name in node.output}
-    nodes = [node for node in graph.node if node.output[0] in made]
+    other = load_graph(got)
+    nodes = [n for n in load_graph(wanted).nodes if other.producer(n.output[0]) is not None]
     before: str | None = None
     right = _computed(got, [(node, node.output[0]) for node in nodes], batch)
     left = _computed(wanted, [(node, node.output[0]) for node in nodes], batch)
@@ -139,10 +139,10 @@ def _error(wanted: np.ndarray, got: np.ndarray) -> float:
     return largest if np.isfinite(largest) else float("inf")
 
 
-def _anchors(graph: onnx_format.GraphProto) -> Iterator[tuple[onnx_format.NodeProto, str]]:
+def _anchors(graph: Graph) -> Iterator[tuple[NodeProto, str]]:
     """The nodes that read weights, the last one of each run of them (product, then bias)."""
-    weights = {tensor.name for tensor in graph.initializer if "." in tensor.name}
-    nodes = list(graph.node)
+    weights = {name for name in graph.initializers if "." in name}
+    nodes = graph.nodes
     parts = [_part(node, weights) for node in nodes]
     for place, (node, part) in enumerate(zip(nodes, parts, strict=True)):
         if part is None:
@@ -155,7 +155,7 @@ def _anchors(graph: onnx_format.GraphProto) -> Iterator[tuple[onnx_format.NodePr
             yield node, part
 
 
-def _part(node: onnx_format.NodeProto, weights: set[str]) -> str | None:
+def _part(node: NodeProto, weights: set[str]) -> str | None:
     """The submodule whose weights a node reads."""
     for name in node.input:
         if name in weights:
@@ -195,18 +195,14 @@ def _returned(module: nn.Module, *, task: Task, batch: Batch) -> list[tuple[str,
 
 
 def _computed(
-    path: Path, anchors: Iterable[tuple[onnx_format.NodeProto, str]], batch: Mapping[str, Tensor]
-) -> Iterator[tuple[onnx_format.NodeProto, str, np.ndarray]]:
+    path: Path, anchors: Iterable[tuple[NodeProto, str]], batch: Mapping[str, Tensor]
+) -> Iterator[tuple[NodeProto, str, np.ndarray]]:
     """Each node with its first output's values; few tensors are held at once."""
     wanted = list(anchors)
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        model = load_graph(path)
-        present = {value.name for value in model.graph.output}
-        for node, _ in part:
-            if node.output[0] not in present:
-                present.add(node.output[0])
-                model.graph.output.append(onnx_format.ValueInfoProto(name=node.output[0]))
-        outputs = run(unoptimized_session(model, path=path), batch)
+        graph = load_graph(path)
+        graph.add_outputs(node.output[0] for node, _ in part)
+        outputs = run(unoptimized_session(graph.model, path=path), batch)
         for node, name in part:
             yield node, name, outputs[node.output[0]]

@@ -14,8 +14,9 @@ from compress.exporting.bundle.samples import Samples, read_samples, shorter
 from compress.exporting.examples.check import TOLERANCES, Precision
 from compress.exporting.verify.check import Check, Status
 from compress.measurement.bench.inputs import declared, fixed_batch, make_inputs
-from compress.measurement.graph import load_graph, tensors
 from compress.measurement.session import run, session
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.metadata import metadata_of
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class Answering:
 
     def labels(self, labels: list[str]) -> Check:
         """Whether labels.json fits the width of the answers, and the file's own labels."""
-        metadata = {entry.key: entry.value for entry in load_graph(self._model).metadata_props}
-        inside = json.loads(metadata.get("labels", "null"))
+        inside = json.loads(metadata_of(self._model).get("labels", "null"))
         if inside is not None and inside != labels:
             text = f"labels.json has {len(labels)} names, and the model's metadata others"
             return Check("labels", "failed", text)
@@ -171,7 +171,7 @@ def precision_of(model: Path) -> Precision:
     """The least precise kind of numbers in a file."""
     from onnx import TensorProto
 
-    kinds = {tensor.data_type for tensor in tensors(load_graph(model).graph)}
+    kinds = {tensor.data_type for tensor in load_graph(model).tensors()}
     if kinds & {TensorProto.INT8, TensorProto.UINT8}:
         return "int8"
     return "fp16" if TensorProto.FLOAT16 in kinds else "fp32"

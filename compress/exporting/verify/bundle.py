@@ -20,16 +20,15 @@ from compress.exporting.bundle.manifest import MANIFEST, read_manifest, wrong_en
 from compress.exporting.bundle.samples import SAMPLES_FILE, read_samples
 from compress.exporting.bundle.write import MODEL
 from compress.exporting.examples.check import run_example
-from compress.exporting.onnx_file import check_file
 from compress.exporting.verify.answers import Answering, precision_of
 from compress.exporting.verify.check import Check
 from compress.measurement.child.process import Told
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.cpu import TARGET_KEY, this_cpu
-from compress.measurement.graph import load_graph
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
-from compress.measurement.size import external_files
+from compress.onnx_graph.files import check_file, external_files
+from compress.onnx_graph.metadata import metadata_of
 from compress.tasks.task import TASKS
 
 LABELS = "labels.json"
@@ -206,8 +205,7 @@ def _example(folder: Path, task: str) -> Check:
 def _cpu(model: Path) -> Check:
     """Whether the products are exact here, and what the model was quantized for."""
     here = this_cpu()
-    metadata = {entry.key: entry.value for entry in load_graph(model).metadata_props}
-    target = metadata.get(TARGET_KEY)
+    target = metadata_of(model).get(TARGET_KEY)
     made = f"quantized for {target}; " if target else ""
     danger = can_saturate(model, here.target)
     if danger is not None:

@@ -12,12 +12,12 @@ import numpy as np
 
 from compress.core.foreign.boundary import reading
 from compress.errors import DataError, clipped
-from compress.measurement.graph import load_graph, nodes, tensors
 from compress.measurement.session import PAST
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import GraphProto
 
     Array = NDArray[Any]
 
@@ -58,19 +58,18 @@ def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
     DataError : an input is no tensor of numbers.
     LoadError : the file can't be read.
     """
-    graph = load_graph(file).graph
+    graph = load_graph(file)
     with reading(f"the inputs of {file}", error=DataError):
         return _declared(file, graph, caches=caches)
 
 
-def _declared(file: Path, graph: GraphProto, *, caches: bool) -> tuple[Input, ...]:
+def _declared(file: Path, graph: Graph, *, caches: bool) -> tuple[Input, ...]:
     from onnx import helper
 
-    constants = {tensor.name for tensor in graph.initializer}
     sizes = _vocabularies(graph)
     found = []
-    for value in graph.input:
-        if value.name in constants or (value.name.startswith(PAST) and not caches):
+    for value in graph.inputs.values():
+        if value.name.startswith(PAST) and not caches:
             continue
         kind = value.type.tensor_type
         if not kind.elem_type or not kind.HasField("shape"):
@@ -216,23 +215,22 @@ def _values(one: Input, shape: tuple[int, ...], generator: np.random.Generator) 
             return generator.integers(0, one.values or 2, shape).astype(one.type)
 
 
-def _vocabularies(graph: GraphProto) -> dict[str, int]:
+def _vocabularies(graph: Graph) -> dict[str, int]:
     """How many rows the table has in which an input is looked up, by the input's name."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in tensors(graph)}
-    makers = {name: node for node in nodes(graph) for name in node.output}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.tensors()}
     found: dict[str, int] = {}
-    for node in nodes(graph):
+    for node in graph.every_node:
         if node.op_type not in ("Gather", "GatherBlockQuantized"):
             continue
         table, index = node.input[0], node.input[1]
-        if table in makers and makers[table].op_type == "DequantizeLinear":
-            table = makers[table].input[0]
+        if (maker := graph.made_by(table, "DequantizeLinear")) is not None:
+            table = maker.input[0]
         behind: set[str] = set()
-        while index in makers and makers[index].op_type in ("Cast", "Reshape", "Identity"):
+        while (maker := graph.made_by(index, "Cast", "Reshape", "Identity")) is not None:
             if index in behind:  # a circle, which ONNX Runtime refuses
                 break
             behind.add(index)
-            index = makers[index].input[0]
+            index = maker.input[0]
         if shapes.get(table):
             found[index] = min(found.get(index, shapes[table][0]), shapes[table][0])
     return found

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compress.errors import StageError
-from compress.measurement.graph import Shape, constants, graphs, inner_graphs, load_graph, nodes
+from compress.measurement.macs.formulas import Shape
 from compress.measurement.macs.inner import Probe, add_probes
-from compress.measurement.macs.operators import attributes_of, operator_of
+from compress.measurement.macs.operators import operator_of
 from compress.measurement.session import feed, runtime_errors, unoptimized_session
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.inner import reads
+from compress.onnx_graph.nodes import attributes
+from compress.onnx_graph.order import needed
 
 if TYPE_CHECKING:
     import numpy as np
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import NodeProto
     from onnxruntime import OrtValue
 
 SAME_SHAPE = frozenset({"DequantizeLinear", "QuantizeLinear", "Identity", "Cast"})
@@ -59,26 +64,23 @@ def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
     try:
         return _count(load_graph(onnx), inputs, onnx, inside=True)
     except StageError:
-        if not any(inner_graphs(node) for node in load_graph(onnx).graph.node):
+        if len(load_graph(onnx).levels) == 1:
             raise
         # Shapes that change from run to run of an inner graph can't be stacked.
         return _count(load_graph(onnx), inputs, onnx, inside=False)
 
 
-def _count(
-    model: ModelProto, inputs: Mapping[str, np.ndarray], onnx: Path, *, inside: bool
-) -> Macs:
-    graph = model.graph
+def _count(graph: Graph, inputs: Mapping[str, np.ndarray], onnx: Path, *, inside: bool) -> Macs:
     products = [node for node in _computed(graph) if operator_of(node) is not None]
     multiplying = Counter(_inner_products(graph))
     probes = add_probes(graph) if inside else []
-    shapes, arrays = _seen(model, products, probes, inputs, onnx)
+    shapes, arrays = _seen(graph, products, probes, inputs, onnx)
     every = [(node, [shapes[name] for name in _operands(node)]) for node in products]
     every += [(probe.node, run) for probe in probes for run in probe.runs(arrays)]
     multiplying.subtract(f"{probe.node.op_type} in an inner graph" for probe in probes)
     multiplying.update(
         node.op_type
-        for node in graph.node
+        for node in graph.nodes
         if PRODUCT_NAME.search(node.op_type) and operator_of(node) is None
     )
     total = sum(_macs(node, operands) for node, operands in every)
@@ -87,7 +89,7 @@ def _count(
 
 def _macs(node: NodeProto, operands: list[Shape]) -> int:
     operator = operator_of(node)
-    return 0 if operator is None else operator.count(attributes_of(node), operands)
+    return 0 if operator is None else operator.count(attributes(node), operands)
 
 
 def _operands(node: NodeProto) -> list[str]:
@@ -95,63 +97,43 @@ def _operands(node: NodeProto) -> list[str]:
     return [] if operator is None else operator.names(node)
 
 
-def _computed(graph: GraphProto) -> list[NodeProto]:
+def _computed(graph: Graph) -> list[NodeProto]:
     """The nodes that a sample makes a runtime compute, for an output of the graph."""
-    varying = {value.name for value in graph.input} - {each.name for each in graph.initializer}
-    reads = [_reads(node) for node in graph.node]
+    varying = set(graph.inputs)
     found = []
-    for number, node in enumerate(graph.node):  # in topological order
-        if reads[number] & varying:
+    for node in needed(graph.nodes, graph.outputs):  # in topological order
+        if varying.intersection(reads(node)):
             varying.update(node.output)
-            found.append(number)
-    needed = {value.name for value in graph.output}
-    used = set()
-    for number in reversed(range(len(graph.node))):
-        if needed.intersection(graph.node[number].output):
-            needed |= reads[number]
-            used.add(number)
-    return [graph.node[number] for number in found if number in used]
-
-
-def _reads(node: NodeProto) -> set[str]:
-    """All that a node may read, from inside its inner graphs as well."""
-    names = set(node.input)
-    for graph in inner_graphs(node):
-        names.update(value.name for value in graph.output)
-        for inner in nodes(graph):
-            names.update(inner.input)
-    return names - {""}
+            found.append(node)
+    return found
 
 
 def _seen(
-    model: ModelProto,
+    graph: Graph,
     products: Iterable[NodeProto],
     probes: Iterable[Probe],
     inputs: Mapping[str, np.ndarray],
     onnx: Path,
 ) -> tuple[dict[str, Shape], dict[str, np.ndarray[Any, Any]]]:
     """Shapes of the products' operands (of constants by reading, others by a run); and probes."""
-    static = _static_shapes(model.graph)
+    static = _static_shapes(graph)
     names = {name for node in products for name in _operands(node)}
     shapes = {name: static[name] for name in names if name in static}
-    given = {value.name for value in model.graph.input}
-    unseen = sorted(names - shapes.keys() - given)
+    unseen = sorted(names - shapes.keys() - graph.inputs.keys())
     probed = [name for probe in probes for name in probe.names]
-    values, results = _run(model, [*unseen, *probed], inputs, onnx)
+    values, results = _run(graph, [*unseen, *probed], inputs, onnx)
     shapes |= values | {name: tuple(results[name].shape()) for name in unseen}
     return shapes, {name: results[name].numpy() for name in probed}
 
 
 def _run(
-    model: ModelProto, names: list[str], inputs: Mapping[str, np.ndarray], onnx: Path
+    graph: Graph, names: list[str], inputs: Mapping[str, np.ndarray], onnx: Path
 ) -> tuple[dict[str, Shape], dict[str, OrtValue]]:
     """Shapes of the graph's inputs, of one sample; and the tensors of these names."""
-    from onnx import ValueInfoProto
     from onnxruntime import OrtValue
 
-    exposed = {value.name for value in model.graph.output}
-    model.graph.output.extend(ValueInfoProto(name=n) for n in names if n not in exposed)
-    session = unoptimized_session(model, path=onnx)
+    graph.add_outputs(names)
+    session = unoptimized_session(graph.model, path=onnx)
     arrays = {name: array[:1] for name, array in feed(session, inputs).items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if not names:
@@ -164,20 +146,19 @@ def _run(
     return shapes, dict(zip(names, results, strict=True))
 
 
-def _static_shapes(graph: GraphProto) -> dict[str, Shape]:
+def _static_shapes(graph: Graph) -> dict[str, Shape]:
     """Shapes of constants, and of what is only dequantized or cast from them."""
-    shapes = {name: constant.shape for name, constant in constants(graph).items()}
-    for node in graph.node:  # in topological order
+    shapes = {name: constant.shape for name, constant in graph.constants.items()}
+    for node in graph.nodes:  # in topological order
         if node.op_type in SAME_SHAPE and node.input[0] in shapes:
             shapes[node.output[0]] = shapes[node.input[0]]
     return shapes
 
 
-def _inner_products(graph: GraphProto) -> Iterator[str]:
-    for number, each in enumerate(graphs(graph)):
-        for node in each.node if number else ():
-            if PRODUCT_NAME.search(node.op_type):
-                yield f"{node.op_type} in an inner graph"
+def _inner_products(graph: Graph) -> Iterator[str]:
+    for node in graph.every_node[len(graph.nodes) :]:
+        if PRODUCT_NAME.search(node.op_type):
+            yield f"{node.op_type} in an inner graph"
 
 
 def _uncounted(multiplying: Counter[str]) -> Iterator[str]:

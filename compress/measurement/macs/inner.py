@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from compress.measurement.graph import Shape
+from onnx import GraphProto, NodeProto, TensorProto, helper
+
+from compress.measurement.macs.formulas import Shape
 from compress.measurement.macs.operators import operator_of
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     import numpy as np
-    from onnx import GraphProto, NodeProto
 
 _BODIES = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Scan": ("body",)}
 
@@ -38,13 +40,13 @@ class Probe:
             yield [tuple(map(int, shape)) for shape in shapes]
 
 
-def add_probes(graph: GraphProto) -> list[Probe]:
+def add_probes(graph: Graph) -> list[Probe]:
     """Make the shapes of all that inner graphs multiply outputs of the nodes that hold them.
 
     A Loop and a Scan stack them; the branch of an If that isn't taken gives none.
     """
     used = (f"macs.{number}" for number in count())
-    return [probe for node in graph.node for probe in _of_node(node, used)]
+    return [probe for node in graph.nodes for probe in _of_node(node, used)]
 
 
 def _of_node(node: NodeProto, used: Iterator[str]) -> list[Probe]:
@@ -58,8 +60,6 @@ def _of_node(node: NodeProto, used: Iterator[str]) -> list[Probe]:
 
 
 def _of_graph(graph: GraphProto, used: Iterator[str]) -> list[Probe]:
-    from onnx import helper
-
     found = []
     for node in list(graph.node):
         found += _of_node(node, used)
@@ -81,8 +81,6 @@ def _lifted(
     used: Iterator[str],
 ) -> str:
     """The name, outside, of what a body's tensor becomes as the node's last output."""
-    from onnx import TensorProto, helper
-
     for other in bodies.values():
         made = name
         if other is not body:  # the branch that isn't taken

@@ -56,17 +56,6 @@ def operator_of(node: NodeProto) -> Operator | None:
     return OPERATORS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
 
 
-def attributes_of(node: NodeProto) -> Attributes:
-    """A node's attributes by name; graphs are left out."""
-    from onnx import AttributeProto, helper
-
-    return {
-        attribute.name: helper.get_attribute_value(attribute)
-        for attribute in node.attribute
-        if attribute.type not in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-    }
-
-
 def _convolution(_: Attributes, shapes: list[Shape]) -> int:
     output, weight = shapes
     return convolution(output, weight)

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from onnx import helper
 from torch import Tensor
 from torch.nn import functional as F
 
+from compress.onnx_graph.nodes import attributes
 from compress.quantization.onnx_torch.convolution import padded
 from compress.quantization.qat.roles import Roles, Stored
 
 if TYPE_CHECKING:
     import onnx
+
+    from compress.onnx_graph.graph import Graph
 
 _ACTIVATIONS = ("Relu", "Clip")
 
@@ -65,29 +67,22 @@ class Layer:
         return rows[0] if transposed else rows[0].T.contiguous()
 
 
-def find_layers(
-    source: onnx.ModelProto, quantized: onnx.ModelProto, roles: Roles
-) -> tuple[list[Layer], list[str]]:
+def find_layers(source: Graph, quantized: Graph, roles: Roles) -> tuple[list[Layer], list[str]]:
     """The layers in the order in which they run, and the weights that can't be optimised.
 
     These are weights that several nodes read, of convolutions that aren't two-dimensional, of
     transposed convolutions, and of scaled or transposed Gemm inputs.
     """
     by_output = {weight.output: weight for weight in roles.weights}
-    floats = {node.name: node for node in source.graph.node}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for graph in (source.graph, quantized.graph):
-        for node in graph.node:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
-    ranks = {tensor.name: len(tensor.dims) for tensor in quantized.graph.initializer}
     layers: list[Layer] = []
-    for node in quantized.graph.node:
+    for node in quantized.nodes:
         weight = by_output.get(node.input[1]) if len(node.input) > 1 else None
-        if weight is None or len(readers[weight.output]) > 1 or node.name not in floats:
+        floating = source.named(node.name)
+        if weight is None or floating is None or len(quantized.readers(weight.output)) > 1:
             continue
-        layer = _layer(node, floats[node.name], weight, readers)
-        if _fits(layer, ranks[weight.integers]):
+        after = [*source.readers(floating.output[0]), *quantized.readers(floating.output[0])]
+        layer = _layer(node, floating, weight, after)
+        if _fits(layer, len(quantized.initializers[weight.integers].dims)):
             layers.append(layer)
     found = {layer.weight.name for layer in layers}
     return layers, [weight.name for weight in roles.weights if weight.name not in found]
@@ -97,9 +92,8 @@ def _layer(
     node: onnx.NodeProto,
     wanted: onnx.NodeProto,
     weight: Stored,
-    readers: Mapping[str, Sequence[onnx.NodeProto]],
+    after: Sequence[onnx.NodeProto],
 ) -> Layer:
-    after = readers.get(wanted.output[0], [])
     follows = after[0].op_type if len(after) == 1 else ""
     limits = (float("-inf"), float("inf"))
     if follows in _ACTIVATIONS:
@@ -112,7 +106,7 @@ def _layer(
         wanted=wanted.output[0],
         given=node.input[0],
         limits=limits,
-        attributes={a.name: helper.get_attribute_value(a) for a in node.attribute},
+        attributes=attributes(node),
     )
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor
 
 from compress.core.batch import model_inputs
 from compress.core.progress import Progress, Silent
 from compress.errors import StageError
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
 from compress.quantization.adaround.layers import Layer, find_layers, sample_rows
 from compress.quantization.adaround.relaxation import Grid, Rounded, Rows, optimize_layer
 from compress.quantization.calibration.ranges import Range
@@ -83,13 +83,13 @@ def optimize_rounding(
     ------
     StageError : there are no batches, or an operator can't be run as a torch module.
     """
-    model = onnx.load(str(source))
+    graph = Graph(load_model(source))
     quantized = _quantized(
         source, selection=selection, ranges=ranges, integers=integers, per_channel=per_channel
     )
     kept = _inputs(batches)
-    layers, left = find_layers(model, quantized, find_roles(quantized))
-    graphs = _Graphs(GraphModule(model, trained=()), GraphModule(quantized, trained=()))
+    layers, left = find_layers(graph, quantized, find_roles(quantized))
+    graphs = _Graphs(GraphModule(graph, trained=()), GraphModule(quantized, trained=()))
     generator = torch.Generator().manual_seed(_SEED)
     outcomes: dict[str, Rounded] = {}
     weights: dict[str, Tensor] = {}
@@ -101,11 +101,9 @@ def optimize_rounding(
             outcomes[layer.weight.name] = found
             weights[layer.weight.name] = _settle(layer, graphs, grid, found)
             advance()
-    for tensor in model.graph.initializer:
-        if tensor.name in weights:
-            array = weights[tensor.name].numpy()
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    write(model, path=path, source=source)
+    for name, weight in weights.items():
+        graph.set_initializer(name, weight.numpy())
+    write(graph.model, path=path, source=source)
     return _notes(outcomes, left)
 
 
@@ -130,7 +128,7 @@ def _quantized(
     ranges: Mapping[str, Range],
     integers: Integers,
     per_channel: bool,
-) -> onnx.ModelProto:
+) -> Graph:
     with tempfile.TemporaryDirectory() as folder:
         path = quantize_static(
             source,
@@ -140,7 +138,7 @@ def _quantized(
             integers=integers,
             per_channel=per_channel,
         )
-        return onnx.load(str(path))
+        return Graph(load_model(path))
 
 
 @torch.no_grad()

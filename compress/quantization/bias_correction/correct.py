@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from compress.core.progress import Progress, Silent
 from compress.errors import StageError
-from compress.quantization.bias_correction.layers import biased_layers, drop_unused
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
+from compress.quantization.bias_correction.layers import biased_layers
 from compress.quantization.bias_correction.means import Floats, channel_means
 from compress.quantization.write import write
 
@@ -56,8 +57,8 @@ def correct_biases(
     StageError : no layer of `source` is quantized in `quantized`, there are no batches, or means
         that aren't finite.
     """
-    wanted, given = onnx.load(str(source)), onnx.load(str(quantized))
-    layers, without = biased_layers(wanted.graph, given.graph)
+    wanted, given = Graph(load_model(source)), Graph(load_model(quantized))
+    layers, without = biased_layers(wanted, given)
     if not layers:
         raise StageError(
             f"no biases to correct: {quantized.name} has no quantized layer of {source.name} that "
@@ -73,11 +74,11 @@ def correct_biases(
             (got,) = channel_means(
                 given, [output], axes=[layer.axis], path=quantized, batches=batches
             )
-            layer.shift((got - mean).astype(np.float32), wanted.graph, given.graph)
+            layer.shift((got - mean).astype(np.float32), wanted, given)
             shifts.append(_relative(got - mean, mean))
             advance()
-    drop_unused(wanted.graph)
-    write(wanted, path=path, source=source)
+    wanted.remove_unused()
+    write(wanted.model, path=path, source=source)
     return _notes(shifts, without)
 
 

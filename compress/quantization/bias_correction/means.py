@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import StageError
 from compress.measurement.session import run, unoptimized_session
-from compress.quantization.bias_correction.layers import ending_in
+from compress.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
     from compress.core.context import Batch
@@ -22,7 +21,7 @@ Floats = NDArray[np.floating]
 
 
 def channel_means(
-    model: onnx.ModelProto,
+    graph: Graph,
     tensors: Sequence[str],
     *,
     axes: Sequence[int],
@@ -34,14 +33,14 @@ def channel_means(
     Parameters
     ----------
     axes : each tensor's axis of channels.
-    path : the file that the model comes from.
+    path : the file that the graph comes from.
     batches : of texts with their `attention_mask`: what isn't 1 there isn't counted.
 
     Raises
     ------
     StageError : there are no samples, or a mean isn't finite.
     """
-    opened = unoptimized_session(ending_in(model, list(tensors)), path=path)
+    opened = unoptimized_session(graph.ending_in(tensors), path=path)
     sums: dict[str, Floats] = {}
     counts = dict.fromkeys(tensors, 0)
     for batch in batches:

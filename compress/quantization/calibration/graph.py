@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 
 from compress.errors import StageError, unknown
-from compress.measurement.graph import graphs
 from compress.measurement.session import run, unoptimized_session
+from compress.onnx_graph.files import load_graph
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FLOAT_BYTES = 4
 
 
-class Graph:
+class ObservedModel:
     """A float model whose activations are wanted.
 
     Parameters
@@ -40,10 +40,9 @@ class Graph:
 
     def __init__(self, source: Path, tensors: Sequence[str]) -> None:
         self._source = source
-        graph = _load(source).graph
-        constants = {tensor.name for tensor in graph.initializer}
-        self.inputs = tuple(value.name for value in graph.input if value.name not in constants)
-        known = {*self.inputs, *(name for node in graph.node for name in node.output)}
+        graph = load_graph(source)
+        self.inputs = tuple(graph.inputs)
+        known = set(graph.names)
         for name in tensors:
             if name not in known:
                 raise StageError(unknown("tensor", name, known))
@@ -51,12 +50,11 @@ class Graph:
     def sizes(self, tensors: Sequence[str], sample: Sample) -> dict[str, int]:
         """Bytes of each tensor for one sample, found without holding the tensors."""
         computed = self._computed(tensors)
-        model = _reduced(_load(self._source), computed)
         shapes = {name: f"shape of {name}" for name in computed}
-        model.graph.ClearField("output")
-        for name, shape in shapes.items():
-            model.graph.node.append(onnx.helper.make_node("Shape", [name], [shape]))
-            model.graph.output.append(_output(shape, onnx.TensorProto.INT64))
+        graph = load_graph(self._source)
+        asked = [onnx.helper.make_node("Shape", [name], [shape]) for name, shape in shapes.items()]
+        graph.set_nodes([*graph.nodes, *asked])
+        model = graph.ending_in(shapes.values())
         found = run(unoptimized_session(model, path=self._source), sample) if computed else {}
         return {
             name: _FLOAT_BYTES * int(np.prod(found[shapes[name]])) if name in shapes else 0
@@ -68,7 +66,7 @@ class Graph:
         computed = self._computed(tensors)
         if not computed:
             return Opened(None, tensors)
-        model = _reduced(_load(self._source), computed)
+        model = load_graph(self._source).ending_in(computed)
         return Opened(unoptimized_session(model, path=self._source), tensors)
 
     def _computed(self, tensors: Sequence[str]) -> list[str]:
@@ -93,32 +91,3 @@ class Opened:
         """
         found = run(self._session, sample) if self._session else {}
         return {name: found[name] if name in found else sample[name] for name in self._tensors}
-
-
-def _load(source: Path) -> onnx.ModelProto:
-    return onnx.load(str(source), load_external_data=False)
-
-
-def _reduced(model: onnx.ModelProto, wanted: Sequence[str]) -> onnx.ModelProto:
-    """The model with only these outputs, and only the nodes and weights that they need."""
-    graph = model.graph
-    given = {value.name: value for value in graph.output}
-    outputs = [given.get(name) or _output(name, onnx.TensorProto.FLOAT) for name in wanted]
-    # Where nodes hold graphs, these may read any tensor from inside.
-    if len(list(graphs(graph))) == 1:
-        needed = set(wanted)
-        for place in reversed(range(len(graph.node))):
-            if needed.intersection(graph.node[place].output):
-                needed.update(graph.node[place].input)
-            else:
-                del graph.node[place]
-        for place in reversed(range(len(graph.initializer))):
-            if graph.initializer[place].name not in needed:
-                del graph.initializer[place]
-    model.graph.ClearField("output")
-    model.graph.output.extend(outputs)
-    return model
-
-
-def _output(name: str, kind: int) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, kind, None)

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from compress.core.files.atomic import write_bytes
+from compress.onnx_graph.files import external_files
 from compress.quantization.calibration.ranges import HALF_BINS
 from compress.quantization.calibration.statistics import Extremes, Tallied
 
@@ -95,15 +95,8 @@ class Kept:
 
 def model_digest(source: Path) -> str:
     """SHA-256 of an ONNX file and of the files that hold its external data."""
-    model = onnx.load(str(source), load_external_data=False)
-    beside = {
-        entry.value
-        for tensor in model.graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
     found = hashlib.sha256()
-    for path in (source, *(source.parent / name for name in sorted(beside))):
+    for path in (source, *external_files(source)):
         with path.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.progress import Advance, Progress, Silent
 from compress.errors import StageError
-from compress.quantization.calibration.graph import Graph
+from compress.quantization.calibration.graph import ObservedModel
 from compress.quantization.calibration.kept import Kept, model_digest
 from compress.quantization.calibration.observations import OF_HISTOGRAMS, Observations
 from compress.quantization.calibration.samples import Batches, Tally, samples
@@ -62,7 +62,7 @@ def observe(
     StageError : no samples, other samples in a later pass, an unknown tensor, a tensor that was
         always empty, or an activation that isn't finite.
     """
-    graph = Graph(source, tensors)
+    graph = ObservedModel(source, tensors)
     census = Tally()
     for sample in samples(batches, graph.inputs):
         census.add(sample)
@@ -103,7 +103,7 @@ class _Turn:
 
     def __init__(
         self,
-        graph: Graph,
+        graph: ObservedModel,
         tensors: Sequence[str],
         batches: Batches,
         census: Tally,

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from compress.errors import StageError
 from compress.measurement.session import run, unoptimized_session
-from compress.quantization.bias_correction.layers import ending_in
+from compress.onnx_graph.graph import Graph
 from compress.quantization.equalization.chains import Array, Pair, Weights
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _ROOM = 1.25
 
 
 def least_scales(
-    model: onnx.ModelProto,
+    graph: Graph,
     pairs: Sequence[Pair],
     weights: Weights,
     *,
@@ -35,7 +34,7 @@ def least_scales(
 
     Parameters
     ----------
-    path : the file that the model comes from.
+    path : the file that the graph comes from.
     batches : gone through once; where there are none, the answer is empty.
 
     Returns
@@ -50,7 +49,7 @@ def least_scales(
     if not bounds:
         return {}
     largest: dict[str, Array] = {}
-    opened = unoptimized_session(ending_in(model, list(bounds)), path=path)
+    opened = unoptimized_session(graph.ending_in(bounds), path=path)
     for batch in batches:
         outputs = run(opened, batch)
         for name in bounds:

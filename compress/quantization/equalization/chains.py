@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attribute
+
 Array = NDArray[np.float32]
-Value = TypeVar("Value")
 
 CONVOLUTION, PRODUCT = "Conv", "Gemm"
 _PASSES = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")
@@ -38,34 +37,33 @@ class Pair:
 class Weights:
     """The float initialisers of a graph, to be changed and put back."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._tensors = {tensor.name: tensor for tensor in graph.initializer}
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
         self._arrays: dict[str, Array] = {}
-        self._uses = Counter(name for node in graph.node for name in node.input)
 
     def alone(self, name: str) -> bool:
         """Whether it is a float initialiser that one node reads."""
-        tensor = self._tensors.get(name)
+        tensor = self._graph.initializers.get(name)
         is_float = tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
-        return is_float and self._uses[name] == 1
+        return is_float and len(self._graph.readers(name)) == 1
 
     def __getitem__(self, name: str) -> Array:
         """The array; changes to it are written by `store`."""
         if name not in self._arrays:
-            self._arrays[name] = numpy_helper.to_array(self._tensors[name]).copy()
+            self._arrays[name] = numpy_helper.to_array(self._graph.initializers[name]).copy()
         return self._arrays[name]
 
     def value(self, name: str) -> Array | None:
-        """An initialiser's array; None for any other name, and for an optional input left out."""
-        return numpy_helper.to_array(self._tensors[name]) if name in self._tensors else None
+        """A constant's numbers; None for any other name, and for an optional input left out."""
+        return self._graph.value(name)
 
     def store(self) -> None:
         """Write all arrays that were asked for into the graph."""
         for name, array in self._arrays.items():
-            self._tensors[name].CopyFrom(numpy_helper.from_array(array, name))
+            self._graph.set_initializer(name, array)
 
 
-def find_pairs(graph: onnx.GraphProto, weights: Weights) -> list[Pair]:
+def find_pairs(graph: Graph, weights: Weights) -> list[Pair]:
     """All pairs, in the graph's order.
 
     Both layers are convolutions (of any number of groups) or `Gemm`s whose weights nobody else
@@ -73,31 +71,19 @@ def find_pairs(graph: onnx.GraphProto, weights: Weights) -> list[Pair]:
     operators that keep positive factors of a channel: ReLU, pooling, padding with zeros; and
     `Clip` from 0, which keeps them except for its upper bound.
     """
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for value in graph.output:
-        readers.setdefault(value.name, []).append(onnx.NodeProto())
-    found = []
-    for node in graph.node:
-        if _is_layer(node, weights, makes=True):
-            pair = _follow(node, readers, weights)
-            if pair is not None:
-                found.append(pair)
-    return found
+    layers = [node for node in graph.nodes if _is_layer(node, weights, makes=True)]
+    found = (_follow(node, graph, weights) for node in layers)
+    return [pair for pair in found if pair is not None]
 
 
-def _follow(
-    first: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]], weights: Weights
-) -> Pair | None:
+def _follow(first: onnx.NodeProto, graph: Graph, weights: Weights) -> Pair | None:
     clip: onnx.NodeProto | None = None
     node = first
     while True:
-        after = readers.get(node.output[0], [])
-        if len(node.output) != 1 or len(after) != 1:
+        after = graph.only_reader(node.output[0])
+        if len(node.output) != 1 or after is None:
             return None
-        before, node = node, after[0]
+        before, node = node, after
         if not node.input or node.input[0] != before.output[0]:
             return None
         if _is_layer(node, weights, makes=False):
@@ -133,15 +119,6 @@ def _is_zero_padding(node: onnx.NodeProto, weights: Weights) -> bool:
         return True
     value = weights.value(node.input[2])
     return value is not None and not value.any()
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Value) -> Value:
-    """An attribute of a node, or its default."""
-    for each in node.attribute:
-        if each.name == name:
-            value: Value = onnx.helper.get_attribute_value(each)
-            return value
-    return default
 
 
 def made_channels(node: onnx.NodeProto, weight: Array) -> Array:

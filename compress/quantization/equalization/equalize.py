@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
 from compress.quantization.equalization.bounds import least_scales
 from compress.quantization.equalization.chains import (
     Array,
@@ -66,11 +67,11 @@ def equalize(
     ------
     StageError : an activation before a `Clip` isn't finite on the samples.
     """
-    model = onnx.load(str(source))
-    weights = Weights(model.graph)
-    every = find_pairs(model.graph, weights)
+    graph = Graph(load_model(source))
+    weights = Weights(graph)
+    every = find_pairs(graph, weights)
     clipped = [pair for pair in every if pair.clip is not None and not replace_clip]
-    least = least_scales(model, clipped, weights, path=source, batches=batches)
+    least = least_scales(graph, clipped, weights, path=source, batches=batches)
     links = [
         Link(pair, weights, least.get(pair.first.output[0]))
         for pair in every
@@ -84,7 +85,7 @@ def equalize(
     for node in replaced:
         node.op_type = "Relu"
         del node.input[1:]
-    write(model, path=path, source=source)
+    write(graph.model, path=path, source=source)
     return _notes(len(every), len(links), rounds, before, after, len(replaced))
 
 

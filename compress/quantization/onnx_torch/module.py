@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from compress.errors import StageError
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import constant_value
 from compress.quantization.onnx_torch.generation import supplied
 from compress.quantization.onnx_torch.plan import Step, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
@@ -37,7 +39,7 @@ class GraphModule(nn.Module):
 
     Parameters
     ----------
-    model : with its weights loaded.
+    graph : with its weights loaded.
     trained : names of the float initialisers that become parameters; None for those above.
 
     Raises
@@ -45,21 +47,20 @@ class GraphModule(nn.Module):
     StageError : an operator isn't known, or the opset is older than 13.
     """
 
-    def __init__(self, model: ModelProto, *, trained: Collection[str] | None = None) -> None:
+    def __init__(self, graph: Graph, *, trained: Collection[str] | None = None) -> None:
         super().__init__()
-        self.steps = make_plan(model)
+        self.steps = make_plan(graph)
         self.tensors = nn.Module()
         self.keys: dict[str, str] = {}
-        learned = set(learned_names(model) if trained is None else trained)
-        for name, array in _constants(model):
+        learned = set(learned_names(graph) if trained is None else trained)
+        for name, array in _constants(graph):
             self._hold(name, array, trained=name in learned)
         shapes = {
-            value.name: tuple(extent.dim_value for extent in value.type.tensor_type.shape.dim)
-            for value in model.graph.input
-            if value.name not in self.keys
+            name: tuple(extent.dim_value for extent in value.type.tensor_type.shape.dim)
+            for name, value in graph.inputs.items()
         }
         self.inputs, self._shapes = tuple(shapes), shapes
-        self.outputs = tuple(value.name for value in model.graph.output)
+        self.outputs = tuple(graph.outputs)
 
     def _hold(self, name: str, array: np.ndarray, *, trained: bool) -> None:
         # torch allows no dots in names.
@@ -139,35 +140,30 @@ class GraphModule(nn.Module):
         return f"{len(self.steps)} nodes, inputs {', '.join(self.inputs)}"
 
 
-def _constants(model: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
+def _constants(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
     """Initialisers and the values of Constant nodes."""
-    for tensor in model.graph.initializer:
-        yield tensor.name, numpy_helper.to_array(tensor)
-    for node in model.graph.node:
-        if node.op_type != "Constant":
-            continue
-        (attribute,) = node.attribute
-        value = helper.get_attribute_value(attribute)
-        if isinstance(value, TensorProto):
-            yield node.output[0], numpy_helper.to_array(value)
-        elif attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
-            kind = np.int64 if "int" in attribute.name else np.float32
-            yield node.output[0], np.array(value, dtype=kind)
-        else:
-            raise StageError(f"a Constant by {attribute.name!r} can't be run as a torch module.")
+    for name, tensor in graph.initializers.items():
+        yield name, numpy_helper.to_array(tensor)
+    for node in graph.nodes:
+        if node.op_type == "Constant":
+            value = constant_value(node)
+            if value is None:
+                given = node.attribute[0].name
+                raise StageError(f"a Constant by {given!r} can't be run as a torch module.")
+            yield node.output[0], value
 
 
-def learned_names(model: ModelProto) -> list[str]:
+def learned_names(graph: Graph) -> list[str]:
     """Float initialisers that stand where a graph has weights, biases and factors."""
     shapes = {
-        tensor.name: tuple(tensor.dims)
-        for tensor in model.graph.initializer
+        name: tuple(tensor.dims)
+        for name, tensor in graph.initializers.items()
         if tensor.data_type == TensorProto.FLOAT
     }
     return list(
         dict.fromkeys(
             name
-            for node in model.graph.node
+            for node in graph.nodes
             for name in node.input
             if name in shapes
             and len(shapes[name]) in _LEARNED.get(node.op_type, ())

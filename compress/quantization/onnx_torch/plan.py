@@ -18,6 +18,8 @@ from compress.quantization.onnx_torch.training import DOMAIN
 if TYPE_CHECKING:
     import onnx
 
+    from compress.onnx_graph.graph import Graph
+
 _LEAST_OPSET = 13
 _ONNX_DOMAINS = ("", "ai.onnx", DOMAIN)
 
@@ -42,18 +44,18 @@ class Step:
     forget: tuple[str, ...] = ()
 
 
-def make_plan(model: onnx.ModelProto) -> tuple[Step, ...]:
+def make_plan(graph: Graph) -> tuple[Step, ...]:
     """The steps of a graph in its order.
 
     Raises
     ------
     StageError : an operator, or the opset, isn't one that can be run here.
     """
-    for entry in model.opset_import:
+    for entry in graph.model.opset_import:
         if not entry.domain and entry.version < _LEAST_OPSET:
             raise StageError(f"the graph's opset must be {_LEAST_OPSET} or newer: {entry.version}.")
-    steps = [_step(node) for node in model.graph.node if node.op_type != "Constant"]
-    kept = {value.name for value in model.graph.output}
+    steps = [_step(node) for node in graph.nodes if node.op_type != "Constant"]
+    kept = set(graph.outputs)
     return forgetting(_fused(steps, kept), kept)
 
 

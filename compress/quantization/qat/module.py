@@ -19,6 +19,8 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from compress.errors import StageError, expected
+from compress.onnx_graph.files import load_model
+from compress.onnx_graph.graph import Graph
 from compress.quantization.grid import weight_levels, weight_zero
 from compress.quantization.integers import Integers
 from compress.quantization.onnx_torch.fake_quantization import FAKE_QUANTIZE, along
@@ -56,14 +58,14 @@ def aware(
     ------
     StageError : the file has no quantized weights, or an operator that can't be trained.
     """
-    model = onnx.load(str(quantized))
-    roles = find_roles(model)
-    masters = _masters(model, roles, source)
-    learned = set(learned_names(model)) | set(masters)
+    graph = Graph(load_model(quantized))
+    roles = find_roles(graph)
+    masters = _masters(graph, roles, source)
+    learned = set(learned_names(graph)) | set(masters)
     if learn_scales:
         learned |= {name + _CHANGE for name in roles.scales}
-    _rewrite(model, roles, masters=masters, integers=integers, learn_scales=learn_scales)
-    return GraphModule(model, trained=learned)
+    _rewrite(graph, roles, masters=masters, integers=integers, learn_scales=learn_scales)
+    return GraphModule(graph, trained=learned)
 
 
 def write_back(module: nn.Module, quantized: Path, *, path: Path) -> Path:
@@ -81,30 +83,24 @@ def write_back(module: nn.Module, quantized: Path, *, path: Path) -> Path:
     """
     if not isinstance(module, GraphModule):
         raise StageError(expected("module", "one that 'aware' made", type(module).__name__))
-    model = onnx.load(str(quantized))
-    roles = find_roles(model)
+    graph = Graph(load_model(quantized))
+    roles = find_roles(graph)
     changed = _learned_values(module, roles)
-    for name in set(learned_names(model)) & set(module.keys):
+    for name in set(learned_names(graph)) & set(module.keys):
         changed[name] = module.tensor(name).detach().cpu().numpy()
-    for tensor in model.graph.initializer:
-        if tensor.name in changed:
-            before = numpy_helper.to_array(tensor)
-            array = changed[tensor.name]
+    for name, array in changed.items():
+        if name in graph.initializers:
+            before = numpy_helper.to_array(graph.initializers[name])
             # A zero point is one number here, and may be one for each channel there.
             array = np.full(before.shape, array) if array.size == 1 else array.reshape(before.shape)
-            array = array.astype(before.dtype)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    return write(model, path=path, source=quantized)
+            graph.set_initializer(name, array.astype(before.dtype))
+    return write(graph.model, path=path, source=quantized)
 
 
-def _masters(
-    model: onnx.ModelProto, roles: Roles, source: Path | None
-) -> dict[str, NDArray[np.float32]]:
+def _masters(graph: Graph, roles: Roles, source: Path | None) -> dict[str, NDArray[np.float32]]:
     """The float tensors that the integers were made of, or else what they stand for."""
-    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
-    floats: Mapping[str, onnx.TensorProto] = {}
-    if source is not None:
-        floats = {tensor.name: tensor for tensor in onnx.load(str(source)).graph.initializer}
+    arrays = graph.initializers
+    floats = {} if source is None else Graph(load_model(source)).initializers
     found = {}
     for stored in roles.stored:
         whole = numpy_helper.to_array(arrays[stored.integers])
@@ -125,7 +121,7 @@ def _masters(
 
 
 def _rewrite(
-    model: onnx.ModelProto,
+    graph: Graph,
     roles: Roles,
     *,
     masters: Mapping[str, NDArray[np.float32]],
@@ -133,30 +129,22 @@ def _rewrite(
     learn_scales: bool,
 ) -> None:
     """Put float tensors and the operators of training in the place of the stored integers."""
-    graph = model.graph
-    kept = {tensor.name: tensor for tensor in graph.initializer}
-    for stored in roles.stored:
-        del kept[stored.integers]
     for weight in roles.weights:
-        kept[weight.zero] = numpy_helper.from_array(
-            np.array(weight_zero(integers), dtype=integers.weights), weight.zero
-        )
+        zero = np.array(weight_zero(integers), dtype=integers.weights)
+        graph.set_initializer(weight.zero, zero)
     made: list[onnx.NodeProto] = []
-    if learn_scales:
-        for name in roles.scales:
-            before = kept.pop(name)
-            before.name = name + _BEFORE
-            change = numpy_helper.from_array(np.zeros((), dtype=np.float32), name + _CHANGE)
-            kept |= {before.name: before, change.name: change}
-            made.append(_node(SCALE, (before.name, change.name), (name,)))
+    gone = [graph.initializers[stored.integers] for stored in roles.stored]
+    for name in roles.scales if learn_scales else ():
+        gone.append(graph.initializers[name])
+        before = graph.add_initializer(name + _BEFORE, numpy_helper.to_array(gone[-1]))
+        change = graph.add_initializer(name + _CHANGE, np.zeros((), dtype=np.float32))
+        made.append(_node(SCALE, (before, change), (name,)))
+    graph.remove_initializers(gone)
     made += _constants(roles, levels=weight_levels(integers))
-    tensors = [*kept.values()]
-    tensors += [numpy_helper.from_array(array, name) for name, array in masters.items()]
+    for name, array in masters.items():
+        graph.add_initializer(name, array)
     outputs = {stored.output for stored in roles.stored}
-    rest = [node for node in graph.node if node.output[0] not in outputs]
-    del graph.initializer[:], graph.node[:]
-    graph.initializer.extend(tensors)
-    graph.node.extend([*made, *rest])
+    graph.set_nodes([*made, *(node for node in graph.nodes if node.output[0] not in outputs)])
 
 
 def _constants(roles: Roles, *, levels: int) -> Iterable[onnx.NodeProto]:

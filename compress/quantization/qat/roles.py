@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from compress.errors import StageError
+from compress.onnx_graph.nodes import attribute
 
 if TYPE_CHECKING:
     import onnx
+
+    from compress.onnx_graph.graph import Graph
 
 SUFFIX = "_quantized"
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -70,45 +72,37 @@ class Roles:
         return (*self.weights, *(bias.stored for bias in self.biases), *self.others)
 
 
-def find_roles(model: onnx.ModelProto) -> Roles:
+def find_roles(graph: Graph) -> Roles:
     """Read a QDQ graph as onnxruntime's quantizer writes it.
 
     Raises
     ------
     StageError : it has no quantized weights; an int32 constant is no bias.
     """
-    graph = model.graph
-    types = {tensor.name: tensor for tensor in graph.initializer}
+    types = graph.initializers
     stored = {
         node.output[0]: _stored(node, types)
-        for node in graph.node
+        for node in graph.nodes
         if node.op_type == "DequantizeLinear" and node.input[0] in types
     }
-    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    scales: dict[str, str] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name].append(node)
-        if node.op_type == "DequantizeLinear":
-            scales[node.output[0]] = node.input[1]
     biases, weights, others = [], [], []
     for output, found in stored.items():
         if types[found.integers].data_type == TensorProto.INT32:
-            biases.append(_bias(found, readers[output], stored, scales))
-        elif _is_weight(output, readers[output]):
+            biases.append(_bias(found, graph, stored))
+        elif _is_weight(output, graph.readers(output)):
             weights.append(found)
         else:
             others.append(found)
     if not weights:
         raise StageError("the file has no quantized weights in QDQ form; there's nothing to train.")
-    asked = (node.input[1] for node in graph.node if node.op_type == "QuantizeLinear")
+    asked = (node.input[1] for node in graph.nodes if node.op_type == "QuantizeLinear")
     activations = tuple(dict.fromkeys(name for name in asked if not types[name].dims))
     return Roles(tuple(weights), tuple(biases), tuple(others), activations)
 
 
 def _stored(node: onnx.NodeProto, types: dict[str, onnx.TensorProto]) -> Stored:
     scale = types[node.input[1]]
-    axis = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"), 1)
+    axis = attribute(node, "axis", 1)
     per_channel = len(scale.dims) == 1 and scale.dims[0] > 1
     return Stored(
         name=node.input[0].removesuffix(SUFFIX),
@@ -124,16 +118,15 @@ def _is_weight(output: str, readers: Iterable[onnx.NodeProto]) -> bool:
     return all(node.op_type in _PRODUCTS and node.input[1] == output for node in readers)
 
 
-def _bias(
-    found: Stored,
-    readers: list[onnx.NodeProto],
-    stored: dict[str, Stored],
-    scales: dict[str, str],
-) -> Bias:
+def _bias(found: Stored, graph: Graph, stored: dict[str, Stored]) -> Bias:
+    readers = graph.readers(found.output)
     reader = readers[0] if len(readers) == 1 else None
     if reader is None or reader.op_type not in _PRODUCTS:
         raise StageError(
             f"{found.name!r} is stored in int32, and isn't the bias of one {', '.join(_PRODUCTS)}; "
             "it can't be trained."
         )
-    return Bias(found, scales[reader.input[0]], stored[reader.input[1]])
+    given = graph.made_by(reader.input[0], "DequantizeLinear")
+    if given is None:
+        raise StageError(f"the input of {reader.name!r} isn't quantized; it can't be trained.")
+    return Bias(found, given.input[1], stored[reader.input[1]])

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from compress.measurement.graph import nodes
+from compress.onnx_graph.graph import Graph
+from compress.onnx_graph.nodes import attribute, attributes
 from compress.quantization.weight_only.blocks import Bits, Floats, pack, quantize_blocks
 
 BlockSize = Literal[16, 32, 64, 128, 256]
@@ -50,18 +51,17 @@ class Rewriting:
     """Replaces nodes of a graph, keeping each weight once."""
 
     def __init__(self, model: onnx.ModelProto, options: WeightOnly) -> None:
-        self.model, self.graph, self.options = model, model.graph, options
+        self.graph, self.options = Graph(model), options
         self.left: list[str] = []
         self._weights = {
-            tensor.name: tensor
-            for tensor in model.graph.initializer
+            name: tensor
+            for name, tensor in self.graph.initializers.items()
             if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
         }
-        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         # A large tied head is exported as the embedding behind a Transpose.
         self._turned = {
             node.output[0]: node.input[0]
-            for node in model.graph.node
+            for node in self.graph.nodes
             if node.op_type == "Transpose" and node.input[0] in self._weights
         }
         self._products: dict[Any, _Stored] = {}
@@ -70,10 +70,10 @@ class Rewriting:
 
     def candidates(self) -> Iterator[onnx.NodeProto]:
         """Nodes with a weight that can be quantized."""
-        for node in self.graph.node:
+        for node in self.graph.nodes:
             if self.weight_of(node) is None:
                 continue
-            given = _attributes(node)
+            given = attributes(node)
             if node.op_type == "Gemm" and (given.get("transA") or _scaled(given)):
                 self.left.append(f"{node.name} (a Gemm with transA, alpha or beta)")
             elif node.op_type == "Gather" and given.get("axis", 0):
@@ -93,34 +93,22 @@ class Rewriting:
         return name if name in self._weights else None
 
     def _has_odd_rows(self, name: str) -> bool:
-        return self.options.bits == 4 and self._shapes[name][1] % 2 == 1
+        return self.options.bits == 4 and self._weights[name].dims[1] % 2 == 1
 
     def rewrite(self, outputs: set[str]) -> None:
         """Replace the nodes with these outputs, and drop weights that nothing uses any more."""
         # Products first: an embedding tied to one then finds its weight there.
         made = {
             id(node): self._replaced(node)
-            for node in sorted(self.graph.node, key=lambda node: node.op_type == "Gather")
+            for node in sorted(self.graph.nodes, key=lambda node: node.op_type == "Gather")
             if node.output[0] in outputs
         }
-        replaced = [new for node in self.graph.node for new in made.get(id(node), [node])]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in replaced]
-        del self.graph.node[:]
-        self.graph.node.extend(copies)
-        used = self._used()
-        turns = [n for n in self.graph.node if n.output[0] in self._turned]
-        for turn in [turn for turn in turns if turn.output[0] not in used]:
-            self.graph.node.remove(turn)
-        used = self._used()
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
-        if all(entry.domain != DOMAIN for entry in self.model.opset_import):
-            self.model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-
-    def _used(self) -> set[str]:
-        used = {name for node in nodes(self.graph) for name in node.input}
-        return used | {value.name for value in self.graph.output}
+        replaced = [new for node in self.graph.nodes for new in made.get(id(node), [node])]
+        self.graph.set_nodes(replaced)
+        self.graph.remove_unused()
+        opsets = self.graph.model.opset_import
+        if all(entry.domain != DOMAIN for entry in opsets):
+            opsets.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
     def error(self) -> float:
         """Root mean square of what rounding changed, as a part of the weights' own."""
@@ -131,7 +119,7 @@ class Rewriting:
         array = numpy_helper.to_array(self._weights[name])
         if node.op_type == "Gather":
             return self._embedding(node, name, array)
-        has_rows = _attributes(node).get("transB", 0) or node.input[1] in self._turned
+        has_rows = attribute(node, "transB", 0) or node.input[1] in self._turned
         return self._product(node, name, array if has_rows else np.ascontiguousarray(array.T))
 
     def _product(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
@@ -141,7 +129,7 @@ class Rewriting:
         if stored is None:
             stored = self._products[key] = self._store(name, rows, whole_blocks=True)
         bias = node.input[2] if len(node.input) > 2 else ""
-        is_vector = self._shapes.get(bias) == (len(rows),)
+        is_vector = bias in self.graph.initializers and self.graph.shape(bias) == (len(rows),)
         inputs = [node.input[0], *stored, "", bias if is_vector else ""]
         while not inputs[-1]:
             inputs.pop()
@@ -208,15 +196,10 @@ class Rewriting:
         )
 
     def _add(self, name: str, array: np.ndarray[Any, Any]) -> str:
-        while name in self._shapes:  # as where a Gather and a product keep one weight differently
+        # As where a Gather and a product keep one weight differently.
+        while name in self.graph.initializers:
             name += "_"
-        self._shapes[name] = array.shape
-        self.graph.initializer.append(numpy_helper.from_array(array, name))
-        return name
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        return self.graph.add_initializer(name, array)
 
 
 def _scaled(attributes: dict[str, Any]) -> bool:

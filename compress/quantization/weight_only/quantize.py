@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-
 from compress.errors import StageError
+from compress.onnx_graph.files import load_model
 from compress.quantization.selection import kept_in_float
 from compress.quantization.weight_only.graph import Rewriting, WeightOnly
 from compress.quantization.write import write
@@ -46,7 +45,7 @@ def quantize_weights(
     StageError : a pattern that fits nothing, or nothing to quantize.
     """
     options = options or WeightOnly()
-    model = onnx.load(str(source))
+    model = load_model(source)
     rewriting = Rewriting(model, options)
     wanted = list(rewriting.candidates())
     excluded = kept_in_float([(n.name, str(rewriting.weight_of(n))) for n in wanted], exclude)

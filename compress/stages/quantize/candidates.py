@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from compress.graph_variants.variants import PLAIN, forms, plain
-from compress.measurement.graph import load_graph
+from compress.onnx_graph.files import load_graph
 from compress.quantization.calibration.names import FOLDER
 from compress.quantization.calibration.observe import observe
 from compress.quantization.dynamic import quantize_dynamic
@@ -141,10 +141,10 @@ class Workshop:
     def observations(self, form: Form) -> Observations:
         """Return statistics of a float graph's activations on calibration samples, read once."""
         if form.path not in self._observed:
-            model = load_graph(form.path)
+            graph = load_graph(form.path)
             self._observed[form.path] = observe(
                 form.path,
-                activations(model, self.select(form.path, "static")),
+                activations(graph, self.select(form.path, "static")),
                 batches=self.batches(),
                 methods=self.calibration_methods,
                 store=self._store(),
@@ -181,8 +181,8 @@ class Workshop:
     def weighted_nodes(self, draft: Draft) -> list[str]:
         """Return the nodes that a draft quantizes and that have weights."""
         chosen = set(self.selection(draft).nodes)
-        graph = load_graph(draft.form.path).graph
-        return [n.name for n in graph.node if n.name in chosen and n.op_type in WEIGHT_INPUT]
+        nodes = load_graph(draft.form.path).nodes
+        return [n.name for n in nodes if n.name in chosen and n.op_type in WEIGHT_INPUT]
 
     def quantize_only(self, draft: Draft, nodes: Sequence[str], path: Path) -> Path:
         """Write a draft in which only these nodes are quantized."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compress.core.artifact import Format
 from compress.errors import StageError
 from compress.exporting.checked import lower_artifact, real_batches
-from compress.measurement.graph import load_graph
+from compress.onnx_graph.files import load_graph
 from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.bias_correction.correct import correct_biases
 from compress.quantization.equalization.equalize import equalize
@@ -56,7 +56,7 @@ def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
 
     A transformer has no chains of convolutions; a CNN has no outliers to fold.
     """
-    if convolution_share(load_graph(trial.source).graph) > 0.5:
+    if convolution_share(load_graph(trial.source)) > 0.5:
         return ["bias_correction", "equalize", "rounding", "float_return"]
     if workshop.artifact.format is Format.TORCH:
         return ["smooth", "float_return"]

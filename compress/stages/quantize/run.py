@@ -16,7 +16,7 @@ from compress.exporting.parity.compare import compare, onnx_answers
 from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.graph_variants.variants import forms, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
-from compress.measurement.graph import load_graph
+from compress.onnx_graph.files import load_graph
 from compress.quantization.cpu import integers_for, reason
 from compress.quantization.options import METHODS
 from compress.quantization.selection import DYNAMIC, convolution_share, select
@@ -101,7 +101,7 @@ class Work:
 
     def _select(self, source: Path, method: Method) -> Selection:
         return select(
-            load_graph(source).graph,
+            load_graph(source),
             method=method,
             operators=self.stage.operators,
             exclude=self.stage.exclude,
@@ -145,7 +145,7 @@ class Work:
         if self.stage.method == "weights":
             return ("weights-8" if self.stage.bits == 8 else "weights-4",)
         only_static = not set(self.stage.operators or ()) <= set(DYNAMIC)
-        if only_static or convolution_share(load_graph(source).graph) > 0.5:
+        if only_static or convolution_share(load_graph(source)) > 0.5:
             return ("static", "static-qoperator")
         if self.context.task.target == "next-token":
             return ("dynamic", "fixed", "static", "weights-8", "weights-4")

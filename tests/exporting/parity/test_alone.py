@@ -14,7 +14,7 @@ from compress.errors import ParityError
 from compress.exporting.checked import alone_notes, lower_artifact
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import module_answers, onnx_answers
-from compress.measurement.graph import load_graph
+from compress.onnx_graph.files import load_graph
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select
@@ -176,7 +176,7 @@ def test_dynamic_scales_are_noted_and_never_refused(lowered_bert, tmp_path):
     quantize_dynamic(
         path,
         path=int8,
-        selection=select(load_graph(path).graph, method="dynamic"),
+        selection=select(load_graph(path), method="dynamic"),
         integers=Integers(reduce_range=True),
     )
     task = TASKS["text-classification"]

@@ -15,7 +15,7 @@ from compress.exporting.verify import bundle as verify
 from compress.exporting.verify.apart import verify_apart
 from compress.exporting.verify.bundle import verify_bundle
 from compress.measurement.cpu import TARGET_KEY, FoundCpu
-from compress.measurement.graph import load_graph
+from compress.onnx_graph.files import load_graph
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select
@@ -47,7 +47,7 @@ def int8(request, lowered_bert, tmp_path_factory):
     quantize_dynamic(
         path,
         path=folder / "int8.onnx",
-        selection=select(load_graph(path).graph, method="dynamic"),
+        selection=select(load_graph(path), method="dynamic"),
         integers=Integers(reduce_range=request.param),
     )
     model = folder / "model.onnx"

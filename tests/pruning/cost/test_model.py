@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from compress.errors import StageError
 from compress.exporting.lower import lower
-from compress.measurement.graph import load_graph
 from compress.measurement.macs.graph import count_macs
 from compress.models.structure.cut import cut
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import Group, Slice, block_index
 from compress.models.structure.transformers.families import family
 from compress.models.structure.transformers.groups import family_groups, prunable
+from compress.onnx_graph.files import load_graph
 from compress.pruning.cost.model import CostModel, count_cost, count_params
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
@@ -80,7 +80,7 @@ def test_positions_that_go_into_attention_as_they_are_stored_are_foretold():
 def one_sample(path, inputs):
     """Arrays for all inputs of a graph: positions from 0, and an empty cache."""
     arrays = {name: value[:1].numpy() for name, value in inputs.items()}
-    for given_input in load_graph(path).graph.input:
+    for given_input in load_graph(path).inputs.values():
         sizes = [dim.dim_value for dim in given_input.type.tensor_type.shape.dim]
         if given_input.name == "position_ids":
             arrays["position_ids"] = np.arange(arrays["input_ids"].shape[1])[None]

@@ -3,11 +3,11 @@
 import itertools
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from compress.errors import StageError
+from compress.onnx_graph.files import load_graph
 from compress.quantization.adaround.layers import Layer, sample_rows
 from compress.quantization.adaround.relaxation import Grid, Rows, optimize_layer
 from compress.quantization.adaround.round import optimize_rounding
@@ -26,7 +26,7 @@ from tests.quantization.onnx_torch.models import (
 
 def both_ways(source, folder, batches, integers, *, per_channel, steps=60):
     """The quantized file without and with optimised rounding, the rounded floats, the notes."""
-    selection = select(onnx.load(source).graph, method="static")
+    selection = select(load_graph(source), method="static")
     ranges = ranges_of(source, batches, selection)
 
     def quantize(floats, name):
@@ -132,7 +132,7 @@ def test_the_same_samples_give_the_same_bytes(cnn, tmp_path):
 
 
 def test_no_samples_are_refused(cnn, tmp_path):
-    selection = select(onnx.load(cnn).graph, method="static")
+    selection = select(load_graph(cnn), method="static")
     ranges = ranges_of(cnn, [{"pixel_values": digits()[0][:8]}], selection)
     with pytest.raises(StageError, match="no samples to optimise"):
         optimize_rounding(

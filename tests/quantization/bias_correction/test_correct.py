@@ -7,6 +7,8 @@ from onnx import numpy_helper
 
 from compress.errors import StageError
 from compress.measurement.session import run, unoptimized_session
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 from compress.quantization.bias_correction.correct import correct_biases
 from compress.quantization.bias_correction.layers import biased_layers
 from compress.quantization.bias_correction.means import channel_means
@@ -19,8 +21,8 @@ from tests.quantization.models import texts
 
 
 def _quantized_transformer(source, path, batches):
-    selection = select(onnx.load(source).graph, method="static")
-    tensors = activations(onnx.load(source), selection)
+    selection = select(load_graph(source), method="static")
+    tensors = activations(load_graph(source), selection)
     ranges = observe(source, tensors, batches=batches, methods=("minmax",)).ranges("minmax")
     return quantize_static(
         source, path=path, selection=selection, ranges=ranges, integers=Integers()
@@ -30,7 +32,7 @@ def _quantized_transformer(source, path, batches):
 def _mean_errors(source, int8, batches):
     """Of every layer: root mean square of the channels' mean errors."""
     wanted, got = onnx.load(source), onnx.load(int8)
-    layers, _ = biased_layers(wanted.graph, got.graph)
+    layers, _ = biased_layers(Graph(wanted), Graph(got))
     axes = [layer.axis for layer in layers]
     names = [
         [layer.node.output[0] for layer in layers],
@@ -66,8 +68,8 @@ def test_products_are_corrected_by_their_sums(transformer, tmp_path):
     assert {node.op_type for node in adders} == {"Add", "Gemm"}
     read = {name for node in graph.node for name in node.input}
     assert all(tensor.name in read for tensor in graph.initializer)
-    selection = select(onnx.load(transformer).graph, method="static")
-    tensors = activations(onnx.load(transformer), selection)
+    selection = select(load_graph(transformer), method="static")
+    tensors = activations(load_graph(transformer), selection)
     ranges = observe(transformer, tensors, batches=batches, methods=("minmax",)).ranges("minmax")
     better = quantize_static(
         tmp_path / "b.onnx",

@@ -13,6 +13,7 @@ from onnx import helper
 
 from compress.errors import DataError, StageError
 from compress.measurement.session import unoptimized_session
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.options import METHODS
 from compress.quantization.selection import select
@@ -27,7 +28,7 @@ ROWS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), eleme
 
 def _names(path):
     model = onnx.load(path)
-    return activations(model, select(model.graph, method="static"))
+    return activations(Graph(model), select(Graph(model), method="static"))
 
 
 def _observe(path, batches, *, methods=METHODS, **options):

@@ -9,6 +9,7 @@ import pytest
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import create_calibrator
 
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.selection import select
 from compress.quantization.silence import silence
@@ -121,7 +122,7 @@ def test_histograms_want_equal_shapes(transformer, theirs, method):
     with pytest.raises(ValueError, match="inhomogeneous"):
         calibrator.collect_data(_Reader(batches))
     model = onnx.load(transformer)
-    names = activations(model, select(model.graph, method="static"))
+    names = activations(Graph(model), select(Graph(model), method="static"))
     seen = observe(transformer, names, batches=batches, methods=["percentile", "entropy"])
     assert seen.ranges(method.name.lower()).keys() == set(names)
 

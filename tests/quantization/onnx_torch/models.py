@@ -7,6 +7,8 @@ from torch import nn
 
 from compress.exporting.lower import lower
 from compress.measurement.session import run, unoptimized_session
+from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 from compress.quantization.onnx_torch.module import GraphModule
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
@@ -107,8 +109,8 @@ def lowered(family, path):
 def ranges_of(path, batches, selection):
     """Least and largest values over the batches."""
     model = onnx.load(path)
-    names = list(activations(model, selection))
-    module = GraphModule(model).requires_grad_(False)
+    names = list(activations(Graph(model), selection))
+    module = GraphModule(Graph(model)).requires_grad_(False)
     seen = [module.values(list(batch.values()), names) for batch in batches]
     return {
         name: (
@@ -120,7 +122,7 @@ def ranges_of(path, batches, selection):
 
 
 def quantized(source, path, batches, integers, *, per_channel=True):
-    selection = select(onnx.load(source).graph, method="static")
+    selection = select(load_graph(source), method="static")
     return quantize_static(
         source,
         path=path,

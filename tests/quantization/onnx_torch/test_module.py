@@ -9,6 +9,7 @@ import torch
 from onnx import TensorProto, helper
 
 from compress.errors import StageError
+from compress.onnx_graph.graph import Graph
 from compress.quantization.integers import Integers
 from compress.quantization.onnx_torch.module import GraphModule
 from tests.quantization.models import digits, texts
@@ -39,7 +40,7 @@ def family(request, tmp_path_factory):
 
 def test_each_family_answers_as_onnxruntime_at_other_sizes(family):
     name, path = family
-    module = copy.deepcopy(GraphModule(onnx.load(path)))
+    module = copy.deepcopy(GraphModule(Graph(onnx.load(path))))
     for batch in (inputs_of(name, 3, 6), inputs_of(name, 1, 12)):
         want = plain_answers(path, batch)
         got = module_answers(module, batch)
@@ -49,7 +50,7 @@ def test_each_family_answers_as_onnxruntime_at_other_sizes(family):
 
 def test_gradients_are_those_of_the_module_that_was_lowered(family):
     name, path = family
-    module, graph = module_of(name), GraphModule(onnx.load(path))
+    module, graph = module_of(name), GraphModule(Graph(onnx.load(path)))
     batch = inputs_of(name)
     if "attention_mask" in batch:  # what stands at padding isn't defined
         batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
@@ -83,7 +84,7 @@ def test_a_quantized_cnn_answers_as_onnxruntime(cnn, tmp_path, integers, per_cha
     batch = {"pixel_values": images[1400:]}
     want = plain_answers(path, batch)
     step = np.unique(np.diff(np.unique(want.round(4)))).min()
-    got = module_answers(GraphModule(onnx.load(path)), batch)
+    got = module_answers(GraphModule(Graph(onnx.load(path))), batch)
     assert same_up_to_steps(got, want, step=2 * step, share=0.02)
     assert (got.argmax(-1) == want.argmax(-1)).mean() > 0.995
 
@@ -92,13 +93,13 @@ def test_a_quantized_transformer_answers_as_onnxruntime(transformer, tmp_path):
     path = quantized(transformer, tmp_path / "q.onnx", [texts(8, 12)], Integers())
     batch = texts(20, 7)
     want = plain_answers(path, batch)
-    got = module_answers(GraphModule(onnx.load(path)), batch)
+    got = module_answers(GraphModule(Graph(onnx.load(path))), batch)
     assert (np.abs(got - want) > 1e-5).mean() < 0.1
     assert np.abs(got - want).max() < 0.05 * np.abs(want).max()
 
 
 def test_no_value_lives_longer_than_its_last_use(cnn):
-    module = GraphModule(onnx.load(cnn))
+    module = GraphModule(Graph(onnx.load(cnn)))
     alive, most = set(module.inputs), 0
     for step in module.steps:
         assert {name for name in step.inputs if name not in module.keys} <= alive
@@ -110,7 +111,7 @@ def test_no_value_lives_longer_than_its_last_use(cnn):
 
 
 def test_values_in_between_are_given_and_nothing_after_them_is_run(cnn):
-    module = GraphModule(onnx.load(cnn))
+    module = GraphModule(Graph(onnx.load(cnn)))
     images, _ = digits()
     first = module.steps[0].outputs[0]
     module.steps = (*module.steps[:1], *module.steps[:0])
@@ -144,4 +145,4 @@ def _graph(*nodes, opset=20):
 )
 def test_what_is_not_known_is_refused_by_name(model, message):
     with pytest.raises(StageError, match=message):
-        GraphModule(model)
+        GraphModule(Graph(model))

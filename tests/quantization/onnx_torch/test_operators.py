@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from compress.onnx_graph.graph import Graph
 from compress.quantization.onnx_torch.fake_quantization import fake_quantize
 from compress.quantization.onnx_torch.module import GraphModule
 
@@ -109,7 +110,7 @@ def test_an_operator_computes_what_onnxruntime_does(case):
     given = {f"i{n}": array for n, array in enumerate(arrays) if array is not None}
     [want] = session_of(model).run(None, given)
     tensors = [torch.from_numpy(np.asarray(array).copy()) for array in given.values()]
-    got = GraphModule(model)(*tensors).numpy()
+    got = GraphModule(Graph(model))(*tensors).numpy()
     assert got.dtype == want.dtype
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
@@ -122,7 +123,7 @@ def test_split(parts):
     given = dict(zip(("i0", "i1"), (ROWS, *sizes), strict=False))
     want = session_of(model).run(None, given)
     tensors = [torch.from_numpy(array) for array in given.values()]
-    got = GraphModule(model).values(tensors, ("o0", "o1"))
+    got = GraphModule(Graph(model)).values(tensors, ("o0", "o1"))
     for array, tensor in zip(want, got.values(), strict=True):
         assert np.array_equal(array, tensor.numpy())
 
@@ -194,7 +195,7 @@ def test_fake_quantization_is_that_of_onnxruntime(kind, dtype):
         [want] = sessions[axis or 0].run(None, {"x": x, "s": scales, "z": zeros})
         tensors = [torch.from_numpy(np.array(array)) for array in (x, scales, zeros)]
         assert np.array_equal(fake_quantize(*tensors, axis=axis or 0).numpy(), want)
-        apart = GraphModule(quantizing_graph(kind, axis or 0))
+        apart = GraphModule(Graph(quantizing_graph(kind, axis or 0)))
         assert len(apart.steps) == 1
         assert np.array_equal(apart(*tensors).numpy(), want)
 

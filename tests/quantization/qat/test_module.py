@@ -7,6 +7,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from compress.errors import StageError
+from compress.onnx_graph.graph import Graph
 from compress.quantization.integers import Integers
 from compress.quantization.onnx_torch.module import GraphModule
 from compress.quantization.qat.module import aware, write_back
@@ -53,7 +54,7 @@ def test_untrained_it_answers_as_the_file_and_writes_the_same(prepared, tmp_path
     batch = {"pixel_values": images[:200]}
     module = aware(path, source=source, integers=integers)
     assert np.array_equal(
-        module_answers(module, batch), module_answers(GraphModule(onnx.load(path)), batch)
+        module_answers(module, batch), module_answers(GraphModule(Graph(onnx.load(path))), batch)
     )
     again = write_back(module, path, path=tmp_path / "again.onnx")
     before, after = tensors_of(path), tensors_of(again)
@@ -161,7 +162,7 @@ def test_what_is_no_quantized_file_is_refused(cnn, prepared, tmp_path):
     with pytest.raises(StageError, match=r"one that 'aware' made\. Got 'Linear'"):
         write_back(torch.nn.Linear(1, 1), prepared[1], path=tmp_path / "x.onnx")
     with pytest.raises(StageError, match="lacks some of its weights"):
-        write_back(GraphModule(onnx.load(cnn)), prepared[1], path=tmp_path / "x.onnx")
+        write_back(GraphModule(Graph(onnx.load(cnn))), prepared[1], path=tmp_path / "x.onnx")
 
 
 def test_a_source_of_another_shape_is_refused(prepared, tmp_path):

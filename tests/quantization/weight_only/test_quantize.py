@@ -172,7 +172,7 @@ def test_what_fits_nothing_is_refused(files, tmp_path):
 def test_large_weights_go_into_a_file_of_their_own(files, tmp_path, monkeypatch):
     whole, apart = tmp_path / "whole.onnx", tmp_path / "apart.onnx"
     quantize_weights(files["gpt2"], path=whole)
-    monkeypatch.setattr("compress.models.onnx_files.SINGLE_FILE_BYTES", 1000)
+    monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 1000)
     for _ in range(2):  # the second replaces the first
         quantize_weights(files["gpt2"], path=apart)
     assert sorted(p.name for p in tmp_path.glob("apart*")) == ["apart.onnx", "apart.onnx.data"]

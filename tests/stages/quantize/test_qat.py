@@ -7,6 +7,7 @@ import torch
 from compress.distillation.recovery import Recovery
 from compress.exporting.lower import lower
 from compress.measurement.quality import measure_quality
+from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.integers import Integers
 from compress.quantization.qat.module import aware, write_back
@@ -28,8 +29,10 @@ def problem(tmp_path_factory):
         artifact.module, task=TASK, example=batches[0], path=folder / "float.onnx", labels=()
     )
     model = onnx.load(source)
-    selection = select(model.graph, method="static")
-    observed = observe(source, activations(model, selection), batches=batches, methods=["minmax"])
+    selection = select(Graph(model), method="static")
+    observed = observe(
+        source, activations(Graph(model), selection), batches=batches, methods=["minmax"]
+    )
     path = quantize_static(
         source,
         path=folder / "int8.onnx",

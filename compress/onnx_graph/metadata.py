@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnx
+from onnx import ModelProto, helper
 
 from compress.core.files.atomic import write_bytes
+from compress.onnx_graph.files import load_model
 
 
-def metadata_of(model: Path) -> dict[str, str]:
-    """A file's metadata by key."""
-    graph = onnx.load(str(model), load_external_data=False)
-    return {entry.key: entry.value for entry in graph.metadata_props}
+def metadata_of(path: Path) -> dict[str, str]:
+    """A file's metadata by key.
+
+    Raises
+    ------
+    LoadError : the file can't be read.
+    """
+    model = load_model(path, weights=False)
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def set_metadata(model: ModelProto, entries: Mapping[str, str]) -> None:
+    """Put these entries, in their order, in the place of all that are there."""
+    helper.set_model_props(model, dict(entries))
 
 
 def with_metadata(source: Path, target: Path, more: Mapping[str, str]) -> None:
@@ -23,8 +34,12 @@ def with_metadata(source: Path, target: Path, more: Mapping[str, str]) -> None:
     ----------
     target : weights outside the file aren't copied; it looks for them beside itself.
     more : by key; a key that is there already gets the new value.
+
+    Raises
+    ------
+    LoadError : the source can't be read.
     """
-    model = onnx.load(str(source), load_external_data=False)
+    model = load_model(source, weights=False)
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**kept, **more})
+    set_metadata(model, {**kept, **more})
     write_bytes(target, model.SerializeToString())
