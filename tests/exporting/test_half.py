@@ -115,7 +115,6 @@ def test_quantized_files_are_refused(cnn, tmp_path):
 def test_a_file_beyond_the_limit_of_one_keeps_its_weights_beside_it(cnn, tmp_path, monkeypatch):
     path = _lowered(cnn, tmp_path / "float.onnx")
     monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 100)
-    monkeypatch.setattr(half, "SINGLE_FILE_BYTES", 100)
     made = tmp_path / "half.onnx"
     assert to_half(path, path=made, batches=[images(3)]).max_error < 0.02
     assert (tmp_path / "half.onnx.data").stat().st_size > 1000

@@ -31,16 +31,16 @@ def _quantized_transformer(source, path, batches):
 
 def _mean_errors(source, int8, batches):
     """Of every layer: root mean square of the channels' mean errors."""
-    wanted, got = onnx.load(source), onnx.load(int8)
-    layers, _ = biased_layers(Graph(wanted), Graph(got))
+    wanted, got = load_graph(source), load_graph(int8)
+    layers, _ = biased_layers(wanted, got)
     axes = [layer.axis for layer in layers]
     names = [
         [layer.node.output[0] for layer in layers],
         [layer.quantized.output[0] for layer in layers],
     ]
     means = [
-        channel_means(model, each, axes=axes, path=path, batches=batches)
-        for model, each, path in zip((wanted, got), names, (source, int8), strict=True)
+        channel_means(graph, each, axes=axes, path=path, batches=batches)
+        for graph, each, path in zip((wanted, got), names, (source, int8), strict=True)
     ]
     return np.array([np.sqrt(np.square(b - a).mean()) for a, b in zip(*means, strict=True)])
 
@@ -115,7 +115,7 @@ def test_means_are_those_of_all_samples_however_batched(cnn, size):
     model = onnx.load(cnn)
     name = next(node.output[0] for node in model.graph.node if node.op_type == "Relu")
     batches = [{"pixel_values": images[i : i + size]} for i in range(0, len(images), size)]
-    (found,) = channel_means(model, [name], axes=[1], path=cnn, batches=batches)
+    (found,) = channel_means(Graph(model), [name], axes=[1], path=cnn, batches=batches)
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
     )
@@ -133,7 +133,7 @@ def test_padding_is_not_counted(transformer):
         if node.op_type == "MatMul" and node.input[1].endswith("query.weight.transposed")
     )
     name = product.output[0]
-    (found,) = channel_means(model, [name], axes=[-1], path=transformer, batches=[batch])
+    (found,) = channel_means(Graph(model), [name], axes=[-1], path=transformer, batches=[batch])
     model.graph.output.append(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
     )
