@@ -1,4 +1,4 @@
-"""ONNX files, written whole or not at all, with weights that are too large for one beside it."""
+"""ONNX files, written atomically, with weights that are too large for one file beside it."""
 
 from __future__ import annotations
 
@@ -55,14 +55,15 @@ def fits_one_file(model: ModelProto) -> bool:
 
 
 def save_model(model: ModelProto, path: Path) -> None:
-    """Write one file, or with weights of 2 GB and more also `<path>.data`; replaces both.
+    """Write an ONNX file; with weights of 2 GB and more also `<path>.data`. Both are replaced.
 
-    Written aside and renamed, so that a broken-off write leaves no half file. The same model gives
-    the same bytes. The model in memory refers to `<path>.data` afterwards, where that was written.
+    The file is written under another name and then renamed, so that an interrupted write leaves no
+    half file. The same model gives the same bytes. If `<path>.data` was written, the model in
+    memory refers to it afterwards.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = _data_of(path)
-    data.unlink(missing_ok=True)  # onnx appends to an old one
+    data.unlink(missing_ok=True)  # onnx would append to an old file
     if fits_one_file(model):
         write_bytes(path, model.SerializeToString(deterministic=True))
         return
