@@ -1,4 +1,4 @@
-"""Whether a student can take its teacher's place: the same inputs, as many outputs."""
+"""Checks that a student can take its teacher's place: the same inputs, as many outputs."""
 
 import torch
 from torch import nn
@@ -8,13 +8,13 @@ from compress.errors import StageError
 
 
 def check_outputs(student: nn.Module, teacher: nn.Module, *, task: Task, inputs: Batch) -> None:
-    """Run both once.
+    """Run student and teacher once, and require outputs of the same shape.
 
     Parameters
     ----------
     student, teacher : in eval mode on the CPU.
-    inputs : a small batch without labels; text padded to its full length, so that a student with
-        too few positions is found out.
+    inputs : a small batch without labels. Texts are padded to the full length, so that a student
+        with too few positions fails.
 
     Raises
     ------

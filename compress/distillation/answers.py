@@ -1,4 +1,4 @@
-"""What a teacher says of a batch."""
+"""The answers of a teacher or a student to a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TopK:
 
     Attributes
     ----------
-    indices : (..., K) int64, of the kept classes.
+    indices : (..., K) int64, indices of the kept classes.
     logits : (..., K) float32.
     tail : (...,) float32, logsumexp of the other classes' logits divided by the temperature.
     """
@@ -29,15 +29,15 @@ class TopK:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of one batch; a teacher's are without gradients, a student's with.
+    """A model's answers to one batch. A student's have gradients, a teacher's have none.
 
     Attributes
     ----------
-    logits : the task's output, (N, C), (N, S, V) or (N, S, H); or what was kept of it; None where
-        no loss asks for it.
-    features : outputs of the teacher's modules by their path: (N, H), (N, S, H) or (N, C, H, W).
-    attentions : attention weights by the path of the layer that they belong to, (N, heads, S, S).
-    head : makes logits of the last hidden states, where these stand in `features` instead of logits
+    logits : the task's output, (N, C), (N, S, V) or (N, S, H), or the part of it that was kept;
+        None if no loss needs it.
+    features : outputs of modules by their path: (N, H), (N, S, H) or (N, C, H, W).
+    attentions : attention weights by the path of their layer, (N, heads, S, S).
+    head : computes logits from the last hidden states, if `features` holds these instead of logits
         (see `compress.distillation.hidden`).
     """
 
@@ -48,8 +48,8 @@ class Answers:
 
 
 class Teacher(Protocol):
-    """Answers batches on their own device."""
+    """A teacher that answers batches on their own device."""
 
     def __call__(self, batch: Batch) -> Answers:
-        """Its answers for a batch."""
+        """Return its answers to a batch."""
         ...

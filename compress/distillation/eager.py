@@ -1,4 +1,4 @@
-"""Attention that can be looked at: fused kernels (SDPA, flash) return no attention weights."""
+"""Eager attention, which returns attention weights; fused kernels (SDPA, flash) don't."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EAGER = "eager"
 
 
 def implementation(module: nn.Module) -> str | None:
-    """How a transformers model computes attention, such as "sdpa"; None for any other module."""
+    """Return a transformers model's attention implementation, such as "sdpa"; None for others."""
     found = getattr(getattr(module, "config", None), "_attn_implementation", None)
     return found if isinstance(found, str) else None
 
 
 def eager_copy(module: nn.Module) -> nn.Module:
-    """A copy that computes attention in plain steps, and so returns its weights.
+    """Return a copy that computes attention in plain steps, and so returns its weights.
 
     Raises
     ------

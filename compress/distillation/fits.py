@@ -1,4 +1,4 @@
-"""Whether losses, teacher and training go together, and with a task. No torch here."""
+"""Checks that losses, teacher, training and the task go together. No torch here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Problem = tuple[str, str]
 def problems(
     losses: Losses, *, target: Target, teacher: TeacherSpec, training: TrainingOptions
 ) -> list[Problem]:
-    """(dotted key, what is wrong) of a stage with the fields `losses`, `teacher` and `training`."""
+    """Return (dotted key, problem) pairs for a stage's `losses`, `teacher` and `training`."""
     return [
         *_losses(losses, target),
         *_mixing(losses, training),
@@ -28,11 +28,11 @@ def problems(
 def require_fit(
     losses: Losses, *, target: Target, teacher: TeacherSpec, training: TrainingOptions
 ) -> None:
-    """Refuse what `problems` finds.
+    """Require that `problems` finds nothing.
 
     Raises
     ------
-    StageError : the first of them.
+    StageError : there is a problem; the message is the first one.
     """
     for key, problem in problems(losses, target=target, teacher=teacher, training=training):
         raise StageError(f"{key}: {problem}")

@@ -1,4 +1,4 @@
-"""A causal language model apart: its body, and the head that makes logits of hidden states."""
+"""Splits a causal language model into its body and the head that computes logits."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _TOLERANCE = 1e-4
 
 
 def last_hidden(module: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-    """What the body of a transformers model makes of a batch, (N, S, H)."""
+    """Return the last hidden states of a transformers model for a batch, (N, S, H)."""
     hidden: Tensor = module.base_model(**inputs).last_hidden_state
     return hidden
 
 
 def head_of(module: Any) -> nn.Module:
-    """The layer that makes logits (N, S, V) of `last_hidden`."""
+    """Return the layer that computes logits (N, S, V) from `last_hidden`."""
     head: nn.Module = module.get_output_embeddings()
     return head
 
 
 def require_apart(module: nn.Module, inputs: Mapping[str, Tensor], *, logits: Tensor) -> None:
-    """Show that a model's logits are its head's answer to its body's, and nothing more.
+    """Check that a model's logits are its head's output for its last hidden states.
 
     Parameters
     ----------
-    logits : (N, S, V), the whole model's answer to the inputs, in eval mode.
+    logits : (N, S, V), the whole model's output for the inputs, in eval mode.
 
     Raises
     ------

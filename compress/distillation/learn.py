@@ -1,4 +1,4 @@
-"""A student learns from a teacher: everything between two modules and a trained one."""
+"""Trains a student with a teacher: from two modules to a trained one."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def learn(
     Parameters
     ----------
     student : left as it was.
-    losses : what it minimises.
-    teacher : how the reference answers: in how many bits, live or from a cache.
-    artifact : whose preprocessor makes the inputs.
-    description : of the work, for the progress display.
-    penalty : what it minimises besides, of the student's weights.
+    losses : the loss that it minimises.
+    teacher : how the reference answers: in how many bits, and live or from a cache.
+    artifact : gives the preprocessor of the inputs.
+    description : words for the progress display.
+    penalty : a further loss, on the student's weights.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def learn(
 def _placed(
     module: nn.Module, *, bits: Literal[4, 8] | None, device: str
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """A copy that answers on the device, and a note of what was saved where it is smaller."""
+    """Return a copy on the device, and a note on the memory saved if it has fewer bits."""
     if bits is None:
         return placed_copy(module, device=device), ()
     smaller = to_low_bit(module, bits=bits, device=device)
@@ -141,7 +141,7 @@ def _placed(
 
 
 def _kept(lesson: Lesson, losses: Losses, cache: CacheSpec) -> Kept:
-    """What a cache holds of each answer: no more than the lesson reads."""
+    """Return the parts of each answer that a cache holds: those that the lesson reads."""
     return Kept(
         logits=lesson.reads_logits,
         features=lesson.teacher_taps.features,
@@ -160,7 +160,7 @@ def _cached(
     context: Context,
     training: TrainingOptions,
 ) -> CachedTeacher:
-    """The teacher's answers to what the training will ask, from disk."""
+    """Return a teacher that gives the answers needed in training from disk."""
     preprocessor = artifact.require_preprocessor()
     return open_cache(
         live,

@@ -1,4 +1,4 @@
-"""Makes the terms of a loss for two given models, and the taps that they need."""
+"""Builds the terms of a loss for two given models, and the taps that they need."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from compress.models.structure.transformers.families import LAYOUTS
 
 
 class Lesson(NamedTuple):
-    """What a student learns from a teacher.
+    """A loss that is set up for a student and a teacher.
 
     Attributes
     ----------
     terms : the parts of the loss, ready for both models' shapes.
-    student_taps, teacher_taps : what they read of the models' insides.
-    reads_logits : whether a part reads the teacher's output.
+    student_taps, teacher_taps : the taps on the models' inner modules that the terms read.
+    reads_logits : whether a term reads the teacher's output.
     head : whether the models run whole; otherwise a term runs their heads on parts of a batch.
-    notes : projections, and heads that were brought together.
+    notes : notes on projections, and on heads that were averaged.
     """
 
     terms: tuple[Term, ...]
@@ -55,13 +55,13 @@ def make_lesson(
     example: Batch,
     seed: int,
 ) -> Lesson:
-    """Match the two models' layers, run both once, and make the terms.
+    """Match the two models' layers, run both models once, and build the terms.
 
     Parameters
     ----------
     student, teacher : on the CPU, in eval mode; left as they were.
     example : a small batch of inputs.
-    seed : of the projections' weights.
+    seed : seed of the projections' weights.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def make_lesson(
 def _terms(
     losses: Losses, *, student: nn.Module, teacher: nn.Module, task: Task, seed: int
 ) -> tuple[Term, ...]:
-    """One term for each loss that has a weight; response and labels as one where in chunks."""
+    """Return a term for each loss with a weight; in chunks, response and labels share a term."""
     weights, target = losses.weights, task.target
     terms: list[Term] = []
     response = losses.response if "response" in weights else None

@@ -1,4 +1,4 @@
-"""Which layer of a student learns from which layer of its teacher."""
+"""Matches the layers of a student with the layers of its teacher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.models.structure.layers import layer_paths
 
 
 class Match(NamedTuple):
-    """Paths of two modules, and the factor of their pair."""
+    """A pair of modules by path, with the pair's factor."""
 
     student: str
     teacher: str
@@ -20,15 +20,15 @@ class Match(NamedTuple):
 
 
 def match(layers: Layers, *, student: nn.Module, teacher: nn.Module) -> tuple[Match, ...]:
-    """The pairs that a recipe's `layers` means for these two models.
+    """Return the pairs that a recipe's `layers` gives for these two models.
 
-    Both models are looked at as they are, so a student whose layers were cut out or made narrower
-    is matched by what it still has. `uniform` pairs layer i of n (from 0) with the teacher's layer
+    The models' present layers count, so a student with removed or narrower layers is matched by
+    the layers that it still has. `uniform` pairs layer i of n (from 0) with the teacher's layer
     (i + 1) * N // n - 1 of N, the "uniform" mapping of TinyBERT (Jiao et al., 2020).
 
     Raises
     ------
-    StageError : a model's layers can't be numbered, or there is no such layer or module.
+    StageError : a model's layers can't be numbered, or a layer or module doesn't exist.
     """
     if isinstance(layers, str):
         ours, theirs = layer_paths(student), layer_paths(teacher)

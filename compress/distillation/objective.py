@@ -1,4 +1,4 @@
-"""What a student minimises, as `compress.training.loop.fit` takes it."""
+"""The objective of a student, as `compress.training.loop.fit` takes it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from compress.training.learner import Loss
 class Objective(nn.Module):
     """The weighted sum of terms on the answers of a student and its teacher to the same batch.
 
-    What the terms learn themselves (projections) are its parameters; the teacher isn't part of it.
+    The terms' own parameters (projections) are its parameters; the teacher's aren't.
 
     Parameters
     ----------
-    terms : the parts of the sum.
+    terms : the terms of the sum.
     task : runs the student.
-    taps : what the terms read of the student besides its output.
-    teacher : answers live; None where no term needs one.
-    cached : answers batches that name their samples, from disk.
+    taps : taps on the student's modules that the terms read.
+    teacher : a live teacher; None if no term needs one.
+    cached : a teacher that answers from disk, for batches with sample ids.
     head : see `compress.distillation.teacher.LiveTeacher`.
-    penalty : more parts, which read the student's weights rather than its answers.
+    penalty : a further loss on the student's weights.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Objective(nn.Module):
         self._penalty = penalty
 
     def forward(self, student: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts by name; their sum is the loss."""
+        """Return the weighted parts by name; their sum is the loss."""
         ours = answers(student, batch, task=self._task, taps=self._taps, head=self._head)
         theirs = self._teacher_answers(batch)
         parts: dict[str, Tensor] = {}
@@ -63,7 +63,7 @@ class Objective(nn.Module):
         return parts
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Over how many samples or tokens each part is averaged."""
+        """Return the number of samples or tokens over which each part is averaged."""
         counts: dict[str, int] = {}
         for term in self._terms():
             counts |= term.counts(batch)
@@ -79,7 +79,7 @@ class Objective(nn.Module):
 
 
 def _arithmetic(term: Term, batch: Batch) -> AbstractContextManager[None]:
-    """Losses are computed in fp32 whatever the models' precision, but for a head inside one."""
+    """Return a context for a term: fp32 whatever the models' precision, unless it runs a head."""
     if term.runs_head:
         return nullcontext()
     return torch.autocast(next(iter(batch.values())).device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""What a recipe says about how a student learns."""
+"""Options of a student's losses."""
 
 from __future__ import annotations
 
@@ -18,46 +18,48 @@ class LayerPair(Options):
     """A layer of the student, and the teacher's layer that it learns from."""
 
     student: Layer
-    """Number of a layer, from 0, or the path of a module."""
+    """Number of the student's layer, from 0, or the path of a module."""
     teacher: Layer
-    """Number of a layer, from 0, or the path of a module."""
+    """Number of the teacher's layer, from 0, or the path of a module."""
     weight: Weight = 1.0
-    """Factor of this pair among the others."""
+    """Factor of this pair in the loss."""
 
 
 Layers = Literal["last", "uniform"] | Annotated[tuple[LayerPair, ...], Field(min_length=1)]
-"""`last`: the last layers of both. `uniform`: each of the student's layers learns from one of the
-teacher's, at even distances, the last from the last. Plain modules need pairs, by module path."""
+"""`last` pairs the last layers of both models. `uniform` pairs each layer of the student with one
+of the teacher's, at even distances, and the last with the last. Models that aren't of transformers
+need pairs of module paths."""
 
 
 class Decoupled(Options):
-    """Decoupled distillation (Zhao et al., 2022): the target class apart from all others."""
+    """Decoupled distillation (Zhao et al., 2022): the target class is weighed apart from others."""
 
     alpha: Weight = 1.0
-    """Factor of what the teacher says of the target class."""
+    """Factor of the part for the target class (TCKD)."""
     beta: Weight = 8.0
-    """Factor of what it says of the other classes among themselves."""
+    """Factor of the part for the other classes among themselves (NCKD)."""
 
 
 class Response(Options):
     """Learning from the teacher's softened answers (Hinton et al., 2015)."""
 
     temperature: float = Field(default=4.0, gt=0, le=100)
-    """Divides both models' logits; higher tells more about the wrong classes."""
+    """Temperature that divides both models' logits. A higher one stresses the wrong classes."""
     weight: Weight = 0.7
-    """Factor of this part in the loss; the part already holds temperature squared."""
+    """Factor of this part in the loss. The part already includes the temperature squared."""
     logit_standardization: bool = False
-    """Each sample's logits are brought to mean 0 and deviation 1 first (Sun et al., 2024)."""
+    """First give each sample's logits mean 0 and standard deviation 1 (Sun et al., 2024)."""
     decoupled: Decoupled | None = None
-    """Weigh the target class and the others apart; for one class a sample, with labels."""
+    """Weigh the target class and the others separately; for tasks with labels and one class for
+    each sample."""
     divergence: Literal["forward", "reverse", "jsd"] = "forward"
-    """For text generation: KL of the teacher's distribution to the student's (forward), of the
-    student's to the teacher's (reverse), or the generalised Jensen-Shannon divergence."""
+    """For text generation: KL(teacher ‖ student) (forward), KL(student ‖ teacher) (reverse), or the
+    generalised Jensen-Shannon divergence (jsd)."""
     jsd_beta: float = Field(default=0.5, gt=0, lt=1)
-    """For `divergence: jsd`: the teacher's share in the mixture of both."""
+    """For `divergence: jsd`: the teacher's share in the mixture of both distributions."""
     chunk_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
-    """For text generation: logits are computed for so many tokens at a time, which saves memory
-    where the vocabulary is large; null for all at once."""
+    """For text generation: number of tokens whose logits are computed at a time; null for all. It
+    saves memory if the vocabulary is large."""
 
     @model_validator(mode="after")
     def _one_variant(self) -> Self:
@@ -80,26 +82,26 @@ class Labels(Options):
     """Learning from the data's labels."""
 
     weight: Weight = 0.3
-    """Factor of the cross-entropy in the loss; 0 where the data has no labels."""
+    """Factor of the cross-entropy in the loss; 0 if the data has no labels."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Part of each label's probability that is spread over all classes."""
+    """The fraction of each label's probability that is spread evenly over all classes."""
 
 
 class Feature(Options):
-    """Learning hidden states or feature maps (Romero et al., 2015), by their squared difference.
+    """Learning hidden states or feature maps by their squared difference (Romero et al., 2015).
 
-    Where the widths differ, a linear projection of the student's is learned beside it."""
+    If the widths differ, a linear projection of the student's features is learned too."""
 
     weight: Weight = 1.0
     """Factor of this part in the loss."""
     layers: Layers = "last"
     """Which layers learn from which."""
     normalize: bool = False
-    """Bring every feature vector to length 1 first, so that only its direction counts."""
+    """First scale every feature vector to length 1, so that only its direction counts."""
 
 
 class Relation(Options):
-    """Learning how the samples of a batch lie to one another; widths may differ."""
+    """Learning the relations between the samples of a batch; the models' widths may differ."""
 
     cosine: Weight = 0.0
     """Factor of the squared difference between both models' matrices of cosine similarities."""
@@ -110,12 +112,12 @@ class Relation(Options):
     angle: Weight = 0.0
     """Factor of the relational angle loss (RKD-A; Park et al., 2019)."""
     layers: Literal["output"] | Layers = "output"
-    """Whose features: `output` is the sentence embedding of feature extraction, and the logits
-    of classification."""
+    """Layers whose features are related. `output` means the sentence embedding in feature
+    extraction, and the logits in classification."""
 
 
 class Attention(Options):
-    """Learning where the teacher looks."""
+    """Learning the teacher's attention."""
 
     transfer: Weight = 0.0
     """For convolutional networks: factor of attention transfer between feature maps (Zagoruyko
@@ -123,15 +125,16 @@ class Attention(Options):
     maps: Weight = 0.0
     """For transformers: factor of the difference between attention weights."""
     divergence: Literal["mse", "kl"] = "kl"
-    """How attention weights differ: squared difference, or KL of the teacher's to the student's."""
+    """Measure of the difference between attention weights: squared difference (mse), or
+    KL(teacher ‖ student) (kl)."""
     queries_keys: Weight = 0.0
-    """For transformers: factor of the KL between the products of queries and keys (MiniLM; Wang et
+    """For transformers: factor of the KL between the relations of queries and keys (MiniLM; Wang et
     al., 2020)."""
     values: Weight = 0.0
-    """For transformers: factor of the KL between the values' relations to one another (MiniLM)."""
+    """For transformers: factor of the KL between the relations among values (MiniLM)."""
     relation_heads: Annotated[int, Field(ge=1, le=MOST_UNITS)] | None = None
-    """Heads into which queries, keys and values are split anew for the relations; null for as many
-    as the teacher has, or the most that divide both widths."""
+    """Number of heads into which queries, keys and values are split for the relations. Null takes
+    the teacher's number, or the largest that divides both widths."""
     layers: Layers = "last"
     """Which layers learn from which."""
 
@@ -140,15 +143,15 @@ class Losses(Options):
     """The weighted sum that a student minimises."""
 
     response: Response | None = Response()
-    """From the teacher's answers; null for none."""
+    """Loss on the teacher's answers; null for none."""
     labels: Labels | None = Labels()
-    """From the labels; null for none."""
+    """Loss on the labels; null for none."""
     feature: Feature | None = None
-    """From the teacher's features; null for none."""
+    """Loss on the teacher's features; null for none."""
     relation: Relation | None = None
-    """From the relations between samples; null for none."""
+    """Loss on the relations between samples; null for none."""
     attention: Attention | None = None
-    """From the teacher's attention; null for none."""
+    """Loss on the teacher's attention; null for none."""
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
@@ -158,7 +161,7 @@ class Losses(Options):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The factors above 0, by the names under which the parts are shown."""
+        """Return the factors above 0, by the names under which the parts are shown."""
         named: dict[str, float] = {}
         for name in ("response", "labels", "feature"):
             part = getattr(self, name)
@@ -174,7 +177,7 @@ class Losses(Options):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether anything but the labels is learned from."""
+        """True if any part but the labels has a weight."""
         return set(self.weights) != {"labels"}
 
     def summarize(self) -> str:

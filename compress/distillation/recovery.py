@@ -1,4 +1,4 @@
-"""Training after a cut: the model learns again to answer as the reference does."""
+"""Recovery: training after a cut, with the reference as teacher."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 class Recovery(Options):
-    """How a model that was cut learns again to answer as the reference does."""
+    """Training after a cut, so that the model answers again as the reference does."""
 
     teacher: TeacherSpec = TeacherSpec()
-    """How the reference model answers: its arithmetic, and whether its answers are kept."""
+    """How the reference model is run: its arithmetic, and whether its answers are cached."""
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
     losses: Losses = Losses()
-    """What it minimises."""
+    """The loss that the model minimises."""
 
     def problems(self, *, task: str, data: DataSpec, key: str) -> list[tuple[str, str]]:
-        """What can be seen to be wrong with it in a recipe: (dotted key, what is wrong).
+        """Return the problems that a recipe shows, as (dotted key, problem) pairs.
 
         Parameters
         ----------
-        task : the recipe's.
+        task : the recipe's task.
         data : the recipe's `data`.
-        key : where it stands inside its stage.
+        key : the key of this recovery inside its stage.
         """
         modality, target = TASKS[task].modality, TASKS[task].target
         weight = self.losses.labels.weight if self.losses.labels else 0.0
@@ -67,9 +67,9 @@ class Recovery(Options):
         Parameters
         ----------
         module : left as it was.
-        artifact : whose preprocessor makes the inputs.
-        description : of the work, for the progress display.
-        penalty : what it minimises besides, of the module's weights.
+        artifact : gives the preprocessor of the inputs.
+        description : words for the progress display.
+        penalty : a further loss, on the module's weights.
 
         Raises
         ------

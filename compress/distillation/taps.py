@@ -1,4 +1,4 @@
-"""Reads what passes through a model's inner modules while it answers."""
+"""Records the outputs of a model's inner modules during a forward pass."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from compress.errors import StageError
 
 
 class Taps:
-    """Outputs of some of a module's parts, during one forward pass at a time.
+    """Hooks that record the outputs of inner modules, during one forward pass at a time.
 
-    Hooks stay on the module until `remove`, since adding and removing them at every step would
-    make a compiled module be compiled anew; they record only inside `recording`.
+    Hooks stay on the module until `remove`, but record only inside `recording`. Adding and removing
+    them at every step would make a compiled module compile again.
 
     Parameters
     ----------
     features : paths of modules whose (first) output is kept.
-    attentions : path of a layer, and path of the module in it that returns attention weights.
+    attentions : pairs of a layer's path, and the path of its module that returns attention weights.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Taps:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """True if nothing is recorded."""
         return not self._features and not self._attentions
 
     @contextmanager
     def recording(self, module: nn.Module) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Features and attention weights of the passes inside, by path.
+        """Record features and attention weights of the passes inside the context, by path.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Taps:
             self._recording = False
 
     def remove(self) -> None:
-        """Take the hooks off all modules again."""
+        """Remove the hooks from all modules."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -96,11 +96,11 @@ class Taps:
 
 
 def first_tensor(output: Any, *, path: str) -> Tensor:
-    """A module's output, or the first item of it.
+    """Return a module's output, or its first item.
 
     Raises
     ------
-    StageError : that isn't a tensor.
+    StageError : the result isn't a tensor.
     """
     first = output[0] if isinstance(output, tuple) and output else output
     if not isinstance(first, Tensor):
@@ -109,7 +109,7 @@ def first_tensor(output: Any, *, path: str) -> Tensor:
 
 
 def attention_weights(output: Any) -> Tensor | None:
-    """The (N, heads, S, S) among a module's outputs, where there is one."""
+    """Return the tensor (N, heads, S, S) among a module's outputs; None if there is none."""
     if not isinstance(output, tuple):
         return None
     found = (item for item in output[1:] if isinstance(item, Tensor) and item.ndim == 4)
@@ -117,16 +117,16 @@ def attention_weights(output: Any) -> Tensor | None:
 
 
 def attention_module(layer: nn.Module, *, path: str, run: Any) -> str:
-    """Path of the innermost module of a layer that returns attention weights.
+    """Return the path of the innermost module of a layer that returns attention weights.
 
     Parameters
     ----------
-    path : the layer's.
+    path : the layer's path.
     run : called without arguments; runs the whole model once, with eager attention.
 
     Raises
     ------
-    StageError : none does.
+    StageError : no module returns attention weights.
     """
     found: list[str] = []
     hooks = [

@@ -1,4 +1,4 @@
-"""A teacher that answers as it is asked."""
+"""A teacher that computes its answers when it is called."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from compress.training.options import Precision
 
 
 class LiveTeacher:
-    """Runs the teacher on the very batch that the student is given, augmentation included.
+    """A teacher that runs on the same batch as the student, augmentation included.
 
     Parameters
     ----------
-    module : on the batches' device; put in eval mode, and needing no gradients.
-    taps : which of its features and attention weights to hand on.
-    precision : of its arithmetic.
-    head : False leaves the output layer out: `Answers.features` then has the last hidden states
+    module : on the batches' device; it is put in eval mode, and gets no gradients.
+    taps : record the features and attention weights to return.
+    precision : precision of its arithmetic.
+    head : False leaves out the output layer. `Answers.features` then holds the last hidden states
         (N, S, H) under `LAST_HIDDEN`, and there are no logits.
     """
 
@@ -60,7 +60,7 @@ def answers(module: nn.Module, batch: Batch, *, task: Task, taps: Taps, head: bo
 
     Raises
     ------
-    StageError : a tapped module returns something else than a tensor.
+    StageError : a tapped module doesn't return a tensor.
     """
     inputs = model_inputs(batch)
     logits: Tensor | None = None

@@ -1,1 +1,1 @@
-"""Low-rank factorisation: layers that become two smaller ones."""
+"""Low-rank factorization: replaces a layer by two smaller ones."""

@@ -1,4 +1,4 @@
-"""What was split, in lines for the report."""
+"""Describes a factorization in lines for the report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ _NUMBER = re.compile(r"\d+")
 def describe(
     layers: Sequence[Layer], ranks: Sequence[int | None], spectra: Sequence[Spectrum]
 ) -> Iterator[str]:
-    """Ranks, of layers whose paths differ by numbers in one line, and the energy that they keep.
+    """Yield lines on the ranks of layers, and on the energy that they keep.
+
+    Layers whose paths differ only by numbers share a line.
 
     Parameters
     ----------
-    ranks : None where a layer stayed whole.
+    ranks : the rank of each layer; None for a layer that stayed whole.
     """
     alike: dict[tuple[str, int], list[str]] = {}
     for layer, rank in zip(layers, ranks, strict=True):

@@ -1,4 +1,4 @@
-"""How much a model's answers depend on each layer's energy."""
+"""Measures how much a model's answers depend on each layer's energy."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def effects(
     task: Task,
     batch: Batch,
 ) -> list[float]:
-    """For each layer, the squared change of the answers for each fraction of its energy that goes.
+    """Return each layer's effect: the answers' squared change per fraction of its energy lost.
 
-    One layer at a time is given its rank, and the model run once. Energies of different layers
-    don't compare without it: where the inputs have one large direction that all tokens share, most
-    of the energy says nothing.
+    One layer at a time is given its rank, and the model is run once. The effect makes energies of
+    different layers comparable: if the inputs have one large direction that all tokens share, most
+    of a layer's energy has no effect.
 
     Parameters
     ----------
-    module : in eval mode; as it was afterwards.
-    ranks : about as low as they will be.
-    batch : of calibration samples; padding's answers don't count.
+    module : in eval mode; unchanged afterwards.
+    ranks : about as low as they will be in the result.
+    batch : a batch of calibration samples; answers at padding don't count.
 
     Returns
     -------
-    Relative to the answers' variance over all that are counted.
+    One number for each layer, relative to the variance of all counted answers.
     """
     device = next(module.parameters()).device
     inputs = {name: value.to(device) for name, value in model_inputs(batch).items()}
@@ -73,7 +73,7 @@ def _instead(smaller: LowRankLayer) -> Any:
 
 
 def _answers(module: nn.Module, inputs: Batch, task: Task) -> Tensor:
-    """(V, C) float64: of each sample, or of each real token."""
+    """Return the answers (V, C) in float64, one row for each sample or each real token."""
     answers = task.logits(module, inputs)
     mask = inputs.get(ATTENTION_MASK)
     if mask is not None and answers.shape[:-1] == mask.shape:

@@ -1,4 +1,4 @@
-"""Splitting a model's layers into pairs of smaller ones."""
+"""Factorizes a model's layers into pairs of smaller ones."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SAME_ANSWER = 1e-4
 
 
 class Cost(Protocol):
-    """What a module takes."""
+    """The cost of a module."""
 
     @property
     def params(self) -> int:
-        """Parameters, shared ones once."""
+        """Number of parameters; shared ones count once."""
         ...
 
     @property
@@ -56,10 +56,10 @@ class Factorized:
     Attributes
     ----------
     module : new, in eval mode.
-    ranks : of the layers that were split, by path; with the old source they make the new one's
+    ranks : ranks of the factorized layers, by path. With the old source they make the new
         `compress.models.source.LowRankSource`.
     before, after : parameters, and MACs of one sample.
-    notes : ranks, what stayed whole and why, costs, and how much was lost.
+    notes : ranks, layers that stayed whole with the reasons, costs, and the loss.
     """
 
     module: nn.Module
@@ -80,21 +80,22 @@ def factorize(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Factorized:
-    """Split linear layers and convolutions into two each, where that takes less.
+    """Factorize linear layers and convolutions into two each, if that makes them smaller.
 
     Parameters
     ----------
     module : in eval mode, on the CPU; left as it was.
-    options : which layers, how much of them, and by what measure.
-    inputs : of one sample, to find layers with and to compare answers on.
-    count : a module's parameters and MACs; called with the module, and with what becomes of it.
-    batches : calibration data; only `method: activation` reads them, more than once where Gram
-        matrices of all layers would take more than `spectra.GRAM_BYTES`.
+    options : the layers, how much of them to remove, and the measure of energy.
+    inputs : one sample, on which layers are found and answers are compared.
+    count : returns a module's parameters and MACs; called with the module and with the result.
+    batches : calibration data, read only by `method: activation`. They are read more than once if
+        Gram matrices of all layers would take more than `spectra.GRAM_BYTES`.
     device : where activations are computed and matrices decomposed.
 
     Raises
     ------
-    TargetError : the target can't be met; it says the least that can, before any data is read.
+    TargetError : the target can't be met; the message gives the least that can. It is raised
+        before any data is read.
     StageError : a pattern fits no layer, nothing can be split or would get smaller, or the model
         doesn't run with its layers split.
     """
@@ -133,11 +134,11 @@ def planned(
     task: Task,
     count: Callable[[nn.Module], Cost],
 ) -> tuple[nn.Module, dict[str, int]] | None:
-    """What `factorize` will make, untrained, and its ranks; None where spectra decide these.
+    """Return the structure and the ranks that `factorize` will give; None if spectra decide them.
 
     Raises
     ------
-    TargetError, StageError : as `factorize` does, as far as it can be told without decomposing.
+    TargetError, StageError : as `factorize`, if the error can be found without decomposing.
     """
     layers, _ = _possible(module, count(module), options=options, task=task, inputs=inputs)
     if options.ratio is None:
@@ -187,7 +188,7 @@ def _split(
     layers: Sequence[Layer],
     spectra: Sequence[Spectrum],
 ) -> nn.Module:
-    """A copy with the layers' factors."""
+    """Return a copy with the layers' factors."""
     smaller = put_low_rank(copy.deepcopy(module), split)
     for layer, found in zip(layers, spectra, strict=True):
         if (rank := split.get(layer.path)) is not None:
@@ -203,7 +204,7 @@ def _goal(before: Cost, target: LowRankTarget) -> Goal:
 def _compare(
     module: nn.Module, smaller: nn.Module, split: Mapping[str, int], *, task: Task, inputs: Batch
 ) -> tuple[float, float]:
-    """Relative differences from the module with the factors multiplied back, and as it was."""
+    """Return relative differences from the module with multiplied factors, and as it was."""
     whole = copy.deepcopy(module)
     for path in split:
         weight = cast("Tensor", whole.get_submodule(path).weight)

@@ -1,4 +1,4 @@
-"""What layers are given, as Gram matrices of their inputs."""
+"""Gram matrices of layers' inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compress.core.progress import Advance
 
 _PATCHES = 2**25
-"""Elements of a convolution's patches that are made at once."""
+"""Largest number of elements of a convolution's patches that are made at once."""
 
 
 def gram_matrices(
@@ -28,11 +28,11 @@ def gram_matrices(
     batches: Iterable[Batch],
     advance: Advance,
 ) -> dict[str, Tensor]:
-    """For each layer the mean of x x' over its inputs x, (columns, columns) float64.
+    """Return for each layer the mean of x x' over its inputs x, (columns, columns) float64.
 
-    A convolution's inputs are the patches that its kernel meets. What a text's padding gives isn't
-    counted, where a layer is given one vector for each token. Memory doesn't grow with the
-    batches, and how these are cut changes nothing but the last bits.
+    A convolution's inputs are the patches under its kernel. If a layer is given one vector for each
+    token, padding isn't counted. Memory doesn't grow with the number of batches. The division into
+    batches changes only the last bits.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def gram_matrices(
 
     Raises
     ------
-    StageError : there are no batches, or a layer is given what isn't finite.
+    StageError : there are no batches, or an input of a layer isn't finite.
     """
     sums = _Sums()
     hooks = [
@@ -64,7 +64,7 @@ def gram_matrices(
 
 
 class _Sums:
-    """Sums of x x' by layer, and how many x they are of."""
+    """Sums of x x' by layer, and their numbers of x."""
 
     def __init__(self) -> None:
         self.mask: Tensor | None = None
@@ -101,11 +101,11 @@ class _Sums:
 
 
 def without_padding(values: Tensor, mask: Tensor | None) -> Tensor:
-    """A linear layer's input (..., N) as vectors (V, N), of real tokens only.
+    """Return a linear layer's input (..., N) as vectors (V, N) of real tokens only.
 
     Parameters
     ----------
-    mask : (B, S), 1 at real tokens; what isn't (B, S, N) or (B * S, N) is taken whole.
+    mask : (B, S), 1 at real tokens. Values that aren't (B, S, N) or (B * S, N) are taken whole.
     """
     vectors = values.reshape(-1, values.shape[-1])
     if mask is None or values.shape[:-1] not in (mask.shape, (mask.numel(),)):
@@ -114,7 +114,7 @@ def without_padding(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def patches(part: nn.Conv2d, images: Tensor) -> Tensor:
-    """What a convolution's kernel meets in (B, C, H, W): (positions of all, C times kernel)."""
+    """Return the patches under a convolution's kernel in (B, C, H, W): (positions, C * kernel)."""
     mode = "constant" if part.padding_mode == "zeros" else part.padding_mode
     around = part._reversed_padding_repeated_twice
     padded = F.pad(images, around, mode=mode) if any(around) else images

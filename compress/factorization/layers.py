@@ -1,4 +1,4 @@
-"""Which layers of a model can be split, and what each takes."""
+"""Finds the layers of a model that can be factorized, and the size of each."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 _STEP, _NARROW = 8, 64
-"""Ranks are multiples of `_STEP` where at least `_NARROW` are possible: kernels work in eights."""
+"""Ranks are multiples of `_STEP` if at least `_NARROW` are possible, as kernels work in eights."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that can be split.
+    """A layer that can be factorized.
 
     Attributes
     ----------
     path : its first name in the module.
-    rows, columns : of its matrix: outputs, and inputs times kernel.
-    positions : output positions of one sample: how often each weight is multiplied with.
+    rows, columns : shape of its matrix: outputs, and inputs times kernel.
+    positions : output positions of one sample, which is the number of uses of each weight.
     """
 
     path: str
@@ -40,27 +40,27 @@ class Layer:
 
     @property
     def weights(self) -> int:
-        """Elements of its weight."""
+        """Number of elements of its weight."""
         return self.rows * self.columns
 
     @property
     def of_rank(self) -> int:
-        """Weights for each rank that its two smaller layers have."""
+        """Number of weights that each rank adds to its two smaller layers."""
         return self.rows + self.columns
 
     @property
     def largest(self) -> int:
-        """The largest rank with which the two smaller layers have fewer weights; 0: none."""
+        """The largest rank at which the two smaller layers have fewer weights, or 0."""
         return (self.weights - 1) // self.of_rank
 
     @property
     def step(self) -> int:
-        """Ranks are multiples of this."""
+        """The number that ranks are multiples of."""
         return _STEP if self.largest >= _NARROW else 1
 
 
 class Found(NamedTuple):
-    """Layers to split, and what is left alone, and why."""
+    """Layers to factorize, and notes on layers that stay whole."""
 
     layers: list[Layer]
     notes: tuple[str, ...]
@@ -76,15 +76,15 @@ def find_layers(
 ) -> Found:
     """Find the layers that can be split into two with fewer weights.
 
-    The layer that makes the model's output stays whole unless `layers` names it, and so does one
-    whose weight belongs to another layer too, or that the model doesn't call (it may read the
-    weight itself).
+    The layer that makes the model's output stays whole unless `layers` names it. A layer stays
+    whole if it shares its weight with another layer, or if the model doesn't call it (the model may
+    read the weight itself).
 
     Parameters
     ----------
     module : in eval mode; run once.
     inputs : one sample.
-    layers : patterns of paths; None: all.
+    layers : patterns of paths; None for all.
     exclude : patterns of paths that stay whole.
 
     Raises
@@ -122,7 +122,7 @@ def find_layers(
 
 
 def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> Layer | str:
-    """The layer, or why it stays whole."""
+    """Return the layer, or the reason why it stays whole."""
     if call is None:
         return "the model doesn't call it"
     if call.makes_output and not named:
@@ -132,7 +132,7 @@ def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> La
 
 
 def _whole_by_structure(module: nn.Module, parts: Mapping[str, nn.Module]) -> dict[str, str]:
-    """Why a layer can't be split, whatever the model does with it."""
+    """Return the reasons why layers can't be split, whatever the model does with them, by path."""
     factors = {
         f"{name}.{half}"
         for name, part in module.named_modules()
@@ -161,7 +161,7 @@ class _Call(NamedTuple):
 def _run(
     module: nn.Module, parts: Mapping[str, nn.Module], *, task: Task, inputs: Batch
 ) -> dict[str, _Call]:
-    """How the model calls its layers for one sample."""
+    """Return how the model calls its layers for one sample."""
     positions: Counter[str] = Counter()
     answers: dict[str, Tensor] = {}
     names = {part: name for name, part in parts.items()}

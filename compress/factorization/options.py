@@ -1,4 +1,4 @@
-"""What may be asked of low-rank factorisation. No torch here."""
+"""Options of low-rank factorization. No torch here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Quantity = Literal["macs", "params"]
 
 
 def exactly_one(options: Options, names: tuple[str, ...]) -> str:
-    """The one of these fields that isn't null.
+    """Return the one of these fields that isn't null.
 
     Raises
     ------
-    ValueError : there are none, or several.
+    ValueError : none or several aren't null.
     """
     given = [name for name in names if getattr(options, name) is not None]
     if len(given) != 1:
@@ -29,12 +29,13 @@ def exactly_one(options: Options, names: tuple[str, ...]) -> str:
 
 
 class LowRankTarget(Options):
-    """The fraction of the model given that remains, of exactly one quantity."""
+    """The fraction of the given model that remains, in exactly one quantity."""
 
     macs: float | None = Field(default=None, gt=0, lt=1)
-    """Multiply-accumulates of one sample that remain, attention's matrix products included."""
+    """The fraction of multiply-accumulates of one sample that remains, attention's matmuls
+    included."""
     params: float | None = Field(default=None, gt=0, lt=1)
-    """Parameters that remain; all parameters of the model count, embeddings included."""
+    """The fraction of parameters that remains. All parameters count, embeddings included."""
 
     @model_validator(mode="after")
     def _one_target(self) -> LowRankTarget:
@@ -43,7 +44,7 @@ class LowRankTarget(Options):
 
     @property
     def quantity(self) -> Quantity:
-        """What the target counts."""
+        """The quantity of the target."""
         return "params" if self.macs is None else "macs"
 
     @property
@@ -53,25 +54,25 @@ class LowRankTarget(Options):
 
 
 class LowRankOptions(Options):
-    """Which layers are split, and into how much."""
+    """The layers to factorize, and the size of their factors."""
 
     target: LowRankTarget | None = None
-    """The fraction of the whole model that remains; the layers whose spectra fall fastest give
-    most. Or give `ratio` or `energy`."""
+    """The fraction of the whole model that remains. Layers whose spectra fall fastest are reduced
+    most. Give this, `ratio` or `energy`."""
     ratio: float | None = Field(default=None, gt=0, lt=1)
-    """The fraction of each layer's weights that is removed, or a little more."""
+    """The fraction of each layer's weights that is removed, rounded up to a possible rank."""
     energy: float | None = Field(default=None, gt=0, le=1)
-    """The fraction of each layer's squared singular values that is kept, or a little more; layers
-    that would not get smaller stay whole."""
+    """The fraction of each layer's squared singular values that is kept, rounded up to a possible
+    rank. A layer that wouldn't get smaller stays whole."""
     method: Method = "activation"
-    """`activation` keeps what matters to each layer's outputs on calibration samples, `svd` what
-    matters to its weights; the latter reads no data."""
+    """`activation` minimises the error of each layer's outputs on calibration samples. `svd`
+    minimises the error of its weights, and reads no data."""
     layers: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Patterns (*, ?) of paths of layers to split; null: all but the one that makes the output."""
+    """Patterns (*, ?) of paths of the layers to factorize; null for all but the output layer."""
     exclude: tuple[str, ...] = ()
     """Patterns (*, ?) of paths of layers that stay whole."""
     calibration: Calibration = Calibration()
-    """Data of `activation`."""
+    """Calibration samples of method `activation`."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> LowRankOptions:

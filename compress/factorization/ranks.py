@@ -1,4 +1,4 @@
-"""How much of each layer is kept."""
+"""Chooses the rank of each layer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from compress.factorization.options import Quantity
 from compress.factorization.spectrum import Spectrum
 
 TOLERANCE = 0.02
-"""Relative distance from the target that counts as met."""
+"""Relative distance from the target within which it counts as met."""
 _HALVINGS = 200
 
 
 class Goal(NamedTuple):
-    """A target, and what the whole model takes of its quantity.
+    """A target, and the whole model's amount of its quantity.
 
     Attributes
     ----------
-    fraction : of the whole that remains.
-    whole : parameters, or MACs of one sample.
+    fraction : fraction of the whole that remains.
+    whole : parameters, or MACs of one sample, of the whole model.
     """
 
     quantity: Quantity
@@ -34,12 +34,15 @@ class Goal(NamedTuple):
 
     @property
     def most(self) -> float:
-        """What may remain."""
+        """The largest amount that may remain."""
         return self.fraction * self.whole
 
 
 def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
-    """The largest rank with which at least `ratio` of each layer's weights go; at least a step."""
+    """Return for each layer the largest rank that removes at least `ratio` of its weights.
+
+    No rank is smaller than the layer's step.
+    """
     wanted = [(1 - ratio) * layer.weights / layer.of_rank for layer in layers]
     return [
         max(layer.step, min(_down(rank, layer.step), _down(layer.largest, layer.step)))
@@ -50,7 +53,7 @@ def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
 def ranks_by_energy(
     layers: Sequence[Layer], spectra: Sequence[Spectrum], energy: float
 ) -> list[int | None]:
-    """The smallest rank that keeps so much of the energy; None where nothing is gained by it."""
+    """Return the smallest ranks that keep that energy; None for layers that don't get smaller."""
     ranks: list[int | None] = []
     for layer, found in zip(layers, spectra, strict=True):
         enough = (found.lost() <= 1 - energy + 1e-12).nonzero()[0].item()
@@ -66,23 +69,24 @@ def ranks_by_target(
     *,
     effects: Sequence[float] | None = None,
 ) -> list[int | None]:
-    """The ranks that lose least in sum, of those with which the model takes at most the target.
+    """Return the ranks with the least total loss at which the model meets the target.
 
-    A layer's loss is the fraction of its energy that goes, times its effect. All layers are cut
-    until the next rank would lose as much for each parameter (or MAC) that it saves: the best
-    spread by Lagrange multiplier. What the steps leave over goes back to where it helps most.
+    A layer's loss is the fraction of its energy that is lost, times its effect. All layers are cut
+    until the next rank would lose equally much for each parameter (or MAC) that it saves, which is
+    the optimum by Lagrange multiplier. The rest of the budget goes to the layers where it helps
+    most.
 
     Parameters
     ----------
-    effects : see `compress.factorization.effects`; None: all layers' are alike.
+    effects : see `compress.factorization.effects`; None if all layers have the same.
 
     Returns
     -------
-    None where a layer stays whole.
+    The rank of each layer; None for a layer that stays whole.
 
     Raises
     ------
-    TargetError : the target can't be met within `TOLERANCE`; it says the least that can.
+    TargetError : the target can't be met within `TOLERANCE`; the message gives the least that can.
     """
     options = [_Options(layer, goal.quantity) for layer in layers]
     weights = effects or [1.0] * len(layers)
@@ -95,7 +99,7 @@ def ranks_by_target(
     fixed = goal.whole - sum(int(cost[-1]) for cost in costs)
     chosen = _spread(costs, losses, budget=goal.most - fixed)
     if _far_below(reached := fixed + _spent(costs, chosen), goal):
-        # Few and narrow layers make coarse steps: a little above the target may be nearer.
+        # Few and narrow layers allow only coarse steps: a sum above the target may be nearer.
         chosen = _spread(costs, losses, budget=(1 + TOLERANCE) * goal.most - fixed)
         if _far_below(fixed + _spent(costs, chosen), goal):
             raise TargetError(
@@ -107,11 +111,11 @@ def ranks_by_target(
 
 
 def require_reachable(layers: Sequence[Layer], goal: Goal) -> None:
-    """Hold a goal against what remains with each layer's smallest rank.
+    """Compare a goal with the amount that remains with each layer's smallest rank.
 
     Raises
     ------
-    TargetError : that is more; it says how much.
+    TargetError : more than the goal remains; the message says how much.
     """
     options = [_Options(layer, goal.quantity) for layer in layers]
     least = goal.whole - sum(int(o.costs[-1] - o.costs[0]) for o in options)
@@ -124,13 +128,13 @@ def require_reachable(layers: Sequence[Layer], goal: Goal) -> None:
 
 
 def probing_ranks(layers: Sequence[Layer], goal: Goal) -> list[int]:
-    """The ranks that would meet a goal if all layers lost the same fraction."""
+    """Return the ranks that would meet a goal if all layers lost the same fraction."""
     splittable = sum(int(_Options(layer, goal.quantity).costs[-1]) for layer in layers)
     return ranks_by_ratio(layers, min(1.0, (goal.whole - goal.most) / splittable))
 
 
 class _Options:
-    """The ranks that a layer can have, what each costs, and the whole layer last (None)."""
+    """The ranks that a layer can have and the cost of each; the whole layer (None) is the last."""
 
     def __init__(self, layer: Layer, quantity: Quantity) -> None:
         each = layer.positions if quantity == "macs" else 1
@@ -140,13 +144,13 @@ class _Options:
         self.costs = self.costs.double() * each
 
     def losses(self, found: Spectrum) -> Tensor:
-        """(options,) float64: the fraction of the energy that is lost with each."""
+        """Return the fraction of the energy that is lost with each option, (options,) float64."""
         lost = found.lost()
         return torch.stack([lost[-1] * 0 if r is None else lost[r] for r in self.ranks])
 
 
 def _spread(costs: Sequence[Tensor], losses: Sequence[Tensor], *, budget: float) -> list[int]:
-    """Of each layer the option, so that costs stay in the budget and losses are small."""
+    """Return an option for each layer, so that costs stay in the budget and losses are small."""
 
     def choose(price: float) -> list[int]:
         pairs = zip(costs, losses, strict=True)
@@ -181,7 +185,7 @@ def _far_below(reached: float, goal: Goal) -> bool:
 def _best_rise(
     costs: Sequence[Tensor], losses: Sequence[Tensor], chosen: Sequence[int], left: float
 ) -> tuple[int, int] | None:
-    """The layer and its option that gain most for what they cost, of those that can be paid."""
+    """Return the layer and the option with the most gain for their cost, within the budget left."""
     best, found = 0.0, None
     for number, (cost, loss, index) in enumerate(zip(costs, losses, chosen, strict=True)):
         more, gain = cost[index + 1 :] - cost[index], loss[index] - loss[index + 1 :]
@@ -192,5 +196,5 @@ def _best_rise(
 
 
 def _down(rank: float, step: int) -> int:
-    """The largest multiple of the step that isn't above."""
+    """Return the largest multiple of the step that isn't above `rank`."""
     return int(rank // step) * step

@@ -1,4 +1,4 @@
-"""The spectra of all layers that may be split."""
+"""Computes the spectra of all layers that may be factorized."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 GRAM_BYTES = 2**31
-"""Of Gram matrices that are held at once; more of them take further passes over the data."""
+"""Bytes of Gram matrices that are held at once; more of them need further passes over the data."""
 _DOUBLE = 8
 
 
 def plain_spectra(
     module: nn.Module, layers: Sequence[Layer], *, progress: Progress
 ) -> list[Spectrum]:
-    """Of the layers' weights, on their device."""
+    """Return the spectra of the layers' weights, computed on the weights' device."""
     found = []
     with progress.track("decompose", len(layers)) as advance:
         for layer in layers:
@@ -42,12 +42,12 @@ def activation_spectra(
     batches: Iterable[Batch],
     progress: Progress,
 ) -> tuple[list[Spectrum], tuple[str, ...]]:
-    """Of what the layers do to their inputs, and notes on how that was measured.
+    """Return the spectra of the layers' outputs on their inputs, and notes on the measurement.
 
     Parameters
     ----------
     module : in eval mode; matrices are decomposed on its device.
-    batches : gone through once for each set of Gram matrices that fits into `GRAM_BYTES`.
+    batches : read once for each set of Gram matrices that fits into `GRAM_BYTES`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def activation_spectra(
 
 
 def _passes(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
-    """The layers in their order, in runs whose Gram matrices fit into memory; at least one each."""
+    """Yield the layers in order, in groups whose Gram matrices fit into memory (or of one)."""
     some: list[Layer] = []
     held = 0
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Factors of a matrix, best first, and what each is worth."""
+"""Decomposes a matrix into factors, the best first, with the energy of each."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-4
-"""What is added to a Gram matrix's diagonal, relative to its mean."""
+"""Ridge that is added to a Gram matrix's diagonal, relative to the diagonal's mean."""
 
 _TINY = 1e-150
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A matrix as a sum of products of a column and a row, the ones that matter most first.
+    """A matrix as a sum of products of a column and a row, the most important first.
 
     Attributes
     ----------
-    energies : (K,) float64, falling, on the CPU; what the squared error grows by without each
-        product: of the matrix, or, with a Gram matrix, of its outputs for one input on average.
+    energies : (K,) float64, falling, on the CPU: the growth of the squared error without each
+        product. The error is that of the matrix, or with a Gram matrix that of its mean output.
     left : (M, R) float32 columns, the first R <= K of them.
     right : (R, N) float32 rows; each has the norm of its column.
     """
@@ -30,7 +30,7 @@ class Spectrum:
     right: Tensor
 
     def kept(self, rank: int) -> float:
-        """The fraction of the energy that the first `rank` products have."""
+        """Return the fraction of the energy that the first `rank` products have."""
         total = self.energies.sum()
         return float(self.energies[:rank].sum() / total) if total > 0 else 1.0
 
@@ -42,18 +42,19 @@ class Spectrum:
 
 
 def spectrum(matrix: Tensor, *, gram: Tensor | None = None, largest: int) -> Spectrum:
-    """Singular value decomposition in float64, of the matrix or of what it does to its inputs.
+    """Return the singular value decomposition of a matrix, or of its outputs, in float64.
 
     Without `gram` the first r products are the best approximation of rank r (Eckart and Young,
-    1936). With it they are the one whose outputs differ least on the inputs (SVD-LLM, Wang et al.,
-    ICLR 2025): W S is decomposed, where S S' is the Gram matrix, and S taken out again. A ridge of
-    `RIDGE` keeps S invertible, and weights for what the samples don't show near the old ones.
+    1936). With it they are the approximation whose outputs differ least on the inputs (SVD-LLM,
+    Wang et al., ICLR 2025): W S is decomposed, where S S' is the Gram matrix, and S is divided out
+    again. A ridge of `RIDGE` keeps S invertible. It also keeps the weights near the old ones in
+    directions that the samples don't have.
 
     Parameters
     ----------
     matrix : (M, N).
     gram : (N, N) float64, the mean over inputs x of x x'; not all zero.
-    largest : how many products are made at most, R.
+    largest : R, the largest number of products.
     """
     weight = matrix.detach().double()
     root = None if gram is None else _root(gram)
@@ -61,14 +62,14 @@ def spectrum(matrix: Tensor, *, gram: Tensor | None = None, largest: int) -> Spe
     left, right = u[:, :largest] * s[:largest], vh[:largest]
     if root is not None:
         right = torch.linalg.solve_triangular(root, right, upper=False, left=False)
-    # An even share of the scale keeps gradients and INT8 steps alike; without a Gram matrix each
+    # Sharing the scale equally keeps gradients and INT8 steps similar. Without a Gram matrix each
     # factor then has the root of the singular value.
     share = (right.norm(dim=1) / left.norm(dim=0).clamp_min(_TINY)).sqrt().clamp_min(_TINY)
     return Spectrum(s.square().cpu(), (left * share).float(), (right / share[:, None]).float())
 
 
 def _root(gram: Tensor) -> Tensor:
-    """Lower triangular S with S S' = the Gram matrix and its ridge."""
+    """Return the lower triangular S with S S' = the Gram matrix plus its ridge."""
     ridge = RIDGE * gram.diagonal().mean()
     raised = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     root: Tensor = torch.linalg.cholesky(raised)

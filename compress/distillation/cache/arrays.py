@@ -1,4 +1,4 @@
-"""Which arrays a teacher's answers are kept in, and how answers become their rows and back."""
+"""Converts a teacher's answers to rows of arrays that are kept, and back."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _FEATURE = "feature:"
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a teacher's answers is kept.
+    """The parts of a teacher's answers that are kept.
 
     Attributes
     ----------
-    logits : whether the task's output is.
-    features : paths of the teacher's modules whose outputs are.
-    top_k : only so many of the largest logits; None: all.
-    temperature : divides the logits in the tail of those that aren't kept.
-    dtype : of logits and features. The tail is fp32 always.
+    logits : whether the task's output is kept.
+    features : paths of the teacher's modules whose outputs are kept.
+    top_k : number of the largest logits that are kept; None for all.
+    temperature : divides the logits in the tail, which are those that aren't kept.
+    dtype : type of logits and features. The tail is always fp32.
     """
 
     logits: bool
@@ -45,7 +45,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Array:
-    """Rows of one shape, one for each sample or one for each of its real tokens."""
+    """An array with rows of one shape, one for each sample or for each real token of a sample."""
 
     name: str
     shape: tuple[int, ...]
@@ -54,16 +54,16 @@ class Array:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
+        """Number of bytes of one row."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
 def top_k(logits: Tensor, *, k: int, temperature: float) -> TopK:
-    """The k largest logits (..., C), and what the others weigh together.
+    """Return the k largest of the logits (..., C), and the mass of the others.
 
     Raises
     ------
-    StageError : there are fewer than k.
+    StageError : there are fewer than k logits.
     """
     classes = logits.shape[-1]
     if k > classes:
@@ -75,11 +75,11 @@ def top_k(logits: Tensor, *, k: int, temperature: float) -> TopK:
 
 
 def named_tensors(answers: Answers, kept: Kept) -> dict[str, Tensor]:
-    """What is kept of a batch's answers, by array name, on the CPU.
+    """Return the kept parts of a batch's answers, by array name, on the CPU.
 
     Raises
     ------
-    StageError : the teacher doesn't give something that is to be kept, or top_k is too large.
+    StageError : the teacher doesn't give a part that is to be kept, or top_k is too large.
     """
     found: dict[str, Tensor] = {}
     if kept.logits:
@@ -99,7 +99,7 @@ def named_tensors(answers: Answers, kept: Kept) -> dict[str, Tensor]:
 
 
 def real_tokens(batch: Batch) -> npt.NDArray[np.bool_] | None:
-    """Where a batch's texts have tokens, (N, S); None for images."""
+    """Return a mask of the real tokens of a batch's texts, (N, S); None for images."""
     mask = batch.get(ATTENTION_MASK)
     return None if mask is None else mask.detach().cpu().numpy().astype(bool)
 
@@ -107,7 +107,7 @@ def real_tokens(batch: Batch) -> npt.NDArray[np.bool_] | None:
 def arrays_for(
     tensors: Mapping[str, Tensor], mask: npt.NDArray[np.bool_] | None, *, kept: Kept
 ) -> tuple[Array, ...]:
-    """The arrays that such tensors go into."""
+    """Return the arrays that hold such tensors."""
     precision = {"fp16": "float16", "fp32": "float32"}[kept.dtype]
     token_dims = {TAIL: 2}
     arrays = []
@@ -119,11 +119,11 @@ def arrays_for(
 
 
 def to_rows(array: Array, tensor: Tensor, mask: npt.NDArray[np.bool_] | None) -> Rows:
-    """A batch's rows: (N, *shape), or (real tokens of all samples, *shape).
+    """Return a batch's rows: (N, *shape), or (real tokens of all samples, *shape).
 
     Raises
     ------
-    StageError : the shape isn't that of the batches before, or fp16 can't hold a number.
+    StageError : the shape differs from that of earlier batches, or fp16 can't hold a number.
     """
     values = tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
     if array.per_token and mask is not None and values.shape[:2] == mask.shape:
@@ -144,7 +144,7 @@ def to_rows(array: Array, tensor: Tensor, mask: npt.NDArray[np.bool_] | None) ->
 
 
 def to_answers(rows: Mapping[str, tuple[Array, Rows]], *, kept: Kept, batch: Batch) -> Answers:
-    """A batch's answers from its rows, on the batch's device; zeros where there is padding."""
+    """Return a batch's answers from its rows, on the batch's device, with zeros at padding."""
     mask = real_tokens(batch)
     device = next(iter(batch.values())).device
     tensors: dict[str, Tensor] = {}

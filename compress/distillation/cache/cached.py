@@ -14,13 +14,13 @@ from compress.errors import StageError
 
 
 class CachedTeacher:
-    """Answers batches by their `sample_ids`; implements `compress.distillation.answers.Teacher`.
+    """A `compress.distillation.answers.Teacher` that answers batches by their `sample_ids`.
 
     Parameters
     ----------
-    store : with the answers of all samples.
-    kept : what it holds of them.
-    notes : for the report.
+    store : holds the answers to all samples.
+    kept : the parts of the answers that the store holds.
+    notes : sentences for the report.
     """
 
     def __init__(self, store: Store, *, kept: Kept, notes: tuple[str, ...] = ()) -> None:
@@ -32,7 +32,7 @@ class CachedTeacher:
 
         Raises
         ------
-        StageError : the batch doesn't say which samples it holds, or not those that are kept.
+        StageError : the batch has no sample ids, or its samples aren't in the store.
         """
         if SAMPLE_IDS not in batch:
             raise StageError(f"a cached teacher needs '{SAMPLE_IDS}' in a batch.")
@@ -51,9 +51,9 @@ class CachedTeacher:
 
 
 def largest_error(cached: Answers, live: Answers, batch: Batch) -> dict[str, tuple[float, float]]:
-    """Largest absolute difference, and the live answers' largest absolute value, by name.
+    """Return the largest absolute difference and the live answers' largest value, by name.
 
-    Where only the largest logits are kept, it is those that are compared. Padding doesn't count.
+    If only the largest logits are kept, only these are compared. Padding doesn't count.
     """
     found: dict[str, tuple[float, float]] = {}
     if cached.logits is not None and isinstance(live.logits, Tensor):

@@ -1,4 +1,4 @@
-"""Asks a live teacher for all answers that a store lacks."""
+"""Fills a store with a live teacher's answers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from compress.training.acceleration import placed_batch
 from compress.training.augmentation.augment import Augmenter
 
 COMMIT_BYTES = 32 * 2**20
-"""Rows that are held in memory before they are written."""
+"""Bytes of rows that are held in memory before they are written."""
 COMMIT_SECONDS = 10.0
-"""Work that a crash may cost."""
+"""Seconds of work that a crash may lose."""
 _ORDER_SEED = 0
-"""Of the order in which samples are asked: texts of like lengths then come together."""
+"""Seed of the shuffle. A shuffled loader puts texts of similar lengths into one batch."""
 
 
 def fill(
@@ -44,17 +44,17 @@ def fill(
     augmenter: Augmenter,
     batch_size: int,
 ) -> None:
-    """Compute and keep what isn't there yet, in parts that survive a crash.
+    """Compute and store the missing answers, in parts that survive a crash.
 
     Parameters
     ----------
-    store : of variants * train samples; empty, filled in part, or whole.
-    live : on the context's device.
-    augmenter : with a number of variants.
+    store : a store of variants * train samples; empty, partly filled, or whole.
+    live : the teacher, on the context's device.
+    augmenter : gives the number of variants.
 
     Raises
     ------
-    StageError : the answers can't be kept so, or the disk is too small.
+    StageError : the answers can't be kept in this form, or the disk is too small.
     """
     if store.done.all():
         return
@@ -90,7 +90,7 @@ def fill(
 def some_batches(
     context: Context, preprocessor: Preprocessor, augmenter: Augmenter, *, samples: int
 ) -> Iterator[Batch]:
-    """A batch of the train split's first samples, in each of its variants, on the device."""
+    """Yield a batch of the train split's first samples for each variant, on the device."""
     loader = context.data.loader(
         "train", preprocessor, batch_size=samples, limit=samples, sample_ids=True
     )
@@ -115,7 +115,7 @@ def _ask(store: Store, live: Teacher, batch: Batch, *, kept: Kept) -> None:
 
 
 def _require_space(store: Store) -> None:
-    """Stop early where the answers of all samples won't fit."""
+    """Fail early if the answers to all samples don't fit on the disk."""
     done = int(store.done.sum())
     needed = store.bytes / done * (len(store.done) - done)
     free = shutil.disk_usage(store.directory).free

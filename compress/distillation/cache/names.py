@@ -1,4 +1,4 @@
-"""Names of the files in which a teacher's answers lie: by these they are known as the cache's."""
+"""Names of the files of a cache of a teacher's answers. A cache knows its files by their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.core.files.atomic import ASIDE
 from compress.core.files.owned import is_folder, is_plain_file
 
 FOLDER = "teacher"
-"""Of all caches, in the folder that a run's stages share."""
+"""The folder of all caches, in the folder that a run's stages share."""
 HEADER, LOG = "arrays.json", "log"
 _CACHE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _ROWS = re.compile(r"[0-9]+\.rows")
@@ -18,22 +18,25 @@ _USED = ".used"
 
 
 def cache_name(base: str, key: str) -> str:
-    """A cache's folder: of the digests of whose answers they are, and of how these are kept."""
+    """Return the name of a cache's folder.
+
+    `base` is a digest of teacher and data, `key` one of how the teacher is run and what is kept.
+    """
     return f"{base[:16]}-{key[:16]}"
 
 
 def rows_name(index: int) -> str:
-    """Name of the file with an array's rows."""
+    """Return the name of the file with an array's rows."""
     return f"{index}.rows"
 
 
 def used_file(cache: Path) -> Path:
-    """The empty file whose time says when a cache was used last."""
+    """Return the path of the empty file whose time is that of a cache's last use."""
     return cache.with_name(cache.name + _USED)
 
 
 def caches(root: Path) -> list[Path]:
-    """The folders of caches, sorted; nothing where there is no root."""
+    """Return the folders of caches, sorted; none if there is no root."""
     if not is_folder(root):
         return []
     return sorted(
@@ -42,7 +45,7 @@ def caches(root: Path) -> list[Path]:
 
 
 def own_files(cache: Path) -> Iterator[Path]:
-    """A cache's files; not what others put beside them."""
+    """Yield a cache's own files, without files that others put beside them."""
     for path in sorted(cache.iterdir()):
         aside = re.fullmatch(ASIDE, path.name)
         name = path.name if aside is None else aside["name"]
@@ -51,7 +54,7 @@ def own_files(cache: Path) -> Iterator[Path]:
 
 
 def remove_cache(cache: Path) -> None:
-    """Remove a cache's files, and its folder where nothing else lies there."""
+    """Remove a cache's files, and its folder if nothing else lies there."""
     for path in own_files(cache):
         path.unlink()
     used = used_file(cache)
@@ -62,7 +65,7 @@ def remove_cache(cache: Path) -> None:
 
 
 def remove_asides(cache: Path) -> None:
-    """Remove what a killed process was writing aside."""
+    """Remove unfinished files of a killed process."""
     for path in own_files(cache):
         if re.fullmatch(ASIDE, path.name):
             path.unlink()

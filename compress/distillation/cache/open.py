@@ -1,4 +1,4 @@
-"""Opens the cache of a teacher's answers, and fills it where it isn't whole."""
+"""Opens the cache of a teacher's answers, and fills it if it isn't whole."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ from compress.training.augmentation.augment import Augmenter
 from compress.training.distributed.processes import join
 
 MOST = 4
-"""Caches that are kept in a run's folder: those that were used last."""
+"""Number of caches that are kept in a run's folder: those that were used last."""
 TOLERANCE = {"exact": 2e-3, "rounded": 1e-1}
-"""Largest difference from the live teacher, relative to its largest answer, that is taken for
-rounding: of fp32 arithmetic, and of bf16, fp16 or low-bit arithmetic, whose rounding depends on
-what else is in a batch."""
+"""Largest difference from the live teacher that counts as rounding, relative to its largest answer:
+for fp32, and for bf16, fp16 or low-bit arithmetic, whose rounding depends on the whole batch."""
 _COMPARED = 32
 _FORMAT = 1
 
@@ -44,28 +43,28 @@ def open_cache(
     batch_size: int,
     arithmetic: Mapping[str, str | int | None],
 ) -> CachedTeacher:
-    """The reference's answers for the train split, from disk.
+    """Return a teacher that gives the reference's answers to the train split from disk.
 
-    They lie in the run's shared folder under a digest of all that decides them: the reference's
-    weights, data, preprocessing, seeded augmentation, arithmetic, and what is kept. Answers of
-    another reference or of other data are removed, and of this one's all but the `MOST` caches that
-    were used last.
+    The answers lie in the run's shared folder under a digest of everything that affects them: the
+    reference's weights, data, preprocessing, seeded augmentation, arithmetic, and the kept parts.
+    Answers of another reference or to other data are removed. Of this reference's caches the `MOST`
+    that were used last are kept.
 
-    Of several processes the first asks the teacher while the others wait.
+    If there are several processes, the first runs the teacher while the others wait.
 
     Parameters
     ----------
-    live : the reference on the context's device; asked for what isn't there, and for some samples
-        to compare.
-    augmenter : as the training uses it, with the context's seed.
-    batch_size : samples that the teacher is asked at a time.
-    arithmetic : the teacher's "precision" and "bits" (None: none).
+    live : the reference on the context's device. It gives the missing answers, and answers to a few
+        samples for a comparison.
+    augmenter : the training's augmenter, with the context's seed.
+    batch_size : number of samples in a batch of the teacher.
+    arithmetic : the teacher's "precision" and "bits" (None for full precision).
 
     Raises
     ------
     InputError : a later version of compress wrote the cache.
-    StageError : augmentation that isn't seeded per sample; answers that
-        can't be kept so; a disk that is too small; kept answers that aren't the live teacher's.
+    StageError : augmentation isn't seeded per sample, the answers can't be kept in this form, the
+        disk is too small, or the kept answers differ from the live teacher's.
     """
     _require_cacheable(augmenter)
     variants = augmenter.variants or 1
@@ -114,7 +113,7 @@ def _keys(
     augmenter: Augmenter,
     arithmetic: Mapping[str, str | int | None],
 ) -> tuple[str, str]:
-    """Digests of whose answers to what, and of how they are asked and kept."""
+    """Return a digest of teacher and data, and one of how the teacher is run and what is kept."""
     reference = context.reference
     whose = {
         "format": _FORMAT,
@@ -146,7 +145,7 @@ def _digest(value: Mapping[str, object]) -> str:
 
 
 def _trim(root: Path, *, current: Path) -> None:
-    """Remove what this run can't use, and all but the caches that were used last."""
+    """Remove caches that this run can't use, and all but those that were used last."""
     if os.path.lexists(root) and not is_folder(root):
         raise InputError(f"{root} must be a folder; it is a file or a link.")
     root.mkdir(parents=True, exist_ok=True)
@@ -166,11 +165,11 @@ def _last_use(cache: Path) -> float:
 def _compare(
     errors: Sequence[Mapping[str, tuple[float, float]]], arithmetic: Mapping[str, str | int | None]
 ) -> str:
-    """A note of the largest difference from the live teacher.
+    """Return a note of the largest difference from the live teacher.
 
     Raises
     ------
-    StageError : it is more than rounding in such arithmetic makes.
+    StageError : the difference is larger than rounding in such arithmetic.
     """
     exact = not arithmetic.get("bits") and arithmetic.get("precision") in (None, "fp32")
     tolerance = TOLERANCE["exact" if exact else "rounded"]

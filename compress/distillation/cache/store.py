@@ -1,8 +1,8 @@
-"""Rows on disk that are only ever appended, and a log that says which of them count.
+"""A store of rows on disk that are only appended, with a log of the rows that count.
 
-A commit writes rows, then a log record with their checksums, each flushed to the disk before the
-next. Whatever a crash leaves behind the last whole record is cut off when the store is opened; so
-is all from the first record on whose rows are short or damaged.
+A commit writes rows, then a log record with their checksums. Each is flushed to the disk before the
+next. When the store is opened, everything after the last whole record is cut off. If the rows of a
+record are short or damaged, everything from that record on is cut off.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ Ids = npt.NDArray[np.int64]
 
 _SCHEMA = 1
 _PIECE = 1 << 24
-"""Bytes read at a time when checksums are verified."""
+"""Number of bytes read at a time when checksums are verified."""
 _RESIDENT = 1 << 24
-"""Bytes gathered after which mapped pages are given back; they stay in the system's file cache."""
+"""Bytes read after which mapped pages are released; they stay in the system's file cache."""
 
 
 class Store:
-    """The rows of `size` samples; memory holds 20 bytes a sample, and one uncommitted part.
+    """The rows of `size` samples. Memory holds 20 bytes for each sample, and one uncommitted part.
 
     Parameters
     ----------
-    directory : its own; made when it isn't there.
-    size : sample ids are below it.
-    verify : check all that is there, and cut off what isn't whole; False only reads, which takes
-        a store that was verified before.
+    directory : the store's own folder; made if it doesn't exist.
+    size : number of samples; sample ids are below it.
+    verify : check all rows, and cut off those that aren't whole. False only reads, and needs a
+        store that was verified before.
 
     Attributes
     ----------
-    cut : bytes that were there and weren't whole, or weren't as they had been written.
+    cut : bytes that were cut off, as they weren't whole or weren't as written.
 
     Raises
     ------
@@ -72,36 +72,36 @@ class Store:
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
-        """Which samples have committed rows."""
+        """Mask of the samples that have committed rows, (size,)."""
         return self._place >= 0
 
     @property
     def bytes(self) -> int:
-        """On disk, of all its files."""
+        """Number of bytes on disk of all its files."""
         return sum(path.stat().st_size for path in own_files(self.directory))
 
     @property
     def pending_bytes(self) -> int:
-        """Of rows that aren't committed yet."""
+        """Number of bytes of rows that aren't committed yet."""
         return sum(values.nbytes for _, _, rows in self._pending for values in rows.values())
 
     def begin(self, arrays: Sequence[Array]) -> None:
-        """Fix what is kept; once, before the first append to an empty store."""
+        """Set the arrays of the store; call it once, before the first append to an empty store."""
         self.arrays = tuple(arrays)
         values = {"schema": _SCHEMA, "arrays": [asdict(array) for array in arrays]}
         write_text(self.directory / HEADER, sealed(values))
 
     def append(self, ids: Ids, tokens: Ids, rows: Mapping[str, Rows]) -> None:
-        """Add samples' rows, by array name, to what the next commit writes.
+        """Add samples' rows, by array name, to the next commit.
 
         Parameters
         ----------
-        tokens : (N,), how many rows each sample has in arrays with one row a token.
+        tokens : (N,), number of rows of each sample in arrays with one row for each token.
         """
         self._pending.append((ids, tokens, rows))
 
     def commit(self) -> None:
-        """Write what was appended; when it returns, a crash can't undo it."""
+        """Write the appended rows; after it returns, a crash can't undo it."""
         if not self._pending:
             return
         checksums = []
@@ -125,11 +125,11 @@ class Store:
         self._maps.clear()
 
     def gather(self, ids: Ids) -> dict[str, tuple[Array, Rows]]:
-        """Committed rows of some samples, in their order, by array name."""
+        """Return the committed rows of some samples, in their order, by array name."""
         return {array.name: (array, self._gather(array, ids)) for array in self.arrays}
 
     def tokens(self, ids: Ids) -> Ids:
-        """How many tokens some samples have."""
+        """Return the numbers of tokens of some samples."""
         return self._tokens[ids].astype(np.int64)
 
     def _gather(self, array: Array, ids: Ids) -> Rows:
@@ -162,7 +162,7 @@ class Store:
         return self.directory / rows_name(self.arrays.index(array))
 
     def _take(self, ids: Ids, tokens: Ids) -> None:
-        """Note a record's rows as there."""
+        """Mark a record's rows as present."""
         self._place[ids] = self._samples + np.arange(len(ids))
         self._first[ids] = self._rows + np.cumsum(tokens) - tokens
         self._tokens[ids] = tokens
@@ -183,7 +183,7 @@ class Store:
             self._cut(end)
 
     def _whole(self, samples: int, tokens: int, checksums: Sequence[int]) -> bool:
-        """Whether the rows that follow those taken so far are what a record says."""
+        """Return whether the next rows are those that a record describes."""
         for array, wanted in zip(self.arrays, checksums, strict=True):
             start = self._count(array) * array.row_bytes
             count = (tokens if array.per_token else samples) * array.row_bytes
@@ -193,7 +193,7 @@ class Store:
         return True
 
     def _cut(self, log_end: int) -> None:
-        """Cut off all that no whole record speaks of."""
+        """Cut off everything that no whole record describes."""
         before = self.bytes
         if self._samples:
             os.truncate(self.directory / LOG, log_end)
@@ -207,7 +207,7 @@ class Store:
 
 
 def _record(ids: Ids, tokens: Ids, checksums: Sequence[int]) -> bytes:
-    """Its length in samples, ids, tokens, the rows' checksums, and its own checksum."""
+    """Return a record: number of samples, ids, tokens, the rows' checksums, its own checksum."""
     body = b"".join(
         [
             np.uint64(len(ids)).tobytes(),
@@ -220,7 +220,7 @@ def _record(ids: Ids, tokens: Ids, checksums: Sequence[int]) -> bytes:
 
 
 def _records(path: Path, arrays: int) -> Iterator[tuple[Ids, Ids, list[int], int]]:
-    """The whole records of a log, each with the byte where it ends; up to the first that isn't."""
+    """Yield a log's records with the byte at which each ends, up to the first that isn't whole."""
     if not path.is_file() or not arrays:
         return
     size = path.stat().st_size
@@ -240,7 +240,7 @@ def _records(path: Path, arrays: int) -> Iterator[tuple[Ids, Ids, list[int], int
 
 
 def _checksum(path: Path, start: int, *, length: int) -> int | None:
-    """CRC-32 of a part of a file, read piece by piece; None where the file ends before."""
+    """Return the CRC-32 of a part of a file, read piece by piece; None if the file ends before."""
     if not path.is_file() or path.stat().st_size < start + length:
         return None
     checksum = 0
@@ -254,7 +254,7 @@ def _checksum(path: Path, start: int, *, length: int) -> int | None:
 
 
 def _read_header(path: Path) -> tuple[Array, ...]:
-    """Nothing where there is none, or it isn't as written: the store then begins anew."""
+    """Return the arrays in a header; none if it is missing or damaged, so the store starts anew."""
     values = unsealed(path, schema=_SCHEMA)
     if values is None:
         return ()

@@ -1,4 +1,4 @@
-"""Learning where a teacher looks."""
+"""Losses on a teacher's attention."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _SMALLEST_PROBABILITY = 1e-30
 def attention_transfer(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     """Attention transfer for CNNs (Zagoruyko & Komodakis, ICLR 2017, arXiv:1612.03928).
 
-    A map's attention is the sum over channels of its squares, as one vector over all places of
-    length 1. The paper's formula has the plain distance of the two vectors; this is the authors'
-    code, the mean of the squared differences, whose gradient is 0 where the two are equal. They
-    weigh it by 1000.
+    A map's attention is the sum over channels of its squares, as a vector over all places with
+    length 1. The paper's formula has the distance of the two vectors. The authors' code, and this
+    one, has the mean of the squared differences, whose gradient is 0 if the two are equal. The
+    authors weigh it by 1000.
 
     Parameters
     ----------
-    student_map, teacher_map : (N, C, H, W); channels may differ, and sizes too: the larger map is
-        average-pooled to the smaller.
+    student_map, teacher_map : (N, C, H, W). Channels and sizes may differ; the larger map is
+        average-pooled to the size of the smaller.
 
     Returns
     -------
@@ -58,12 +58,12 @@ def _attention(values: Tensor) -> Tensor:
 def attention_maps(
     student: Tensor, teacher: Tensor, *, divergence: Measure = "mse", mask: Tensor | None = None
 ) -> Tensor:
-    """Compares the attention probabilities of two transformer layers.
+    """Return the difference between the attention probabilities of two transformer layers.
 
-    "mse" is TinyBERT's (Jiao et al., 2020, arXiv:1909.10351), on probabilities where they have the
-    scores before the softmax; "kl" is KL(teacher ‖ student) of each query's probabilities, as in
-    MiniLM (Wang et al., 2020, arXiv:2002.10957). Of a counted query only the counted keys matter:
-    for "kl" their probabilities are divided by their sum. Probabilities below 1e-30 count as 0.
+    "mse" is TinyBERT's (Jiao et al., 2020, arXiv:1909.10351), but on probabilities instead of the
+    scores before the softmax. "kl" is KL(teacher ‖ student) of each query's probabilities, as in
+    MiniLM (Wang et al., 2020, arXiv:2002.10957). A query's probabilities count only at counted
+    keys; for "kl" these are divided by their sum. Probabilities below 1e-30 count as 0.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _by_query(maps: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _counted_keys(maps: Tensor, mask: Tensor | None) -> Tensor:
-    # Which keys count, broadcastable to what `_by_query` gives.
+    # Mask of the keys that count, broadcastable to the result of `_by_query`.
     count, _, length, _ = maps.shape
     if mask is None:
         return torch.ones(1, 1, 1, length, dtype=torch.bool, device=maps.device)
@@ -114,14 +114,14 @@ def _renormalized(probabilities: Tensor, keys: Tensor) -> Tensor:
 
 
 def average_heads(maps: Tensor, *, heads: int) -> Tensor:
-    """Fewer heads: each the mean of so many neighbours, hence probabilities still.
+    """Return fewer heads, each the mean of adjacent heads, which are still probabilities.
 
-    Between a student and a teacher of different head counts, bring both to a common divisor.
+    If a student and a teacher have different numbers of heads, bring both to a common divisor.
 
     Parameters
     ----------
     maps : (N, several times `heads`, S, S).
-    heads : how many to make.
+    heads : number of heads of the result.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def average_heads(maps: Tensor, *, heads: int) -> Tensor:
 
     Raises
     ------
-    StageError : a number that doesn't divide the heads that there are.
+    StageError : `heads` doesn't divide the number of heads in `maps`.
     """
     count = maps.shape[1]
     if heads < 1 or count % heads:
@@ -143,10 +143,10 @@ def self_relation(
 ) -> Tensor:
     """KL between the relations of tokens in the queries, keys or values of a layer (MiniLM).
 
-    A relation is softmax(X Xᵀ / √d) of each head's vectors: the values' in MiniLM (Wang et al.,
-    NeurIPS 2020, arXiv:2002.10957), queries', keys' and values' in MiniLMv2 (Wang et al., 2021,
-    arXiv:2012.15828), which re-splits them into a number of heads of its own, so that the models'
-    widths and head counts may differ. The two papers sum their relations: call this for each.
+    A relation is softmax(X Xᵀ / √d) of each head's vectors. MiniLM relates values (Wang et al.,
+    NeurIPS 2020, arXiv:2002.10957); MiniLMv2 relates queries, keys and values (Wang et al., 2021,
+    arXiv:2012.15828). MiniLMv2 splits them into another number of heads, so that the models' widths
+    and head counts may differ. Both papers sum several relations: call this function for each.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def query_key_relation(
 ) -> Tensor:
     """KL between the relations softmax(Q Kᵀ / √d) of a layer (MiniLM, arXiv:2002.10957).
 
-    With the layer's own head count and no causal mask it is MiniLM's attention distribution; other
-    `heads` re-split queries and keys alike, as `self_relation` does.
+    With the layer's own head count and no causal mask it is MiniLM's attention distribution. Other
+    `heads` split queries and keys anew, as in `self_relation`.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _relation(queries: Tensor, keys: Tensor, *, heads: int, mask: Tensor | None)
 
 
 def _head_vectors(values: Tensor, *, heads: int, mask: Tensor | None) -> Tensor:
-    # Zeros where nothing counts: a NaN would reach the gradients of the others by 0 · NaN.
+    # Zeros where nothing counts, as a NaN there would reach other gradients by 0 · NaN.
     values = precise(values)
     if mask is not None:
         values = _without(values, mask.unsqueeze(-1))

@@ -1,8 +1,8 @@
-"""Losses of tokens without the logits of all of them at once.
+"""Computes losses of tokens without the logits of all tokens at once.
 
-For a vocabulary of 128k and 2k tokens the logits of one model are 1 GB, and a divergence holds
-several such tensors of both. Here a few tokens at a time go through the head and the losses; the
-backward pass makes their logits anew instead of having kept them.
+For a vocabulary of 128k and 2k tokens the logits of one model take 1 GB, and a divergence holds
+several such tensors for both models. Here a few tokens at a time go through the head and the
+losses. The backward pass recomputes their logits instead of storing them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Part(NamedTuple):
 
     Attributes
     ----------
-    loss : (student logits (M, V), *rows (M, ...)) -> their mean over the M tokens.
-    rows : (N, S, ...) each, what it is given of every token beside the student's logits: targets,
-        the teacher's last hidden states, or a teacher's stored answers.
+    loss : (student logits (M, V), *rows (M, ...)) -> the mean over the M tokens.
+    rows : (N, S, ...) each; further inputs for every token: targets, the teacher's last hidden
+        states, or a teacher's stored answers.
     mask : bool, (N, S), the tokens that it counts.
     """
 
@@ -38,11 +38,11 @@ class Part(NamedTuple):
 def chunked(
     hidden: Tensor, *, head: Head, parts: Mapping[str, Part], chunk_tokens: int = 256
 ) -> dict[str, Tensor]:
-    """Each part as if `part.loss(head(hidden)[mask], *rows[mask])`, in chunks of tokens.
+    """Return each part's `part.loss(head(hidden)[mask], *rows[mask])`, in chunks of tokens.
 
-    The parts of a chunk share its logits. Tokens that no part counts are not computed. Shift
-    first what predicts the next token. A live teacher's head belongs into the loss, where its
-    logits live no longer than the student's:
+    The parts of a chunk share its logits. Tokens that no part counts are not computed. Call `shift`
+    first for predictions of the next token. A live teacher's head belongs into the loss, so that
+    its logits live no longer than the student's:
 
     >>> def divergence(student_logits, teacher_hidden):
     ...     return token_divergence(student_logits, teacher_head(teacher_hidden), temperature=2.0)
@@ -56,22 +56,21 @@ def chunked(
 
     Parameters
     ----------
-    hidden : (N, S, H), what the student's head is given.
-    head : (M, H) -> (M, V); whatever scales or caps the model's logits after its output layer
-        belongs to it.
-    parts : by name.
-    chunk_tokens : how many tokens' logits exist at a time. On a CPU take a few hundred: tensors
-        below 32 MiB lie in glibc's heap, which (seen with 2.36) grows from chunk to chunk though
-        they are freed, unless the environment has MALLOC_MMAP_THRESHOLD_=1000000.
+    hidden : (N, S, H), the input of the student's head.
+    head : (M, H) -> (M, V). It includes any scaling or capping of logits after the output layer.
+    parts : the losses by name.
+    chunk_tokens : number of tokens whose logits exist at a time. On a CPU take a few hundred:
+        tensors below 32 MiB lie in glibc's heap. That heap (seen with 2.36) grows from chunk to
+        chunk although they are freed, unless the environment has MALLOC_MMAP_THRESHOLD_=1000000.
 
     Returns
     -------
-    For each part its average over the tokens that it counts, to be weighted and logged on its own;
-    0 with gradient 0 where none do.
+    For each part its average over the tokens that it counts, unweighted; 0 with gradient 0 if it
+    counts none.
 
     Raises
     ------
-    StageError : rows or masks that aren't of the hidden states' (N, S).
+    StageError : rows or masks don't have the hidden states' (N, S).
     """
     counted = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
     for name, part in parts.items():
@@ -83,7 +82,7 @@ def chunked(
         name: Part(part.loss, tuple(values[counted] for values in part.rows), part.mask[counted])
         for name, part in parts.items()
     }
-    # No tokens at all are one empty chunk, so that the head gets its gradient of 0 all the same.
+    # Without tokens there is one empty chunk, so that the head still gets its gradient of 0.
     states = hidden[counted]
     chunks = [
         checkpoint(

@@ -1,4 +1,4 @@
-"""Learning from a teacher's hidden states and feature maps."""
+"""Losses on a teacher's hidden states and feature maps."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ def feature(
 
     FitNets has half the squared distance; this is the mean over the H features, as in TinyBERT
     (Jiao et al., 2020, arXiv:1909.10351). With `normalize` it is the squared distance of the
-    directions, 2 - 2 cos, over H; Patient KD (Sun et al., 2019, arXiv:1908.09355) sums over H.
+    directions, 2 - 2 cos, divided by H. Patient KD (Sun et al., 2019, arXiv:1908.09355) doesn't
+    divide by H.
 
     Parameters
     ----------
-    student, teacher : (..., H), as (N, H), (N, S, H), or maps with the channels last. Project and
-        `pooled_to_fit` what differs in width or size first.
-    normalize : give every vector of H features length 1 first; a zero vector stays zero.
+    student, teacher : (..., H), such as (N, H), (N, S, H), or maps with the channels last. If
+        widths or sizes differ, project and use `pooled_to_fit` first.
+    normalize : first give every vector of H features length 1; a zero vector stays zero.
     mask : bool, (N,) or (N, S), True = counts; None: all count.
 
     Returns
     -------
-    A scalar, averaged over samples, or counted tokens, or places, and over features.
+    A scalar, averaged over features, and over samples, counted tokens or places.
 
     Raises
     ------
-    StageError : shapes that differ.
+    StageError : the shapes differ.
     """
     check_shape("student", student.shape, teacher.shape)
     student, teacher = kept(student, mask), kept(teacher, mask)
@@ -40,7 +41,7 @@ def feature(
 
 
 def pooled_to_fit(student_map: Tensor, teacher_map: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps at the smaller height and the smaller width of the two, by average pooling.
+    """Return both maps, average-pooled to the smaller height and the smaller width of the two.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Learning a teacher's next tokens."""
+"""Losses on a teacher's next tokens."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Divergence = Literal["forward", "reverse", "jsd"]
 
 
 def shift(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Lays each position's output beside the token that it predicts, the next one.
+    """Align each position's output with the token that it predicts, the next one.
 
-    What a position answers counts where that next token does: `labels != -100` after the shift is
-    the mask for both the labels and the teacher.
+    An output counts if its next token does: `labels != -100` after the shift is the mask for both
+    the labels and the teacher.
 
     Parameters
     ----------
     outputs : (N, S, V) logits or (N, S, H) last hidden states.
-    labels : (N, S), the ids of the same positions, -100 where nothing counts.
+    labels : (N, S), the ids of the same positions; -100 where a token doesn't count.
 
     Returns
     -------
-    (N, S - 1, ...), without the last position, and (N, S - 1), without the first; both views.
+    (N, S - 1, ...) without the last position, and (N, S - 1) without the first. Both are views.
 
     Raises
     ------
-    StageError : shapes that don't belong together.
+    StageError : the shapes don't fit each other.
     """
     check_shape("labels", labels.shape, outputs.shape[:2])
     return outputs[:, :-1], labels[:, 1:]
@@ -49,18 +49,18 @@ def token_divergence(
 ) -> Tensor:
     """T² times a divergence of the teacher's P and the student's Q for the next token.
 
-    "forward" is KL(P ‖ Q), which covers all that the teacher might say and equals `response`;
-    "reverse" is KL(Q ‖ P), which keeps to what it is sure of (MiniLLM: Gu et al., ICLR 2024,
-    arXiv:2306.08543); "jsd" is the generalised Jensen-Shannon divergence of GKD (Agarwal et al.,
+    "forward" is KL(P ‖ Q), which covers all modes of the teacher, and equals `response`. "reverse"
+    is KL(Q ‖ P), which keeps to the teacher's main modes (MiniLLM: Gu et al., ICLR 2024,
+    arXiv:2306.08543). "jsd" is the generalised Jensen-Shannon divergence of GKD (Agarwal et al.,
     ICLR 2024, arXiv:2306.13649): β KL(P ‖ M) + (1 - β) KL(Q ‖ M) with M = β P + (1 - β) Q. With
-    β near 0 it is β times the forward KL, with β near 1 it is 1 - β times the reverse. The papers
-    have no T²; here it multiplies all three, so that temperatures compare.
+    β near 0 it is β times the forward KL, with β near 1 it is 1 - β times the reverse KL. The
+    papers have no T²; here it multiplies all three, so that temperatures are comparable.
 
     Parameters
     ----------
     student_logits, teacher_logits : (N, S, V) of the same positions, or (M, V).
     divergence : "forward", "reverse" or "jsd".
-    temperature : T, what both are divided by before the softmax.
+    temperature : T, which divides both before the softmax.
     jsd_beta : β in (0, 1), the teacher's share of the mixture; for "jsd" only.
     mask : bool, (N, S) or (M,), True = counts; None: all count.
 
@@ -70,7 +70,7 @@ def token_divergence(
 
     Raises
     ------
-    StageError : shapes that differ; another divergence; a β outside (0, 1).
+    StageError : the shapes differ, the divergence is another one, or β is outside (0, 1).
     """
     check_shape("student_logits", student_logits.shape, teacher_logits.shape)
     student = log_probabilities(kept(student_logits, mask), temperature=temperature)

@@ -1,4 +1,4 @@
-"""Learning from the data's labels."""
+"""Losses on the data's labels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def labels(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> 
     Parameters
     ----------
     logits : (N, C), or (N, S, V) of tokens.
-    targets : int (N,) or (N, S), class indices, -100 where nothing counts; or float of the logits'
-        shape, each row the classes' probabilities. A row of zeros, or with a value below 0, doesn't
-        count.
+    targets : int (N,) or (N, S), class indices, or -100 for a row that doesn't count; or float of
+        the logits' shape, each row the classes' probabilities. A row of zeros, or with a value
+        below 0, doesn't count.
     label_smoothing : in [0, 1), the probability that is spread evenly over all C classes, the
         right one included.
 
@@ -38,7 +38,7 @@ def labels(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> 
         check_shape("targets", targets.shape, logits.shape[:-1])
         mask = targets != IGNORED
         wanted = targets[mask].long()
-    # The rows are chosen before the softmax: an ignored NaN would still reach the gradient.
+    # Rows are chosen before the softmax, as an ignored NaN would still reach the gradient.
     return average(
         F.cross_entropy(
             kept(logits, mask), wanted, label_smoothing=label_smoothing, reduction="none"

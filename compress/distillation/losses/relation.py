@@ -1,7 +1,7 @@
-"""Learning how a teacher relates the samples of a batch; widths may differ.
+"""Losses on a teacher's relations between the samples of a batch; widths may differ.
 
-All of them compare samples with one another, so the samples of one micro-batch only: steps over
-several smaller batches are not the same as one over a larger.
+All of them compare the samples of one micro-batch with one another. So accumulating gradients over
+several small batches isn't the same as one step over a large batch.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def similarity_preserving(
 ) -> Tensor:
     """‖Ĝt - Ĝs‖² / N² (similarity-preserving: Tung & Mori, ICCV 2019, arXiv:1907.09682).
 
-    G = Q Qᵀ of a model's activations, (N, N); Ĝ is G with each row at length 1. So neither the
-    scale of all activations together nor a rotation matters; the proportions of their lengths do.
+    G = Q Qᵀ of a model's activations, (N, N); Ĝ is G with each row at length 1. So neither a common
+    scale of all activations nor a rotation matters, but the ratios of their lengths do.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def similarity_preserving(
 def rkd_distance(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Huber loss between normalised distances (RKD-D: Park et al., CVPR 2019, arXiv:1904.05068).
 
-    A distance is divided by the mean of its own model's distances over the batch, those of 0 left
-    out as in the authors' code. The Huber loss has its threshold at 1.
+    A distance is divided by the mean of its own model's distances over the batch. Distances of 0
+    are left out of the mean, as in the authors' code. The Huber loss has its threshold at 1.
 
     Parameters
     ----------
@@ -87,8 +87,7 @@ def rkd_distance(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None
 
 
 def _scaled_distances(vectors: Tensor) -> Tensor:
-    # Not by matrix products, which are inexact where two vectors are close. Torch's gradient of a
-    # distance of 0 is 0.
+    # Not by matmuls, which are inexact for close vectors. Torch's gradient of a distance of 0 is 0.
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     distances = distances[_all_different(len(vectors), 2, vectors.device)]
     mean = distances.sum() / (distances > 0).sum().clamp_min(1)
@@ -98,8 +97,8 @@ def _scaled_distances(vectors: Tensor) -> Tensor:
 def rkd_angle(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """Huber loss between the cosines of angles (RKD-A: Park et al., CVPR 2019, arXiv:1904.05068).
 
-    The angle at sample j between the directions to samples i and k. The Huber loss has its
-    threshold at 1. Needs memory for N² differences of width H and N³ cosines.
+    The angle is the one at sample j between the directions to samples i and k. The Huber loss has
+    its threshold at 1. It needs memory for N² differences of width H and N³ cosines.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Learning from a teacher's softened answers."""
+"""Losses on a teacher's softened answers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def response(
 ) -> Tensor:
     """T² · KL(teacher ‖ student) of the softened probabilities (Hinton et al., 2015).
 
-    T² keeps the gradient's size the same whatever the temperature (arXiv:1503.02531); several
+    T² keeps the gradient's size independent of the temperature (arXiv:1503.02531); several
     libraries leave it out.
 
     Parameters
     ----------
     student_logits, teacher_logits : (N, C), or (N, S, V) of tokens.
-    temperature : T, what both are divided by before the softmax.
+    temperature : T, which divides both before the softmax.
     mask : bool, (N,) or (N, S), True = counts; None: all count.
-    logit_standardization : give each row of both mean 0 and deviation 1 before the division, so
-        that a student need match the order and proportions of the logits, not their scale (Sun et
-        al., CVPR 2024, arXiv:2403.01427). The deviation is over all classes, divided by C as in
-        the paper; the authors' code divides by C - 1.
+    logit_standardization : first give each row of both mean 0 and deviation 1. The student then
+        learns the order and proportions of the logits, not their scale (Sun et al., CVPR 2024,
+        arXiv:2403.01427). The variance is divided by C as in the paper; the authors' code divides
+        by C - 1.
 
     Returns
     -------
-    A scalar in nats, averaged over samples or counted tokens; 0, with gradient 0, where the two
+    A scalar in nats, averaged over samples or counted tokens. It is 0, with gradient 0, if the two
     are equal up to a constant for each row.
 
     Raises
@@ -58,7 +58,7 @@ def response(
 
 
 def _standardized(logits: Tensor) -> Tensor:
-    # The least variance keeps constant logits (an untrained head of zeros) at 0, without a NaN.
+    # The least variance keeps constant logits (an untrained head of zeros) at 0 without a NaN.
     return F.layer_norm(logits, logits.shape[-1:], eps=_SMALLEST_VARIANCE)
 
 
@@ -71,20 +71,20 @@ def response_top_k(
     temperature: float,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """T² · KL(teacher ‖ student) where only the teacher's K largest logits are known.
+    """T² · KL(teacher ‖ student) if only the teacher's K largest logits are known.
 
-    All other classes are one bucket, whose mass is known for both, so the divergence is between
-    K + 1 probabilities. It never exceeds the one between all C (log sum inequality), equals it at
-    K = C, and doesn't say how the student should spread its mass within the bucket.
+    All other classes form one bucket, whose mass is known for both models, so the divergence is
+    between K + 1 probabilities. It never exceeds the divergence between all C (log sum inequality),
+    and equals it at K = C. It doesn't say how the student should spread its mass in the bucket.
 
     Parameters
     ----------
     student_logits : (N, C) or (N, S, V).
     indices : (..., K) int64, the kept classes of each row, without repeats.
-    teacher_logits : (..., K), theirs, not divided by the temperature.
-    teacher_tail : (...,), logsumexp over all other classes of logits / temperature; -inf where
-        there are no others.
-    temperature : T, the one that the tail was computed with.
+    teacher_logits : (..., K), logits of these classes, not divided by the temperature.
+    teacher_tail : (...,), logsumexp over all other classes of logits / temperature; -inf if there
+        are no others.
+    temperature : T, with which the tail was computed.
     mask : bool, (N,) or (N, S), True = counts; None: all count.
 
     Returns
@@ -127,17 +127,18 @@ def decoupled(
 ) -> Tensor:
     """T² · (alpha · TCKD + beta · NCKD) (DKD: Zhao et al., CVPR 2022, arXiv:2203.08679).
 
-    TCKD is KL(teacher ‖ student) between two probabilities: of the labelled class, and of all
-    others together. NCKD is KL(teacher ‖ student) of the softmax over the others alone. With alpha
-    1 and beta the teacher's mass on the others it is `response`, which hence learns little of the
-    others from a sure teacher. T² multiplies both, as in the authors' code.
+    TCKD is KL(teacher ‖ student) between two probabilities: that of the labelled class, and that of
+    all others together. NCKD is KL(teacher ‖ student) of the softmax over the others alone. With
+    alpha = 1 and beta = the teacher's mass on the others, the loss equals `response`. So from a
+    confident teacher `response` learns little about the others. T² multiplies both parts, as in the
+    authors' code.
 
     Parameters
     ----------
     student_logits, teacher_logits : (N, C), or (N, S, V) of tokens; two classes or more.
-    targets : (N,) or (N, S) int, the labelled class; where it is -100 the row doesn't count.
-    temperature : T, what both are divided by before the softmax.
-    alpha, beta : factors of the two; the paper has 1 and 8 for most pairs on CIFAR-100.
+    targets : (N,) or (N, S) int, the labelled class; a row with -100 doesn't count.
+    temperature : T, which divides both before the softmax.
+    alpha, beta : factors of the two parts; the paper has 1 and 8 for most pairs on CIFAR-100.
     mask : bool, of the targets' shape, True = counts; None: all count.
 
     Returns
@@ -176,15 +177,15 @@ def binary_response(
 ) -> Tensor:
     """T² · KL(teacher ‖ student) of independent sigmoids, for heads of several labels.
 
-    Each class is a yes or no of its own: KL between Bernoulli probabilities, as in Yang et al.
-    (ICCV 2023, arXiv:2308.06453). They sum over classes; here it is the mean over them, as in
-    `binary_labels`, so that the two keep their proportion whatever the number of classes.
+    Each class is a separate decision: KL between Bernoulli probabilities, as in Yang et al. (ICCV
+    2023, arXiv:2308.06453). They sum over classes. Here it is the mean over classes, as in
+    `binary_labels`, so that the ratio of the two doesn't depend on the number of classes.
 
     Parameters
     ----------
     student_logits, teacher_logits : (N, C); C = 1 is the binary head, for which this equals
         `response` of the logits (z, 0).
-    temperature : T, what both are divided by before the sigmoid.
+    temperature : T, which divides both before the sigmoid.
     mask : bool, (N,), True = counts; None: all count.
 
     Returns

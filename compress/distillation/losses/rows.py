@@ -1,4 +1,4 @@
-"""What counts in a batch, and the average over it."""
+"""Selects the rows of a batch that count, and averages over them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from compress.errors import StageError, expected
 
 
 def precise(values: Tensor) -> Tensor:
-    """The values in fp32, or in float64 where they are."""
+    """Return the values in fp32; float64 values stay float64."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def kept(values: Tensor, mask: Tensor | None) -> Tensor:
-    """The rows that count, in fp32; the others are left out, so not even a NaN there matters.
+    """Return the rows that count, in fp32. The others are left out, so a NaN there has no effect.
 
     Parameters
     ----------
@@ -36,23 +36,23 @@ def kept(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def average(values: Tensor) -> Tensor:
-    """The mean, and 0 with gradient 0 where there are no values."""
+    """Return the mean, or 0 with gradient 0 if there are no values."""
     return values.sum() / max(values.numel(), 1)
 
 
 def check_mask(mask: Tensor) -> None:
-    """Refuses a mask of the integers 0 and 1, which torch would take for row numbers.
+    """Refuse a mask of the integers 0 and 1, which torch would take for row numbers.
 
     Raises
     ------
-    StageError : a mask that isn't bool.
+    StageError : the mask isn't bool.
     """
     if mask.dtype != torch.bool:
         raise StageError(expected("mask", "a bool tensor, True = counts", mask.dtype))
 
 
 def check_shape(name: str, shape: torch.Size, wanted: torch.Size) -> None:
-    """Refuses what torch would broadcast in silence.
+    """Refuse shapes that torch would silently broadcast.
 
     Raises
     ------
@@ -63,16 +63,16 @@ def check_shape(name: str, shape: torch.Size, wanted: torch.Size) -> None:
 
 
 def products(left: Tensor, right: Tensor) -> Tensor:
-    """Inner products (..., A, B) of the rows (..., A, D) and (..., B, D); never under autocast."""
+    """Return inner products (..., A, B) of rows (..., A, D) and (..., B, D), without autocast."""
     with torch.autocast(left.device.type, enabled=False):
         return left @ right.transpose(-1, -2)
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """The vectors of the last dimension at length 1.
+    """Return the vectors of the last dimension with length 1.
 
-    A zero vector has no direction: it stays zero and is given gradient 0, where a division by a
-    tiny number would give it an enormous one.
+    A zero vector has no direction. It stays zero and gets gradient 0; dividing by a tiny number
+    would give it a huge gradient.
     """
     squares = vectors.square().sum(-1, keepdim=True)
     some = squares > torch.finfo(squares.dtype).tiny

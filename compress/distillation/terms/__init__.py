@@ -1,1 +1,1 @@
-"""The parts of a student's loss: what each reads of both models, and how it is computed."""
+"""The terms of a student's loss: what each reads from both models, and how it is computed."""

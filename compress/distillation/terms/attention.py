@@ -1,4 +1,4 @@
-"""Learning where the teacher looks."""
+"""The term for learning the teacher's attention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compress.training.batches import sample_count
 
 
 class Projections(NamedTuple):
-    """Paths of the linear layers that make a layer's queries, keys and values."""
+    """Paths of the linear layers that compute a layer's queries, keys and values."""
 
     query: str
     key: str
@@ -28,14 +28,14 @@ class Projections(NamedTuple):
 
 
 class AttentionTerm(Term):
-    """See `compress.distillation.options.Attention`.
+    """The term of `compress.distillation.options.Attention`.
 
     Parameters
     ----------
-    matches : which layers (for `transfer`: modules that return feature maps) learn from which.
-    student_projections, teacher_projections : of the matched layers, in the order of `matches`;
-        needed for the relations.
-    teacher_heads : how many heads the teacher has.
+    matches : pairs of layers (for `transfer`: of modules that return feature maps).
+    student_projections, teacher_projections : projections of the matched layers, in the order of
+        `matches`; needed for the relations.
+    teacher_heads : number of the teacher's heads.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AttentionTerm(Term):
             self.teacher_attentions = tuple(pair.teacher for pair in matches)
 
     def prepare(self, student: Answers, teacher: Answers) -> tuple[str, ...]:
-        """Choose how many heads both models' are brought to; see `Term`."""
+        """Choose a common number of heads for both models; see `Term`."""
         notes = []
         for pair in self._matches if self._options.transfer else ():
             if student.features[pair.student].ndim != 4 or teacher.features[pair.teacher].ndim != 4:
@@ -118,7 +118,7 @@ class AttentionTerm(Term):
     def _split(
         self, place: int, pair: Match, student: Answers, teacher: Answers
     ) -> tuple[str, ...]:
-        """Choose the relation heads of a pair: the most that divide all widths."""
+        """Choose the relation heads of a pair: the largest number that divides all widths."""
         ours = [student.features[path] for path in self._vectors((self._ours[place],))]
         theirs = [teacher.features[path] for path in self._vectors((self._theirs[place],))]
         widths = [vectors.shape[-1] for vectors in (*ours, *theirs)]

@@ -16,11 +16,11 @@ from compress.errors import StageError
 
 
 class ChunkedTerm(Term):
-    """What `ResponseTerm` and `LabelsTerm` say, from the last hidden states of both models.
+    """`ResponseTerm` and `LabelsTerm` in one, from the last hidden states of both models.
 
     Parameters
     ----------
-    response_options : its `chunk_tokens` is set.
+    response_options : options whose `chunk_tokens` is set.
     labels_options : None for no labels loss.
     """
 

@@ -1,4 +1,4 @@
-"""Learning the teacher's hidden states and feature maps."""
+"""The term for learning the teacher's hidden states and feature maps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAME = "feature"
 
 
 class FeatureTerm(Term):
-    """See `compress.distillation.options.Feature`.
+    """The term of `compress.distillation.options.Feature`.
 
     Parameters
     ----------
-    matches : which modules' outputs learn from which.
-    seed : of the projections' weights.
+    matches : pairs of modules whose outputs are compared.
+    seed : seed of the projections' weights.
     """
 
     def __init__(self, options: Feature, *, matches: Sequence[Match], seed: int) -> None:
@@ -36,7 +36,7 @@ class FeatureTerm(Term):
         self._projections = nn.ModuleDict()
 
     def prepare(self, student: Answers, teacher: Answers) -> tuple[str, ...]:
-        """Make the projections where widths differ; see `Term`."""
+        """Make projections for widths that differ; see `Term`."""
         notes = []
         for place, pair in enumerate(self._matches):
             ours, theirs = student.features[pair.student], teacher.features[pair.teacher]
@@ -87,5 +87,5 @@ class FeatureTerm(Term):
 
 
 def _width(features: Tensor) -> int:
-    """Channels of a map, units of a vector."""
+    """Return the number of channels of a map, or of units of a vector."""
     return features.shape[1] if features.ndim == 4 else features.shape[-1]

@@ -1,4 +1,4 @@
-"""Learning from the data's labels."""
+"""The term for learning from the data's labels."""
 
 from __future__ import annotations
 

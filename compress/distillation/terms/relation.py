@@ -1,4 +1,4 @@
-"""Learning how the samples of a batch lie to one another."""
+"""The term for learning the relations between the samples of a batch."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 class RelationTerm(Term):
-    """See `compress.distillation.options.Relation`.
+    """The term of `compress.distillation.options.Relation`.
 
     Parameters
     ----------
-    matches : which modules' outputs are related; empty: the models' own outputs.
+    matches : pairs of modules whose outputs are used; empty for the models' own outputs.
     """
 
     def __init__(self, options: Relation, *, matches: Sequence[Match]) -> None:
@@ -76,9 +76,9 @@ def _output(answers: Answers) -> Tensor:
 
 
 def _vectors(features: Tensor, batch: Batch, name: str) -> Tensor:
-    """One vector a sample, (N, D): tokens and pixels are averaged.
+    """Return one vector for each sample, (N, D), averaged over tokens or pixels.
 
-    But for similarity, which its paper takes over whole feature maps.
+    For similarity, whole feature maps are flattened, as in its paper.
     """
     if features.ndim == 4:
         return features.flatten(1) if name == "similarity" else features.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""Learning from the teacher's answers."""
+"""The term for learning from the teacher's answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "response"
 
 
 class ResponseTerm(Term):
-    """See `compress.distillation.options.Response`; `compress.distillation.fits` says for what."""
+    """The term of `compress.distillation.options.Response`; `fits` says for which tasks."""
 
     reads_logits = True
 
@@ -100,7 +100,7 @@ class ResponseTerm(Term):
 
 
 def _before_last(answers: Tensor | TopK) -> Tensor | TopK:
-    """What is said at each place about the next token, of which the last place has none."""
+    """Return the answers at all positions but the last, which has no next token."""
     if isinstance(answers, TopK):
         return TopK(answers.indices[:, :-1], answers.logits[:, :-1], answers.tail[:, :-1])
     return answers[:, :-1]

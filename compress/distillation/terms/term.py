@@ -1,4 +1,4 @@
-"""What every part of a student's loss has in common."""
+"""The base class of the terms of a student's loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.distillation.answers import Answers
 
 
 class Term(nn.Module):
-    """One part of the loss; a module, so that what it learns itself is trained with the student.
+    """One term of the loss. It is a module, so that its own parameters are trained too.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Term(nn.Module):
     runs_head: bool = False
 
     def prepare(self, student: Answers, teacher: Answers) -> tuple[str, ...]:
-        """Make what depends on the shapes of both models' answers; returns notes.
+        """Set up what depends on the shapes of both models' answers; return notes.
 
         Raises
         ------
@@ -40,32 +40,32 @@ class Term(nn.Module):
         return ()
 
     def parts(self, student: Answers, teacher: Answers, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts by name, each averaged over what `counts` says."""
+        """Return the weighted parts by name, each averaged over the number that `counts` gives."""
         raise TypeError(f"{type(self).__name__} doesn't define 'parts'.")
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
-        """Over how many samples or tokens of a batch each part is averaged."""
+        """Return the number of samples or tokens of a batch over which each part is averaged."""
         raise TypeError(f"{type(self).__name__} doesn't define 'counts'.")
 
 
 def token_mask(batch: Batch) -> Tensor | None:
-    """Which tokens aren't padding, bool (N, S); None for images."""
+    """Return a mask of the tokens that aren't padding, bool (N, S); None for images."""
     mask = batch.get(ATTENTION_MASK)
     return None if mask is None else mask.bool()
 
 
 def labelled(labels: Tensor) -> Tensor:
-    """What has a label, bool: (N,) or (N, S) of classes, (N,) of rows of probabilities or 0/1."""
+    """Return a bool mask of the labels that count: (N,) or (N, S) for class ids, (N,) for floats."""
     if not labels.is_floating_point():
         return labels != IGNORED
     return (labels >= 0).all(dim=-1) & (labels.sum(dim=-1) > 0)
 
 
 def labels_of(batch: Batch) -> Tensor:
-    """A batch's labels."""
+    """Return a batch's labels."""
     return batch[LABELS]
 
 
 def count(mask: Tensor) -> int:
-    """How many are True."""
+    """Return the number of True values."""
     return int(torch.count_nonzero(mask))
