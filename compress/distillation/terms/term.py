@@ -55,7 +55,7 @@ def token_mask(batch: Batch) -> Tensor | None:
 
 
 def labelled(labels: Tensor) -> Tensor:
-    """Return a bool mask of the labels that count: (N,) or (N, S) for class ids, (N,) for floats."""
+    """Return a bool mask of the labels that count: (N,) or (N, S) for ids, (N,) for floats."""
     if not labels.is_floating_point():
         return labels != IGNORED
     return (labels >= 0).all(dim=-1) & (labels.sum(dim=-1) > 0)
