@@ -115,27 +115,37 @@ def _match_attributes(part: nn.Module) -> None:
             part.out_features, part.in_features = part.weight.shape
         case nn.Embedding():
             part.num_embeddings, part.embedding_dim = part.weight.shape
+        case _BatchNorm() | _InstanceNorm() | nn.GroupNorm() | nn.LayerNorm() | nn.RMSNorm():
+            _match_normalization(part)
+        case _ConvNd():
+            _match_convolution(part)
+        case nn.PReLU():
+            part.num_parameters = len(part.weight)
+        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: a linear layer with weights (in, out)
+            for name, size in zip(("nx", "nf"), part.get_parameter("weight").shape, strict=True):
+                setattr(part, name, size)
+
+
+def _match_convolution(part: _ConvNd) -> None:
+    if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
+        part.groups = part.weight.shape[0]
+    inner = part.weight.shape[1] * part.groups  # in groups: the weight has those of one
+    sizes = (part.weight.shape[0], inner)
+    if isinstance(part, _ConvTransposeNd):
+        part.in_channels, part.out_channels = sizes
+    else:
+        part.out_channels, part.in_channels = sizes
+
+
+def _match_normalization(part: nn.Module) -> None:
+    match part:
         case _BatchNorm() | _InstanceNorm():
             known = part.weight if part.running_mean is None else part.running_mean
             if known is not None:
                 part.num_features = len(known)
-        case _ConvNd():
-            if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
-                part.groups = part.weight.shape[0]
-            inner = part.weight.shape[1] * part.groups  # in groups: the weight has those of one
-            sizes = (part.weight.shape[0], inner)
-            if isinstance(part, _ConvTransposeNd):
-                part.in_channels, part.out_channels = sizes
-            else:
-                part.out_channels, part.in_channels = sizes
         case nn.GroupNorm():
             if part.num_groups == part.num_channels:  # each channel by itself
                 part.num_groups = len(part.weight)
             part.num_channels = len(part.weight)
-        case nn.PReLU():
-            part.num_parameters = len(part.weight)
         case nn.LayerNorm() | nn.RMSNorm():
             part.normalized_shape = tuple(part.weight.shape)
-        case nn.Module(nx=_, nf=_):  # transformers' Conv1D: a linear layer with weights (in, out)
-            for name, size in zip(("nx", "nf"), part.get_parameter("weight").shape, strict=True):
-                setattr(part, name, size)

@@ -144,13 +144,14 @@ def _read(layer: nn.Module, part: Slice) -> tuple[int, Tensor] | None:
 
     None where it makes them, or scales each by itself.
     """
-    if part.tensor != "weight":
+    depthwise = isinstance(layer, _ConvNd) and (
+        1 < layer.groups == layer.in_channels == layer.out_channels
+    )
+    if part.tensor != "weight" or depthwise:
         return None
     match layer:
         case nn.Linear() if part.dim == 1:
             return -1, part.index
-        case _ConvNd() if 1 < layer.groups == layer.in_channels == layer.out_channels:
-            return None
         case _ConvTransposeNd() if part.dim == 0:
             return 1 - layer.weight.dim(), part.index
         case _ConvNd(transposed=False) if part.dim == 1:

@@ -89,15 +89,7 @@ class RunGraph:
     def onward(self, key: Node) -> Iterator[Onward]:
         """Where the positions along a dimension go on, in both directions of the run."""
         if isinstance(key, Port):
-            if key.reason is not None:
-                yield key.reason
-            if any(call.computed for call in self._calls[key]):
-                yield f"{type(key.layer).__name__} computes its weights anew in each call"
-            yield from ((other, None) for other in self._tied[key])
-            for call in self._calls[key]:
-                for read, tensor in ((key.reads, call.given), (key.makes, call.made)):
-                    if read and tensor is not None:
-                        yield TensorDim(tensor, key.axis % len(tensor.shape)), None
+            yield from self._beyond(key)
             return
         if key.tensor == self._output:
             yield OUTPUT
@@ -108,6 +100,18 @@ class RunGraph:
         for function, number in self._users.get(key.tensor, []):
             yield from self._forwards(function, number, key.axis)
         yield from self._made_by(key)
+
+    def _beyond(self, port: Port) -> Iterator[Onward]:
+        """From a layer's side to what it reads or makes, and to layers of the same weights."""
+        if port.reason is not None:
+            yield port.reason
+        if any(call.computed for call in self._calls[port]):
+            yield f"{type(port.layer).__name__} computes its weights anew in each call"
+        yield from ((other, None) for other in self._tied[port])
+        for call in self._calls[port]:
+            for read, tensor in ((port.reads, call.given), (port.makes, call.made)):
+                if read and tensor is not None:
+                    yield TensorDim(tensor, port.axis % len(tensor.shape)), None
 
     def _through(self, call: LayerCall, dim: TensorDim, *, reads: bool) -> Onward:
         """Into a layer, or past it."""

@@ -76,27 +76,34 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
         case nn.Embedding():
             columns = [ChannelDim("weight", 1)]
             return (Port(path, layer, -1, False, True, columns, reason=_own(layer)),)
+        case nn.PReLU():
+            entries = [ChannelDim("weight", 0)] if layer.num_parameters > 1 else []
+            return (Port(path, layer, 1, True, True, entries, apart=True),)
+    port = _normalization(layer, path)
+    return () if port is None else (port,)
+
+
+def _normalization(layer: nn.Module, path: str) -> Port | None:
+    """The one side of a layer that normalises; None for any other layer."""
+    match layer:
         case _BatchNorm() | _InstanceNorm():
             entries = _there(layer, *((name, 0) for name in _STATISTICS))
             number = None if entries else "num_features"
             apart = isinstance(layer, _BatchNorm)
-            return (Port(path, layer, 1, True, True, entries, attribute=number, apart=apart),)
+            return Port(path, layer, 1, True, True, entries, attribute=number, apart=apart)
         case nn.GroupNorm():
-            return (_group_norm(layer, path),)
-        case nn.PReLU():
-            entries = [ChannelDim("weight", 0)] if layer.num_parameters > 1 else []
-            return (Port(path, layer, 1, True, True, entries, apart=True),)
+            return _group_norm(layer, path)
         case nn.LayerNorm() if not _plain(layer):
             said = f"{type(layer).__name__} may normalise over any dimension"
-            return (Port(path, layer, -1, True, True, reason=said),)
+            return Port(path, layer, -1, True, True, reason=said)
         case _ if normalizes(layer):
             entries = _there(layer, ("weight", 0), ("bias", 0))
             first = getattr(layer, "data_format", None) == "channels_first"
-            return (Port(path, layer, 1 if first else -1, True, True, entries, apart=True),)
+            return Port(path, layer, 1 if first else -1, True, True, entries, apart=True)
         case nn.LayerNorm() | nn.RMSNorm():
             said = f"{type(layer).__name__} without weights, or over several dimensions, has them"
-            return (Port(path, layer, -1, True, True, reason=said),)
-    return ()
+            return Port(path, layer, -1, True, True, reason=said)
+    return None
 
 
 def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
