@@ -1,1 +1,1 @@
-"""What a model costs and how well it answers: all from its ONNX file, in ONNX Runtime on CPU."""
+"""Measures a model's cost and quality from its ONNX file, in ONNX Runtime on the CPU."""

@@ -1,4 +1,4 @@
-"""Keeps the process on fixed CPUs while it is timed."""
+"""Pins the process to fixed CPUs while it is timed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 def pinned(threads: int) -> Iterator[tuple[str, ...]]:
     """Run the calling thread, and threads that it starts, on the first `threads` allowed CPUs.
 
-    ONNX Runtime's threads inherit this, so sessions must be made inside. What was allowed
-    before is allowed again afterwards.
+    ONNX Runtime's threads inherit this, so sessions must be made inside the context. At its end the
+    CPUs allowed before are allowed again.
 
     Yields
     ------
-    Notes, where the system can't pin or has fewer CPUs.
+    Notes, if the system can't pin or has fewer CPUs.
     """
     if sys.platform != "linux":
         yield (f"threads aren't pinned to CPUs: {sys.platform} can't.",)

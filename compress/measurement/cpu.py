@@ -1,4 +1,4 @@
-"""Which 8-bit products a CPU has: what decides how a model is best quantized for it."""
+"""Finds a CPU's instructions for 8-bit products, which decide how to quantize a model for it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TARGETS: Mapping[TargetCpu, str] = {
     "arm": "ARM without dot products, which widens 8-bit numbers before it adds their products",
     "other": "no x86 and no ARM; 8-bit products are added in 32 bits",
 }
-"""The kinds of CPU that a model can be quantized for, with what tells them apart."""
+"""The kinds of CPU that a model can be quantized for, each with a description."""
 
 SATURATING: frozenset[TargetCpu] = frozenset({"x86-avx2", "x86-sse"})
-"""Where a sum of two products of unsigned and signed 8-bit numbers may be clipped to 16 bits."""
+"""Kinds of CPU that may clip a sum of two products of unsigned and signed bytes to 16 bits."""
 
 TARGET_KEY = "target_cpu"
 """The entry of an ONNX file's metadata that names the kind of CPU it was quantized for."""
@@ -36,12 +36,12 @@ _ARM = ("aarch64", "arm64", "armv8l", "armv7l")
 
 @dataclass(frozen=True)
 class FoundCpu:
-    """A CPU's kind, and how that is known.
+    """A CPU's kind, and how it was recognised.
 
     Attributes
     ----------
     target : the kind.
-    reason : half a sentence, such as "it has avx512_vnni".
+    reason : why it is of this kind, such as "it has avx512_vnni".
     """
 
     target: TargetCpu
@@ -54,9 +54,9 @@ class FoundCpu:
 def this_cpu() -> FoundCpu:
     """The kind of the CPU that this process runs on.
 
-    The flags are read where the system tells them (Linux). Elsewhere an x86 CPU is taken for one
-    without VNNI, for which a quantized model is right on every x86 CPU; Apple's own CPUs all have
-    dot products.
+    The flags are read from the system if it tells them (Linux). Elsewhere an x86 CPU is taken for
+    one without VNNI, since a model quantized for that is right on every x86 CPU. Apple's own CPUs
+    all have dot products.
     """
     return find_cpu(platform.machine(), cpu_flags(), system=sys.platform)
 
@@ -66,9 +66,9 @@ def find_cpu(machine: str, flags: Set[str] | None, *, system: str = "linux") -> 
 
     Parameters
     ----------
-    machine : as `platform.machine` says it, such as "x86_64".
-    flags : those of `environment.FLAGS` that it has; None where the system doesn't tell.
-    system : as `sys.platform` says it.
+    machine : as `platform.machine` gives it, such as "x86_64".
+    flags : those of `environment.FLAGS` that the CPU has; None if the system doesn't tell.
+    system : as `sys.platform` gives it.
     """
     machine = machine.lower()
     if machine in _X86:
@@ -79,15 +79,15 @@ def find_cpu(machine: str, flags: Set[str] | None, *, system: str = "linux") -> 
 
 
 def cpu_record(target: str | None) -> dict[str, Any]:
-    """What a manifest says of CPUs: the one quantized for, and the one measured on.
+    """A manifest's record of CPUs: the target of quantization, and the one measured on.
 
     Parameters
     ----------
-    target : the ONNX file's `target_cpu`; None for a model in float, which suits them all.
+    target : the ONNX file's `target_cpu`; None for a float model, which suits all CPUs.
 
     Returns
     -------
-    target_cpu, and measured_on: kind, name and flags (None where the system doesn't tell).
+    target_cpu, and measured_on: kind, name and flags (None if the system doesn't tell).
     """
     flags = cpu_flags()
     return {
@@ -103,7 +103,7 @@ def cpu_record(target: str | None) -> dict[str, Any]:
 def _x86(flags: Set[str] | None) -> FoundCpu:
     if flags is None:
         return FoundCpu("x86-avx2", "its flags can't be read here: taken for one without VNNI")
-    # ONNX Runtime takes its AVX-512 kernels where it can, and those need AVX-512's own VNNI.
+    # On AVX-512 CPUs ONNX Runtime uses its AVX-512 kernels, which need AVX-512's own VNNI.
     usable = ("avx512_vnni",) if "avx512f" in flags else ("avx512_vnni", "avx_vnni")
     found = next((flag for flag in usable if flag in flags), None)
     if found is not None:

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Describes the machine, system and versions of a measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = {
     "i8mm": "i8mm",
     "sve": "sve",
 }
-"""Instruction sets that decide the speed of INT8 and float products, by Linux's word for each."""
+"""Instruction sets that decide the speed of INT8 and float products, by Linux's names."""
 
 PACKAGES = (
     "compress",
@@ -38,17 +38,17 @@ PACKAGES = (
 
 
 def environment(*, threads: int) -> dict[str, Any]:
-    """Machine, system and versions, as plain JSON; nothing heavy is imported for it.
+    """Machine, system and versions, as plain JSON. Nothing heavy is imported for it.
 
     Parameters
     ----------
-    threads : threads that latency is measured with.
+    threads : number of threads with which latency is measured.
 
     Returns
     -------
-    cpu (model's name), flags (those of `FLAGS` that it has; None where the system doesn't tell),
-    cores (all logical ones), cores_allowed (to this process), threads, os, python, and
-    versions by package (only installed ones).
+    cpu (the model's name), flags (those of `FLAGS` that it has; None if the system doesn't tell),
+    cores (all logical ones), cores_allowed (to this process), threads, os, python, and versions by
+    package (only installed ones).
     """
     flags = cpu_flags()
     return {
@@ -69,7 +69,7 @@ def cpu_name() -> str:
 
 
 def cpu_flags() -> frozenset[str] | None:
-    """The instruction sets of `FLAGS` that the CPU has; None where the system doesn't tell."""
+    """The instruction sets of `FLAGS` that the CPU has; None if the system doesn't tell."""
     words = _cpuinfo("flags") or _cpuinfo("Features")
     if words is None:
         return None

@@ -1,4 +1,4 @@
-"""95 % intervals of what is measured."""
+"""95 % intervals of measured values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 RESAMPLES = 2000
 _TOGETHER = 2_000_000
-"""Drawn samples that are held at a time."""
+"""Number of drawn samples that are held in memory at a time."""
 
 
 def wilson(successes: int, total: int) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927); it contains the proportion."""
+    """Wilson's score interval of a proportion (Wilson, 1927). It contains the proportion."""
     from scipy.stats import binomtest
 
     low, high = binomtest(successes, total).proportion_ci(LEVEL, method="wilson")
@@ -27,7 +27,7 @@ def wilson(successes: int, total: int) -> Interval:
 
 
 def percentile(values: ArrayLike) -> Interval:
-    """The middle 95 % of a bootstrap's values (Efron 1979)."""
+    """The middle 95 % of a bootstrap's values (Efron, 1979)."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(np.asarray(values, dtype=float), [tail, 1 - tail])
     return float(low), float(high)
@@ -36,7 +36,7 @@ def percentile(values: ArrayLike) -> Interval:
 def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int) -> Interval:
     """Interval of median(numerator) / median(denominator), by a bootstrap over paired rounds.
 
-    A round is drawn with the times of both, so slow moments that hit both cancel out.
+    A round is drawn with the times of both, so that slow moments of the machine cancel out.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ def ratio_of_medians(numerator: ArrayLike, denominator: ArrayLike, *, seed: int)
 
 
 def resampled(count: int, *, seed: int, draws: int = RESAMPLES) -> Iterator[NDArray[np.float64]]:
-    """How often each of `count` samples is drawn, when `count` are drawn with replacement.
+    """Numbers of times that each sample is drawn if `count` are drawn with replacement.
 
     Parameters
     ----------
-    draws : how many times that is done in all.
+    draws : number of times that `count` samples are drawn.
 
     Yields
     ------
-    (R, `count`), some draws at a time, so that memory stays flat.
+    Arrays (R, `count`) of some draws at a time, so that memory stays flat.
     """
     generator = np.random.default_rng(seed)
     together = max(1, min(draws, _TOGETHER // count))

@@ -1,4 +1,4 @@
-"""Times several models against one another, fairly on a shared and noisy machine."""
+"""Times several models against one another, so that noise of a shared machine hits all alike."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ NANOSECONDS_PER_MS = 1e6
 Clock = Callable[[], int]
 Call = Callable[[], object]
 Begun = tuple[Callable[[], None], Call]
-"""What is told that a call begins, and the call."""
+"""A function that reports the beginning of a call, and the call."""
 Timed = Path | Callable[[Mapping[str, "NDArray[Any]"]], Call]
-"""An ONNX file; or, of a model that has none, what makes of inputs a call that only computes."""
+"""An ONNX file; or, for a model without one, a function from inputs to a call that is timed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,10 @@ class Latencies:
 
     Attributes
     ----------
-    runs_ms : by batch size and model, milliseconds (R,) of each round; index r is the same
-        round for every model.
-    seed : of the bootstrap.
-    notes : what couldn't be kept equal.
+    runs_ms : milliseconds (R,) of each round, by batch size and model; index r is the same round
+        for every model.
+    seed : seed of the bootstrap.
+    notes : conditions that couldn't be kept equal.
     """
 
     runs_ms: Mapping[int, Mapping[str, NDArray[np.float64]]]
@@ -57,8 +57,9 @@ class Latencies:
         return Latency(float(p50), float(p95))
 
     def speedup(self, batch_size: int, model: str, *, over: str) -> tuple[float, Interval]:
-        """Median latency of `over` ÷ median latency of `model`, and the 95 % interval of that,
-        bootstrapped over paired rounds.
+        """Median latency of `over` ÷ that of `model`, and its 95 % interval.
+
+        The interval is a bootstrap over paired rounds.
         """
         slow, fast = self.runs_ms[batch_size][over], self.runs_ms[batch_size][model]
         value = float(np.median(slow) / np.median(fast))
@@ -77,22 +78,23 @@ def measure_latency(
 ) -> Latencies:
     """Time all models side by side, for each of the spec's batch sizes.
 
-    The process is pinned to as many CPUs as it has threads. A round runs every model once, in an
-    order drawn anew, so that what disturbs the machine disturbs all alike. After `spec.warmup`
-    rounds that don't count come `spec.rounds`, then more until `spec.seconds` have gone by
-    or 1000 are done: small batches get many rounds, large ones few. Garbage collection is off.
-    All sessions are open at once, so the models must fit into memory together. Two sessions of one
-    file can differ by about 1 % (where their weights lie in memory), whatever the rounds.
+    The process is pinned to as many CPUs as it has threads. A round runs every model once, in a new
+    random order, so that disturbances of the machine hit all models alike. First come `spec.warmup`
+    rounds that don't count. Then come `spec.rounds`, and more until `spec.seconds` are over or 1000
+    rounds are done, so that small batches get many rounds and large ones few. Garbage collection is
+    off. All sessions are open at once, so the models must fit into memory together. Two sessions of
+    one file can differ by about 1 % in any number of rounds, since their weights lie at different
+    places in memory.
 
     Parameters
     ----------
-    models : ONNX files by the name that results get; or all of them functions (`Timed`), since
-        one runtime's times say nothing of another's.
-    inputs : by batch size, arrays (N, …) by input name; a superset of what each model takes.
-    seed : of the orders and the bootstrap.
-    clock : nanoseconds; `time.thread_time_ns` leaves out what other processes take, where models
-        run on one thread.
-    watch : told of each file that is loaded and of each call, outside of the time that counts.
+    models : ONNX files by the names that the results get. Either all are files or all are functions
+        (`Timed`), since times of different runtimes can't be compared.
+    inputs : by batch size, arrays (N, …) by input name; each model takes the inputs that it needs.
+    seed : seed of the orders and of the bootstrap.
+    clock : gives nanoseconds. For models on one thread `time.thread_time_ns` leaves out the time of
+        other processes.
+    watch : is told of each file that is loaded and of each call, outside of the measured time.
 
     Raises
     ------
@@ -151,7 +153,7 @@ def _rounds(
     advance: Advance,
     clock: Clock,
 ) -> NDArray[np.int64]:
-    """Nanoseconds (R, models)."""
+    """Nanoseconds of each call, (R, models)."""
     generator = np.random.default_rng(seed)
     rows: list[NDArray[np.int64]] = []
     for _ in range(spec.warmup):
@@ -165,7 +167,7 @@ def _rounds(
 
 
 def _round(calls: Sequence[Begun], order: NDArray[np.int64], clock: Clock) -> NDArray[np.int64]:
-    """Nanoseconds (models,) of one call of each, in the order given; what begins it isn't timed."""
+    """Nanoseconds (models,) of one call of each model. They are called in the order given."""
     row = np.zeros(len(calls), dtype=np.int64)
     for index in order:
         begin, call = calls[index]
@@ -178,7 +180,7 @@ def _round(calls: Sequence[Begun], order: NDArray[np.int64], clock: Clock) -> ND
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Garbage collected now, and not again inside."""
+    """Collect garbage now, and not again inside the context."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The most memory that the process held during a piece of work."""
+"""Measures the process's peak memory during a piece of work."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SAMPLE_SECONDS = 0.01
 
 
 class PeakMemory:
-    """Context manager; afterwards `bytes` is the process's peak resident memory while inside.
+    """Context manager that measures the process's peak resident memory inside the context.
 
-    It is the whole process's, not what the work added. Linux keeps the peak itself (VmHWM): it is
-    reset on entry and read on exit, exactly. Where that can't be done, a thread samples the
+    The peak is that of the whole process, not the part that the work added. Linux records the exact
+    peak (VmHWM), which is reset on entry and read on exit. On other systems a thread samples the
     resident memory every 10 ms, and may miss a shorter peak. Contexts may be nested.
 
     Attributes
     ----------
-    bytes : the peak; 0 until the context ends.
+    bytes : the peak in bytes; 0 until the context ends.
     """
 
     _open: ClassVar[list[PeakMemory]] = []
@@ -54,7 +54,7 @@ class PeakMemory:
         try:
             _settle(PeakMemory._open)
         except OSError:
-            if kind is None:  # otherwise it would hide why the work failed
+            if kind is None:  # otherwise it would hide the work's own error
                 raise
         finally:
             PeakMemory._open.remove(self)
@@ -70,7 +70,7 @@ class PeakMemory:
 
 
 def _settle(contexts: list[PeakMemory]) -> None:
-    """Give open contexts the peak so far, which an inner context's reset would lose."""
+    """Save the peak so far in all open contexts, since an inner context resets it."""
     if contexts:
         peak = _peak()
         for each in contexts:

@@ -46,14 +46,13 @@ COPY_SUFFIXES = ("_quantized", "_Transposed", "_Q4", "_Q8", ".transposed")
 
 
 def count_params(onnx: Path) -> int:
-    """Elements of a model's weights: the same number for a float graph and its INT8 form.
+    """Number of elements of a model's weights. It is the same for a float graph and its INT8 form.
 
-    Counted are the constants that some node uses and that have more than one element: floats,
-    8-bit (and 4-, 16-bit) quantized weights, and int32 biases. Each counts once however often it is
-    used, and so do the copies of a weight that several nodes share (transposed, float and INT8,
-    biases at several scales). Scales, zero points, shapes and what fills a block up don't count.
-    ONNX doesn't mark what was trained, so a float table that the model merely computes with counts
-    too; and the exporter keeps weights that are equal as one.
+    Constants count if some node uses them and they have more than one element: floats, quantized
+    weights of 4, 8 or 16 bits, and int32 biases. Each counts once, however often it is used. The
+    copies of a shared weight (transposed, float and INT8, biases at several scales) count once too.
+    Scales, zero points, shapes and a block's padding don't count. ONNX doesn't mark trained
+    constants, so a float table that isn't trained counts too. The exporter merges equal weights.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def _numbered(
 
 
 def _weights(graph: Graph) -> Iterator[tuple[str, bool, int]]:
-    """Name, whether it is an int32 bias, and elements of each weight."""
+    """(name, whether it is an int32 bias, number of elements) of each weight."""
     floats = {T.FLOAT, T.FLOAT16, T.BFLOAT16, T.DOUBLE}
     quantized = {T.INT8, T.UINT8, T.INT4, T.UINT4, T.INT16, T.UINT16}
     quantized |= {T.FLOAT8E4M3FN, T.FLOAT8E4M3FNUZ, T.FLOAT8E5M2, T.FLOAT8E5M2FNUZ}
@@ -97,7 +96,7 @@ def _weights(graph: Graph) -> Iterator[tuple[str, bool, int]]:
 
 
 def _uses(graph: Graph) -> defaultdict[str, set[str]]:
-    """What each tensor is to the nodes that take it: "weight", "bias", both, or none."""
+    """The roles of each tensor in the nodes that take it: "weight", "bias", both, or none."""
     uses: defaultdict[str, set[str]] = defaultdict(set)
     for node in graph.every_node:
         # quantize_dynamic multiplies the input's scale by the weight's (a vector, per channel).
@@ -121,7 +120,7 @@ def _is_dynamic_scale(graph: Graph, name: str) -> bool:
 
 
 def _packed(graph: Graph) -> dict[str, int]:
-    """Weights in tensors whose bytes hold several, and filling."""
+    """Number of weights in tensors whose bytes hold several weights, and padding."""
     found: dict[str, int] = {}
     for node in graph.every_node:
         given = attributes(node)

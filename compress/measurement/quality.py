@@ -1,4 +1,4 @@
-"""Runs a model over samples and says how well it answers."""
+"""Runs a model over samples and measures the quality of its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Answering = Path | Callable[[Batch], "NDArray[np.float32]"]
-"""An ONNX file; or, of a model that has none, a function from a batch to its scores."""
+"""An ONNX file; or, for a model without one, a function from a batch to scores."""
 
 _SHAPES: Mapping[Target, tuple[int, str]] = {
     "class": (2, "scores of shape ({samples}, classes)"),
@@ -35,12 +35,13 @@ _SHAPES: Mapping[Target, tuple[int, str]] = {
 
 @dataclass(frozen=True)
 class Reference:
-    """The model that answers are held against.
+    """The model that answers are compared with.
 
     Attributes
     ----------
-    model : its file, or what answers in its place.
-    loader : the same samples, as it reads them, in batches as large; None: as the model does.
+    model : its ONNX file, or a function in its place.
+    loader : the same samples in batches of the same size, with the reference's own preprocessing;
+        None: the model's loader.
     """
 
     model: Answering
@@ -66,15 +67,15 @@ def measure_quality(
     ----------
     model : an ONNX file, run in ONNX Runtime, or a function that answers.
     metric : such as "accuracy"; see `compress.measurement.metrics.registry.METRICS`.
-    target : what a sample's label is.
+    target : the kind of a sample's label.
     labels : class names in the order of the scores, for metrics that read them.
-    pooling : what makes an embedding of the tokens', for metrics of embeddings.
-    reference : for metrics that hold the model against another; None: the model itself.
-    seed : of the bootstraps that give intervals.
+    pooling : the way in which an embedding is made from the tokens', for metrics of embeddings.
+    reference : for metrics that compare the model with another; None: the model itself.
+    seed : seed of the intervals' bootstraps.
 
     Raises
     ------
-    InputError : an unknown metric, or one that class names don't fit.
+    InputError : the metric is unknown, or doesn't fit the class names.
     DataError : a batch lacks an input or `labels`, or there are no samples.
     StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
@@ -97,7 +98,7 @@ def measure_quality(
 
 
 def _answers(model: Reference, loader: Loader, target: Target, threads: int) -> Iterator[Answer]:
-    """The first output for each batch."""
+    """The model's answer to each batch."""
     answer = _answering(model.model, threads)
     for batch in model.loader or loader:
         said, scores = answer(batch)
@@ -108,7 +109,7 @@ def _answers(model: Reference, loader: Loader, target: Target, threads: int) -> 
 def _answering(
     model: Answering, threads: int
 ) -> Callable[[Batch], tuple[str, NDArray[np.float32]]]:
-    """From a batch to the scores, and what they are called in a message."""
+    """A function from a batch to the words for its scores in a message, and the scores."""
     if callable(model):
         return lambda batch: ("the model's first output", model(batch))
     runtime = session(model, threads=threads)
@@ -127,6 +128,6 @@ def _require_scores(
     dimensions, allowed = _SHAPES[target]
     if scores.ndim != dimensions or len(scores) != samples:
         raise StageError(f"{said} must be {allowed.format(samples=samples)}. Got {scores.shape}.")
-    # Least and largest hand NaN on, and need no second array of this size.
+    # NaN passes through min and max, which need no second array of this size.
     if not np.isfinite([scores.min(initial=0), scores.max(initial=0)]).all():
         raise StageError(f"{said} has scores that aren't finite numbers.")

@@ -1,4 +1,4 @@
-"""What is measured of a model: the values that methods decide by and that report.json holds."""
+"""Results of measuring a model: methods decide by them, and report.json holds them."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 
 Interval = tuple[float, float]
-"""Its lower and its upper end."""
+"""The lower and the upper end of an interval."""
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-"""Of samples, parameters, operations or bytes."""
+"""A number of samples, parameters, operations or bytes."""
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How good a model's answers are."""
+    """The quality of a model's answers."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
     metric: str
-    """Such as accuracy, in [0, 1], or perplexity, from 1 up."""
+    """Name of the metric, such as accuracy (in [0, 1]) or perplexity (1 or more)."""
     value: float
-    """The metric's value."""
+    """Value of the metric."""
     ci95: Interval
     """95 % confidence interval over samples."""
     samples: Count
-    """Samples that it was measured on."""
+    """Number of samples that it was measured on."""
     higher_is_better: bool = True
-    """False of perplexity."""
+    """Whether higher values are better; false for perplexity."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Speedup:
-    """Ratios of latencies, measured side by side."""
+    """Ratios of latencies that were measured side by side."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
@@ -63,28 +63,28 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model that a stage made and measured on the way, among others of its kind."""
+    """The evaluation of one candidate that a stage made and measured."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
     name: str
-    """How it was made; "float" is the model that the stage was given."""
+    """The way it was made; "float" is the model that the stage was given."""
     quality: Quality
-    """On the trial's samples, not the test split."""
+    """Quality on the stage's own samples, not on the test split."""
     loss: float
-    """How much worse than the float model: an absolute difference, of perplexity a relative one."""
+    """Loss against the float model: an absolute difference; for perplexity a relative one."""
     fits: bool
     """Whether the loss is within the stage's budget."""
     chosen: bool
-    """Whether it was handed over."""
+    """Whether it is the stage's result."""
     latency_ms: Mapping[str, Latency]
-    """By batch size."""
+    """Latency by batch size."""
     speedup: Mapping[str, Speedup]
-    """Over the float model, by batch size."""
+    """Speedup over the float model, by batch size."""
     size_bytes: Count
-    """Its ONNX file, external data included."""
+    """Bytes of its ONNX file, external data included."""
     notes: tuple[str, ...] = ()
-    """What was chosen in making it."""
+    """Choices that were made for it."""
 
     @property
     def pace(self) -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NARROW = 64
-"""Weights within ±64 can't saturate: 255 · 64 · 2 < 2¹⁵. It is ONNX Runtime's own limit."""
+"""Largest weight that can't saturate: 255 · 64 · 2 < 2¹⁵. It is ONNX Runtime's own limit."""
 
 _WEIGHT: Mapping[str, tuple[int, ...]] = {
     "MatMulInteger": (1,),
@@ -36,24 +36,20 @@ _WEIGHT: Mapping[str, tuple[int, ...]] = {
     "DynamicQuantizeMatMul": (1,),
     "DynamicQuantizeLSTM": (1, 2),
 }
-"""Which inputs of integer operators are weights."""
+"""Indices of the inputs that are weights, by integer operator."""
 _ZERO_POINT: Mapping[str, int] = {"QLinearMatMul": 2, "QLinearConv": 2, "QGemm": 2}
-"""The activations' zero point: signed ones are multiplied without VPMADDUBSW."""
+"""Index of the activations' zero point. Signed activations are multiplied without VPMADDUBSW."""
 _FLOAT_PRODUCTS = ("MatMul", "Gemm", "Conv")
-"""What ONNX Runtime makes integer operators of, where both operands are dequantized."""
+"""Operators that ONNX Runtime turns into integer ones if both operands are dequantized."""
 _PASSING = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-"""What ONNX Runtime moves a dequantization behind."""
+"""Operators that ONNX Runtime moves before a dequantization."""
 
 
 def can_saturate(file: Path, cpu: TargetCpu) -> str | None:
-    """Return whether products inside an ONNX file may be clipped on a CPU.
+    """A sentence if products in an ONNX file may be clipped on a CPU; else None.
 
-    What counts are the weights as stored, not what the file says of itself: signed 8-bit weights
-    beyond 7 bits that are multiplied with quantized activations.
-
-    Returns
-    -------
-    A sentence, or None where all products are exact (or none is in 8 bits).
+    The stored weights decide, and not the file's metadata: products can be clipped if signed 8-bit
+    weights beyond 7 bits are multiplied with quantized activations.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: the one place where they are made, so that everything runs alike."""
+"""Makes all ONNX Runtime sessions, so that every model runs with the same settings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
 
 
 def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
-    """The session in which a file is measured and compared: CPU, all graph optimisations.
+    """A session to measure and compare a file: on the CPU, with all graph optimisations.
 
     Parameters
     ----------
-    threads : threads within an operator; operators run one after another.
+    threads : number of threads within an operator; operators run one after another.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
 def unoptimized_session(
     model: onnx.ModelProto, *, path: Path, threads: int = 1
 ) -> onnxruntime.InferenceSession:
-    """A session of a model in memory that computes every tensor just as the graph names it.
+    """A session of a model in memory that computes every tensor of the graph as it stands.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ def unoptimized_session(
 def feed(
     session: onnxruntime.InferenceSession, batch: Mapping[str, Tensor | np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The arrays that a session takes, out of a batch that may hold more (such as `labels`).
+    """The arrays that a session takes, from a batch that may hold more (such as `labels`).
 
-    What a model that generates text takes besides the tokens is supplied where the batch lacks it:
-    empty caches, and positions that don't count padding.
+    For a model that generates text, missing inputs are supplied: empty caches, and positions that
+    don't count padding.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def feed(
 
 
 def is_supplied(name: str) -> bool:
-    """Return whether `feed` supplies an input where a batch lacks it."""
+    """Return whether `feed` supplies an input that a batch lacks."""
     return name.startswith(PAST) or name == POSITIONS
 
 
 def _array(
     value: onnxruntime.NodeArg, batch: Mapping[str, Tensor | np.ndarray]
 ) -> Tensor | np.ndarray | None:
-    """An input's values; None where the batch lacks it and they don't follow from the others."""
+    """An input's values; None if the batch lacks them and they can't be supplied."""
     import numpy as np
 
     if value.name in batch:
@@ -141,7 +141,7 @@ def run(
 
 @cache
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime and its bindings raise; they share no class but Exception."""
+    """The errors that ONNX Runtime and its bindings raise; they share no class but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = tuple(
@@ -160,6 +160,6 @@ def _options(threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = ERRORS_ONLY
-    # Otherwise one model's idle threads would go on spinning while the next model is timed.
+    # Otherwise one model's idle threads would keep spinning while the next model is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

@@ -1,4 +1,4 @@
-"""Bytes of a model on disk."""
+"""Measures a model's size on disk."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ def size_bytes(onnx: Path) -> int:
 
     Raises
     ------
-    InputError : it refers to a file that doesn't lie in its folder.
-    LoadError : the file can't be read, or refers to a file that isn't there.
+    InputError : the ONNX file refers to a file outside of its folder.
+    LoadError : the ONNX file can't be read, or refers to a file that doesn't exist.
     """
     total = 0
     for file in [onnx, *external_files(onnx)]:

@@ -1,4 +1,4 @@
-"""What of a model is measured, and how long."""
+"""The recipe's `measure` keys: what is measured of a model, and how long."""
 
 from typing import Annotated
 
@@ -21,23 +21,24 @@ BatchSizes = Annotated[
     Field(min_length=1, max_length=64),
     AfterValidator(_each_once),
 ]
-"""Different numbers of samples."""
+"""A list of different batch sizes."""
 
 
 class MeasureSpec(Options):
     """How every row of the report is measured: quality on the test split, latency by batch size."""
 
     metric: str | None = None
-    """Quality metric, such as accuracy or f1_macro; null takes the task's first."""
+    """Quality metric, such as accuracy or f1_macro; null: the task's default."""
     batch_sizes: BatchSizes = (1, 32)
     """Batch sizes whose latency is measured, each once."""
     threads: int = Field(default=1, ge=1, le=1024)
-    """Threads of ONNX Runtime within an operator; the process is pinned to as many CPUs."""
+    """Number of ONNX Runtime's threads in an operator. The process is pinned to as many CPUs."""
     rounds: int = Field(default=20, ge=5, le=1000)
-    """Least rounds of a batch size, each running every model once; more follow within `seconds`."""
+    """Smallest number of rounds for a batch size. A round runs every model once. More rounds follow
+    within `seconds`."""
     warmup: int = Field(default=3, ge=1, le=100)
-    """Rounds run before, and not counted."""
+    """Number of rounds before these that aren't counted."""
     seconds: float = Field(default=15.0, gt=0, le=3600)
-    """Time of a batch size after which no round beyond `rounds` begins."""
+    """Time for a batch size, in seconds. After it no round beyond `rounds` begins."""
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
-    """Only the test split's first samples decide quality; null takes all."""
+    """Number of the test split's first samples by which quality is measured; null: all."""

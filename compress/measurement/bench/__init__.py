@@ -1,1 +1,1 @@
-"""`compress bench`: ONNX files timed against one another."""
+"""`compress bench`: times ONNX files against one another."""

@@ -1,4 +1,4 @@
-"""`bench` in a process of its own, for files that may hang or crash."""
+"""Runs `bench` in a process of its own, for files that may hang or crash."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def bench_apart(
     call_seconds: float = CALL_SECONDS,
     progress: Progress | None = None,
 ) -> Bench:
-    """As `bench`; loading a file, and each call of it, may take `call_seconds`.
+    """Run `bench` in a process of its own. Its other parameters are those of `bench`.
 
     Parameters
     ----------
     inputs : an .npz of real inputs (N, …) by name.
+    call_seconds : longest time for loading a file, and for each call of it.
 
     Raises
     ------
-    InputError, StageError : as `bench`; and a call took too long, or ended its process.
+    InputError : as `bench`.
+    StageError : as `bench`; or a call took too long, or ended its process.
     """
     made = made or Made()
     given = {
@@ -61,7 +63,7 @@ def bench_apart(
 
 
 def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
-    """What the other process does."""
+    """Run `bench` in the other process, and send its result."""
     found = bench(
         [Path(file) for file in given["files"]],
         batch_sizes=given["batch_sizes"],
@@ -82,7 +84,7 @@ def _timing(plain: Mapping[str, Any]) -> Timing:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of an .npz; those of answers, which a bundle's samples hold too, are no inputs."""
+    """The input arrays in an .npz. Arrays of answers, as in a bundle's samples, are left out."""
     with (
         reading(f"the inputs {clipped(str(path))}", error=DataError),
         np.load(path, allow_pickle=False) as file,

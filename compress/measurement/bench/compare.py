@@ -32,14 +32,14 @@ _MOST_NUMBERS = 64
 
 @dataclass(frozen=True)
 class Timing:
-    """One model at one batch size on one number of threads.
+    """The times of one model at one batch size and one number of threads.
 
     Attributes
     ----------
-    p50_ms, p95_ms : median of a call, and what 95 % of the calls stay under.
+    p50_ms, p95_ms : median and 95th percentile of a call, in milliseconds.
     p50_ci95 : 95 % interval of the median, by a bootstrap over rounds.
     samples_per_second : batch size ÷ median.
-    speedup, speedup_ci95 : over the first model.
+    speedup, speedup_ci95 : speedup over the first model, and its 95 % interval.
     """
 
     model: str
@@ -57,14 +57,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Bench:
-    """All timings, and what they were taken with.
+    """All timings, with their models and inputs.
 
     Attributes
     ----------
-    models : files by the name that timings have.
-    size_bytes : of each file, external data included.
-    inputs : what the models were fed, in words.
-    notes : what couldn't be kept equal.
+    models : the files, by the names in the timings.
+    size_bytes : bytes of each file, external data included.
+    inputs : the models' inputs, in words.
+    notes : conditions that couldn't be kept equal.
     """
 
     models: Mapping[str, Path]
@@ -90,12 +90,12 @@ def bench(
     Parameters
     ----------
     files : ONNX files with the same inputs.
-    batch_sizes : None takes 1 and 32, or the only one that a file takes.
-    threads : each number of threads is measured by itself.
-    seconds : time of a batch size, after which no round beyond the least 20 begins.
-    made : sizes of made inputs' dynamic axes.
-    given : real inputs (N, …) by name instead, of which a batch repeats the first as needed.
-    watch : told of all that is done with the files.
+    batch_sizes : the batch sizes; None: 1 and 32, or the only one that a file takes.
+    threads : the numbers of threads; each is measured separately.
+    seconds : time for a batch size; after it no round begins, except for the first 20.
+    made : sizes of the dynamic axes of made inputs.
+    given : real inputs (N, …) by name, used instead of made ones; a batch repeats them as needed.
+    watch : is told of every call into the files.
 
     Raises
     ------
@@ -161,8 +161,8 @@ class Made:
 
     Attributes
     ----------
-    length : of axes that are a sequence's, by their name.
-    sizes : of other dynamic axes, by their name; that of a `past` is the length of the caches.
+    length : size of the axes that are a sequence's by their name.
+    sizes : sizes of other dynamic axes, by their name; that of a `past` is the caches' length.
     """
 
     length: int = bench_inputs.LENGTH
@@ -170,7 +170,7 @@ class Made:
 
     @property
     def has_past(self) -> bool:
-        """True if caches aren't empty."""
+        """True if the caches aren't empty."""
         return any("past" in name and size > 0 for name, size in self.sizes.items())
 
     def arrays(self, inputs: tuple[Input, ...], *, batch: int) -> dict[str, NDArray[np.generic]]:
@@ -190,14 +190,14 @@ def _require(name: str, numbers: Sequence[int], *, most: int) -> None:
 
 
 def _named(files: Sequence[Path]) -> dict[str, Path]:
-    """Files by what tells them apart: their names, or those of folders above them."""
+    """Files by short names that tell them apart: their own, or those of the folders above."""
     for file in files:
         if not _is_file(file):
             raise InputError(f"there is no file {clipped(str(file))}.")
     if len({file.resolve() for file in files}) < len(files):
         raise InputError(expected("models", "different files", [str(file) for file in files]))
     parts = [file.resolve().parts for file in files]
-    # Of runs' stages all files are called model.onnx: then their folders' names say it.
+    # All files of runs' stages are called model.onnx, so their folders' names tell them apart.
     while len(files) > 1 and len({each[-1] for each in parts}) == 1:
         parts = [each[:-1] for each in parts]
     count = 1
@@ -209,7 +209,7 @@ def _named(files: Sequence[Path]) -> dict[str, Path]:
 def _is_file(file: Path) -> bool:
     try:
         return file.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # no file can have such a name
         return False
 
 
@@ -248,7 +248,7 @@ def _list(signature: Mapping[str, str]) -> str:
 
 
 def _narrowest(same: tuple[Input, ...]) -> tuple[int | str, ...]:
-    """Each axis, fixed where any of the files fixes it."""
+    """Each axis; its size is fixed if any of the files fixes it."""
     axes: list[int | str] = []
     for number, axis in enumerate(same[0].axes):
         fixed = {one.axes[number] for one in same if isinstance(one.axes[number], int)}
@@ -269,7 +269,7 @@ def _default_sizes(inputs: tuple[Input, ...]) -> tuple[int, ...]:
 def _repeated(
     given: Mapping[str, NDArray[np.generic]], inputs: tuple[Input, ...], *, batch: int
 ) -> dict[str, NDArray[np.generic]]:
-    # Positions follow from the mask where they aren't given.
+    # Positions that aren't given are computed from the mask.
     missing = [one.name for one in inputs if one.name not in {*given, POSITIONS}]
     if missing:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Makes inputs for any ONNX file, from the shapes and types that it declares."""
+"""Makes inputs for any ONNX file from the shapes and types that it declares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LENGTH, SIZE, CHANNELS = 128, 224, 3
 MOST_BYTES = 2**32
-"""Of an input that is made."""
+"""Bytes of a made input."""
 _PAST = "past"
 _SEQUENCE = ("seq", "len", "token")
 
@@ -34,10 +34,10 @@ class Input:
 
     Attributes
     ----------
-    name : of the input.
-    type : such as int64.
-    axes : a whole number where a size is fixed, and its name otherwise; the first is the batch.
-    values : how many different values a token's number may have; None where the graph doesn't say.
+    name : name of the input.
+    type : its dtype, such as int64.
+    axes : for each axis its size if it is fixed, else its name; the first axis is the batch.
+    values : number of different token ids that the input may hold; None if the graph doesn't say.
     """
 
     name: str
@@ -51,11 +51,11 @@ def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
 
     Parameters
     ----------
-    caches : also those of generation, which `session.feed` supplies where they are empty.
+    caches : whether to include the caches of generation, which `session.feed` supplies if empty.
 
     Raises
     ------
-    DataError : an input is no tensor of numbers.
+    DataError : an input isn't a tensor of numbers.
     LoadError : the file can't be read.
     """
     graph = load_graph(file)
@@ -88,7 +88,7 @@ def _declared(file: Path, graph: Graph, *, caches: bool) -> tuple[Input, ...]:
 
 
 def fixed_batch(inputs: tuple[Input, ...]) -> int | None:
-    """The only batch size that a file takes; None where it takes any."""
+    """The only batch size that a file takes; None if it takes any."""
     sizes = {each.axes[0] for each in inputs if each.axes and isinstance(each.axes[0], int)}
     return min(int(size) for size in sizes) if sizes else None
 
@@ -101,20 +101,20 @@ def make_inputs(
     sizes: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Arrays (N, …) by input name: masks of ones, valid token numbers, and normal numbers.
+    """Arrays (N, …) by input name: masks of ones, valid token ids, and normal random numbers.
 
     Parameters
     ----------
-    inputs : what the files declare.
+    inputs : the inputs that the files declare.
     batch : N.
-    length : of dynamic axes that are a sequence's, by their name.
-    sizes : of other axes, by their name.
-    seed : of what is drawn.
+    length : size of the dynamic axes that are a sequence's by their name.
+    sizes : sizes of other axes, by their name.
+    seed : seed of the random numbers.
 
     Raises
     ------
-    DataError : the size of an axis isn't known, a fixed batch size is another one, or the arrays
-        would be too large.
+    DataError : the size of an axis is unknown, the batch size is fixed at another one, or the
+        arrays would be too large.
     """
     generator = np.random.default_rng(seed)
     shapes = [shape_of(each, batch=batch, length=length, sizes=sizes or {}) for each in inputs]
@@ -133,7 +133,7 @@ def make_inputs(
 
 
 def shape_of(one: Input, *, batch: int, length: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """The shape that an input gets; see `make_inputs`."""
+    """The shape of a made input; see `make_inputs`."""
     shape = []
     for number, axis in enumerate(one.axes):
         if isinstance(axis, int):
@@ -158,7 +158,7 @@ def shape_of(one: Input, *, batch: int, length: int, sizes: Mapping[str, int]) -
 
 
 def assumed(inputs: tuple[Input, ...], *, length: int, sizes: Mapping[str, int]) -> str:
-    """What the arrays are, in words: the shape of each input after the batch, and its values."""
+    """The made arrays in words: for each input its shape after the batch, and its values."""
     said = []
     for each in inputs:
         shape = shape_of(each, batch=fixed_batch((each,)) or 1, length=length, sizes=sizes)
@@ -170,7 +170,7 @@ def assumed(inputs: tuple[Input, ...], *, length: int, sizes: Mapping[str, int])
 def _size(
     axis: str, one: Input, number: int, *, length: int, sizes: Mapping[str, int]
 ) -> int | None:
-    """The size that an axis has by its name; None where the name doesn't say."""
+    """The size of an axis by its name; None if the name doesn't say."""
     words = axis.lower()
     past = sum(size for name, size in sizes.items() if _PAST in name)
     if "total" in words or ("+" in words and _PAST in words):
@@ -187,7 +187,7 @@ def _size(
 
 
 def _rule(one: Input) -> str:
-    """What an input's values are, in words."""
+    """The values of a made input, in words."""
     if one.type.kind == "f":
         return "zeros" if one.name.startswith(PAST) else "normal numbers"
     if "mask" in one.name:
@@ -216,7 +216,7 @@ def _values(one: Input, shape: tuple[int, ...], generator: np.random.Generator) 
 
 
 def _vocabularies(graph: Graph) -> dict[str, int]:
-    """How many rows the table has in which an input is looked up, by the input's name."""
+    """Number of rows in the table that an input indexes, by the input's name."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.tensors()}
     found: dict[str, int] = {}
     for node in graph.every_node:
@@ -227,7 +227,7 @@ def _vocabularies(graph: Graph) -> dict[str, int]:
             table = maker.input[0]
         behind: set[str] = set()
         while (maker := graph.made_by(index, "Cast", "Reshape", "Identity")) is not None:
-            if index in behind:  # a circle, which ONNX Runtime refuses
+            if index in behind:  # a cycle, which ONNX Runtime refuses
                 break
             behind.add(index)
             index = maker.input[0]

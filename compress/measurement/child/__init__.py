@@ -1,1 +1,1 @@
-"""Foreign ONNX files, in a process of their own."""
+"""Runs foreign ONNX files in a process of their own."""

@@ -1,4 +1,4 @@
-"""Does work with foreign ONNX files in a process of its own, that may hang, crash or be ended."""
+"""Does work with foreign ONNX files in a process of its own, which may hang, crash or be ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.errors import CompressError, StageError, clipped
 from compress.measurement.child.process import WORDS
 
 CALL_SECONDS = 15.0
-"""Seconds of a call before its process is ended, where nobody says another number."""
+"""Default time limit of a call, in seconds. After it the process is ended."""
 _PROGRAM = (
     "import json, sys\n"
     "sys.path[:] = json.loads(sys.argv[1])\n"
@@ -28,7 +28,7 @@ _PROGRAM = (
 
 
 class _Traceback(Exception):  # noqa: N818 (it is none itself)
-    """That of the other process; shown as what an error was raised from."""
+    """The traceback of the other process; it is the cause of the error that is raised here."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -41,18 +41,18 @@ def apart(
     limit_s: float = CALL_SECONDS,
     progress: Progress | None = None,
 ) -> Iterator[Any]:
-    """Yield what `work` tells as its items. The process ends with this generator.
+    """Yield the items that `work` sends. The process ends with this generator.
 
     Parameters
     ----------
     work : a `child.Work` of ours, as "package.module:function".
-    given : plain JSON.
-    limit_s : seconds that a single call into a model may take.
-    progress : where the work's progress is shown.
+    given : arguments of the work, as plain JSON.
+    limit_s : longest time of a single call into a model, in seconds.
+    progress : shows the work's progress.
 
     Raises
     ------
-    CompressError : as the work raises it.
+    CompressError : the error that the work raised.
     StageError : a call took too long, or ended the process.
     """
     shown = _Shown(progress or Silent())
@@ -68,7 +68,7 @@ def apart(
             with process.stdin as pipe:  # type: ignore[union-attr]
                 pipe.write(json.dumps(asked).encode("ascii") + b"\n")
         except BrokenPipeError:
-            pass  # it has ended already, which is told below
+            pass  # the process has ended already, which is reported below
         for line in answers:
             kind, content = json.loads(line)
             if kind == "item":
@@ -85,7 +85,7 @@ def apart(
 
 
 def _started(calls: IO[bytes], printed: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """A fresh interpreter that finds the same modules, and the pipe of its answers."""
+    """A new interpreter with the same module path, and the pipe of its answers."""
     reading, writing = os.pipe()
     passed = (writing, calls.fileno())
     words = [json.dumps(sys.path), *map(str, passed), str(os.getpid())]
@@ -116,7 +116,7 @@ def _error(kind: str, message: str) -> CompressError:
 
 
 def _why(code: int, call: str, printed: str, limit_s: float) -> str:
-    """What ended the process, in a sentence."""
+    """The cause of the process's end, in a sentence."""
     what = clipped(call) or "starting"
     if code == -signal.SIGALRM:
         return (
@@ -138,7 +138,7 @@ def _read(file: IO[bytes]) -> str:
 
 
 class _Shown:
-    """Shows what another process tells of its progress."""
+    """Shows the progress that another process reports."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -146,7 +146,7 @@ class _Shown:
         self._advance: Advance | None = None
 
     def show(self, kind: str, content: Any) -> None:
-        """One word of it."""
+        """Show one report."""
         if kind == "say":
             self._progress.say(content)
         elif kind == "track":
@@ -157,5 +157,5 @@ class _Shown:
             self.close()
 
     def close(self) -> None:
-        """The piece of work is over."""
+        """End the piece of work that is shown."""
         self._work.close()

@@ -1,7 +1,7 @@
-"""The process in which foreign ONNX files are loaded and called; `apart` starts it.
+"""The process in which foreign ONNX files are loaded and called. `apart` starts it.
 
-It is told what to do in a line of JSON, and answers in lines of JSON. A timer of the system ends it
-when a call takes too long, whatever code is running then.
+It gets its work as a line of JSON, and answers in lines of JSON. A timer of the system ends it when
+a call takes too long, whatever code is running then.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from compress.errors import CompressError
 from compress.measurement.child.watch import Watch
 
 Work = Callable[[Mapping[str, Any], Watch, "Told"], None]
-"""What is done: with plain JSON, the watch to tell of calls, and whom to tell results."""
+"""The work: a function of its arguments (plain JSON), the watch of calls, and the results' sink."""
 
 WORDS = 512
-"""Bytes of the file in which the call under way stands."""
+"""Bytes of the file that names the current call."""
 _DIE_WITH_PARENT = 1  # see prctl(2), PR_SET_PDEATHSIG
 
 
 def serve(answers: int, calls: int, parent: int) -> None:
-    """Do what the standard input says, and end.
+    """Do the work that the standard input names, and end.
 
     Parameters
     ----------
-    answers : the pipe for answers.
-    calls : the file in which the call under way is named.
-    parent : the process that waits.
+    answers : handle of the pipe for answers.
+    calls : handle of the file that names the current call.
+    parent : id of the process that waits.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked too, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too, and ends this one
     _end_with(parent)
     told = Told(answers)
     try:
@@ -61,8 +61,8 @@ class Alarm:
 
     Parameters
     ----------
-    limit_s : seconds of a call.
-    calls : the file in which the call under way is named.
+    limit_s : longest time of a call, in seconds.
+    calls : handle of the file that names the current call.
     """
 
     def __init__(self, limit_s: float, calls: int) -> None:
@@ -70,7 +70,7 @@ class Alarm:
         self._words: dict[str, bytes] = {}
 
     def begin(self, what: str) -> None:
-        """See `Watch.begin`; two system calls."""
+        """See `Watch.begin`. It takes two system calls."""
         if what not in self._words:
             words = what.encode("utf-8", "surrogateescape")[:WORDS]
             self._words[what] = words.ljust(WORDS, b"\0")
@@ -83,18 +83,18 @@ class Alarm:
 
 
 class Told:
-    """Sends the parent lines of JSON; a `Progress`, which the parent shows.
+    """Sends lines of JSON to the parent. It is also a `Progress`, which the parent shows.
 
     Parameters
     ----------
-    pipe : to the parent.
+    pipe : handle of the pipe to the parent.
     """
 
     def __init__(self, pipe: int) -> None:
         self._pipe = os.fdopen(pipe, "wb", buffering=0)
 
     def tell(self, kind: str, content: Any) -> None:
-        """One line: of the kinds "item", "error", "fault", and those of progress."""
+        """Send one line; its kind is "item", "error", "fault", or one of progress."""
         self._pipe.write(json.dumps([kind, content]).encode("ascii") + b"\n")
 
     @contextmanager
@@ -114,7 +114,7 @@ class Told:
 
 
 def _end_with(parent: int) -> None:
-    """Let the system end this process when its parent has ended, however that came."""
+    """Let the system end this process when its parent has ended in any way."""
     if sys.platform == "linux":
         import ctypes
 
@@ -124,7 +124,7 @@ def _end_with(parent: int) -> None:
 
 
 def _bound_memory() -> None:
-    """No more than is free now: a model that wants more gets an error, not all of the machine."""
+    """Limit the memory to what is free now: a model that needs more gets an error."""
     import psutil
 
     free = psutil.virtual_memory().available

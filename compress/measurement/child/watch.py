@@ -1,4 +1,4 @@
-"""Who is told when a foreign model is about to be called, and may end the process if it hangs."""
+"""Watches calls into foreign models; a watch may end the process if a call hangs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Watch(Protocol):
-    """Told of every call into a model that may never return."""
+    """Is told of every call into a model, which may never return."""
 
     def begin(self, what: str) -> None:
-        """A call begins, or the one before has ended and this one begins.
+        """A call begins. The previous one, if there was one, has ended.
 
         Parameters
         ----------
@@ -18,12 +18,12 @@ class Watch(Protocol):
         ...
 
     def end(self) -> None:
-        """No call is under way."""
+        """The last call has ended."""
         ...
 
 
 class Unwatched:
-    """Lets every call take its time. The default from Python."""
+    """Sets no limit to a call. The default from Python."""
 
     def begin(self, what: str) -> None:
         """See `Watch.begin`."""

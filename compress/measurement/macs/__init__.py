@@ -1,1 +1,1 @@
-"""Multiply-accumulates of graphs and modules."""
+"""Counts multiply-accumulates of graphs and modules."""

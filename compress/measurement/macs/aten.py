@@ -1,4 +1,4 @@
-"""How the operators of torch that multiply are counted."""
+"""Counts the multiply-accumulates of torch's operators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Convolution:
-    """The numbers of a convolution, one for each spatial axis."""
+    """The settings of a convolution, one number for each spatial axis."""
 
     stride: Sizes
     padding: Sizes
@@ -41,10 +41,10 @@ class Product:
     Attributes
     ----------
     macs : multiply-accumulates.
-    shapes : of its two operands, such as (N * heads, S, width) and (N * heads, width, S).
+    shapes : shapes of its two operands, such as (N * heads, S, width) and (N * heads, width, S).
     flipped : whether the second operand is the transpose of a parameter.
-    convolution : its numbers, where it is one.
-    activation : what comes right after it: "gelu", "silu".
+    convolution : the settings of a convolution; None for other products.
+    activation : the activation right after it, "gelu" or "silu", if there is one.
     """
 
     macs: int
@@ -58,7 +58,7 @@ Multiplied = Iterable[tuple[Product, Sequence[Tensor]]]
 
 
 def _matrices(left: Tensor, right: Tensor, out: Tensor) -> Multiplied:
-    """(…, M, K) by (…, K, N); vectors too."""
+    """Products (…, M, K) by (…, K, N), those of vectors too."""
     flipped = right.dim() == 2 and right.stride()[0] < right.stride()[1]
     macs = matrix_product(tuple(out.shape), left.shape[-1])
     yield Product(macs, _shapes(left, right), flipped=flipped), (left, right)
@@ -73,7 +73,7 @@ def _without_bias(args: Sequence[Any], out: Tensor) -> Multiplied:
 
 
 def _summed_batches(args: Sequence[Any], out: Tensor) -> Multiplied:
-    """`addbmm`: (B, M, K) by (B, K, N), added up."""
+    """The products of `addbmm`: (B, M, K) by (B, K, N), summed over B."""
     _, left, right = args[:3]
     macs = matrix_product(tuple(out.shape), left.shape[0] * left.shape[2])
     yield Product(macs, _shapes(left, right)), (left, right)
@@ -93,9 +93,9 @@ def _convolution(args: Sequence[Any], out: Tensor) -> Multiplied:
 
 
 def _attention(args: Sequence[Any], out: Tensor) -> Multiplied:
-    """Queries (N, heads, S, D), keys (N, heads, S_k, D), values (N, heads, S_k, E), in one kernel.
+    """The two products of attention in one kernel.
 
-    They are given as the two products that the kernel stands for.
+    Queries are (N, heads, S, D), keys (N, heads, S_k, D), values (N, heads, S_k, E).
     """
     query, key, value = args[:3]
     every, rows, width = prod(query.shape[:-2]), query.shape[-2], query.shape[-1]
@@ -109,7 +109,7 @@ def _attention(args: Sequence[Any], out: Tensor) -> Multiplied:
 def _recurrence(args: Sequence[Any], out: Tensor) -> Multiplied:
     """One layer of an LSTM in one direction: values (S, N, C), weights (4 * H, C) and (4 * H, H).
 
-    Every other recurrent layer is run as the matrix products that it is made of.
+    Every other recurrent layer runs as plain matrix products.
     """
     values = args[0]
     positions = prod(values.shape[:-1])
@@ -120,7 +120,7 @@ def _recurrence(args: Sequence[Any], out: Tensor) -> Multiplied:
 
 
 def _bilinear(args: Sequence[Any], out: Tensor) -> Multiplied:
-    """Inputs (N, left) and (N, right), weight (C, left, right) between them."""
+    """The products of inputs (N, left) and (N, right) with the weight (C, left, right)."""
     left, weight, right = args[:3]
     macs = bilinear(prod(left.shape[:-1]), tuple(weight.shape))
     yield Product(macs, _shapes(left, weight)), (left, right, weight)
@@ -148,4 +148,4 @@ PRODUCTS: dict[Any, Callable[[Sequence[Any], Tensor], Multiplied]] = {
         _attention,
     ),
 }
-"""By operator: its arguments and first output to the products, each with its operands."""
+"""For each operator a function from its arguments and first output to products and operands."""

@@ -1,4 +1,4 @@
-"""Follows tensors through a run of a module: what comes of a sample, and what its answer needs."""
+"""Follows tensors through a run of a module: which depend on the sample, which the answer needs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
 _BY_SIZE = (torch.ops.aten.expand, torch.ops.aten.repeat)
-"""What makes as many copies as there are samples: from then on even weights go by sizes."""
+"""Operators that may copy weights once for each sample: the copies count as varying."""
 
 
 class Flow:
-    """Operators in the order of their run, each known by its number.
+    """Operators in the order of their run, each with a number.
 
-    Tensors are told apart by the storage that they are views of, so that a view is what it was
-    taken from, and what writes into a tensor makes all its views.
+    Tensors are told apart by their storage. A view is the same as the tensor it was taken from, and
+    an operator that writes into a tensor makes all its views.
 
     Attributes
     ----------
-    varies : of each operator, whether a sample can change what it computes. Weights, and what is
-        computed of them alone, never change; sizes may.
+    varies : for each operator, whether a sample can change its result. Weights, and results
+        computed from them alone, never change; sizes may.
     """
 
     def __init__(self, module: nn.Module, inputs: Iterable[Tensor]) -> None:
         self.varies: list[bool] = []
         self._parents: list[frozenset[int]] = []
         self._latest: dict[int, int] = {}
-        # While these are kept, no other storage can have the same address; they hold no memory.
+        # While these references exist, no other storage gets the same address. They hold no memory.
         self._seen: dict[int, StorageWeakRef] = {}
         self._tables = {
             key: buffer.numel()
@@ -41,12 +41,13 @@ class Flow:
         self._latest.update({key: given for x in inputs if (key := self._key(x)) is not None})
 
     def ran(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: object) -> int:
-        """Note an operator that ran; returns its number."""
+        """Record an operator that ran; return its number."""
         read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         keys = {self._key(tensor) for tensor in read}
         parents = frozenset(self._latest[key] for key in keys if key in self._latest)
         varies = any(self.varies[parent] for parent in parents)
-        # Of a table as much is read as a sample is long; and what reads nothing goes by sizes.
+        # The part of a table that is read depends on a sample's length, and the result of an
+        # operator without inputs on sizes.
         varies = varies or not read or any(self._is_part(tensor) for tensor in read)
         copied = func._overloadpacket in _BY_SIZE
         varies = varies or copied
@@ -58,7 +59,7 @@ class Flow:
         return number
 
     def needed(self, answers: Iterable[Tensor]) -> set[int]:
-        """Numbers of the operators that these tensors were computed by."""
+        """Numbers of the operators that computed these tensors."""
         ahead = [self._latest[key] for x in answers if (key := self._key(x)) in self._latest]
         found: set[int] = set()
         while ahead:
@@ -78,7 +79,7 @@ class Flow:
         return key in self._tables and tensor.numel() < self._tables[key]
 
     def _key(self, tensor: Tensor) -> int | None:
-        """What stands for a tensor's storage; None where it has none of its own."""
+        """A key for a tensor's storage; None if it has no storage of its own."""
         if tensor.layout is not torch.strided:
             return None
         reference = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""What counts as multiply-accumulates: pure functions of shapes, for graphs and modules alike.
+"""Formulas of multiply-accumulates: pure functions of shapes, for graphs and modules alike.
 
-A product that sums is counted: convolutions, matrix products, attention's two, recurrent layers.
-Biases, normalisations, pooling and element-wise work are not.
+Sums of products are counted: convolutions, matrix products, the two products of attention, and
+recurrent layers. Biases, normalisations, pooling and element-wise work aren't.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LABELS = "…"  # the first of the characters that stand for an ellipsis's dime
 
 
 def matrix_product(output: Shape, terms: int) -> int:
-    """Each number of the output is a sum of so many products.
+    """Multiply-accumulates of a matrix product: each output number is a sum of `terms` products.
 
     >>> matrix_product((2, 5, 7), 3)  # (2, 5, 3) by (3, 7)
     210
@@ -24,7 +24,7 @@ def matrix_product(output: Shape, terms: int) -> int:
 
 
 def convolution(output: Shape, weight: Shape) -> int:
-    """Output (N, C, …), weight (C, C_in / groups, …).
+    """Multiply-accumulates of a convolution: output (N, C, …), weight (C, C_in / groups, …).
 
     >>> convolution((1, 6, 4, 4), (6, 2, 3, 3))
     1728
@@ -33,7 +33,7 @@ def convolution(output: Shape, weight: Shape) -> int:
 
 
 def transposed_convolution(values: Shape, weight: Shape) -> int:
-    """Input (N, C_in, …), weight (C_in, C / groups, …).
+    """Those of a transposed convolution: input (N, C_in, …), weight (C_in, C / groups, …).
 
     >>> transposed_convolution((1, 4, 3, 3), (4, 5, 2, 2))
     720
@@ -42,13 +42,15 @@ def transposed_convolution(values: Shape, weight: Shape) -> int:
 
 
 def attention(query: Shape, output: Shape, length: int) -> int:
-    """Queries by keys, and scores by values; masks and causality spare nothing.
+    """Multiply-accumulates of attention: queries by keys, and scores by values.
+
+    Masked and future positions count too.
 
     Parameters
     ----------
     query : (…, S, D), or (…, S, heads * D).
     output : the same with the values' width.
-    length : how many keys there are.
+    length : number of keys.
 
     >>> attention((1, 5, 4), (1, 5, 6), 9)
     450
@@ -57,12 +59,14 @@ def attention(query: Shape, output: Shape, length: int) -> int:
 
 
 def recurrence(positions: int, *weights: Shape) -> int:
-    """Every matrix of an LSTM, GRU or RNN multiplies once at every position, in each direction.
+    """Multiply-accumulates of an LSTM, GRU or RNN.
+
+    Every matrix multiplies once at every position, in each direction.
 
     Parameters
     ----------
-    positions : of all samples, N * S.
-    weights : of inputs, hidden states and projections; those of several directions may be stacked.
+    positions : number of positions of all samples, N * S.
+    weights : weights of inputs, hidden states and projections; directions may be stacked.
 
     >>> recurrence(12, (20, 4), (20, 5))  # an LSTM from 4 to 5
     2160
@@ -71,7 +75,7 @@ def recurrence(positions: int, *weights: Shape) -> int:
 
 
 def bilinear(positions: int, weight: Shape) -> int:
-    """The first input by the weight (C, left, right), then the second by what came of it.
+    """Multiply-accumulates of the first input by the weight (C, left, right), then the second.
 
     >>> bilinear(2, (7, 4, 5))
     350
@@ -80,7 +84,9 @@ def bilinear(positions: int, weight: Shape) -> int:
 
 
 def einsum(equation: str, *operands: Shape) -> int:
-    """Operands are multiplied one after another, from the left; what is only summed comes first.
+    """Multiply-accumulates of an einsum that multiplies its operands from left to right.
+
+    An axis that is only summed is summed first.
 
     >>> einsum("bqd,bkd->bqk", (2, 3, 4), (2, 5, 4))
     120
@@ -103,7 +109,7 @@ def einsum(equation: str, *operands: Shape) -> int:
 def _parsed(
     equation: str, operands: Sequence[Shape]
 ) -> tuple[list[list[str]], list[str], dict[str, int]]:
-    """Labels of every operand and of the output, and their sizes."""
+    """Labels of every operand and of the output, and the size of each label."""
     given, arrow, made = equation.replace(" ", "").partition("->")
     terms: list[list[str]] = []
     sizes: dict[str, int] = {}

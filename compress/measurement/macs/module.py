@@ -1,4 +1,4 @@
-"""Sees what a module multiplies: by which parameter, or inside which attention."""
+"""Finds the products in a run of a module, by their parameter or their attention."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _ACTIVATIONS = {torch.ops.aten.gelu: "gelu", torch.ops.aten.silu: "silu"}
 _MULTIPLIES = re.compile(
     r"(?:^|[_:])(?:\w*mm|\w*matmul|conv(?!ert)\w*|\w*attention\w*|\w*lstm|gru|rnn|linear)(?:_|$)"
 )
-"""What the name of an operator has that multiplies; one that isn't counted is told."""
+"""Pattern of the names of operators that multiply; those that can't be counted are reported."""
 
 
 @dataclass(frozen=True)
 class Products:
-    """What one run of a module multiplied.
+    """The products of one run of a module.
 
     Attributes
     ----------
-    macs : of all products.
-    layers : by the (first) name of the parameter that is multiplied with, each call's product.
-    attentions : by path, the products without a parameter inside an attention.
-    unknown : operators that multiply by their name and aren't counted, with how many there are.
+    macs : multiply-accumulates of all products.
+    layers : products with a parameter, one for each call, by the parameter's (first) name.
+    attentions : products without a parameter inside an attention, by its path.
+    unknown : number of operators of each name that multiply but can't be counted.
     """
 
     macs: int
@@ -48,7 +48,7 @@ class Products:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What isn't counted, in a sentence; nothing where all is."""
+        """A sentence on operators that aren't counted; empty if all are."""
         named = ", ".join(f"{count} {name}" for name, count in self.unknown.items())
         return (f"macs leave out operators that can't be counted: {named}.",) if named else ()
 
@@ -56,13 +56,13 @@ class Products:
 def multiplied(
     module: nn.Module, *, task: Task, inputs: Batch, attentions: Sequence[str] = ()
 ) -> Products:
-    """Run a module once on the inputs, in eval mode, and see what it multiplies.
+    """Run a module once on the inputs, in eval mode, and return its products.
 
-    What counts is what `compress.measurement.macs.graph.count_macs` counts of its graph.
+    The rules are those of `compress.measurement.macs.graph.count_macs` for its graph.
 
     Parameters
     ----------
-    attentions : paths of modules whose products of activations are told apart.
+    attentions : paths of modules whose products of activations are listed separately.
     """
     places = {ATTENTION_MASK}
     flow = Flow(module, [x for name, x in inputs.items() if name not in places])
@@ -74,7 +74,7 @@ def multiplied(
 
 @contextmanager
 def _plain_kernels() -> Iterator[None]:
-    """Attention as its two products, and a transformer's layers as what they are made of."""
+    """Turn off fused kernels: attention runs as two products, transformer layers as their parts."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -86,7 +86,7 @@ def _plain_kernels() -> Iterator[None]:
 
 @dataclass
 class _Call:
-    """A product where it ran: the operator's number, and what it is put down to."""
+    """A product in the run: the operator's number, and the parameter or attention it belongs to."""
 
     product: Product
     operator: int
@@ -114,7 +114,7 @@ class _Seen:
     def multiply(
         self, product: Product, operands: Sequence[Tensor], out: Tensor, operator: int
     ) -> None:
-        """Put a product down to a parameter, else to the attention that is running."""
+        """Assign a product to a parameter, else to the attention that is running."""
         names = [name for x in reversed(operands) if (name := self._name(x)) is not None]
         layer = names[0] if names else None
         attention = self.stack[-1] if self.stack and layer is None else None
@@ -123,13 +123,13 @@ class _Seen:
         self._last = None if layer is None else (call, out)
 
     def activate(self, activation: str, given: Tensor) -> None:
-        """Note an activation, where it takes what the last layer made."""
+        """Record an activation that directly follows the last layer."""
         if self._last is not None and self._last[1].data_ptr() == given.data_ptr():
             call = self._last[0]
             call.product = replace(call.product, activation=activation)
 
     def products(self, needed: Collection[int], attentions: Sequence[str]) -> Products:
-        """Those that a sample makes a runtime compute, for the module's answer."""
+        """The products that a runtime computes for each sample and that the answer needs."""
         layers: dict[str, list[Product]] = {}
         inside: dict[str, list[Product]] = {path: [] for path in attentions}
         total = 0
@@ -144,7 +144,7 @@ class _Seen:
         return Products(total, layers, inside, dict(sorted(unknown.items())))
 
     def _name(self, tensor: Tensor) -> str | None:
-        """The parameter of which a tensor is a view: by its address, as views keep that."""
+        """The parameter of which a tensor is a view, by the address, which views share."""
         position = bisect_right(self._starts, tensor.data_ptr()) - 1
         if position < 0:
             return None
@@ -153,7 +153,7 @@ class _Seen:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands every operator to the flow, and every product, with its MACs, to what has been seen."""
+    """Records every operator in the flow, and every product with its multiply-accumulates."""
 
     def __init__(self, seen: _Seen) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -170,7 +170,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = func._overloadpacket
         multiply = PRODUCTS.get(packet)
         if multiply is None:
-            with self:  # what stands for other operators, as in inference mode, is seen as those
+            with self:  # composite operators, as in inference mode, are seen as their parts
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
@@ -189,7 +189,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def _inside(module: nn.Module, paths: Sequence[str], stack: list[str]) -> Iterator[None]:
-    """Keep the paths of the named modules that are running on a stack."""
+    """Keep a stack of the paths of those named modules that are running."""
     hooks = []
     for path in paths:
         part = module.get_submodule(path)

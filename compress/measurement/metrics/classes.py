@@ -1,4 +1,4 @@
-"""Metrics of models that say one class of a sample, or a set of classes."""
+"""Metrics of models that predict one class or a set of classes for a sample."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def accuracy(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
-    """Fraction of right predictions, with Wilson's interval.
+    """Fraction of correct predictions, with Wilson's interval.
 
     Parameters
     ----------
     predictions, labels : class indices (N,).
-    seed : not needed here.
+    seed : unused here.
     """
     right = int((predictions == labels).sum())
     return Score(right / len(labels), wilson(right, len(labels)))
@@ -35,11 +35,11 @@ def f1_macro(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score
     Parameters
     ----------
     predictions, labels : class indices (N,).
-    seed : of the bootstrap over samples.
+    seed : seed of the bootstrap over samples.
     """
     classes = int(max(predictions.max(), labels.max())) + 1
-    # Samples of one cell of the confusion matrix are alike, so drawing N samples with replacement
-    # is drawing the cells' counts from a multinomial: quick, and flat in memory.
+    # Samples in one cell of the confusion matrix are alike. Drawing N samples with replacement thus
+    # equals drawing the cells' counts from a multinomial, which is quick and needs little memory.
     cells, counts = np.unique(labels * classes + predictions, return_counts=True)
     rows, columns = np.divmod(cells, classes)
     total = len(labels)
@@ -57,11 +57,11 @@ def _f1(rows: Integers, columns: Integers, counts: Integers, classes: int) -> fl
 
 
 class Classes:
-    """Keeps the class that is said of each labelled sample, for a function of all of them.
+    """Keeps the predicted class of each labelled sample, for a function of all of them.
 
     Parameters
     ----------
-    function : of predictions and labels (N,), such as `accuracy`.
+    function : a function of predictions and labels (N,), such as `accuracy`.
     """
 
     def __init__(self, function: Callable[..., Score]) -> None:
@@ -85,17 +85,17 @@ class Classes:
 
 
 def class_agreement() -> Share:
-    """Fraction of samples of which model and reference say the same class."""
+    """Fraction of samples for which model and reference predict the same class."""
     return Share(lambda answer: answer.scores.argmax(1) == answer.wanted.scores.argmax(1))
 
 
 def set_agreement() -> Share:
-    """Fraction of samples of which model and reference say the same set of classes."""
+    """Fraction of samples for which model and reference predict the same set of classes."""
     return Share(lambda answer: ((answer.scores > 0) == (answer.wanted.scores > 0)).all(1))
 
 
 def set_f1_micro() -> Sums:
-    """F1 of all (sample, class) pairs taken together."""
+    """F1 over all (sample, class) pairs together."""
 
     def rows(answer: Answer) -> Floats:
         said, labels = _sets(answer)
@@ -115,6 +115,6 @@ def set_f1_macro() -> Sums:
 
 
 def _sets(answer: Answer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Classes that are said (their score is over 0, a probability over 1/2), and labels: (M, C)."""
+    """Predicted classes (score > 0, which is a probability > 1/2), and labels; both (M, C)."""
     known = (answer.labels >= 0).all(1)
     return answer.scores[known] > 0, answer.labels[known] > 0

@@ -1,4 +1,4 @@
-"""Metrics of sentence embeddings, held against the reference's embeddings of the same texts."""
+"""Metrics that compare sentence embeddings with the reference's embeddings of the same texts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from compress.measurement.metrics.tally import Floats
 
 MOST_SAMPLES = 2000
-"""Samples of which all pairs are compared; more aren't read, so that memory stays flat."""
+"""Largest number of samples, of which all pairs are compared. Memory is bounded thereby."""
 _RESAMPLES = 500
 
 
 class Embeddings:
-    """Keeps each sample's embedding, the model's and the reference's.
+    """Keeps each sample's embeddings: the model's and the reference's.
 
     Parameters
     ----------
-    pooling : what makes an embedding of the tokens'.
-    function : of cosine similarities (N, N), the model's and the reference's, and a seed.
-    least : samples that it needs.
+    pooling : the way in which an embedding is made from the tokens'.
+    function : a function of the model's and the reference's cosine similarities, both (N, N), and
+        of a seed.
+    least : smallest number of samples that the function needs.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Embeddings:
         self.samples += len(answer.scores)
 
     def score(self, *, seed: int) -> Score:
-        """See `Tally`; DataError where there are too few samples."""
+        """See `Tally`; raises DataError if there are too few samples."""
         if self.samples < self._least:
             raise DataError(f"this metric needs {self._least} samples. Got {self.samples}.")
         model, reference = (cosines(np.concatenate(x)) for x in (self._model, self._reference))
@@ -53,12 +54,12 @@ class Embeddings:
 
 
 def spearman(pooling: Pooling) -> Embeddings:
-    """Spearman's correlation of the similarities of all pairs of samples."""
+    """Spearman's correlation of model and reference over the similarities of all pairs."""
     return Embeddings(_spearman, pooling=pooling, least=3)
 
 
 def recall(most: int, pooling: Pooling) -> Embeddings:
-    """How often the reference's nearest neighbour is among the model's `most` nearest."""
+    """Recall: fraction of samples whose nearest in the reference is among the model's `most`."""
 
     def function(model: Floats, reference: Floats, seed: int) -> Score:
         found = nearest_found(model, reference, most=most)
@@ -68,7 +69,7 @@ def recall(most: int, pooling: Pooling) -> Embeddings:
 
 
 def pooled(answer: Answer, pooling: Pooling = "mean") -> Floats:
-    """An embedding of each sample, (N, H): its tokens' mean, or that of its first token."""
+    """The embedding of each sample, (N, H): the mean over its tokens, or its first token."""
     if pooling == "cls":
         first = answer.mask.argmax(1)
         return np.asarray(answer.scores[np.arange(len(first)), first], np.float64)
@@ -92,7 +93,7 @@ def cosines(vectors: Floats) -> Floats:
 
 
 def nearest_found(model: Floats, reference: Floats, *, most: int) -> int:
-    """For how many samples the reference's nearest is among the model's `most` nearest."""
+    """Number of samples whose nearest in the reference is among the model's `most` nearest."""
     apart = np.eye(len(model), dtype=bool)
     wanted = np.where(apart, -np.inf, reference).argmax(1)
     others = np.where(apart, -np.inf, model)
@@ -101,7 +102,7 @@ def nearest_found(model: Floats, reference: Floats, *, most: int) -> int:
 
 
 def _spearman(model: Floats, reference: Floats, seed: int) -> Score:
-    """Ranks are those among all pairs; the interval draws samples with replacement."""
+    """Spearman's correlation. Ranks are among all pairs; the interval's bootstrap draws samples."""
     from scipy.stats import rankdata
 
     pairs = np.triu_indices(len(model), k=1)
@@ -128,7 +129,7 @@ def _spearman(model: Floats, reference: Floats, seed: int) -> Score:
 
 
 def _correlation(n: Floats, x: Floats, y: Floats, xy: Floats, xx: Floats, yy: Floats) -> Floats:
-    """Pearson's correlation from sums; NaN where one of the two doesn't vary."""
+    """Pearson's correlation from sums; NaN if one of the two variables is constant."""
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0))
         return np.asarray(np.clip(np.where(spread > 0, (n * xy - x * y) / spread, np.nan), -1, 1))

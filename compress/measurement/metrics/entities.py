@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from compress.measurement.metrics.tally import Floats
 
 Entity = tuple[str, int, int]
-"""Its type, its first word, and the word after its last."""
+"""An entity: its type, the index of its first word, and the index after its last word."""
 _OUTSIDE = "O"
 
 
 def f1_entities(labels: Sequence[str]) -> Sums:
-    """F1 of entities whose type and extent are right.
+    """F1 of entities; one is correct if its type and its extent are.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def f1_entities(labels: Sequence[str]) -> Sums:
 
     Raises
     ------
-    InputError : other names.
+    InputError : the labels have other names.
     """
     wrong = [name for name in labels if name != _OUTSIDE and name[:2] not in ("B-", "I-")]
     if wrong or not any(name[:2] == "B-" for name in labels):
@@ -52,7 +52,7 @@ def f1_entities(labels: Sequence[str]) -> Sums:
 
 
 def entities(tags: Sequence[str]) -> set[Entity]:
-    """The entities of one sample's words, read strictly: what has no B- begins nothing.
+    """The entities in one sample's tags. Only a B- tag begins an entity.
 
     >>> sorted(entities(["B-PER", "I-PER", "I-LOC", "B-LOC"]))
     [('LOC', 3, 4), ('PER', 0, 2)]

@@ -1,4 +1,4 @@
-"""Every quality metric, by what a sample's label is and by its name."""
+"""Every quality metric, by the kind of the labels and by its name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["METRICS", "Metric", "Score", "metric_named"]
 
 @dataclass(frozen=True)
 class Metric:
-    """How one number is taken.
+    """One quality metric.
 
     Attributes
     ----------
-    name : such as "accuracy".
-    tally : begins a count, given the names of the classes.
-    most_samples : how many samples it reads at most; None: any number.
+    name : name of the metric, such as "accuracy".
+    tally : makes a new tally from the names of the classes.
+    most_samples : largest number of samples that it reads; None: any number.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """True if more is better."""
+        """True if higher values are better."""
         return self.name not in LOWER_IS_BETTER
 
     @property
     def needs_reference(self) -> bool:
-        """True if it holds the model's answers against the reference's."""
+        """True if the metric compares the model's answers with the reference's."""
         return self.name in WITHOUT_LABELS
 
 
@@ -92,13 +92,13 @@ def metric_named(
 
     Parameters
     ----------
-    target : what a sample's label is.
+    target : the kind of a sample's label.
     labels : class names, for metrics that read them.
-    pooling : what makes an embedding of the tokens', for metrics of embeddings.
+    pooling : the way in which an embedding is made from the tokens', for metrics of embeddings.
 
     Raises
     ------
-    InputError : there is none, or it can't be taken with these class names.
+    InputError : there is no such metric, or it doesn't fit these class names.
     """
     known = METRICS[target] if target != "none" else _of_embeddings(pooling)
     if name not in known:

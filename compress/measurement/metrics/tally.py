@@ -1,4 +1,4 @@
-"""How metrics are counted, batch by batch, so that answers needn't be kept."""
+"""Tallies of metrics: they count batch by batch, so that answers needn't be kept."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a model says of one batch.
+    """A model's answer to one batch.
 
     Attributes
     ----------
-    scores : its first output, (N, C), (N, S, C) or (N, S, H).
-    batch : arrays by name; with `labels` where there are any.
-    reference : the reference's answer to the same samples; None where it isn't needed.
+    scores : the model's first output, (N, C), (N, S, C) or (N, S, H).
+    batch : arrays by name; with `labels` if there are any.
+    reference : the reference's answer to the same samples; None if it isn't needed.
     """
 
     scores: Floats
@@ -48,7 +48,7 @@ class Answer:
 
         Raises
         ------
-        DataError : it has none.
+        DataError : the batch has none.
         """
         if "labels" not in self.batch:
             raise DataError(f"a batch has no 'labels'. It has: {', '.join(self.batch)}.")
@@ -56,18 +56,19 @@ class Answer:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(N, S), True for tokens and False for padding."""
+        """The mask (N, S): True for tokens and False for padding."""
         mask = self.batch.get(ATTENTION_MASK)
         shape = self.scores.shape[:2]
         return np.ones(shape, bool) if mask is None else np.asarray(mask) != 0
 
     @property
     def wanted(self) -> Answer:
-        """The reference's answer; raises TypeError where it wasn't asked.
+        """The reference's answer.
 
         Raises
         ------
-        StageError : it answers about another number of samples.
+        TypeError : there is none.
+        StageError : it has another number of samples.
         """
         if self.reference is None:
             raise TypeError("this metric needs the reference's answers. Got none.")
@@ -84,7 +85,7 @@ class Tally(Protocol):
 
     @property
     def samples(self) -> int:
-        """Samples that counted."""
+        """Number of samples that counted."""
         ...
 
     def add(self, answer: Answer) -> None:
@@ -92,17 +93,17 @@ class Tally(Protocol):
         ...
 
     def score(self, *, seed: int) -> Score:
-        """The metric of all that was counted; there must be a sample."""
+        """The metric over all counted samples; there must be at least one."""
         ...
 
 
 class Sums:
-    """A metric of numbers that are summed over samples; its interval is a bootstrap over samples.
+    """A metric of numbers that are summed over samples. Its interval is a bootstrap over samples.
 
     Parameters
     ----------
-    rows : the numbers (M, K) of a batch's M samples that count.
-    value : sums (R, K) to values (R,); NaN where there is nothing to divide by.
+    rows : a function from an answer to the numbers (M, K) of the M samples that count.
+    value : a function from sums (R, K) to values (R,); NaN if there is nothing to divide by.
     """
 
     def __init__(self, rows: Callable[[Answer], Floats], value: Callable[[Floats], Floats]) -> None:
@@ -114,13 +115,13 @@ class Sums:
         """See `Tally`."""
         from scipy.sparse import csr_array
 
-        # Mostly zeros: of many classes, a sample has few.
+        # Most numbers are zeros, since a sample has few of many classes.
         rows = self._rows(answer)
         self._parts.append(csr_array(np.asarray(rows, dtype=np.float64)))
         self.samples += len(rows)
 
     def score(self, *, seed: int) -> Score:
-        """See `Tally`; DataError where the sums leave nothing to divide by."""
+        """See `Tally`; raises DataError if the sums leave nothing to divide by."""
         from scipy.sparse import vstack
 
         rows = vstack(self._parts, format="csr")
@@ -135,11 +136,11 @@ class Sums:
 
 
 class Share:
-    """The fraction of samples of which something holds, with Wilson's interval.
+    """The fraction of samples for which something holds, with Wilson's interval.
 
     Parameters
     ----------
-    holds : (M,) booleans, of a batch's M samples that count.
+    holds : a function from an answer to booleans (M,) for the M samples that count.
     """
 
     def __init__(self, holds: Callable[[Answer], NDArray[np.bool_]]) -> None:
@@ -154,24 +155,24 @@ class Share:
         self.samples += len(held)
 
     def score(self, *, seed: int) -> Score:
-        """See `Tally`; the seed isn't needed."""
+        """See `Tally`; the seed is unused."""
         return Score(self._held / self.samples, wilson(self._held, self.samples))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Quotients; NaN where there is nothing to divide by."""
+    """Quotients; NaN where the divisor is 0."""
     out = np.full(np.shape(above), np.nan)
     np.divide(above, below, out=out, where=below > 0)
     return out
 
 
 def f1(sums: Floats) -> Floats:
-    """F1 (R,) of sums (R, 3): hits, predicted, labelled."""
+    """F1 (R,) from sums (R, 3): hits, predicted, labelled."""
     return ratio(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
 def f1_of_classes(sums: Floats) -> Floats:
-    """Mean F1 (R,) of the classes that occur; sums (R, 3C): hits, predicted, labelled."""
+    """Mean F1 (R,) of the classes that occur, from sums (R, 3C): hits, predicted, labelled."""
     hits, predicted, labelled = np.split(sums, 3, axis=1)
     each = ratio(2 * hits, predicted + labelled)
     occurs = ~np.isnan(each)

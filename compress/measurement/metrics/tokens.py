@@ -1,4 +1,4 @@
-"""Metrics of models that say a class of each token, or which token comes next."""
+"""Metrics of models that predict a class for each token, or the next token."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from compress.measurement.metrics.tally import Floats
 
 _TOKENS = 64
-"""Tokens whose probabilities are computed at a time."""
+"""Number of tokens whose probabilities are computed at a time."""
 
 
 def token_accuracy() -> Sums:
-    """Fraction of labelled tokens whose class is right."""
+    """Fraction of labelled tokens with a correct class."""
 
     def rows(answer: Answer) -> Floats:
         labelled = answer.labels != IGNORED
@@ -31,7 +31,7 @@ def token_accuracy() -> Sums:
 
 
 def token_agreement() -> Sums:
-    """Fraction of tokens of which model and reference say the same class."""
+    """Fraction of tokens for which model and reference predict the same class."""
 
     def rows(answer: Answer) -> Floats:
         ours, theirs = answer.scores, answer.wanted.scores
@@ -63,7 +63,7 @@ def token_f1_macro() -> Sums:
 
 
 def perplexity() -> Sums:
-    """exp of the mean negative log-likelihood of each token that has tokens before it."""
+    """Perplexity: exp of the mean negative log-likelihood of each token after the first."""
 
     def rows(answer: Answer) -> Floats:
         wanted, counts = _shifted(answer)
@@ -79,7 +79,7 @@ def perplexity() -> Sums:
 
 
 def next_token_accuracy() -> Sums:
-    """Fraction of tokens that were the likeliest."""
+    """Fraction of tokens to which the model gives the highest score."""
 
     def rows(answer: Answer) -> Floats:
         wanted, counts = _shifted(answer)
@@ -89,13 +89,13 @@ def next_token_accuracy() -> Sums:
 
 
 def _shifted(answer: Answer) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The token after each one (N, S - 1), and which of them count."""
+    """The token after each one, and whether it counts; both (N, S - 1)."""
     wanted = answer.labels[:, 1:].astype(np.int64)
     return wanted, wanted != IGNORED
 
 
 def _negative_log_likelihood(scores: Floats, labels: NDArray[np.int64]) -> float:
-    """Sum over the tokens of one sample; scores (T, V), labels (T,)."""
+    """Negative log-likelihood, summed over one sample's tokens; scores (T, V), labels (T,)."""
     total = 0.0
     for start in range(0, len(labels), _TOKENS):
         part = scores[start : start + _TOKENS].astype(np.float64)
@@ -106,7 +106,7 @@ def _negative_log_likelihood(scores: Floats, labels: NDArray[np.int64]) -> float
 
 
 def _counted(held: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Floats:
-    """(M, 2): of how many tokens it holds and how many there are, in samples that have any."""
+    """(M, 2): tokens for which `held` is true, and all that count, of samples that have any."""
     return np.stack([held.sum(1), counted.sum(1)], axis=1)[counted.any(1)].astype(np.float64)
 
 
@@ -115,7 +115,7 @@ def _fraction(sums: Floats) -> Floats:
 
 
 def _by_class(said: NDArray[np.int64], counted: NDArray[np.bool_], classes: int) -> Floats:
-    """(N, C): how often each class stands among a sample's tokens that count."""
+    """(N, C): number of times that each class occurs among a sample's tokens that count."""
     sample = np.broadcast_to(np.arange(len(said))[:, None], said.shape)
     places = sample[counted] * classes + said[counted]
     counts = np.bincount(places, minlength=len(said) * classes)
