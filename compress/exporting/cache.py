@@ -24,13 +24,13 @@ POSITIONS = "position_ids"
 PAST, TOTAL = "past_sequence_length", "total_length"
 _WHOLE = f"{PAST} + {SEQUENCE}"
 AXIS_NAMES = {TOTAL: _WHOLE, f"{SEQUENCE} + {PAST}": _WHOLE}
-"""What torch's names of axes (which can hold no operators) become in the file."""
+"""Names of axes in the file for torch's names, which can't hold operators."""
 _TRACED_TOKENS = 8
 _PARTS = ("key", "value")
 
 
 class _WithCache(nn.Module):
-    """The module as a function from tokens and cache to scores and the cache that follows."""
+    """The module as a function from tokens and cache to scores and the next cache."""
 
     def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -48,14 +48,14 @@ class _WithCache(nn.Module):
 
 
 def cached_form(module: nn.Module, *, task: Task, inputs: Mapping[str, Tensor]) -> Form | None:
-    """The form of a transformers model that generates text and keeps keys and values.
+    """Return the form of a transformers model that generates text with a key-value cache.
 
-    None for every other module. Positions are an input where the module takes them, as Optimum
-    has it: only so can texts be padded on the left.
+    It is None for every other module. If the module takes positions, they are an input, as in
+    Optimum, so that texts can be padded on the left.
 
     Parameters
     ----------
-    inputs : a batch's, of two samples or more.
+    inputs : the inputs of a batch of two samples or more.
     """
     if task.target != "next-token" or ATTENTION_MASK not in inputs:
         return None
@@ -80,7 +80,7 @@ def cached_form(module: nn.Module, *, task: Task, inputs: Mapping[str, Tensor]) 
 
 
 def takes_positions(module: nn.Module) -> bool:
-    """Whether it is a transformers model that can be given its tokens' positions."""
+    """Return whether it is a transformers model that accepts its tokens' positions."""
     from transformers import PreTrainedModel
 
     named = POSITIONS in inspect.signature(module.forward).parameters
@@ -88,12 +88,12 @@ def takes_positions(module: nn.Module) -> bool:
 
 
 def positions(attention_mask: Tensor) -> Tensor:
-    """Each token's place among the unmasked ones (N, S); 0 for padding before them."""
+    """Return each token's position among the unmasked ones (N, S); 0 for padding before them."""
     return (attention_mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def _cache_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, int]] | None:
-    """Heads and width of each tensor in a module's cache, as seen; heads may be uneven."""
+    """Return the heads and the width of each tensor in a module's cache; heads may differ."""
     from transformers import PreTrainedModel
     from transformers.cache_utils import DynamicCache, DynamicLayer
 

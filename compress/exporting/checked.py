@@ -1,4 +1,4 @@
-"""Lowers an artifact and holds the file against its module on real data."""
+"""Exports an artifact to ONNX, and compares the file with its module on real data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXAMPLE_SIZE = 2
 _FLOAT_BYTES = 4
 _DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
 _ANSWER_BYTES = 2**28
-"""Of one batch, at most: the answers of a language model are as wide as its vocabulary."""
+"""Largest size of one batch's answers: a language model's are as wide as its vocabulary."""
 
 
 def lower_artifact(
@@ -43,10 +43,10 @@ def lower_artifact(
     samples: int = SAMPLES,
     dynamic_image_size: bool = False,
 ) -> Parity:
-    """Write a torch artifact as an ONNX file; returns how near its answers are to the module's.
+    """Write a torch artifact as an ONNX file; return the parity of its answers with the module's.
 
-    A module that a run has exported already isn't exported again: its file is copied, and compared
-    like a new one.
+    A module that the run has exported already isn't exported again. Its file is copied, and
+    compared like a new one.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def lower_artifact(
     Raises
     ------
     StageError : the module can't be exported.
-    ParityError : the file's answers differ by more than the tolerance, and the file is removed; or
-        a sample's answer depends on those beside it.
+    ParityError : the file's answers differ by more than the tolerance (the file is then removed),
+        or a sample's answer depends on the other samples of its batch.
     """
     module = artifact.require_module()
     padded = next(iter(_padded(artifact, context, samples=samples)), None)
@@ -106,7 +106,7 @@ def _lower(
 
 
 def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, ...]:
-    """Notes on how a file's answers to samples depend on those beside them: see `alone`."""
+    """Return notes on answers of a file that depend on the rest of the batch: see `alone`."""
     batch = next(iter(_padded(artifact, context, samples=SAMPLES)), None)
     if batch is None:
         return ()
@@ -120,7 +120,7 @@ def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, 
 
 
 def _padded(artifact: Artifact, context: Context, *, samples: int) -> Loader:
-    """The first validation samples, texts padded to the full length."""
+    """Return the first validation samples, with texts padded to the full length."""
     preprocessor = artifact.require_preprocessor()
     size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
     return context.data.loader(
@@ -131,7 +131,7 @@ def _padded(artifact: Artifact, context: Context, *, samples: int) -> Loader:
 def _rungs(
     artifact: Artifact, context: Context, *, samples: int, other_size: bool
 ) -> Iterator[Batch]:
-    """`real_batches`, of which the first is taken at several batch sizes and lengths."""
+    """Yield `real_batches`, with the first one at several batch sizes and lengths."""
     return ladder(
         _padded(artifact, context, samples=samples),
         real_batches(artifact, context, samples=samples),
@@ -143,12 +143,12 @@ def _rungs(
 def real_batches(
     artifact: Artifact, context: Context, *, samples: int = SAMPLES
 ) -> Iterator[Batch]:
-    """The first validation samples, in batches of another size than the exported example."""
+    """Yield the first validation samples, in batches of another size than the exported example."""
     preprocessor = artifact.require_preprocessor()
     size = answer_batch_size(preprocessor, task=context.task, most=_BATCH_SIZE)
     loader = context.data.loader("validation", preprocessor, batch_size=size, limit=samples)
     for number, batch in enumerate(loader):
-        # Blocks of tokens are all of one length, and the model must take others too.
+        # Blocks of tokens all have one length, and the model must take other lengths too.
         if context.task.target == "next-token" and number % 2:
             yield {name: values[:, : -(-values.shape[1] // 2)] for name, values in batch.items()}
         else:
@@ -156,11 +156,11 @@ def real_batches(
 
 
 def answer_batch_size(preprocessor: Preprocessor, *, task: Task, most: int) -> int:
-    """How many samples' answers fit into memory well: fewer where each is a vocabulary wide.
+    """Return a batch size whose answers fit into memory; it is small for large vocabularies.
 
     Parameters
     ----------
-    most : what it is at most.
+    most : the largest batch size.
     """
     if task.target != "next-token":
         return most

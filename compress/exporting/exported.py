@@ -1,4 +1,4 @@
-"""Writes the file that is handed over: lowered or taken from an earlier stage, in fp32 or fp16."""
+"""Writes the final ONNX file: exported here or by an earlier stage, in fp32 or fp16."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wishes:
-    """How the file shall be.
+    """Options of the final file.
 
     Attributes
     ----------
-    opset, dynamic_image_size : of a model lowered here; see `compress.exporting.lower.lower`.
+    opset, dynamic_image_size : for a model exported here; see `compress.exporting.lower.lower`.
     tolerance : see `compress.exporting.parity.compare.check_parity`.
-    samples : validation samples to compare on.
-    half : fp16 instead of fp32.
+    samples : number of validation samples to compare on.
+    half : whether the file is in fp16 instead of fp32.
     """
 
     opset: int | None = None
@@ -41,12 +41,12 @@ class Wishes:
 def write_exported(
     artifact: Artifact, context: Context, path: Path, *, wishes: Wishes
 ) -> tuple[str, ...]:
-    """Write an artifact as the ONNX file to hand over; returns notes on it.
+    """Write an artifact as the final ONNX file; return notes on it.
 
     Raises
     ------
-    ParityError : a module's file answers otherwise than the module, or the fp16 file than the fp32.
-    StageError : it can't be exported as wished, or the file of an earlier stage is no valid model.
+    ParityError : the file's answers differ from the module's, or the fp16 file's from the fp32's.
+    StageError : it can't be exported with these options, or an earlier stage's file isn't valid.
     """
     if not wishes.half:
         return _write_float(artifact, context, path, wishes)
@@ -89,7 +89,7 @@ def _halve(source: Path, path: Path, artifact: Artifact, context: Context, wishe
 def _notes_on_made(
     artifact: Artifact, model: Path, context: Context, wishes: Wishes
 ) -> tuple[str, ...]:
-    """Notes on a file that was made by an earlier stage, once it has proved to run."""
+    """Check that the file of an earlier stage runs; return notes on it."""
     check_file(model)
     found = compare(
         module_answers(as_seen_by(artifact, context.reference), task=context.task),

@@ -1,4 +1,4 @@
-"""What is traced of a module: a function of tensors with named inputs, axes and outputs."""
+"""The traced form of a module: a function of tensors with named inputs, axes and outputs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from compress.core.context import Task
 
 BATCH, SEQUENCE, HEIGHT, WIDTH = "batch_size", "sequence_length", "height", "width"
-"""Axes, as Optimum names them; Transformers.js goes by `batch_size` to make an empty cache."""
+"""Names of axes, as in Optimum. Transformers.js reads `batch_size` to make an empty cache."""
 Axes = Mapping[int, str]
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a module becomes a graph.
+    """The signature with which a module is exported.
 
     Attributes
     ----------
-    traced : takes the inputs in their order; it holds the module as `module`.
+    traced : a module that takes the inputs in order, and holds the exported module as `module`.
     inputs : example tensors by the graph's input names.
     axes : the dynamic axes of each input, by their names.
     outputs : names of the graph's outputs.
@@ -36,7 +36,7 @@ class Form:
 
 
 class _Positional(nn.Module):
-    """The module as a function from the batch's tensors, in their order, to the task's output."""
+    """The module as a function from the batch's tensors, in order, to the task's output."""
 
     def __init__(self, module: nn.Module, task: Task, names: Sequence[str]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def plain_form(
     inputs: Mapping[str, Tensor],
     dynamic_image_size: bool = False,
 ) -> Form:
-    """The batch's inputs, under their names, to the task's first output.
+    """Return the form with the batch's inputs, under their names, and the task's first output.
 
     Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
     """
@@ -68,7 +68,7 @@ def plain_form(
 
 
 def widened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """At least two samples: torch.export takes a size of 1 for a constant."""
+    """Return inputs of at least two samples, as torch.export takes a size of 1 for a constant."""
     return {
         name: (torch.cat([x, x]) if x.shape[0] == 1 else x).cpu().contiguous()
         for name, x in inputs.items()

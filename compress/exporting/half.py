@@ -1,8 +1,8 @@
-"""Turns a float ONNX file into one in half precision (fp16), for GPUs and for half the download.
+"""Converts a float ONNX file to half precision (fp16), for GPUs and for half the download.
 
-Inputs and outputs stay float32, as Transformers.js's own converter leaves them, so that a caller
-needn't know. ONNX Runtime's converter does the work. By itself it clips weights beyond 65504 in
-silence, and would let activations overflow; both are looked for here, and refused.
+Inputs and outputs stay float32, as with Transformers.js's own converter, so that callers needn't
+change. ONNX Runtime's converter does the work. That converter silently clips weights beyond 65504,
+and lets activations overflow. Both cases are found here, and refused.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Target
 
 HALF_TOLERANCE = 2e-2
-"""Of the largest answer: fp16 keeps 11 bits (5e-4), and errors add up over the layers."""
+"""Tolerance relative to the largest answer: fp16 keeps 11 bits (5e-4), and errors add up."""
 LARGEST = 65504.0
 _MASKED = -3e4
-"""What stands for minus infinity in masks: far below every score, and scores still fit below it."""
+"""Replaces minus infinity in masks: far below every score, and adding a score doesn't overflow."""
 _FAR_BELOW = -1e30
 _AT_ONCE = 64
 _OF_INTEGERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits")
@@ -48,22 +48,22 @@ _THERE_AND_BACK = (TensorProto.FLOAT16, TensorProto.FLOAT)
 def to_half(
     source: Path, *, path: Path, batches: Iterable[Batch], target: Target = "class"
 ) -> Parity:
-    """Write a float file in half precision; returns how near its answers are.
+    """Write a float file in half precision; return the parity of its answers with the float file's.
 
     Constants of masks (minus infinity, or float32's least number) become -30,000. The converter
-    would make -65,504 of them, which with a score added is minus infinity, and of a row that is all
-    padding NaN.
+    would make them -65,504. With a score added that is minus infinity, and a row of padding alone
+    would become NaN.
 
     Parameters
     ----------
     source : a float32 file.
     path : the file to write.
-    batches : real samples; the first is also looked through for values that don't fit.
+    batches : real samples; the first batch is also searched for values that don't fit.
 
     Raises
     ------
-    StageError : it holds quantized weights; or a weight, or an activation on the first batch, is
-        beyond 65504.
+    StageError : the file holds quantized weights; or a weight, or an activation on the first batch,
+        is beyond 65504.
     ParityError : the answers differ by more than a fiftieth of the largest.
     """
     given = list(batches)
@@ -111,7 +111,10 @@ def _require_fitting_weights(graph: Graph) -> None:
 
 
 def _require_fitting_activations(source: Path, batch: Batch) -> None:
-    """ONNX Runtime computes fp16 in float32 on a CPU, so that an overflow wouldn't show here."""
+    """Refuse activations that fp16 can't hold.
+
+    On a CPU, ONNX Runtime computes fp16 in float32, so an overflow wouldn't show in the answers.
+    """
     names = [name for node in load_graph(source).nodes for name in node.output if name]
     for start in range(0, len(names), _AT_ONCE):
         graph = load_graph(source)
@@ -136,7 +139,7 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
             model,
             keep_io_types=True,
             node_block_list=_rotations(Graph(model)),
-            # It would serialize the model for that, which isn't possible beyond 2 GB.
+            # Shape inference serializes the model, which isn't possible beyond 2 GB.
             disable_shape_infer=not fits_one_file(model),
         )
         _join(Graph(half))
@@ -145,7 +148,7 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _rotations(graph: Graph) -> list[str]:
-    """Nodes that compute the angles of rotary positions: fp16 can't count beyond 2048."""
+    """Return nodes that compute angles of rotary positions, as fp16 can't count beyond 2048."""
     waiting = [node for node in graph.nodes if node.op_type in ("Cos", "Sin")]
     found: dict[str, None] = {}
     while waiting:
@@ -158,7 +161,7 @@ def _rotations(graph: Graph) -> list[str]:
 
 
 def _join(graph: Graph) -> None:
-    """Hand float32 straight from one float32 node to the next; the converter goes through fp16."""
+    """Remove casts to fp16 and back between float32 nodes, which the converter inserts."""
     straight: dict[str, str] = {}
     for node in graph.nodes:
         before = graph.made_by(node.input[0], "Cast") if node.op_type == "Cast" else None

@@ -1,4 +1,4 @@
-"""Holds the weights in a graph against the module's: a pruned model's file must be as narrow."""
+"""Compares the weights of a graph with the module's: a pruned model's file must be as narrow."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 _TRANSPOSED = ".transposed"
 _FOLDED_BIAS = "_bias"
-"""What the exporter adds to a convolution's weight's name for the bias that it gains from its batch
-normalisation."""
+"""Suffix that the exporter adds to a convolution's weight's name, for the bias that comes from its
+batch normalisation."""
 
 
 def check_shapes(model: onnx.ModelProto, module: nn.Module) -> None:
     """Require that every initialiser that is a module's parameter has that parameter's shape.
 
-    A linear layer's weight may lie transposed, and a convolution gain its batch normalisation's
+    A linear layer's weight may be transposed, and a convolution may get its batch normalisation's
     bias. Parameters that the graph doesn't hold under a name (folded away, unused, or equal to
-    another) can't be held against it; a wrong value of theirs shows in the answers.
+    another) can't be compared; a wrong value of these shows in the answers.
 
     Parameters
     ----------
-    model : as `name_weights` leaves it.
+    model : a model as `name_weights` leaves it.
 
     Raises
     ------
-    StageError : a shape differs; names the first.
+    StageError : a shape differs; the message names the first.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     biases = {

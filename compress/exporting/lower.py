@@ -1,4 +1,4 @@
-"""Lowers a torch module to ONNX: the one exporter that every stage and measured row uses."""
+"""Exports a torch module to ONNX: the one exporter that every stage and measured row uses."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def lower(
 
     Parameters
     ----------
-    module : in eval mode or not; a copy in eval mode is exported.
+    module : in any mode; a copy in eval mode is exported.
     task : gives the outputs' names, and calls the module.
     example : a real batch; its keys (without `labels`) become the inputs' names, in its order.
         Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
     path : the file to write; weights of 2 GB and more go to `<path>.data` beside it.
-    labels : class names in the order of the logits; kept in the file's metadata with the task
-        and, of a transformers model, the config.
+    labels : class names in the order of the logits. They are kept in the file's metadata, with the
+        task and the config of a transformers model.
     opset : ONNX opset; None for the default of torch's exporter.
-    dynamic_image_size : images of other heights and widths than the example's too, as fully
-        convolutional models take them.
+    dynamic_image_size : whether the file takes images of any height and width, for fully
+        convolutional models.
 
     Returns
     -------
@@ -63,8 +63,7 @@ def lower(
 
     Raises
     ------
-    StageError : the module can't be exported, or not with dynamic axes, or not with its weights'
-        shapes.
+    StageError : the module can't be exported, an axis isn't dynamic, or a weight has another shape.
     """
     inputs = widened(model_inputs(example))
     plain = _deployable(module)
@@ -84,9 +83,9 @@ def lower(
 
 
 def _deployable(module: nn.Module) -> nn.Module:
-    """A copy to trace: on the CPU, fp32, without gradients, and with plain attention.
+    """Return a copy to trace: on the CPU, in fp32, without gradients, and with eager attention.
 
-    onnxruntime runs the graph of eager attention 2-3 % faster than that of SDPA, whose masks bring
+    onnxruntime runs the graph of eager attention 2-3 % faster than that of SDPA, whose masks add
     IsNaN and Where after every softmax.
     """
     copied = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
@@ -99,7 +98,7 @@ def _deployable(module: nn.Module) -> nn.Module:
 
 
 def _config(module: nn.Module) -> dict[str, str]:
-    """A transformers model's config as JSON, without the folder that it was loaded from."""
+    """Return a transformers model's config as JSON, without the folder that it was loaded from."""
     config: Any = getattr(module, "config", None)
     if not hasattr(config, "to_json_string"):
         return {}
@@ -131,10 +130,10 @@ def _export(form: Form, *, name: str, opset: int | None) -> onnx.ModelProto:
 
 
 def _forget_recurrent_kernels() -> None:
-    """Let torch.export choose anew how it takes recurrent layers apart.
+    """Let torch.export choose anew how it decomposes recurrent layers.
 
-    Torch keeps the choice for the process. One made outside of an export, or for an earlier one,
-    fixes the length of the sequence in the next.
+    Torch keeps the choice for the process. A choice made outside of an export, or for an earlier
+    one, fixes the length of the sequence in the next export.
     """
     aten = torch.ops.aten
     for layer in (aten.lstm, aten.gru, aten.rnn_tanh, aten.rnn_relu):
@@ -143,11 +142,11 @@ def _forget_recurrent_kernels() -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line; the exporter's own message is mostly instructions."""
+    """Return the innermost cause in one line; the exporter's own message is mostly instructions."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
-    # Of a conflict over dynamic axes the first line only says that there is one.
+    # For a conflict over dynamic axes, the first line only says that there is one.
     said = lines[: 2 if "conflicts" in "".join(lines[:1]) else 1]
     return f"{type(error).__name__}: {' '.join(said) or 'no message'}"
 

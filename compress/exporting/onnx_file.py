@@ -24,9 +24,9 @@ PREFIX = "module."
 def name_weights(model: onnx.ModelProto, state: Mapping[str, Tensor]) -> None:
     """Name initialisers as the module names its parameters, and keep each tensor once.
 
-    The exporter stores a Linear's weight transposed under a running number; those are found by
-    their contents and become `<parameter>.transposed`, of shape (in_features, out_features). A
-    weight that several layers share is stored by the exporter once for each of them.
+    The exporter stores a Linear's weight transposed under a running number. Such weights are found
+    by their contents and become `<parameter>.transposed`, of shape (in_features, out_features). The
+    exporter stores a weight that several layers share once for each of them.
     """
     graph = Graph(model)
     taken = {*graph.names, *graph.outputs}
@@ -51,7 +51,7 @@ def name_weights(model: onnx.ModelProto, state: Mapping[str, Tensor]) -> None:
 
 
 def _digests(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Parameter names by contents; for two of the same contents, the first."""
+    """Return parameter names by digest; the first name for equal contents."""
     found: dict[str, str] = {}
     for name, tensor in state.items():
         if tensor.ndim > 1:

@@ -1,4 +1,4 @@
-"""Keeps what the torch exporter says to itself out of the run's output."""
+"""Keeps messages of the torch exporter out of the run's output."""
 
 import io
 import logging
@@ -9,10 +9,9 @@ from contextlib import contextmanager, redirect_stdout
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Hold back prints, Python warnings, and log records up to WARNING; errors still raise.
+    """Suppress prints, Python warnings, and log records up to WARNING; errors still raise.
 
-    Everything that the exporter could warn of is checked on its result instead: dynamic axes in
-    `lower`, the answers in `check_parity`.
+    The exporter's result is checked instead: dynamic axes in `lower`, answers in `check_parity`.
     """
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))

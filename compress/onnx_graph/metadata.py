@@ -32,8 +32,8 @@ def with_metadata(source: Path, target: Path, more: Mapping[str, str]) -> None:
 
     Parameters
     ----------
-    target : weights outside the file aren't copied; it looks for them beside itself.
-    more : by key; a key that is there already gets the new value.
+    target : the new file. External weights aren't copied; the file looks for them beside itself.
+    more : values by key; an existing key gets the new value.
 
     Raises
     ------

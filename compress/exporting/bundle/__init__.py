@@ -1,1 +1,1 @@
-"""What a bundle holds."""
+"""The content of a bundle."""

@@ -1,4 +1,4 @@
-"""Files by which Transformers, Optimum and Transformers.js know a model without its weights."""
+"""Writes files by which Transformers, Optimum and Transformers.js recognise a bundle's model."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ PROCESSOR_CONFIG = "preprocessor_config.json"
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 """Pillow's numbers."""
 _PROBLEM = {"class-set": {"problem_type": "multi_label_classification"}}
-"""By which these libraries take the sigmoid of each score, not the softmax of all."""
+"""The config's value that makes these libraries take a sigmoid of each score, not a softmax."""
 _OLDER_NAMES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
-"""Names of classes that only transformers 5 knows, and what both it and version 4 know."""
+"""Class names that only transformers 5 knows, with names that versions 4 and 5 know."""
 
 
 def write_conventions(model: Path, *, labels: Sequence[str], task: Task) -> None:
-    """Write or adapt, beside a bundle's ONNX file, what those libraries read.
+    """Write or adapt the files that those libraries read, beside a bundle's ONNX file.
 
     `config.json` of a transformers model comes from the ONNX file's metadata, with the labels.
-    `tokenizer_config.json` gets the length at which texts are cut here. Images that no image
-    processor of `transformers` belongs to get a `preprocessor_config.json` that does the same.
-    The last is written only where its few words say everything: preprocessing.json is what holds.
+    `tokenizer_config.json` gets the length at which texts are cut. An image model without an image
+    processor of `transformers` gets a `preprocessor_config.json` with the same effect, but only if
+    the format can express all steps. `preprocessing.json` is authoritative.
 
     Parameters
     ----------
-    model : in the bundle, with `preprocessing.json` beside it.
+    model : the model in the bundle, with `preprocessing.json` beside it.
     """
     folder = model.parent
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def _adapt_tokenizer(path: Path, constants: Mapping[str, Any], task: Task) -> No
     values = json.loads(path.read_text(encoding="utf-8"))
     name = values.get("tokenizer_class")
     changes = {"tokenizer_class": _OLDER_NAMES[name]} if name in _OLDER_NAMES else {}
-    if task.target != "next-token":  # there the length is that of a block of the data
+    if task.target != "next-token":  # for generation the length is that of a block of the data
         changes["model_max_length"] = constants["max_length"]
     write_json(path, {**values, **changes})
 

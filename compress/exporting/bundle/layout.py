@@ -28,9 +28,9 @@ _QUANTIZED = frozenset(
 
 
 def lay_out(model: Path) -> Path:
-    """Give a bundle's model the place and name that Transformers.js expects; returns it.
+    """Give a bundle's model the path that Transformers.js expects; return that path.
 
-    The file isn't stored twice: it is a hard link, and a copy only where the file system has none.
+    The file isn't stored twice: it is a hard link, or a copy if the file system has no hard links.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def lay_out(model: Path) -> Path:
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link to a file, in place of what was there; a copy where links can't be made."""
+    """Replace `target` by a hard link to a file, or by a copy if links can't be made."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -55,7 +55,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def suffix(model: Path) -> str:
-    """What Transformers.js appends to a file's name for its precision.
+    """Return the suffix that Transformers.js appends to a file's name for its precision.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""manifest.json: what a bundle holds, byte for byte, and what it was made from."""
+"""manifest.json: sizes and digests of a bundle's files, and the bundle's origin."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ KEYS = frozenset(
         SEAL,
     }
 )
-"""All that a manifest holds; one with another key isn't ours."""
+"""All keys of a manifest; one with another key wasn't written by compress."""
 _ENTRY = {"sha256": str, "bytes": int}
 _REQUIRED = ("task", "files", SEAL)
 
 
 def manifest_text(values: Mapping[str, Any]) -> str:
-    """The text of manifest.json, with a digest of all that it says.
+    """Return the text of manifest.json, with a digest of its content.
 
     Parameters
     ----------
-    values : of `KEYS`; the schema and the digest are added.
+    values : values of `KEYS`; the schema and the digest are added.
     """
     return sealed({"schema": SCHEMA, **values})
 
 
 def entry(file: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
+    """Return the entry of a file in a manifest."""
     return {"sha256": file_digest(file), "bytes": file.stat().st_size}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle; `is_whole` says whether it is as it was written.
+    """Return the manifest of a bundle; `is_whole` says whether it is as it was written.
 
-    Names and entries of its files are as they were found: see `wrong_entry`, and confine the names.
+    Names and entries of its files aren't checked: see `wrong_entry`, and confine the names.
 
     Raises
     ------
-    InputError : there is none, it isn't one of ours, or a later version of compress wrote it.
+    InputError : there is no manifest, compress didn't write it, or a later version did.
     """
     path = folder / MANIFEST
     if path.is_symlink():
@@ -86,7 +86,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def wrong_entry(value: object) -> str | None:
-    """What is wrong with what a manifest says of a file, in the words that follow its name."""
+    """Return the problem of a file's entry, in words that follow the file's name, or None."""
     right = (
         isinstance(value, dict)
         and set(value) == set(_ENTRY)

@@ -1,4 +1,4 @@
-"""Raw samples in a bundle, with the answers that they had on the way that was measured."""
+"""Raw samples in a bundle, with the answers that they had in the measured pipeline."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _MOST_PROMPTS = 2
 
 @dataclass(frozen=True, eq=False)
 class RawSamples:
-    """A few samples as they came, and their answers; see `compress.core.context.Raw`.
+    """A few raw samples, and their answers; see `compress.core.context.Raw`.
 
     Attributes
     ----------
-    kind : what the values are.
+    kind : the kind of the values.
     values : texts, pairs, lists of words, image files' bytes, or texts to continue.
     answers : as `compress.exporting.examples.answers.example_answers` gives them.
     inputs : the model's inputs by name, without columns of padding alone; not stored.
@@ -57,15 +57,15 @@ def answered(
     postprocessing: Mapping[str, Any],
     most_bytes: int,
 ) -> RawSamples | None:
-    """Raw samples, and the answers to the batch that they became; None where one is too large.
+    """Return raw samples and the answers to their batch; None if a sample is too large.
 
     Parameters
     ----------
     model : the bundle's ONNX file.
-    raw : as many samples as `batch` holds, in its order; of texts to continue, others.
-    batch : the loader's, of which quality is measured.
+    raw : as many samples as `batch` holds, in its order; for texts to continue, other samples.
+    batch : the loader's batch, as in the measurement of quality.
     postprocessing : the bundle's constants.
-    most_bytes : of all the samples that are kept.
+    most_bytes : largest total size of the kept samples.
     """
     values = _fitting(raw, most_bytes)
     if not values:
@@ -85,7 +85,7 @@ def answered(
 
 
 def packed(raw: RawSamples) -> dict[str, Array]:
-    """Plain arrays by name, none of them with the name of a model's input."""
+    """Return raw samples as plain arrays by name; no name is that of a model's input."""
     arrays: dict[str, Array] = {PREFIX + _KIND: np.array(raw.kind), PREFIX + _ANSWERS: raw.answers}
     if raw.kind == "image":
         files = (np.frombuffer(value, np.uint8) for value in raw.values)
@@ -94,11 +94,11 @@ def packed(raw: RawSamples) -> dict[str, Array]:
 
 
 def unpacked(arrays: Mapping[str, Array]) -> RawSamples | None:
-    """What `packed` made; None where there is nothing of it.
+    """Return the raw samples that `packed` stored; None if there are none.
 
     Raises
     ------
-    InputError : it isn't whole.
+    InputError : their arrays aren't whole.
     """
     if PREFIX + _KIND not in arrays:
         return None
@@ -118,7 +118,7 @@ def _fitting(raw: Raw, most: int) -> tuple[Any, ...]:
 
 
 def _trimmed(inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Without columns that are padding in every text."""
+    """Return inputs without columns that are padding in every text."""
     mask = inputs.get(ATTENTION_MASK)
     if mask is None:
         return dict(inputs)
@@ -143,7 +143,7 @@ def _pooled(hidden: Array, mask: Array, postprocessing: Mapping[str, Any]) -> Ar
 
 
 def _of_words(scores: Array, words: tuple[Any, ...], preprocessor: Any) -> Array:
-    """Each word's class, all texts in one axis; -1 where none of its tokens is left."""
+    """Return each word's class, all texts in one axis; -1 if none of a word's tokens is left."""
     _, firsts = preprocessor.encode_words(words)
     classes = []
     for row, first, text in zip(scores.argmax(-1), firsts, words, strict=True):
@@ -154,7 +154,7 @@ def _of_words(scores: Array, words: tuple[Any, ...], preprocessor: Any) -> Array
 
 
 def _prompts(opened: Any, prompts: tuple[str, ...], preprocessor: Any, output: str) -> RawSamples:
-    """Scores of the token after each prompt."""
+    """Return raw samples with scores of the token after each prompt."""
     scores, read = [], []
     for prompt in prompts:
         ids = preprocessor.tokenizer(prompt)["input_ids"]

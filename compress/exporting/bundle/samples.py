@@ -1,4 +1,4 @@
-"""A few real inputs and their answers, kept in the bundle to check it with later and elsewhere."""
+"""A few real inputs and their answers, kept in the bundle for later checks."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ Values = TypeVar("Values", "NDArray[np.generic]", "Tensor")
 SAMPLES_FILE = "samples.npz"
 MOST = 8
 LARGEST = 2**22
-"""Bytes before they are packed: of large images, or answers as wide as a vocabulary, less fits."""
+"""Bytes before packing. Large images, and answers as wide as a vocabulary, leave fewer samples."""
 _ANSWERS, _REFERENCE = "answers/", "reference/"
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a bundle's file holds.
+    """The content of a bundle's file of samples.
 
     Attributes
     ----------
-    inputs : arrays (N, …) by the model's input names; caches of generation aren't stored, they are
-        empty.
+    inputs : arrays (N, …) by the model's input names. Caches of generation are empty, and so aren't
+        stored.
     answers : the model's first output (N, …), by its name, as the published file gave it.
-    reference : what the uncompressed model answered to the same inputs; empty where unknown.
-    raw : samples before preprocessing, with what the whole way made of them; None where none is
-        kept.
+    reference : the uncompressed model's answers to the same inputs; empty if unknown.
+    raw : samples before preprocessing, with their final answers; None if none are kept.
     """
 
     inputs: Mapping[str, Array]
@@ -55,7 +54,7 @@ class Samples:
 
     @property
     def count(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(next(iter(self.answers.values())))
 
 
@@ -69,9 +68,9 @@ def write_samples(
 ) -> Path:
     """Run a model on the first few real inputs, and write both into `samples.npz`.
 
-    The file holds plain arrays and no pickle; inputs are under their own names, so that the
-    bundle's example script takes it too. Where inputs or answers are large there are fewer
-    samples, or shorter ones.
+    The file holds plain arrays and no pickle. Inputs have their own names, so that the bundle's
+    example script accepts the file too. If inputs or answers are large, there are fewer samples, or
+    shorter ones.
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def read_samples(path: Path) -> Samples:
 
 
 def shorter(inputs: Mapping[str, Values]) -> dict[str, Values] | None:
-    """The half of each text that isn't padding, or holds less of it; None of what is no text."""
+    """Return the half of each text with the least padding; None if the inputs aren't texts."""
     mask = inputs.get(ATTENTION_MASK)
     if mask is None or mask.shape[1] < 2:
         return None
@@ -148,7 +147,7 @@ def _bytes(inputs: Batch) -> int:
 
 
 def _smaller(inputs: Batch) -> Batch | None:
-    """Half the samples, down to two; then half of each text; None where neither is left."""
+    """Return half of the samples, at least two, or else half of each text, or else None."""
     count = len(next(iter(inputs.values())))
     if count > 2:
         return {name: values[: count // 2] for name, values in inputs.items()}

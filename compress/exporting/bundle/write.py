@@ -1,4 +1,4 @@
-"""Fills a folder with all that a deployment of a model needs."""
+"""Fills a folder with the files that a model's deployment needs."""
 
 from __future__ import annotations
 
@@ -36,19 +36,18 @@ def write_bundle(
 ) -> Path:
     """Write a folder that runs with onnxruntime and numpy alone (and tokenizers, or pillow).
 
-    It gets `model.onnx` (and its external data, where the weights are 2 GB and more),
-    `labels.json`, what the preprocessor saves (tokenizer or image processor,
-    `preprocessing.json`), `postprocessing.json`, the examples
-    (`compress.exporting.examples.write`), and what other libraries know it by
-    (`compress.exporting.bundle.conventions`).
+    It gets `model.onnx` (with external data, if the weights are 2 GB or more), `labels.json`, the
+    preprocessor's files (tokenizer or image processor, `preprocessing.json`),
+    `postprocessing.json`, the examples (`compress.exporting.examples.write`), and the files that
+    other libraries read (`compress.exporting.bundle.conventions`).
 
     Parameters
     ----------
     model : the ONNX file; copied, unless it lies at its place in `directory` already.
-    directory : made where it doesn't exist.
+    directory : the folder; made if it doesn't exist.
     labels : class names in the order of the logits.
-    task : which examples, and what is to be done with the model's answer.
-    pairs : a sample is a pair of texts.
+    task : decides on the examples and the postprocessing.
+    pairs : whether a sample is a pair of texts.
 
     Returns
     -------
@@ -67,7 +66,7 @@ def write_bundle(
 
 
 def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
-    """Add what the model and the data say of its inputs: channels of images, pairs of texts."""
+    """Add facts about the inputs from model and data: channels of images, pairs of texts."""
     constants = json.loads(path.read_text(encoding="utf-8"))
     if task.modality == "text":
         constants["pairs"] = pairs
@@ -79,14 +78,14 @@ def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
 
 
 def postprocessing(task: Task) -> dict[str, Any]:
-    """What makes an answer of the model's output, as plain JSON.
+    """Return the constants that turn the model's output into an answer, as plain JSON.
 
     Returns
     -------
     task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the last axis,
-    or null); threshold (probability over which a label of several holds); word_class (of token
-    classification: which token of a word decides); pooling ("mean" of the unmasked tokens, or
-    "cls", the first of them) and normalize (to length 1), of embeddings.
+    or null); threshold (probability over which one of several labels holds); word_class (for token
+    classification: the token of a word that decides); for embeddings pooling ("mean" of the
+    unmasked tokens, or "cls", the first of them) and normalize (to length 1).
     """
     pooled = task.target == "none"
     return {

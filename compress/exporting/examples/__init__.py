@@ -1,1 +1,1 @@
-"""Example scripts of a bundle, and the proof that they answer as measured."""
+"""Example scripts of a bundle, and the check that their answers are those measured."""

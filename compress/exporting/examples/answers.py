@@ -1,8 +1,8 @@
-"""Runs a bundle's example script on raw inputs. Needs numpy alone, so that it can be a program.
+"""Runs a bundle's example script on raw inputs. It needs only numpy, and is a program too.
 
-As a program it reads a request as JSON from standard input: "script" (the text that runs), "folder"
-(the bundle), "target" (what a sample's label is), "samples" (raw inputs; images as paths) and "to"
-(the .npz file to write).
+As a program it reads a request as JSON from standard input: "script" (the text to run), "folder"
+(the bundle), "target" (the kind of a sample's label), "samples" (raw inputs; images as paths) and
+"to" (the .npz file to write).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Arrays = dict[str, Any]
 
 
 def example_answers(script: str, folder: Path, *, target: str, samples: Sequence[Any]) -> Arrays:
-    """What a script makes of raw inputs.
+    """Return a script's answers to raw inputs.
 
     Parameters
     ----------
-    script : its text; it finds the bundle's other files where its own would be.
-    folder : the bundle's.
-    target : what a sample's label is; see `compress.core.context.Target`.
+    script : the script's text; it runs as if it lay in the bundle.
+    folder : the bundle's folder.
+    target : the kind of a sample's label; see `compress.core.context.Target`.
     samples : texts, pairs of texts, lists of words, or paths of image files.
 
     Returns
     -------
-    answers : probabilities (N, C); classes of all words, -1 where there is none; vectors (N, H); or
-        scores of the next token (N, V).
-    inputs/… : the model's inputs by name, one after another in one axis where they are prompts.
+    answers : probabilities (N, C); classes of all words, -1 for a word without a class; vectors
+        (N, H); or scores of the next token (N, V).
+    inputs/… : the model's inputs by name; those of prompts follow one another in one axis.
     """
     given: dict[str, Any] = {"__name__": "infer", "__file__": str(folder / "infer.py")}
     exec(compile(script, "infer.py", "exec"), given)  # noqa: S102 (the package's own text)

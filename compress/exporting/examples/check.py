@@ -1,4 +1,4 @@
-"""Holds a bundle's example script against the way on which its model was measured."""
+"""Compares the answers of a bundle's example script with those of the measured pipeline."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 SECONDS = 120
-"""That a script may take for eight samples."""
+"""Seconds that a script may take for eight samples."""
 INPUT_TOLERANCE = 1e-3
-"""Largest difference between two preprocessed images, of values of about 1: arithmetic in float32,
-and far less than one of Pillow's 255 levels."""
+"""Largest difference between two preprocessed images with values of about 1. It allows for float32
+rounding, and is far smaller than one of Pillow's 255 levels."""
 Precision = Literal["fp32", "fp16", "int8"]
 TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2}
-"""Largest difference of answers, as a part of the largest one where that is over 1."""
+"""Largest difference of answers, relative to the largest one if that is over 1."""
 INT8_TOLERANCE = 0.05
-"""Root mean square of the differences, as a part of that of the answers; or part of the words."""
+"""Root mean square of the differences, relative to that of the answers; or fraction of words."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> tuple[Array, str]:
-    """Run the example of a bundle that was just written; returns its answers, and a note.
+    """Run the example of a bundle that was just written; return its answers, and a note.
 
     Parameters
     ----------
-    exact : products of 8 bits can't saturate here. Where they can, the example asks ONNX Runtime
-        for better ones than were measured, and its answers may differ.
+    exact : whether 8-bit matmuls can't saturate on this CPU. If they can, the example asks ONNX
+        Runtime for more exact ones than were measured, and its answers may differ.
 
     Raises
     ------
-    ParityError : it makes other inputs of the raw samples than the loader did, or other answers.
-    StageError : it fails.
+    ParityError : its inputs or its answers for the raw samples differ from the measured ones.
+    StageError : the script fails.
     """
     with tempfile.TemporaryDirectory() as place:
         samples = given(raw, Path(place))
@@ -70,13 +70,13 @@ def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> t
 
 
 def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precision) -> Check:
-    """Run the example of a bundle from elsewhere on its raw samples, in a process of its own.
+    """Run the example of a foreign bundle on its raw samples, in a process of its own.
 
-    What runs is this package's text, and only where the bundle's file is the same.
+    This package's own text runs, and only if the bundle's file has the same text.
 
     Parameters
     ----------
-    precision : of the model: the less, the more its answers vary from CPU to CPU.
+    precision : the model's precision. At lower precision, answers vary more from CPU to CPU.
     """
     path = folder / SCRIPT
     script = example_script(task)
@@ -94,7 +94,7 @@ def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precisi
 def compared(
     got: Array, wanted: Array, *, target: str, precision: Precision = "fp32"
 ) -> tuple[bool, str]:
-    """Whether answers are the same up to a tolerance, and how far apart they are, in words."""
+    """Return whether answers are the same up to a tolerance, and their difference in words."""
     if got.shape != wanted.shape:
         return False, f"answers of shape {list(got.shape)}, and {list(wanted.shape)} were measured"
     if target == "token-class":
@@ -111,7 +111,7 @@ def compared(
 
 
 def given(raw: RawSamples, place: Path) -> list[Any]:
-    """The samples as a script takes them: images as files in a folder."""
+    """Return the samples as a script takes them: images as files in a folder."""
     if raw.kind != "image":
         return list(raw.values)
     files = [place / f"{at}.image" for at in range(len(raw.values))]
@@ -136,7 +136,7 @@ def _require_inputs(name: str, got: Array, wanted: Array) -> None:
 def _in_a_process(
     script: str, folder: Path, raw: RawSamples, task: Task
 ) -> Mapping[str, Array] | str:
-    """The script's answers, or why there are none."""
+    """Return the script's answers, or the reason why there are none."""
     with tempfile.TemporaryDirectory() as place:
         to = Path(place) / "answers.npz"
         request: dict[str, str | Sequence[Any]] = {

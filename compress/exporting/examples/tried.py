@@ -1,4 +1,4 @@
-"""Tries a bundle that was just written: from raw samples, by the script that goes with it."""
+"""Tries the example script of a bundle that was just written, on raw samples."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 def tried(
     model: Path, raw: Raw, batch: Batch, *, preprocessor: Preprocessor, task: Task
 ) -> tuple[RawSamples | None, tuple[str, ...]]:
-    """Run a bundle's example on raw samples; returns them with their answers, and notes.
+    """Run a bundle's example on raw samples; return them with their answers, and notes.
 
     Parameters
     ----------
     model : the bundle's ONNX file.
-    raw : a few samples as the data has them.
-    batch : what the loader made of them.
+    raw : a few raw samples of the data.
+    batch : the loader's batch of these samples.
 
     Returns
     -------
-    The samples that may be kept; None where the script can't take them, or they are too large.
+    The samples that may be kept, or None if the script can't take them or they are too large; and
+    notes.
 
     Raises
     ------
-    ParityError : the example's inputs or answers aren't those that were measured.
-    StageError : it fails.
+    ParityError : the example's inputs or answers differ from the measured ones.
+    StageError : the example fails.
     """
     if not raw.values:
         return None, (f"{SCRIPT} wasn't tried: no sample holds a text to continue",)

@@ -23,9 +23,9 @@ NPM_VERSIONS: Mapping[str, str] = {
     "onnxruntime-web": "1.30.0",
     "sharp": "0.35.5",
 }
-"""The npm packages that examples need, of the versions that the deployment tests run."""
+"""The npm packages that examples need, in the versions of the deployment tests."""
 _SHARED = ("open_session", "encode_texts")
-"""What several scripts hold, where they have a comment of that name."""
+"""Parts that several scripts share; each replaces a comment with its name."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,17 @@ _CLASSIFICATION = {
 
 
 def example_script(task: Task) -> str:
-    """The text of the bundle's infer.py."""
+    """Return the text of the bundle's infer.py."""
     return _python(_examples(task).python)
 
 
 def write_examples(directory: Path, *, task: Task) -> None:
-    """Write infer.py, infer.mjs, index.html (not of generation), their parts and package.json.
+    """Write infer.py, infer.mjs, index.html (not for generation), their parts and package.json.
 
     Parameters
     ----------
-    directory : the bundle's.
-    task : decides which.
+    directory : the bundle's folder.
+    task : decides on the examples.
     """
     examples = _examples(task)
     write_text(directory / SCRIPT, example_script(task))
@@ -105,7 +105,7 @@ def _examples(task: Task) -> _Examples:
 
 
 def _python(name: str) -> str:
-    """A script in one file: what several scripts share stands in each."""
+    """Return a script as one file, with the shared parts inserted."""
     text = _template(f"{name}.py.txt")
     for shared in _SHARED:
         text = text.replace(f"# {shared}\n", _template(f"{shared}.py.txt"))

@@ -1,1 +1,1 @@
-"""An ONNX file's answers, compared with those of its module."""
+"""Compares an ONNX file's answers with those of its module."""

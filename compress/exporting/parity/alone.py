@@ -1,4 +1,4 @@
-"""Holds each sample's answer in a batch against its answer alone."""
+"""Compares each sample's answer in a batch with its answer alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Target
 
 MOST = 4
-"""Samples that are asked alone, and together."""
+"""Number of samples that are run alone, and together."""
 REFUSED = 0.1
-"""Of the largest output: neighbours that change an answer by more aren't a matter of rounding."""
+"""Tolerance relative to the largest output: a larger change isn't rounding."""
 
 
 def alone(
@@ -32,23 +32,23 @@ def alone(
     tolerance: float = TOLERANCE,
     refuses: bool = True,
 ) -> tuple[str, ...]:
-    """Compare a few samples in a batch with themselves, one by one; returns notes.
+    """Compare the answers to a few samples in a batch with the answers to each alone; return notes.
 
-    Texts are looked at twice: filled up to one length, and as they are, padded. What padding
-    changes is noted, however much it is: a model may be made so.
+    Texts are compared twice: filled up to one length, and padded. A change through padding is only
+    noted, however large it is, as some models are designed that way.
 
     Parameters
     ----------
     answers : a model, as a function from a batch to its scores.
     batch : preprocessed inputs, whose first four samples are taken; texts may be padded.
-    target : what a sample's label is.
-    name : of the model, for messages.
-    tolerance : differences up to this part of the largest output (or of 1) are none.
-    refuses : raise where neighbours change an answer; otherwise that is a note too.
+    target : the kind of a sample's label.
+    name : the model's name in messages.
+    tolerance : allowed difference, relative to the largest output (or to 1).
+    refuses : whether to raise if other samples change an answer; otherwise that is a note too.
 
     Raises
     ------
-    ParityError : beside others of its length a sample has another answer than alone.
+    ParityError : a sample has another answer among samples of its length than alone.
     """
     few: Batch = {key: values[:MOST] for key, values in model_inputs(batch).items()}
     if len(next(iter(few.values()))) < 2:
@@ -81,7 +81,7 @@ def _of_padding(
 
 
 def _apart(answers: Answers, batch: Batch, *, target: Target, name: str) -> Parity:
-    """How near the answers to each sample alone, without padding, are to those in the batch."""
+    """Compare the answers to each sample alone, without padding, with those in the batch."""
     together = answers(batch)
     singles = list(_singles(batch))
     rows = iter(
@@ -105,7 +105,7 @@ def _guarded(answers: Answers, name: str) -> Callable[[Batch], np.ndarray]:
 
 
 def _singles(batch: Batch) -> Iterator[tuple[Batch, slice | np.ndarray]]:
-    """Each sample without its padding, and which of the tokens those are."""
+    """Yield each sample without its padding, and the positions of the tokens left."""
     mask = batch.get(ATTENTION_MASK)
     for row in range(len(next(iter(batch.values())))):
         kept: slice | np.ndarray = slice(None)
@@ -121,9 +121,9 @@ def _singles(batch: Batch) -> Iterator[tuple[Batch, slice | np.ndarray]]:
 
 
 def _unpadded(batch: Batch) -> Batch:
-    """Texts whose padding is replaced by their second token, so that all are of one length.
+    """Return texts whose padding is replaced by their second token, so that all have one length.
 
-    The ends stay what they are: models look for special tokens there.
+    The ends stay, as models look for special tokens there.
     """
     mask = batch.get(ATTENTION_MASK)
     return batch if mask is None else {key: _filled(x, mask) for key, x in batch.items()}

@@ -1,4 +1,4 @@
-"""Holds an ONNX file's answers against those of the module that it was made from."""
+"""Compares an ONNX file's answers with those of the module that it was made from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Answers = Callable[["Batch"], np.ndarray]
 
 _CACHED = "through the cache"
 _MOST_RUNGS = 5
-"""That are written out; with texts padded to each batch's longest there are many."""
+"""Number of shapes that are written out; texts padded to each batch's longest give many."""
 
 
 class Rung(NamedTuple):
@@ -51,20 +51,20 @@ class Rung(NamedTuple):
 
 @dataclass(frozen=True)
 class Parity:
-    """How near two models' answers are to each other, on the same samples.
+    """The difference between two models' answers to the same samples.
 
     Attributes
     ----------
     max_error : largest absolute difference of a single output.
     mean_error : mean absolute difference.
     scale : largest absolute output of the model that is compared with.
-    agreement : part of the answers (samples, or tokens) whose largest score is the same one; of
-        sets of classes, the part of (sample, class) pairs on which both decide the same; of hidden
-        states, the mean cosine similarity.
-    samples : how many samples were compared.
-    measure : what `agreement` is, in words.
-    rungs : the same of each shape of inputs, in the order they came.
-    remarks : what else was found, such as answers that depend on the batch.
+    agreement : fraction of the answers (samples or tokens) with the same top class. For sets of
+        classes it is the fraction of (sample, class) pairs with the same decision; for hidden
+        states it is the mean cosine similarity.
+    samples : number of samples that were compared.
+    measure : name of the measure in `agreement`, in words.
+    rungs : the parity for each shape of inputs, in the order of the batches.
+    remarks : other findings, such as answers that depend on the batch.
     """
 
     max_error: float
@@ -90,15 +90,15 @@ class Parity:
         return f"{self.agreement:.4f}" if self.measure == _COSINE else f"{self.agreement:.1%}"
 
     def top1(self) -> str:
-        """The agreement in words."""
+        """Return the agreement in words."""
         return f"{self.measure} {self._agreement()} on {self.samples} samples"
 
     def require_finite(self, onnx: Path) -> Parity:
-        """Itself, where every answer was a number.
+        """Return itself if every answer is finite.
 
         Raises
         ------
-        StageError : one wasn't.
+        StageError : an answer isn't finite.
         """
         if not np.isfinite(self.max_error):
             raise StageError(f"{onnx.name} answers real samples with values that aren't finite.")
@@ -106,7 +106,7 @@ class Parity:
 
 
 def module_answers(module: nn.Module, *, task: Task) -> Answers:
-    """The module as a function from a batch to its scores; the module is left as it was."""
+    """Return the module as a function from a batch to its scores; the module stays as it was."""
     quiet = copy.deepcopy(module).eval() if module.training else module
     placed = task.target == "next-token" and takes_positions(module)
 
@@ -122,7 +122,7 @@ def module_answers(module: nn.Module, *, task: Task) -> Answers:
 
 
 def onnx_answers(onnx: Path, *, threads: int = 1) -> Answers:
-    """The ONNX file as a function from a batch to its first output."""
+    """Return the ONNX file as a function from a batch to its first output."""
     opened = session(onnx, threads=threads)
 
     def answer(batch: Batch) -> np.ndarray:
@@ -134,11 +134,11 @@ def onnx_answers(onnx: Path, *, threads: int = 1) -> Answers:
 def compare(
     wanted: Answers, got: Answers, *, batches: Iterable[Batch], target: Target = "class"
 ) -> Parity:
-    """Compare two models on the same batches; of texts, where they aren't padding.
+    """Compare two models on the same batches; padding of texts doesn't count.
 
     Parameters
     ----------
-    target : what a sample's label is.
+    target : the kind of a sample's label.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def compare(
 
 
 class _Sums:
-    """What is added up over batches."""
+    """Sums over batches."""
 
     def __init__(self) -> None:
         self.largest = self.scale = self.total = self.same = 0.0
@@ -172,7 +172,7 @@ class _Sums:
 
     def add(self, left: np.ndarray, right: np.ndarray, *, samples: int, target: Target) -> None:
         error = np.abs(left.astype(np.float64) - right)
-        # np.maximum hands NaN on, which Python's max may drop.
+        # np.maximum propagates NaN, which Python's max may drop.
         self.largest = float(np.maximum(self.largest, error.max()))
         self.scale = max(self.scale, float(np.abs(left).max()))
         self.total += float(error.sum())
@@ -198,7 +198,7 @@ def _total(parts: Iterable[_Sums]) -> _Sums:
 
 
 def _shape(batch: Batch) -> str:
-    """Such as "3 of 17" (texts), "3 of 28x28" (images)."""
+    """Return a batch's shape in words, such as "3 of 17" (texts) or "3 of 28x28" (images)."""
     first = next(iter(model_inputs(batch).values()), None)
     if first is None or first.ndim < 2:
         return "all"
@@ -206,7 +206,7 @@ def _shape(batch: Batch) -> str:
 
 
 def _alike(left: np.ndarray, right: np.ndarray, target: Target) -> np.ndarray:
-    """How much each answer of two models is the same one, in [0, 1] (a cosine in [-1, 1])."""
+    """Return the agreement of each answer of two models, in [0, 1] (a cosine in [-1, 1])."""
     if target == "class-set":
         return np.asarray((left > 0) == (right > 0))
     if target != "none":
@@ -227,8 +227,8 @@ def check_parity(
 
     Parameters
     ----------
-    batches : with at least two different shapes where the axes are dynamic, to mean something.
-    tolerance : allowed `max_error`, as a part of the largest absolute output where that is over 1.
+    batches : real batches. If axes are dynamic, give at least two different shapes.
+    tolerance : allowed `max_error`, relative to the largest absolute output if that is over 1.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def check_parity(
 
 
 def _with_cached(found: Parity, stepped: Parity) -> Parity:
-    """The answers that came from the cache may be no worse than the others."""
+    """Return the parity together with that of the answers through the cache."""
     return replace(
         found,
         max_error=float(np.maximum(found.max_error, stepped.max_error)),

@@ -1,8 +1,8 @@
-"""Names the first node at which a graph goes another way than what it was made from.
+"""Finds the first node at which a graph computes something else than its origin.
 
-A module's insides are held against the graph where they can be matched: a node that reads the
-weights of a submodule (whose names `lower` keeps), and what that submodule returned. Two graphs are
-held against each other at every float tensor whose name they share.
+A module is compared with its graph where the two can be matched: at nodes that read the weights of
+a submodule, whose names the export keeps. The node's result is compared with the submodule's. Two
+graphs are compared at every float tensor whose name they share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 TOLERANCE = 1e-3
-"""Of a tensor's largest value: well over what float sums in another order make."""
+"""Tolerance relative to a tensor's largest value, well above rounding of sums in another order."""
 _AT_ONCE = 64
 _MASKED = -3e4
 _TRANSPOSED = ".transposed"
@@ -35,15 +35,15 @@ _TRANSPOSED = ".transposed"
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two computations part.
+    """The first difference between two computations.
 
     Attributes
     ----------
     node : the first node whose result differs.
     operator : its operator.
     part : the submodule, or the tensor, that was compared.
-    error : largest absolute difference; infinite where a value isn't finite.
-    scale : largest absolute value that it should have.
+    error : largest absolute difference; infinite if a value isn't finite.
+    scale : largest absolute value that the result should have.
     before : the last node, in the graph's order, whose result was still the same.
     """
 
@@ -65,13 +65,13 @@ class Difference:
 def first_difference(
     module: nn.Module, onnx: Path, *, task: Task, batch: Batch, tolerance: float = TOLERANCE
 ) -> Difference | str:
-    """The first node that doesn't compute what its submodule does; a sentence where there is none.
+    """Return the first node whose result differs from its submodule's, or a sentence if none does.
 
     Parameters
     ----------
-    onnx : a float file that `lower` made of the module.
+    onnx : a float file that `lower` made from the module.
     batch : inputs on which the answers differ.
-    tolerance : allowed error, as a part of the largest value of each tensor.
+    tolerance : allowed error, relative to the largest value of each tensor.
     """
     anchors = list(_anchors(load_graph(onnx)))
     opened = _inputs_with_positions(module, batch, task=task)
@@ -88,7 +88,7 @@ def first_difference(
             continue
         errors = [_error(x, values) for _, x in fitting]
         scales = [float(np.abs(x).max(initial=0)) for _, x in fitting]
-        # A convolution has its batch normalisation folded in, so any submodule may be the one.
+        # A convolution includes its folded batch normalisation, so either submodule may match.
         if any(e <= tolerance * max(s, 1e-6) for e, s in zip(errors, scales, strict=True)):
             before = node.name
             continue
@@ -101,17 +101,17 @@ def first_difference(
 def first_difference_of_files(
     wanted: Path, got: Path, *, batch: Batch, tolerance: float = 0.1
 ) -> Difference | None:
-    """The first shared tensor of two files, in the first one's order, that differs.
+    """Return the first shared tensor of two files, in the first one's order, that differs.
 
     Parameters
     ----------
     wanted : the float file.
-    got : made from it, such as its INT8 or fp16 form, which keeps most tensors' names.
-    tolerance : allowed error as a root mean square, as a part of that of the tensor's values.
+    got : a file made from it, such as in INT8 or fp16, which keeps most tensors' names.
+    tolerance : allowed root mean square error, relative to that of the tensor's values.
 
     Returns
     -------
-    None where all shared tensors are alike.
+    The difference, or None if all shared tensors are alike.
     """
     other = load_graph(got)
     nodes = [n for n in load_graph(wanted).nodes if other.producer(n.output[0]) is not None]
@@ -121,7 +121,7 @@ def first_difference_of_files(
     for (node, name, x), (_, _, y) in zip(left, right, strict=True):
         if x.dtype.kind != "f" or x.shape != y.shape or not x.size:
             continue
-        # Minus infinity, float32's least number or -30,000: a mask is the same under any of them.
+        # A mask may hold minus infinity, float32's least number or -30,000, with the same effect.
         x, y = np.maximum(x, _MASKED), np.maximum(y, _MASKED)
         difference = x.astype(np.float64) - y
         noise, signal = (
@@ -140,7 +140,7 @@ def _error(wanted: np.ndarray, got: np.ndarray) -> float:
 
 
 def _anchors(graph: Graph) -> Iterator[tuple[NodeProto, str]]:
-    """The nodes that read weights, the last one of each run of them (product, then bias)."""
+    """Yield the nodes that read weights, and of consecutive ones (matmul, then bias) the last."""
     weights = {name for name in graph.initializers if "." in name}
     nodes = graph.nodes
     parts = [_part(node, weights) for node in nodes]
@@ -156,7 +156,7 @@ def _anchors(graph: Graph) -> Iterator[tuple[NodeProto, str]]:
 
 
 def _part(node: NodeProto, weights: set[str]) -> str | None:
-    """The submodule whose weights a node reads."""
+    """Return the submodule whose weights a node reads."""
     for name in node.input:
         if name in weights:
             return str(name).removesuffix(_TRANSPOSED).rpartition(".")[0]
@@ -171,7 +171,7 @@ def _inputs_with_positions(module: nn.Module, batch: Batch, *, task: Task) -> di
 
 
 def _returned(module: nn.Module, *, task: Task, batch: Batch) -> list[tuple[str, np.ndarray]]:
-    """What each submodule returned, by its path, once for each call."""
+    """Return each submodule's output with its path, once for each call."""
     found: list[tuple[str, np.ndarray]] = []
 
     def keep(name: str, output: object) -> None:
@@ -197,7 +197,7 @@ def _returned(module: nn.Module, *, task: Task, batch: Batch) -> list[tuple[str,
 def _computed(
     path: Path, anchors: Iterable[tuple[NodeProto, str]], batch: Mapping[str, Tensor]
 ) -> Iterator[tuple[NodeProto, str, np.ndarray]]:
-    """Each node with its first output's values; few tensors are held at once."""
+    """Yield each node with its first output's values; few tensors are in memory at once."""
     wanted = list(anchors)
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]

@@ -1,4 +1,4 @@
-"""The samples on which a file is held against its module: other batch sizes, other lengths."""
+"""Samples in several batch sizes and lengths, on which a file is compared with its module."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SMALL = (1, 3)
 def ladder(
     padded: Loader, batches: Loader | Iterator[Batch], *, modality: str, other_size: bool = False
 ) -> Iterator[Batch]:
-    """One sample at a quarter of the length, three at half of it, the others as they come.
+    """Yield one sample at a quarter of the length, three at half of it, and the other batches.
 
-    Where no text is of the full length, one is filled up to it: padding has no positions.
+    If no text has the full length, one is filled up to it, as padding doesn't test positions.
 
     Parameters
     ----------
     padded : the batches with texts padded to the full length; the first of them is used.
     batches : the same samples, padded to each batch's longest; the first is left out.
-    modality : "text"; of an "image" only the number varies, and with
-    other_size : also its height and width, of two samples more.
+    modality : "text" or "image"; for images only the number of samples varies.
+    other_size : whether to add two images of another height and width.
     """
     first = next(iter(padded), None)
     if first is None:
@@ -48,7 +48,7 @@ def ladder(
 
 
 def _shorter(batch: Batch, *, part: int) -> Batch:
-    """Texts cut to a part of their length, at the end where their padding isn't."""
+    """Return texts cut to a part of their length, at the end without padding."""
     length = batch[ATTENTION_MASK].shape[1]
     kept = max(2, length // part)
     left = bool((batch[ATTENTION_MASK][:, -1] > batch[ATTENTION_MASK][:, 0]).any())
@@ -60,7 +60,7 @@ def _shorter(batch: Batch, *, part: int) -> Batch:
 
 
 def _resized(batch: Batch) -> Batch:
-    """Two images, half as high and a quarter as wide again."""
+    """Return two images with half the height and 1.25 times the width."""
     from torch.nn.functional import interpolate
 
     name, images = next((name, values) for name, values in batch.items() if values.ndim == 4)

@@ -1,4 +1,4 @@
-"""Runs a graph with a key-value cache as generation does: the prompt, then what comes after."""
+"""Runs a graph with a key-value cache as generation does: first the prompt, then later tokens."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PRESENT = "present."
 
 
 def stepwise_answers(onnx: Path, *, threads: int = 1) -> Callable[[Batch], np.ndarray]:
-    """The file as a function from a batch to its scores, of tokens that were read in three parts.
+    """Return the file as a function from a batch to its scores, which reads tokens in three parts.
 
-    The first half is a prompt, all but one of the rest follow at once, and the last one alone;
-    each part is given the caches that the one before it left.
+    The first half is the prompt. All other tokens but one follow at once, then the last one alone.
+    Each part is given the caches of the part before it.
     """
     opened = session(onnx, threads=threads)
     names = [value.name for value in opened.get_inputs()]

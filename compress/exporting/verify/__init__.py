@@ -1,1 +1,1 @@
-"""`compress verify`: a bundle is whole and answers as it did."""
+"""`compress verify`: checks that a bundle is whole and that its answers haven't changed."""

@@ -1,4 +1,4 @@
-"""A bundle's model on its stored samples: the answers it had, its labels, other shapes."""
+"""Checks a bundle's model on its stored samples: answers, labels and other shapes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 INT8_EXPECTED, INT8_TOLERANCE = 0.02, 0.05
-"""Of INT8: root mean square of the differences, as a part of that of the answers. Another CPU's
-float steps between the products round a few numbers otherwise: 0.04 % of the answers of a MiniLM
-with emulated products, and 4 % where those saturate.
+"""For INT8: root mean square of the differences, relative to that of the answers. On another CPU
+the float operations between the matmuls round a few numbers otherwise: 0.04 % of the answers of a
+MiniLM with emulated matmuls, and 4 % if those saturate.
 """
 _BATCHES = (1, 3)
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 class Answering:
-    """A model that is asked about its stored samples.
+    """A model that is checked on its stored samples.
 
     Parameters
     ----------
-    model : the ONNX file, which loads.
-    samples : where its samples are.
-    task : the name of a task; it decides what agreement is.
+    model : the ONNX file, which is known to load.
+    samples : the file of its samples.
+    task : the name of a task; it decides on the measure of agreement.
     """
 
     def __init__(self, model: Path, samples: Path, *, task: str) -> None:
@@ -51,7 +51,7 @@ class Answering:
         self._target = TASKS[task].target if task in TASKS else "class"
 
     def as_published(self) -> Check:
-        """Whether the answers are those stored, up to the tolerance."""
+        """Check that the answers are the stored ones, up to the tolerance."""
         if not self._path.is_file():
             text = f"not compared: the bundle has no {self._path.name}"
             return Check("answers", "warning", text)
@@ -69,7 +69,7 @@ class Answering:
         return Check("answers", status, text)
 
     def labels(self, labels: list[str]) -> Check:
-        """Whether labels.json fits the width of the answers, and the file's own labels."""
+        """Check that labels.json fits the width of the answers, and the file's own labels."""
         inside = json.loads(metadata_of(self._model).get("labels", "null"))
         if inside is not None and inside != labels:
             text = f"labels.json has {len(labels)} names, and the model's metadata others"
@@ -81,7 +81,7 @@ class Answering:
         return Check("labels", "ok" if width == len(labels) else "failed", text)
 
     def other_shapes(self) -> Check:
-        """Run other batch sizes, and texts of another length."""
+        """Check that the model runs at other batch sizes, and on texts of another length."""
         fixed = fixed_batch(declared(self._model))
         tried: dict[str, Mapping[str, Array]] = {}
         for size in _BATCHES if fixed is None else (fixed,):
@@ -104,7 +104,7 @@ class Answering:
 
     @cached_property
     def _inputs(self) -> Mapping[str, Array]:
-        """The stored inputs, or made ones."""
+        """The stored inputs, or random ones."""
         if self._path.is_file():
             return self._samples.inputs
         inputs = declared(self._model)
@@ -122,7 +122,7 @@ class Answering:
         return len(axes) == 2 and isinstance(axes[1], str)
 
     def _counted(self, answers: Array) -> Array:
-        """Without what padding got."""
+        """Return the answers without those at padding."""
         mask = self._samples.inputs.get(ATTENTION_MASK)
         if mask is None or answers.ndim != 3 or answers.shape[:2] != mask.shape:
             return answers.astype(np.float64)
@@ -130,7 +130,7 @@ class Answering:
         return kept.astype(np.float64)
 
     def _difference(self, got: Array, wanted: Array) -> tuple[Status, str]:
-        """Whether that is allowed, and how far apart they are, in words."""
+        """Return the status of the difference between answers, and the difference in words."""
         precision = precision_of(self._model)
         if precision == "int8":
             error = _rms(got - wanted) / max(_rms(wanted), _TINY)
@@ -145,7 +145,7 @@ class Answering:
         return ("ok" if largest <= allowed else "failed"), said
 
     def _beside_reference(self, got: Array) -> str:
-        """How many answers are the reference's, then and now."""
+        """Return in words how many answers equal the reference's, now and when published."""
         stored = next(iter(self._samples.reference.values()), None)
         wanted = next(iter(self._samples.answers.values()))
         if stored is None or stored.shape != wanted.shape:
@@ -158,7 +158,7 @@ class Answering:
         )
 
     def _agreement(self, got: Array, wanted: Array) -> float:
-        """Part of the answers that are the same one; of hidden states, the mean cosine."""
+        """Return the fraction of equal answers; for hidden states, the mean cosine similarity."""
         if self._target == "class-set":
             return float(((got > 0) == (wanted > 0)).mean())
         if self._target != "none":
@@ -168,7 +168,7 @@ class Answering:
 
 
 def precision_of(model: Path) -> Precision:
-    """The least precise kind of numbers in a file."""
+    """Return the least precise type of numbers in a file."""
     from onnx import TensorProto
 
     kinds = {tensor.data_type for tensor in load_graph(model).tensors()}

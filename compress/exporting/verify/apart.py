@@ -1,4 +1,4 @@
-"""`verify_bundle` in a process of its own, for bundles whose models may hang or crash."""
+"""Runs `verify_bundle` in a process of its own, for bundles whose models may hang or crash."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from compress.exporting.verify.check import Check
 from compress.measurement.child.apart import CALL_SECONDS, apart
 
 _WORK = "compress.exporting.verify.bundle:work"
-"""Named, not imported: it brings onnx, which the process that waits doesn't need."""
+"""Named rather than imported, as it imports onnx, which the waiting process doesn't need."""
 
 
 def verify_apart(folder: Path, *, call_seconds: float = CALL_SECONDS) -> Iterator[Check]:
-    """As `verify_bundle`; each check that runs a model may take `call_seconds`.
+    """Yield the checks of `verify_bundle`; each that runs a model may take `call_seconds`.
 
-    A check that takes longer, or that ends its process, has failed, and is the last.
+    A check that takes longer, or that ends its process, has failed and is the last.
 
     Raises
     ------
-    InputError : it is no bundle.
+    InputError : the folder is no bundle.
     """
     given = {"folder": str(folder)}
     try:

@@ -1,4 +1,4 @@
-"""Proves that a bundle is whole and runs here as it did where it was made."""
+"""Checks that a bundle is whole, and that its answers here are those of the place it was made."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ RUN_FILES = (
     ".compress-run.json",
     MANIFEST,
 )
-"""What a run keeps beside its bundle."""
+"""Files that a run keeps beside its bundle."""
 
 
 def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check]:
-    """Check a published bundle, one thing after another; nothing in it is executed or changed.
+    """Yield the checks of a published bundle; none executes or changes anything in it.
 
-    Files against the manifest, the model in `onnx.checker` and ONNX Runtime, its answers to the
-    stored samples, its example script on raw ones (this package's own text of it), its labels,
-    other batch sizes and lengths, and whether it suits this CPU.
+    The checks are: the files against the manifest, the model in `onnx.checker` and ONNX Runtime,
+    its answers to the stored samples, the example script (in this package's own text) on raw
+    samples, the labels, other batch sizes and lengths, and the fit to this CPU.
 
     Parameters
     ----------
-    folder : with a manifest.json.
+    folder : the bundle's folder, with a manifest.json.
     watch : told of each check that runs a model.
 
     Raises
     ------
-    InputError : it is no bundle.
+    InputError : the folder is no bundle.
     """
     watch = watch or Unwatched()
     manifest = read_manifest(folder)
@@ -88,7 +88,7 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
 
 
 def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
-    """What the process of `verify_apart` does."""
+    """Run the checks in the process of `verify_apart`."""
     for check in verify_bundle(Path(given["folder"]), watch=watch):
         told.tell("item", astuple(check))
 
@@ -101,7 +101,7 @@ def _watched(watch: Watch, model: Path, name: str, check: Callable[[], Check]) -
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
-    """The check, or what kept it from its end."""
+    """Return the check, or a failed one with the error that ended it."""
     try:
         return check()
     except (StageError, InputError) as error:
@@ -109,7 +109,7 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _files(folder: Path, files: Mapping[str, object]) -> Iterator[Check]:
-    """A line for each file that isn't as it was, one for all the others, one for strangers."""
+    """Yield a check for each changed file, one for all other files, and one for unknown files."""
     whole = 0
     for name, entry in files.items():
         problem = _difference(folder, name, entry)
@@ -124,7 +124,7 @@ def _files(folder: Path, files: Mapping[str, object]) -> Iterator[Check]:
 
 
 def _strangers(folder: Path, files: Mapping[str, object]) -> list[str]:
-    """Names that neither the manifest nor a run knows; no link is followed."""
+    """Return names that neither the manifest nor a run knows; no link is followed."""
     tops = {Path(name).parts[0]: len(Path(name).parts) > 1 for name in files if Path(name).parts}
     strange = sorted({path.name for path in folder.iterdir()} - tops.keys() - set(RUN_FILES))
     for top, has_more in tops.items():
@@ -135,7 +135,7 @@ def _strangers(folder: Path, files: Mapping[str, object]) -> list[str]:
 
 
 def _difference(folder: Path, name: str, entry: Any) -> str | None:
-    """What is wrong with a file, its name first."""
+    """Return the problem of a file, beginning with its name, or None."""
     shown = clipped(name)
     try:
         path = inside(folder, name)
@@ -162,7 +162,7 @@ def _change(path: Path, entry: Mapping[str, Any]) -> str | None:
 
 
 def _models(folder: Path, files: Mapping[str, object]) -> Iterator[Path]:
-    """The models that the manifest names, where they lie in the bundle."""
+    """Yield the models that the manifest names, if they lie in the bundle."""
     for name in files:
         if name.endswith(".onnx"):
             with suppress(InputError):
@@ -192,7 +192,7 @@ def _labels(path: Path) -> list[str]:
 
 
 def _example(folder: Path, task: str) -> Check:
-    """Whether the example script answers raw samples as they were answered when measured."""
+    """Check that the example script's answers to raw samples are the measured ones."""
     samples = folder / SAMPLES_FILE
     raw = read_samples(samples).raw if samples.is_file() else None
     if raw is None:
@@ -203,7 +203,7 @@ def _example(folder: Path, task: str) -> Check:
 
 
 def _cpu(model: Path) -> Check:
-    """Whether the products are exact here, and what the model was quantized for."""
+    """Check that matmuls are exact on this CPU, and name the CPU that the model is made for."""
     here = this_cpu()
     target = metadata_of(model).get(TARGET_KEY)
     made = f"quantized for {target}; " if target else ""

@@ -1,4 +1,4 @@
-"""What a check of a bundle found."""
+"""The result of a check of a bundle."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Check:
 
     Attributes
     ----------
-    name : a word.
-    status : a warning leaves the bundle usable.
-    text : half a sentence.
+    name : a word for the check.
+    status : "ok", "warning" (the bundle stays usable) or "failed".
+    text : the finding, as a phrase.
     """
 
     name: str
