@@ -15,6 +15,7 @@ from compress.recipe.document import Document, parse
 from compress.recipe.entries import python_entries
 from compress.recipe.overrides import apply_overrides
 from compress.recipe.schema import Recipe
+from compress.stages.contract import Stage
 
 
 def load_recipe(
@@ -57,6 +58,22 @@ def recipe_from_dict(given: Mapping[str, Any], *, overrides: Sequence[str] = ())
     document = Document("recipe:", data=dict(given))
     apply_overrides(document, overrides)
     return check(document)
+
+
+def recipe_of(stages: Sequence[tuple[str, Stage]], head: Mapping[str, Any]) -> Recipe:
+    """Check a recipe whose stages were made in Python.
+
+    Parameters
+    ----------
+    stages : with their names.
+    head : the recipe's other keys: plain values, or the specs that a recipe makes of them.
+
+    Raises
+    ------
+    RecipeError : as `recipe_from_dict`.
+    """
+    plain = {key: dict(one) if isinstance(one, Mapping) else one for key, one in head.items()}
+    return check(Document("recipe:", data=plain), stages)
 
 
 def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:

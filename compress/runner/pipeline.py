@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files.storage import storing
-from compress.core.options import Options
 from compress.core.progress import Progress, Silent
 from compress.recipe.entries import python_entries
-from compress.recipe.load import load_recipe, recipe_from_dict, refuse_functions
+from compress.recipe.load import load_recipe, recipe_of, refuse_functions
 from compress.recipe.plan import foreseen
 from compress.runner.folder.workdir import Workdir
 from compress.runner.leader import Leader
@@ -161,19 +160,17 @@ class Pipeline:
         gates: Gates | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        self.recipe = recipe_from_dict(
-            {
-                "version": 1,
-                "name": name,
-                "seed": seed,
-                "model": _plain(model),
-                "task": task,
-                "data": _plain(data),
-                "measure": _plain(measure or {}),
-                "gates": _plain(gates or {}),
-                "stages": _steps(stages),
-            }
-        )
+        head = {
+            "version": 1,
+            "name": name,
+            "seed": seed,
+            "model": model,
+            "task": task,
+            "data": data,
+            "measure": measure or {},
+            "gates": gates or {},
+        }
+        self.recipe = recipe_of(_named(stages), head)
 
     def run(
         self,
@@ -197,20 +194,12 @@ class Pipeline:
         )
 
 
-def _steps(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Return stages as a recipe lists them; a repeated one is named "prune-2", "prune-3" …"""
-    steps = []
+def _named(stages: Sequence[Stage]) -> list[tuple[str, Stage]]:
+    """Return stages with their names; a repeated one is named "prune-2", "prune-3" …"""
     seen: Counter[str] = Counter()
+    named = []
     for stage in stages:
         use = stage_name(stage)
         seen[use] += 1
-        name = use if seen[use] == 1 else f"{use}-{seen[use]}"
-        steps.append({"use": use, "name": name, **_plain(stage)})
-    return steps
-
-
-def _plain(value: Options | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given keys as plain JSON; unset fields keep the recipe's own defaults."""
-    if isinstance(value, Options):
-        return value.model_dump(mode="json", exclude_unset=True)
-    return dict(value)
+        named.append((use if seen[use] == 1 else f"{use}-{seen[use]}", stage))
+    return named

@@ -1,0 +1,187 @@
+"""How the parts of a recipe go together, once each of them is right by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.data.spec import DataSpec
+from compress.errors import expected, unknown
+from compress.measurement.spec import MeasureSpec
+from compress.models.spec import ModelSpec
+from compress.recipe.agreement import misfits
+from compress.recipe.document import Document, Keys, Problem
+from compress.recipe.order import chain
+from compress.recipe.overrides import caused_by_override, is_override
+from compress.recipe.schema import Gates, Step
+from compress.recipe.sentences import Fault, said_by_model
+from compress.stages.contract import Stage
+from compress.tasks.task import Task
+
+COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
+"""Fields of stages that are held against the sizes of the recipe's model."""
+
+
+class Findings:
+    """What is found to be wrong, with the place of each in the document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def report(self, keys: Keys, sentence: str, *, causes: tuple[Keys, ...] = ()) -> None:
+        """Add a problem, at an override among its causes or else where `keys` stand."""
+        places = [self.document.place(cause) for cause in causes]
+        overridden = [place for place in places if is_override(place)]
+        place = max(overridden, default=self.document.place(keys))
+        self.document.problems.append(Problem(place, sentence))
+
+    def fault(self, fault: Fault, at: Keys, prefix: str = "") -> None:
+        """Add a fault of the value at a place."""
+        keys = (*at, *fault.keys)
+        place = caused_by_override(self.document, keys) if fault.whole else None
+        place = place or self.document.place(keys)
+        self.document.problems.append(Problem(place, prefix + fault.sentence))
+
+    def said(self, section: str, key: str, problem: str) -> None:
+        """Add what a section says of itself."""
+        self.fault(said_by_model((section, *key.split(".")), problem), ())
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An item of `stages`.
+
+    Attributes
+    ----------
+    use, name : as they were given; None where they weren't, or not as text.
+    kind : the stage's class; None where there is none such.
+    step : the stage; None where something in it is wrong.
+    """
+
+    use: str | None = None
+    name: str | None = None
+    kind: type[Stage] | None = None
+    step: Step | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A recipe's parts but its stages; None stands for one that is wrong or missing."""
+
+    task: Task | None
+    model: ModelSpec | None
+    data: DataSpec | None
+    measure: MeasureSpec | None
+    gates: Gates | None
+
+
+def check_metric(parts: Parts, findings: Findings) -> None:
+    """Whether the metric is one of the task's, and goes with the data and the gates."""
+    task, measure, data = parts.task, parts.measure, parts.data
+    if task is None or measure is None:
+        return
+    keys, causes = ("measure", "metric"), (("task",), ("measure", "metric"))
+    if measure.metric is not None and measure.metric not in task.metrics:
+        sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
+        findings.report(keys, sentence, causes=causes)
+        return
+    labelled = data is None or data.columns.label is not None
+    if not labelled and measure.metric not in (None, *task.metrics_without_labels):
+        allowed = f"one of {', '.join(task.metrics_without_labels)} for data without labels"
+        sentence = expected("measure.metric", allowed, measure.metric)
+        findings.report(keys, sentence, causes=(*causes, ("data", "columns", "label")))
+        return
+    metric = measure.metric or task.default_metric(labelled=labelled)
+    for key, problem in parts.gates.misfits(metric) if parts.gates else ():
+        findings.report(("gates", key), problem, causes=(*causes, ("gates", key)))
+
+
+def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
+    """Whether the stages go together, with the task, the model and the data."""
+    _names(stages, findings)
+    _order(stages, findings)
+    if parts.task is None:
+        return
+    _tasks(stages, parts.task, findings)
+    if parts.model is None:
+        return
+    if parts.data is not None:
+        _inside(stages, parts.task, parts.model, parts.data, findings)
+    taught = any(one.step is None or one.step.stage.makes_reference for one in stages)
+    for (section, key), problem in misfits(parts.model, parts.data, parts.task, taught=taught):
+        findings.said(section, key, problem)
+
+
+def _names(stages: Sequence[Listed], findings: Findings) -> None:
+    """Each name stands once."""
+    first: dict[str, int] = {}
+    for index, one in enumerate(stages):
+        if one.name is None:
+            continue
+        if one.name in first:
+            findings.report(
+                ("stages", index),
+                f"stages[{index}] ({one.use}): the name {one.name!r} is that of "
+                f"stages[{first[one.name]}] too. Give one of them another 'name'.",
+                causes=tuple(
+                    ("stages", other, key)
+                    for other in (first[one.name], index)
+                    for key in ("name", "use")
+                ),
+            )
+        first.setdefault(one.name, index)
+
+
+def _order(stages: Sequence[Listed], findings: Findings) -> None:
+    """Each stage can take what the one before it makes; known up to the first unknown stage."""
+    known: list[tuple[str, type[Stage]]] = []
+    for one in stages:
+        if one.kind is None or one.use is None:
+            break
+        known.append((one.use, one.kind))
+    _, misfit = chain(known)
+    if misfit is not None:
+        index = misfit.position
+        findings.report(
+            ("stages", index),
+            f"stages[{index}] ({known[index][0]}): {misfit.sentence}",
+            causes=tuple(("stages", earlier, "use") for earlier in range(index + 1)),
+        )
+
+
+def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
+    """Each stage can work for the task."""
+    for index, one in enumerate(stages):
+        if one.kind is None or _can_work(one.kind, task):
+            continue
+        does = ", ".join(sorted(one.kind.tasks or ()))
+        findings.report(
+            ("stages", index),
+            f"stages[{index}] ({one.use}): {one.use!r} can't work for the task {task.name!r}. "
+            f"It can for: {does}.",
+            causes=(("task",), ("stages", index, "use")),
+        )
+
+
+def _can_work(stage: type[Stage], task: Task) -> bool:
+    return stage.tasks is None or task.name in stage.tasks
+
+
+def _inside(
+    stages: Sequence[Listed], task: Task, model: ModelSpec, data: DataSpec, findings: Findings
+) -> None:
+    """What each stage sees to be wrong with itself, given model and data."""
+    replaced = False
+    for index, one in enumerate(stages):
+        if one.step is None or not _can_work(type(one.step.stage), task):
+            continue
+        prefix = f"stages[{index}] ({one.use}): "
+        problems = one.step.stage.check(task=task.name, model=model, data=data)
+        if replaced:  # it is given another model than the recipe's
+            problems = [found for found in problems if found[0] not in COUNTED_IN_MODEL]
+        replaced = replaced or one.step.stage.replaces_model
+        for key, problem in problems:
+            keys = tuple(key.split("."))
+            if problem.startswith(("must ", "needs ")):
+                problem = f"{keys[-1]!r} {problem}"
+            findings.fault(said_by_model(keys, problem), ("stages", index), prefix)
