@@ -9,30 +9,43 @@ or, without a file:
     stages = [Distill(student={"layers": 3}), Prune(target={"macs": 0.5}), Quantize(), Export()]
     report = Pipeline(stages, name="mine", model=..., task=..., data=...).run()
 
-Names are imported when they are first used, so that `import compress` is quick.
+or one stage at a time:
+
+    artifact, context = compress.load(model=..., task=..., data=...)
+    smaller = compress.Prune(target={"macs": 0.5}).apply(artifact, context)
+
+docs/api.md lists the names. They are imported when they are first used, so that `import compress`
+is quick.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing's, without importing it: the command begins here
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the names once more, for type checkers; a test compares the two
     from typing import Any
 
-    from compress.core.artifact import Artifact, Format
-    from compress.core.context import Context
-    from compress.core.options import Options
-    from compress.runner.pipeline import Pipeline, run
-    from compress.stages.contract import Stage
-    from compress.stages.depth import Depth
-    from compress.stages.distill import Distill
-    from compress.stages.export import Export
-    from compress.stages.low_bit import LowBit
-    from compress.stages.low_rank import LowRank
-    from compress.stages.prune.stage import Prune
-    from compress.stages.quantize.stage import Quantize
-    from compress.stages.sparsify import Sparsify
-    from compress.stages.train import Train
-    from compress.stages.vocabulary import Vocabulary
+    from compress import errors as errors
+    from compress.core.artifact import Artifact as Artifact
+    from compress.core.artifact import Format as Format
+    from compress.core.context import Context as Context
+    from compress.core.options import Options as Options
+    from compress.recipe.load import load_recipe as load_recipe
+    from compress.recipe.schema import Recipe as Recipe
+    from compress.report.document import Report as Report
+    from compress.runner.load import load as load
+    from compress.runner.pipeline import Pipeline as Pipeline
+    from compress.runner.pipeline import run as run
+    from compress.stages.contract import Stage as Stage
+    from compress.stages.depth import Depth as Depth
+    from compress.stages.distill import Distill as Distill
+    from compress.stages.export import Export as Export
+    from compress.stages.low_bit import LowBit as LowBit
+    from compress.stages.low_rank import LowRank as LowRank
+    from compress.stages.prune.stage import Prune as Prune
+    from compress.stages.quantize.stage import Quantize as Quantize
+    from compress.stages.sparsify import Sparsify as Sparsify
+    from compress.stages.train import Train as Train
+    from compress.stages.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.1.0"
 
@@ -49,37 +62,24 @@ _MODULES = {
     "Pipeline": "compress.runner.pipeline",
     "Prune": "compress.stages.prune.stage",
     "Quantize": "compress.stages.quantize.stage",
+    "Recipe": "compress.recipe.schema",
+    "Report": "compress.report.document",
     "Sparsify": "compress.stages.sparsify",
     "Stage": "compress.stages.contract",
     "Train": "compress.stages.train",
     "Vocabulary": "compress.stages.vocabulary",
+    "load": "compress.runner.load",
+    "load_recipe": "compress.recipe.load",
     "run": "compress.runner.pipeline",
 }
-
-__all__ = [
-    "Artifact",
-    "Context",
-    "Depth",
-    "Distill",
-    "Export",
-    "Format",
-    "LowBit",
-    "LowRank",
-    "Options",
-    "Pipeline",
-    "Prune",
-    "Quantize",
-    "Sparsify",
-    "Stage",
-    "Train",
-    "Vocabulary",
-    "run",
-]
+__all__ = [*_MODULES, "errors"]
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "errors":
+        return importlib.import_module("compress.errors")
     if name not in _MODULES:
         raise AttributeError(f"module 'compress' has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

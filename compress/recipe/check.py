@@ -11,7 +11,14 @@ from compress.errors import RecipeError, clipped, expected, unknown
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
 from compress.recipe.bounds import MOST_PROBLEMS, MOST_STAGES, beyond
-from compress.recipe.consistency import Findings, Listed, Parts, check_metric, check_stages
+from compress.recipe.consistency import (
+    Findings,
+    Listed,
+    Parts,
+    check_inputs,
+    check_metric,
+    check_stages,
+)
 from compress.recipe.document import Document, Keys
 from compress.recipe.schema import Gates, Head, Recipe, Step
 from compress.recipe.sentences import Fault, brief, faults
@@ -41,11 +48,28 @@ def check(document: Document, stages: Sequence[tuple[str, Stage]] | None = None)
     """
     recipe = _Check(document, stages).recipe()
     if document.problems or recipe is None:
-        found = sorted(dict.fromkeys(document.problems), key=lambda problem: problem.place.line)
-        shown = [clipped(str(problem), _LONGEST_PROBLEM) for problem in found[:MOST_PROBLEMS]]
-        more = len(found) - len(shown)
-        raise RecipeError([*shown, *([f"{document.source} … and {more:,} more."] if more else [])])
+        raise _error(document)
     return recipe
+
+
+def check_head(document: Document) -> Head:
+    """A recipe's keys but its stages, as a document holds them.
+
+    Raises
+    ------
+    RecipeError : see `check`.
+    """
+    head = _Check(document, ()).head()
+    if document.problems or head is None:
+        raise _error(document)
+    return head
+
+
+def _error(document: Document) -> RecipeError:
+    found = sorted(dict.fromkeys(document.problems), key=lambda problem: problem.place.line)
+    shown = [clipped(str(problem), _LONGEST_PROBLEM) for problem in found[:MOST_PROBLEMS]]
+    more = len(found) - len(shown)
+    return RecipeError([*shown, *([f"{document.source} … and {more:,} more."] if more else [])])
 
 
 class _Check:
@@ -58,6 +82,31 @@ class _Check:
 
     def recipe(self) -> Recipe | None:
         """The recipe, or None with the reasons among the document's problems."""
+        parts = self.parts()
+        if parts is None:
+            return None
+        listed = self.read() if self.made is None else self.take(self.made)
+        if listed:
+            check_stages(listed, parts, self.findings)
+        if self.document.problems:
+            return None
+        head = Head.model_validate(self.keys())
+        steps = tuple(one.step for one in listed if one.step is not None)
+        return Recipe(**{name: getattr(head, name) for name in Head.model_fields}, stages=steps)
+
+    def head(self) -> Head | None:
+        """The keys but the stages, or None as of a recipe."""
+        parts = self.parts()
+        if parts is not None:
+            check_inputs(parts, self.findings, taught=True)
+        return None if self.document.problems else Head.model_validate(self.keys())
+
+    def keys(self) -> dict[str, Any]:
+        """What was given but the stages."""
+        return {key: value for key, value in self.data.items() if key != "stages"}
+
+    def parts(self) -> Parts | None:
+        """The parts that are right by themselves; None where nothing can be looked at."""
         data = self.document.data
         if not isinstance(data, dict):
             if not self.document.problems:
@@ -67,8 +116,7 @@ class _Check:
         if self.beyond():
             return None
         self.data = data
-        head = {key: value for key, value in data.items() if key != "stages"}
-        for fault in faults(Head, head, also=("stages",)):
+        for fault in faults(Head, self.keys(), also=("stages",)):
             self.findings.fault(fault, ())
             self.bad |= set(fault.keys[:1])
         parts = Parts(
@@ -80,14 +128,7 @@ class _Check:
         )
         check_metric(parts, self.findings)
         self.inputs(parts)
-        listed = self.read() if self.made is None else self.take(self.made)
-        if listed:
-            check_stages(listed, parts, self.findings)
-        if self.document.problems:
-            return None
-        checked = Head.model_validate(head)
-        steps = tuple(one.step for one in listed if one.step is not None)
-        return Recipe(**{name: getattr(checked, name) for name in Head.model_fields}, stages=steps)
+        return parts
 
     def beyond(self) -> bool:
         """Whether something is too large to be looked at closely; it is reported."""

@@ -103,11 +103,21 @@ def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> 
     if parts.task is None:
         return
     _tasks(stages, parts.task, findings)
-    if parts.model is None:
-        return
-    if parts.data is not None:
+    if parts.model is not None and parts.data is not None:
         _inside(stages, parts.task, parts.model, parts.data, findings)
     taught = any(one.step is None or one.step.stage.makes_reference for one in stages)
+    check_inputs(parts, findings, taught=taught)
+
+
+def check_inputs(parts: Parts, findings: Findings, *, taught: bool) -> None:
+    """Whether model, data and task go together, as far as local files tell.
+
+    Parameters
+    ----------
+    taught : whether a stage trains the model on labels first.
+    """
+    if parts.task is None or parts.model is None:
+        return
     for (section, key), problem in misfits(parts.model, parts.data, parts.task, taught=taught):
         findings.said(section, key, problem)
 

@@ -10,11 +10,11 @@ from typing import Any
 from compress.core.files.paths import file_problem
 from compress.errors import RecipeError, clipped
 from compress.recipe.bounds import MOST_BYTES
-from compress.recipe.check import check
+from compress.recipe.check import check, check_head
 from compress.recipe.document import Document, parse
 from compress.recipe.entries import python_entries
 from compress.recipe.overrides import apply_overrides
-from compress.recipe.schema import Recipe
+from compress.recipe.schema import Head, Recipe
 from compress.stages.contract import Stage
 
 
@@ -72,8 +72,21 @@ def recipe_of(stages: Sequence[tuple[str, Stage]], head: Mapping[str, Any]) -> R
     ------
     RecipeError : as `recipe_from_dict`.
     """
-    plain = {key: dict(one) if isinstance(one, Mapping) else one for key, one in head.items()}
-    return check(Document("recipe:", data=plain), stages)
+    return check(Document("recipe:", data=_plain(head)), stages)
+
+
+def head_of(given: Mapping[str, Any]) -> Head:
+    """Check a recipe's keys but its stages, given in Python.
+
+    Parameters
+    ----------
+    given : as `head` of `recipe_of`.
+
+    Raises
+    ------
+    RecipeError : as `recipe_from_dict`.
+    """
+    return check_head(Document("recipe:", data=_plain(given)))
 
 
 def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
@@ -92,6 +105,10 @@ def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
         document.report(entry.keys, entry.refusal)
     if document.problems:
         raise RecipeError([str(problem) for problem in sorted(document.problems)])
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: dict(one) if isinstance(one, Mapping) else one for key, one in given.items()}
 
 
 def _read(path: Path, name: str) -> str:

@@ -66,6 +66,11 @@ class Head(Options):
     gates: Gates = Gates()
     """Requirements on the final model."""
 
+    @property
+    def teaches(self) -> bool:
+        """True if a head that is new may be trained first; the stages decide, where there are."""
+        return True
+
 
 class Step(Options):
     """One stage in its place."""
@@ -89,6 +94,11 @@ class Recipe(Head):
     def source(self) -> Path | None:
         """The file that the recipe was read from; None for one made in Python."""
         return self._source
+
+    @property
+    def teaches(self) -> bool:
+        """True if a stage trains the model on labels, and with it a head that is new."""
+        return any(step.stage.makes_reference for step in self.stages)
 
     def output_folder(self, output: Path | None = None) -> Path:
         """Return the folder of a run's results: `output` if it is given, else exports/<name>."""

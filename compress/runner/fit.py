@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Split
     from compress.data.dataset import Dataset
     from compress.models.loaded import LoadedModel
-    from compress.recipe.schema import Recipe
+    from compress.recipe.schema import Head
     from compress.tasks.task import Task
 
 
-def require_trained_head(loaded: LoadedModel, recipe: Recipe, task: Task) -> None:
+def require_trained_head(loaded: LoadedModel, recipe: Head, task: Task) -> None:
     """Require a `train` stage if the model's files lack a head, as that head is random.
 
     Raises
     ------
     ModelError : the head is random, and no stage trains it.
     """
-    taught = any(step.stage.makes_reference for step in recipe.stages)
-    if loaded.untrained_head and not taught:
+    if loaded.untrained_head and not recipe.teaches:
         raise ModelError(untrained_head(loaded.folder or "the model", task))
 
 

@@ -22,7 +22,7 @@ from compress.tasks.task import task as find_task
 if TYPE_CHECKING:
     from compress.data.dataset import Dataset
     from compress.models.folder.sentence_transformers import SentenceModel
-    from compress.recipe.schema import Recipe
+    from compress.recipe.schema import Head
     from compress.tasks.task import Task
 
 
@@ -83,7 +83,7 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def load_inputs(recipe: Recipe) -> Inputs:
+def load_inputs(recipe: Head) -> Inputs:
     """Load the recipe's model and data, and check that they fit each other.
 
     Raises
