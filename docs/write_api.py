@@ -48,8 +48,9 @@ int8 = compress.Quantize(method="static").apply(smaller, context)
 print(int8.onnx, *int8.notes, sep="\\n")
 ```
 
-Each stage wants an empty folder of its own. A stage leaves the artifact that it is given as it was.
-`context.reference` is the teacher of every distillation; after `Train` put its result there.
+Each stage needs an empty folder of its own. A stage leaves the artifact that it is given as it was.
+`context.reference` is the teacher of every distillation; after `Train`, replace it by the trained
+artifact.
 """
 _WIDTH = 100
 _PLACES = re.compile(r"\b(?:compress|pathlib|typing|collections\.abc|os)\.(?:\w+\.)*(?=[A-Z])")

@@ -30,21 +30,21 @@ RESERVED = "original"
 """Name of the row of the model that a run begins with."""
 
 _LONGEST_PROBLEM = 2000
-"""Characters of a problem: what is allowed may be a list of many names."""
+"""Characters of a problem: the allowed values may be a list of many names."""
 
 _Section = TypeVar("_Section", bound=Options)
 
 
 def check(document: Document, stages: Sequence[tuple[str, Stage]] | None = None) -> Recipe:
-    """The recipe that a document holds.
+    """Return the recipe that a document holds.
 
     Parameters
     ----------
-    stages : with their names, in place of the document's, where they were made in Python.
+    stages : made in Python, with their names; they stand in place of the document's.
 
     Raises
     ------
-    RecipeError : with every problem found, in the order of the lines.
+    RecipeError : the recipe has problems; it holds all of them, in the order of the lines.
     """
     recipe = _Check(document, stages).recipe()
     if document.problems or recipe is None:
@@ -53,7 +53,7 @@ def check(document: Document, stages: Sequence[tuple[str, Stage]] | None = None)
 
 
 def check_head(document: Document) -> Head:
-    """A recipe's keys but its stages, as a document holds them.
+    """Return a recipe's keys without its stages, as a document holds them.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class _Check:
         self.bad: set[str | int] = set()
 
     def recipe(self) -> Recipe | None:
-        """The recipe, or None with the reasons among the document's problems."""
+        """Return the recipe; None if the document has problems, which it then holds."""
         parts = self.parts()
         if parts is None:
             return None
@@ -95,18 +95,18 @@ class _Check:
         return Recipe(**{name: getattr(head, name) for name in Head.model_fields}, stages=steps)
 
     def head(self) -> Head | None:
-        """The keys but the stages, or None as of a recipe."""
+        """Return the keys without the stages; None as for a recipe."""
         parts = self.parts()
         if parts is not None:
             check_inputs(parts, self.findings, taught=True)
         return None if self.document.problems else Head.model_validate(self.keys())
 
     def keys(self) -> dict[str, Any]:
-        """What was given but the stages."""
+        """Return the keys that were given, without the stages."""
         return {key: value for key, value in self.data.items() if key != "stages"}
 
     def parts(self) -> Parts | None:
-        """The parts that are right by themselves; None where nothing can be looked at."""
+        """Return the parts that are right by themselves; None if nothing can be checked."""
         data = self.document.data
         if not isinstance(data, dict):
             if not self.document.problems:
@@ -131,20 +131,20 @@ class _Check:
         return parts
 
     def beyond(self) -> bool:
-        """Whether something is too large to be looked at closely; it is reported."""
+        """Return whether something is too large to be checked further; report it."""
         found = list(beyond(self.document.data))
         for keys, sentence in found:
             self.document.report(keys, sentence)
         return bool(found)
 
     def section(self, name: str, model: type[_Section]) -> _Section | None:
-        """A part of the recipe that is right by itself."""
+        """Return a section of the recipe; None if it is wrong by itself."""
         if name in self.bad or name not in self.data:
             return None
         return model.model_validate(self.data[name])
 
     def task(self) -> Task | None:
-        """The task, where there is such a one."""
+        """Return the task; None if the recipe names no known one."""
         name = self.data.get("task")
         if not isinstance(name, str):
             return None
@@ -154,7 +154,7 @@ class _Check:
         return found
 
     def inputs(self, parts: Parts) -> None:
-        """What the model and the data say of themselves."""
+        """Check the model and the data by themselves."""
         name = self.data.get("task")
         if parts.model is not None:
             for key, problem in parts.model.check(name if isinstance(name, str) else ""):
@@ -164,7 +164,7 @@ class _Check:
                 self.findings.said("data", key, problem)
 
     def read(self) -> list[Listed]:
-        """The document's stages; empty where they are no list of a few, which is reported."""
+        """Return the document's stages; none if they are no list of a few, which is reported."""
         items = self.data.get("stages")
         if not isinstance(items, list) or not items:
             allowed = "a list of one stage or more"
@@ -185,7 +185,7 @@ class _Check:
         ]
 
     def listed(self, index: int, item: Any, kind: type[Stage] | None) -> Listed:
-        """An item of the document's stages."""
+        """Return an item of the document's stages."""
         if not isinstance(item, Mapping):
             return Listed()
         use, name = item.get("use"), item.get("name", item.get("use"))
@@ -197,7 +197,7 @@ class _Check:
         )
 
     def kind(self, index: int, item: Any) -> type[Stage] | None:
-        """The class that an item of `stages` names."""
+        """Return the class that an item of `stages` names; None if it names no known one."""
         keys: Keys = ("stages", index)
         if not isinstance(item, Mapping):
             allowed = "a mapping with the key 'use'"
@@ -216,7 +216,7 @@ class _Check:
         return self.registered(index, use)
 
     def registered(self, index: int, use: str) -> type[Stage] | None:
-        """The class that is registered with a name."""
+        """Return the class that is registered with a name; None if there is none."""
         try:
             return stage_class(use)
         except RecipeError as error:
@@ -225,7 +225,7 @@ class _Check:
             return None
 
     def step(self, index: int, item: Mapping[str, Any], kind: type[Stage]) -> Step | None:
-        """One stage; None where its fields are wrong."""
+        """Return one stage; None if its fields are wrong."""
         fields = {key: value for key, value in item.items() if key not in ("use", "name")}
         name = item.get("name", item["use"])
         wrong = [
@@ -238,13 +238,13 @@ class _Check:
         return Step(use=item["use"], name=name, stage=kind.model_validate(fields))
 
     def take(self, made: Sequence[tuple[str, Stage]]) -> list[Listed]:
-        """Stages that were made in Python, where their fields were looked at."""
+        """Return stages that were made in Python; pydantic checked their fields then."""
         if not made:
             self.findings.report(("stages",), expected("stages", "a list of one stage or more", []))
         return [self.taken(index, name, stage) for index, (name, stage) in enumerate(made)]
 
     def taken(self, index: int, name: str, stage: Stage) -> Listed:
-        """One of them."""
+        """Return one stage that was made in Python."""
         use = stage_name(stage)
         kind = self.registered(index, use)
         if kind is not None and kind is not type(stage):
@@ -263,7 +263,7 @@ class _Check:
 
 
 def _of_name(name: Any, use: str) -> list[Fault]:
-    """What is wrong with a stage's name."""
+    """Return the faults of a stage's name."""
     found = faults(Step, {"use": use, "name": name, "stage": Stage.model_construct()})
     if name == RESERVED:
         found.append(Fault(("name",), f"the name {RESERVED!r} is taken by the first row."))

@@ -19,31 +19,31 @@ from compress.stages.contract import Stage
 from compress.tasks.task import Task
 
 COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
-"""Fields of stages that are held against the sizes of the recipe's model."""
+"""Fields of stages that are checked against the sizes of the recipe's model."""
 
 
 class Findings:
-    """What is found to be wrong, with the place of each in the document."""
+    """Collects problems, each with its place in the document."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
 
     def report(self, keys: Keys, sentence: str, *, causes: tuple[Keys, ...] = ()) -> None:
-        """Add a problem, at an override among its causes or else where `keys` stand."""
+        """Add a problem, at an override if one is among its causes, or else at `keys`."""
         places = [self.document.place(cause) for cause in causes]
         overridden = [place for place in places if is_override(place)]
         place = max(overridden, default=self.document.place(keys))
         self.document.problems.append(Problem(place, sentence))
 
     def fault(self, fault: Fault, at: Keys, prefix: str = "") -> None:
-        """Add a fault of the value at a place."""
+        """Add a fault of the value at `at`."""
         keys = (*at, *fault.keys)
         place = caused_by_override(self.document, keys) if fault.whole else None
         place = place or self.document.place(keys)
         self.document.problems.append(Problem(place, prefix + fault.sentence))
 
     def said(self, section: str, key: str, problem: str) -> None:
-        """Add what a section says of itself."""
+        """Add a problem that a section found in itself."""
         self.fault(said_by_model((section, *key.split(".")), problem), ())
 
 
@@ -53,9 +53,9 @@ class Listed:
 
     Attributes
     ----------
-    use, name : as they were given; None where they weren't, or not as text.
-    kind : the stage's class; None where there is none such.
-    step : the stage; None where something in it is wrong.
+    use, name : as they were given; None if they are missing or no text.
+    kind : the stage's class; None if there is no such class.
+    step : the stage; None if something in it is wrong.
     """
 
     use: str | None = None
@@ -66,7 +66,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Parts:
-    """A recipe's parts but its stages; None stands for one that is wrong or missing."""
+    """A recipe's parts without its stages; None stands for one that is wrong or missing."""
 
     task: Task | None
     model: ModelSpec | None
@@ -76,7 +76,7 @@ class Parts:
 
 
 def check_metric(parts: Parts, findings: Findings) -> None:
-    """Whether the metric is one of the task's, and goes with the data and the gates."""
+    """Check that the metric is one of the task's, and goes with the data and the gates."""
     task, measure, data = parts.task, parts.measure, parts.data
     if task is None or measure is None:
         return
@@ -97,7 +97,7 @@ def check_metric(parts: Parts, findings: Findings) -> None:
 
 
 def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
-    """Whether the stages go together, with the task, the model and the data."""
+    """Check that the stages go together, and with the task, the model and the data."""
     _names(stages, findings)
     _order(stages, findings)
     if parts.task is None:
@@ -110,7 +110,7 @@ def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> 
 
 
 def check_inputs(parts: Parts, findings: Findings, *, taught: bool) -> None:
-    """Whether model, data and task go together, as far as local files tell.
+    """Check that model, data and task go together, as far as local files tell.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def check_inputs(parts: Parts, findings: Findings, *, taught: bool) -> None:
 
 
 def _names(stages: Sequence[Listed], findings: Findings) -> None:
-    """Each name stands once."""
+    """Check that each name stands once."""
     first: dict[str, int] = {}
     for index, one in enumerate(stages):
         if one.name is None:
@@ -143,7 +143,7 @@ def _names(stages: Sequence[Listed], findings: Findings) -> None:
 
 
 def _order(stages: Sequence[Listed], findings: Findings) -> None:
-    """Each stage can take what the one before it makes; known up to the first unknown stage."""
+    """Check that each stage takes the format before it, up to the first unknown stage."""
     known: list[tuple[str, type[Stage]]] = []
     for one in stages:
         if one.kind is None or one.use is None:
@@ -160,7 +160,7 @@ def _order(stages: Sequence[Listed], findings: Findings) -> None:
 
 
 def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
-    """Each stage can work for the task."""
+    """Check that each stage can work for the task."""
     for index, one in enumerate(stages):
         if one.kind is None or _can_work(one.kind, task):
             continue
@@ -180,7 +180,7 @@ def _can_work(stage: type[Stage], task: Task) -> bool:
 def _inside(
     stages: Sequence[Listed], task: Task, model: ModelSpec, data: DataSpec, findings: Findings
 ) -> None:
-    """What each stage sees to be wrong with itself, given model and data."""
+    """Check each stage with its own `check`, given model and data."""
     replaced = False
     for index, one in enumerate(stages):
         if one.step is None or not _can_work(type(one.step.stage), task):

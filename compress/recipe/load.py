@@ -66,7 +66,7 @@ def recipe_of(stages: Sequence[tuple[str, Stage]], head: Mapping[str, Any]) -> R
     Parameters
     ----------
     stages : with their names.
-    head : the recipe's other keys: plain values, or the specs that a recipe makes of them.
+    head : the recipe's other keys; their values are plain, or the specs that a recipe holds.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def recipe_of(stages: Sequence[tuple[str, Stage]], head: Mapping[str, Any]) -> R
 
 
 def head_of(given: Mapping[str, Any]) -> Head:
-    """Check a recipe's keys but its stages, given in Python.
+    """Check a recipe's keys without its stages, given in Python.
 
     Parameters
     ----------

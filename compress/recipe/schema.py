@@ -68,7 +68,7 @@ class Head(Options):
 
     @property
     def teaches(self) -> bool:
-        """True if a head that is new may be trained first; the stages decide, where there are."""
+        """True if a new head may be trained first; in a recipe its stages decide."""
         return True
 
 
@@ -97,7 +97,7 @@ class Recipe(Head):
 
     @property
     def teaches(self) -> bool:
-        """True if a stage trains the model on labels, and with it a head that is new."""
+        """True if a stage trains the model on labels, and with it a new head."""
         return any(step.stage.makes_reference for step in self.stages)
 
     def output_folder(self, output: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""A model and its data without a recipe, for whoever applies single stages."""
+"""Loads a model and its data without a recipe, to apply single stages."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ def load(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Artifact, Context]:
-    """A model as an artifact, and the context in which a stage is applied to it.
+    """Return a model as an artifact, and the context in which stages are applied to it.
 
     Parameters
     ----------
     model, data : as in a recipe: a spec, or its keys.
     task : such as "text-classification".
-    directory : an empty folder for the files of the stage, made where it isn't there; a new
-        temporary one by default. Each stage wants one of its own.
+    directory : an empty folder for the files of one stage; it is made if it is missing. The
+        default is a new temporary folder. Each stage needs a folder of its own.
     seed : of all randomness.
     device : "auto", "cpu" or "cuda".
     threads : torch threads; as many as the process may use by default.
-    progress : where to show how far the work is; nowhere by default.
+    progress : shows how far the work is; the default shows nothing.
 
     Returns
     -------
-    The artifact, and a context whose reference (the teacher of every distillation) it is.
+    The artifact, and a context with this artifact as its reference (the teacher of every
+    distillation).
 
     Raises
     ------
     RecipeError : every problem that a recipe check would find.
-    InputError : the folder isn't empty; a model or data that can't be loaded, or don't fit each
-        other (`ModelError`, `DataError`).
+    InputError : the folder isn't empty. As `ModelError` or `DataError`: the model or the data
+        can't be loaded, or they don't fit each other.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def load(
     >>> smaller.module is artifact.module
     False
 
-    Another stage gets a folder of its own, and after `train` another reference:
+    Another stage gets another folder:
 
     >>> from dataclasses import replace
     >>> from pathlib import Path
