@@ -52,17 +52,17 @@ class Preprocessor(Protocol):
 
     @property
     def tokenizer(self) -> Any:
-        """Of `transformers`; None of images."""
+        """The tokenizer of `transformers`; None for images."""
         ...
 
     @property
     def max_length(self) -> int | None:
-        """Tokens kept of a text; None of images."""
+        """Number of tokens kept of a text; None for images."""
         ...
 
     @property
     def original_ids(self) -> tuple[int, ...] | None:
-        """The id that each token had before a vocabulary was cut; None where none was."""
+        """The id of each token before the vocabulary was cut; None if it wasn't cut."""
         ...
 
     @property
@@ -81,14 +81,14 @@ class Artifact:
 
     Attributes
     ----------
-    format : how the model is held.
+    format : the model's format.
     module : the torch module, in eval mode on the CPU; None for the ONNX formats.
     source : rebuilds the module's skeleton; None for the ONNX formats.
     onnx : the ONNX file; None for the torch formats.
     exported : the module's own ONNX file, verified against it; None until a run has written one.
     preprocessor : makes inputs from raw samples.
     labels : class names in the order of the logits.
-    bundle : the folder of deployable files, once `export` has written it (it holds `onnx`).
+    bundle : the folder of deployable files, which holds `onnx`; None until `export` has written it.
     notes : what the stage that made this artifact chose, skipped or refused, and why.
     """
 
@@ -110,7 +110,7 @@ class Artifact:
         format: Format = Format.TORCH,  # noqa: A002 (the field's own name)
         notes: tuple[str, ...] = (),
     ) -> Artifact:
-        """The same artifact with another torch module (and its source, where that changed)."""
+        """The same artifact with another torch module, and with its source if that changed."""
         return replace(
             self,
             format=format,

@@ -48,7 +48,7 @@ class Columns(Options):
 
 
 class Vocabulary(Options):
-    """How a tokenizer is trained: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019)."""
+    """Options of a trained tokenizer: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019)."""
 
     vocab_size: int = Field(default=4096, ge=300, le=1_000_000)
     """Largest number of tokens, special ones included; the model must have as many."""
@@ -58,7 +58,7 @@ class TrainedTokenizer(Options):
     """A tokenizer that is trained on the texts of the train split. It is the same in every run."""
 
     train: Vocabulary
-    """How the tokenizer is trained."""
+    """Options of the training."""
 
 
 class ImageSpec(Options):
@@ -87,7 +87,7 @@ class ImageSpec(Options):
 
 
 class DataSpec(Options):
-    """Where samples come from: exactly one of `huggingface`, `idx`, `sklearn` and `python`."""
+    """The source of samples: exactly one of `huggingface`, `idx`, `sklearn` and `python`."""
 
     huggingface: Annotated[str, Field(min_length=1)] | None = None
     """A data set of the Hugging Face hub, or a local folder of one. Or a format: parquet, csv, json

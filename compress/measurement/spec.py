@@ -25,7 +25,7 @@ BatchSizes = Annotated[
 
 
 class MeasureSpec(Options):
-    """How every row of the report is measured: quality on the test split, latency by batch size."""
+    """Options of the measurements: quality on the test split, and latency by batch size."""
 
     metric: str | None = None
     """Quality metric, such as accuracy or f1_macro; null: the task's default."""

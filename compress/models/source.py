@@ -212,7 +212,7 @@ class LowBitSource:
 
 
 def _unusable(module: nn.Module) -> str | None:
-    """What a factory must return instead of this module; None if the module is usable."""
+    """Words for what a factory must return instead of a module; None if the module is usable."""
     import torch
 
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}

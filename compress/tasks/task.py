@@ -169,7 +169,7 @@ def task(name: str) -> Task:
 
     Raises
     ------
-    InputError : there is none.
+    InputError : there is no such task.
     """
     found = TASKS.get(name)
     if found is None:

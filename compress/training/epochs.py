@@ -50,7 +50,7 @@ class TrainingResult:
     Attributes
     ----------
     module : the module with the best epoch's weights, in eval mode, on the CPU, in fp32.
-    notes : which epoch that was, and what was chosen or left out.
+    notes : the best epoch, and what was chosen or left out.
     history : every epoch.
     """
 
@@ -277,7 +277,7 @@ class Epochs:
         if self.processes.count > 1:
             notes.append(f"trained by {self.processes.count} processes")
             if self.sharding.smallest > 1:
-                notes.append("batch normalisation took each process's samples by themselves")
+                notes.append("batch normalisation used each process's samples separately")
         return tuple(notes)
 
 

@@ -50,7 +50,7 @@ def storing(what: str = "") -> Iterator[None]:
 
 
 def _problem(error: Exception) -> str | None:
-    """What the disk refused, in a sentence; None if the error says enough or isn't the disk's."""
+    """A sentence on the disk's refusal; None if the error says enough or isn't the disk's."""
     if isinstance(error, CompressError) and error.exit_code != InputError.exit_code:
         return None
     told = isinstance(error, CompressError)

@@ -21,7 +21,7 @@ _loaded: dict[str, str] = {}
 
 
 def entry_problem(entry: str) -> str | None:
-    """What is wrong with "package.module:name", or None; nothing is imported to find it."""
+    """The problem of "package.module:name", or None. Nothing is imported to find it."""
     module, _, name = entry.partition(":")
     parts = module.split(".")
     if not all(part.isidentifier() for part in [*parts, name]):

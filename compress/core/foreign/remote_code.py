@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compress.errors import clipped
 
-NEVER = "it asks for code of its own to be run, and code that comes with a model or data never is"
+NEVER = "it needs its own code to run, and code that comes with a model or data is never run"
 _ASKS = ("trust_remote_code", "custom code", "Dataset scripts")
 
 

@@ -33,7 +33,9 @@ def convolution(output: Shape, weight: Shape) -> int:
 
 
 def transposed_convolution(values: Shape, weight: Shape) -> int:
-    """Those of a transposed convolution: input (N, C_in, …), weight (C_in, C / groups, …).
+    """Multiply-accumulates of a transposed convolution.
+
+    The input is (N, C_in, …), the weight (C_in, C / groups, …).
 
     >>> transposed_convolution((1, 4, 3, 3), (4, 5, 2, 2))
     720

@@ -21,12 +21,13 @@ _BODIES = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Scan": ("bo
 
 @dataclass(frozen=True)
 class Probe:
-    """Where the shapes of an inner node's operands can be read.
+    """The tensors that hold the shapes of an inner node's operands.
 
     Attributes
     ----------
-    node : it multiplies.
-    names : of each operand, a tensor int64 (…, dimensions): one row for every run of the node.
+    node : the node, which multiplies.
+    names : for each operand the name of a tensor int64 (…, dimensions), with one row for every run
+        of the node.
     """
 
     node: NodeProto

@@ -1,4 +1,4 @@
-"""How the operators of ONNX and ONNX Runtime that multiply are counted."""
+"""Counts the multiply-accumulates of operators of ONNX and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _MICROSOFT = "com.microsoft"
 
 
 class Output(int):
-    """The number of an output, where an operand may also be an input."""
+    """The index of an output, as opposed to that of an input."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """How an operator's products are counted.
+    """The rule that counts an operator's multiply-accumulates.
 
     Attributes
     ----------
-    operands : numbers of the inputs (or `Output`) whose shapes decide; those that are absent at the
-        end, or empty, are left out.
-    count : the node's attributes and those shapes to multiply-accumulates.
+    operands : indices of the inputs (or `Output`) whose shapes decide. Trailing inputs that are
+        absent, and empty ones, are left out.
+    count : a function from the node's attributes and those shapes to multiply-accumulates.
     """
 
     operands: tuple[int, ...]
@@ -52,7 +52,7 @@ class Operator:
 
 
 def operator_of(node: NodeProto) -> Operator | None:
-    """How a node is counted; None where it isn't."""
+    """The rule for a node; None if it isn't counted."""
     return OPERATORS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
 
 
@@ -170,4 +170,4 @@ OPERATORS: dict[tuple[str, str], Operator] = {
     (_MICROSOFT, "MultiHeadAttention"): Operator((_OUTPUT, 0, 1, 6), _multi_head_attention),
     (_MICROSOFT, "GroupQueryAttention"): Operator((_OUTPUT, Output(1)), _group_query_attention),
 }
-"""By domain and name."""
+"""The rule of each operator, by its domain and name."""

@@ -52,7 +52,7 @@ def low_bit_layers(module: nn.Module, *, bits: Bits) -> tuple[str, ...]:
 
     Raises
     ------
-    StageError : there is none.
+    StageError : there is no such layer.
     """
     names = [name for name in _replaceable(module) if bits == 8 or _packs(module, name)]
     if not names:

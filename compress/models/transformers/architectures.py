@@ -125,9 +125,9 @@ def _ahead_problem(kind: str, config: Mapping[str, Any]) -> str | None:
     if config.get("is_decoder") is True or config.get("is_encoder_decoder"):
         return None
     return (
-        f"{_named(kind, config)} reads the whole text, also what comes after a token, and "
-        "text-generation is to say what comes next. One that reads only what comes before has "
-        "'is_decoder: true' in its config."
+        f"{_named(kind, config)} reads the whole text, and text-generation needs a model that "
+        "reads only the tokens before the next one. Such a model has 'is_decoder: true' in its "
+        "config."
     )
 
 

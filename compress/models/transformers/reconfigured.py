@@ -1,4 +1,4 @@
-"""What a transformers model says of itself, once it has another config."""
+"""Adapts a cut transformers model to a changed config."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compress.models.weights.weightless import without_weights
 def follow_config(
     module: nn.Module, *, before: TransformersSource, after: TransformersSource
 ) -> None:
-    """Let a cut model and its parts say what a changed config says.
+    """Give a cut model and its parts a changed config, in place.
 
     Parameters
     ----------
-    module : changed in place: it gets the new config, and its parts the whole numbers that follow
-        from it. Numbers in which a cut made them differ from the old config stay.
+    module : the cut model. It gets the new config, and its parts the integers that follow from it.
+        Integers that a cut has made different from the old config stay.
     before, after : rebuild the skeletons of the old config and of the new one.
 
     Raises
@@ -39,9 +39,9 @@ def follow_config(
 
 
 def take_numbers(module: nn.Module, *, before: nn.Module, after: nn.Module) -> None:
-    """Give submodules the whole numbers in which two skeletons differ, where they have the first's.
+    """Set the integers in which two skeletons differ, in submodules that have the first's values.
 
-    Such are `num_embeddings`, `out_features`, `padding_idx` and sizes that a forward names.
+    Examples are `num_embeddings`, `out_features`, `padding_idx` and sizes that a forward names.
     """
     for path, part in after.named_modules():
         old, own = vars(before.get_submodule(path)), vars(module.get_submodule(path))

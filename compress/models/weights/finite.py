@@ -25,7 +25,7 @@ def require_finite(module: nn.Module, *, name: str) -> None:
 
     Raises
     ------
-    ModelError : a value isn't finite. The message names the tensors and counts such values.
+    ModelError : values aren't finite. The message names their tensors and counts them.
     """
     found = list(_not_finite(module))
     if not found:
