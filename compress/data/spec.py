@@ -48,7 +48,7 @@ class Columns(Options):
 
 
 class Vocabulary(Options):
-    """Options of a trained tokenizer: byte-level BPE (Sennrich et al., 2016; Radford et al., 2019)."""
+    """Options of a byte-level BPE that is trained (Sennrich et al., 2016; Radford et al., 2019)."""
 
     vocab_size: int = Field(default=4096, ge=300, le=1_000_000)
     """Largest number of tokens, special ones included; the model must have as many."""
