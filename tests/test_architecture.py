@@ -213,28 +213,36 @@ def own_index(part: ast.AST) -> str | None:
     if isinstance(part, ast.For | ast.comprehension) and iterated(part.iter) == "node":
         return "iterates over .node"
     if isinstance(part, ast.DictComp | ast.SetComp):
-        if not any(goes_through(each.iter) for each in part.generators):
-            return None
-        variables = set().union(*(names_in(each.target) for each in part.generators))
-        if isinstance(part, ast.DictComp):
-            whole = isinstance(part.value, ast.Name) and part.value.id in variables
-            return "a dict of nodes" if whole else None
-        ends = set().union(*(attributes_in(each.iter) for each in part.generators))
-        return "a set of names" if (ends | attributes_in(part.elt)) & {"input", "output"} else None
+        return own_collection(part)
     if isinstance(part, ast.For) and goes_through(part.iter):
         nodes = names_in(part.target)
-        for each in ast.walk(part):
-            if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Subscript):
-                stored: list[ast.expr] = [each.value]
-            elif isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute):
-                into = each.func.value
-                grows = isinstance(into, ast.Subscript) or "setdefault" in attributes_in(each.func)
-                stored = each.args if grows else []
-            else:
-                continue
-            if any(isinstance(value, ast.Name) and value.id in nodes for value in stored):
-                return "a dict of nodes, filled in a loop"
+        kept = [value for each in ast.walk(part) for value in stored(each)]
+        if any(isinstance(value, ast.Name) and value.id in nodes for value in kept):
+            return "a dict of nodes, filled in a loop"
     return None
+
+
+def own_collection(part: ast.DictComp | ast.SetComp) -> str | None:
+    """What a comprehension collects of nodes."""
+    if not any(goes_through(each.iter) for each in part.generators):
+        return None
+    variables = set().union(*(names_in(each.target) for each in part.generators))
+    if isinstance(part, ast.DictComp):
+        whole = isinstance(part.value, ast.Name) and part.value.id in variables
+        return "a dict of nodes" if whole else None
+    ends = set().union(*(attributes_in(each.iter) for each in part.generators))
+    return "a set of names" if (ends | attributes_in(part.elt)) & {"input", "output"} else None
+
+
+def stored(part: ast.AST) -> list[ast.expr]:
+    """What a statement or a call puts into an entry of a mapping."""
+    if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript):
+        return [part.value]
+    if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+        into = part.func.value
+        grows = isinstance(into, ast.Subscript) or "setdefault" in attributes_in(part.func)
+        return part.args if grows else []
+    return []
 
 
 def test_graphs_are_indexed_in_one_place() -> None:

@@ -31,7 +31,7 @@ def stdout_console() -> Console:
     return Console(width=None if terminal else WIDTH, highlight=False)
 
 
-def run_recipe(
+def run_recipe(  # noqa: PLR0913 (each is read by name)
     path: Path,
     *,
     overrides: Sequence[str],

@@ -111,7 +111,9 @@ def _operands(graph: Graph, node: onnx.NodeProto, wish: Wish) -> list[int | None
     axis, output = wish[0], graph.shape(node.output[0]) or ()
     if is_standard(node, *ELEMENTWISE):
         return _broadcast(known, axis, output)
-    if is_standard(node, "MatMul") and axis == len(output) - 2 and len(known[0]) == len(output):
+    of_matmul = is_standard(node, "MatMul") and axis == len(output) - 2
+    of_reshape = is_standard(node, "Reshape") and _target(known[0], output, axis) is not None
+    if of_reshape or (of_matmul and len(known[0]) == len(output)):
         return [axis, None]
     if is_standard(node, "LayerNormalization", "Softmax"):
         along = attribute(node, "axis", -1) % len(output)
@@ -119,8 +121,6 @@ def _operands(graph: Graph, node: onnx.NodeProto, wish: Wish) -> list[int | None
     if is_standard(node, "Transpose"):
         permutation = attribute(node, "perm", list(range(len(output)))[::-1])
         return [permutation[axis]]
-    if is_standard(node, "Reshape") and _target(known[0], output, axis) is not None:
-        return [axis, None]
     return None
 
 

@@ -48,7 +48,7 @@ class Reference:
     loader: Loader | None = None
 
 
-def measure_quality(
+def measure_quality(  # noqa: PLR0913 (each is read by name)
     model: Answering,
     *,
     loader: Loader,

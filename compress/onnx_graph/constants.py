@@ -49,13 +49,11 @@ def _constant(node: NodeProto) -> Constant | None:
         case "sparse_value":
             values = attribute.sparse_tensor.values
             return Constant(values.data_type, tuple(attribute.sparse_tensor.dims))
-        case "value_float":
-            return Constant(TensorProto.FLOAT, ())
-        case "value_floats":
-            return Constant(TensorProto.FLOAT, (len(attribute.floats),))
-        case "value_int":
-            return Constant(TensorProto.INT64, ())
-        case "value_ints":
-            return Constant(TensorProto.INT64, (len(attribute.ints),))
+        case "value_float" | "value_floats":
+            shape = (len(attribute.floats),) if attribute.name.endswith("s") else ()
+            return Constant(TensorProto.FLOAT, shape)
+        case "value_int" | "value_ints":
+            shape = (len(attribute.ints),) if attribute.name.endswith("s") else ()
+            return Constant(TensorProto.INT64, shape)
         case _:
             return None

@@ -176,24 +176,33 @@ def _translate(detail: ErrorDetails, walk: _Walk, also: Sequence[str]) -> Fault 
     if location and location[-1] == "[key]":
         return _bad_key(location, walk)
     while location:
-        alternatives = (
-            [m for m in members(walk.shape) if m.annotation is not type(None)] if walk.shape else []
-        )
-        if len(alternatives) > 1:
+        if walk.shape is not None and _alternatives(walk.shape) > 1:
             meant = walk.alternative(location.pop(0))
-            if meant is None:
-                return bad_value(walk.keys, walk.shape, walk.value)
             if not meant:
-                return None
-            continue
-        key = location[0]
-        if detail["type"] == "missing" and len(location) == 1:
-            if isinstance(key, int):
-                return bad_value(walk.keys, walk.shape, walk.value)
-            return _missing(walk, key)
-        if detail["type"] == "extra_forbidden" and len(location) == 1:
-            return _extra(walk, str(key), () if walk.keys else also)
-        walk.step(location.pop(0))
+                return bad_value(walk.keys, walk.shape, walk.value) if meant is None else None
+        elif len(location) == 1 and detail["type"] in ("missing", "extra_forbidden"):
+            return _of_key(detail, walk, location[0], also)
+        else:
+            walk.step(location.pop(0))
+    return _of_value(detail, walk)
+
+
+def _alternatives(shape: Shape) -> int:
+    """Return how many kinds of value a shape takes, null aside."""
+    return sum(member.annotation is not type(None) for member in members(shape))
+
+
+def _of_key(detail: ErrorDetails, walk: _Walk, key: str | int, also: Sequence[str]) -> Fault:
+    """Return a fault for a key that is missing or isn't known."""
+    if detail["type"] == "extra_forbidden":
+        return _extra(walk, str(key), () if walk.keys else also)
+    if isinstance(key, int):
+        return bad_value(walk.keys, walk.shape, walk.value)
+    return _missing(walk, key)
+
+
+def _of_value(detail: ErrorDetails, walk: _Walk) -> Fault:
+    """Return a fault for a value that its key doesn't take."""
     if detail["type"] in ("value_error", "assertion_error"):
         return said_by_model(walk.keys, str(detail["ctx"]["error"]))
     if walk.shape is None:

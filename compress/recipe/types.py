@@ -80,7 +80,7 @@ def allowed(shape: Shape) -> str:
 
 
 def _describe(member: Shape) -> str:
-    annotation, metadata = member
+    annotation = member.annotation
     if annotation in (None, type(None)):
         return "null"
     if annotation is Any:
@@ -91,6 +91,10 @@ def _describe(member: Shape) -> str:
         return f"a mapping with the keys {', '.join(model.model_fields)}"
     if get_origin(annotation) is not None or annotation in (list, tuple, set, dict):
         return _container(member)
+    return _describe_class(annotation, member.metadata)
+
+
+def _describe_class(annotation: Any, metadata: Sequence[Any]) -> str:
     if not isinstance(annotation, type):
         return str(annotation)
     if issubclass(annotation, Enum):

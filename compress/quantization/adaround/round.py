@@ -48,7 +48,7 @@ class _Graphs(NamedTuple):
     quantized: GraphModule
 
 
-def optimize_rounding(
+def optimize_rounding(  # noqa: PLR0913 (each is read by name)
     source: Path,
     *,
     path: Path,
