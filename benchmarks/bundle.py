@@ -1,4 +1,4 @@
-"""Holds a run's bundle against its report, with nothing but the bundle's own example script.
+"""Compares a run's bundle with its report, with nothing but the bundle's own example script.
 
     python benchmarks/bundle.py RUN --parquet test.parquet     # columns text and label
     python benchmarks/bundle.py RUN --idx FOLDER               # t10k-images / t10k-labels

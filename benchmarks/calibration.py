@@ -56,7 +56,7 @@ def lower_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from compress.exporting.lower import lower
+    from compress.exporting.to_onnx import export_module
     from compress.onnx_graph.files import load_graph
     from compress.quantization.selection import select
     from compress.quantization.static import activations
@@ -64,7 +64,7 @@ def lower_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
 
     module = AutoModelForSequenceClassification.from_pretrained(options.model, dtype=torch.float32)
     batch = next(iter(Texts(options, count=2, padded=False)))
-    lower(
+    export_module(
         module.eval(),
         task=TASKS["text-classification"],
         example={name: torch.from_numpy(array) for name, array in batch.items()},

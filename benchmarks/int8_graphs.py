@@ -50,13 +50,13 @@ def lower_model(folder: Path, path: Path, batch: Arrays) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    from compress.exporting.lower import lower
+    from compress.exporting.to_onnx import export_module
     from compress.tasks.task import TASKS
 
     torch.set_num_threads(1)
     module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     example = {name: torch.from_numpy(array[:2]) for name, array in batch.items()}
-    return lower(
+    return export_module(
         module.eval(),
         task=TASKS["text-classification"],
         example=example,
@@ -101,7 +101,7 @@ def static_defaults(source: Path, path: Path, *, batch: Arrays) -> None:
 
 
 def static_best(source: Path, path: Path, *, batch: Arrays, method: str) -> None:
-    """QDQ, unsigned activations and signed weights, per channel, matrix products alone."""
+    """QDQ, unsigned activations and signed weights, per channel, matmuls alone."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     options: dict[str, Any] = {"MatMulConstBOnly": True, "CalibPercentile": 99.99}
@@ -149,12 +149,12 @@ def rivals(source: Path, folder: Path, batch: Arrays) -> dict[str, Callable[[Pat
 
 def own(source: Path, folder: Path, batch: Arrays) -> dict[str, Callable[[Path], Any]]:
     """The graphs of `compress.graph_variants`, in float and dynamically quantized."""
-    from compress.graph_variants.variants import forms
+    from compress.graph_variants.variants import graph_variants
 
     made: dict[str, Callable[[Path], Any]] = {}
-    for form in forms(source, folder, sample={name: array[:4] for name, array in batch.items()})[
-        1:
-    ]:
+    for form in graph_variants(
+        source, folder, sample={name: array[:4] for name, array in batch.items()}
+    )[1:]:
         made[f"{form.name}, float"] = partial(_copy, form.path)
         made[f"{form.name}, dynamic"] = partial(
             dynamic, form.path, operators=TABLES, per_channel=True

@@ -5,7 +5,7 @@
 
 A run's folder holds `checkpoint.safetensors`, `structure.json` and `model.onnx`. For each model and
 setting: accuracy on the test split in float, static minmax, with optimised rounding (AdaRound), and
-after training with the file's own rounding, with the float model as teacher.
+after training quantization-aware (QAT), with the float model as teacher.
 """
 
 import argparse

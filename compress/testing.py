@@ -19,7 +19,7 @@ from compress.core.context import Context
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.measurement.session import run, session
 from compress.models.load import load_model
 from compress.models.spec import ModelSpec
@@ -175,7 +175,7 @@ def _check_result(stage: Stage, given: Artifact, made: Artifact, folder: Path) -
 
 def _as_onnx(artifact: Artifact, context: Context) -> Artifact:
     onnx = context.directory / "given.onnx"
-    lower_artifact(artifact, context, onnx)
+    export_artifact(artifact, context, onnx)
     return artifact.with_onnx(onnx, format=Format.ONNX)
 
 

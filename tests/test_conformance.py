@@ -36,7 +36,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "quantize": {
         "method": "static",
         "calibration": {"samples": 32},
-        "trials": {"samples": 100, "rounds": 5, "seconds": 0.01},
+        "evaluation": {"samples": 100, "rounds": 5, "seconds": 0.01},
     },
     "low_bit": {},
     "export": {},

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NAMING = ("CONTRIBUTING.md", "docs/glossary.md")
-"""Documents all of whose `code` is held against the tree."""
+"""Documents all of whose `code` is compared with the tree."""
 FENCED = re.compile(r"^( *)```.*?\n.*?^\1```$", re.MULTILINE | re.DOTALL)
 OURS = re.compile(r"`[^`]*\b(your|mine|my)\w*\b[^`]*`", re.IGNORECASE)
 PATH = re.compile(r"[\w.-]+(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|py|toml|lock|yaml)|Makefile")

@@ -22,7 +22,7 @@ QUICK = [
     "measure.seconds=0.01",
     "measure.batch_sizes=[1, 2]",
     "gates={}",
-    "stages.quantize.trials={samples: 64, rounds: 5, seconds: 0.01, batch_sizes: [1, 2]}",
+    "stages.quantize.evaluation={samples: 64, rounds: 5, seconds: 0.01, batch_sizes: [1, 2]}",
 ]
 
 
@@ -98,7 +98,7 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mobilenet_runs_small_and_trains_with_its_own_rounding(tmp_path: Path) -> None:
+def test_mobilenet_runs_small_and_trains_quantization_aware(tmp_path: Path) -> None:
     _idx_files(tmp_path)
     report = compress.run(
         recipe("mobilenet.yaml"),

@@ -19,7 +19,7 @@ _FAULT = re.compile(r"fault of compress|Traceback \(most recent call last\)")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Evaluation:
     """How a command ended.
 
     Attributes
@@ -34,7 +34,7 @@ class Verdict:
     said: str = field(repr=False, default="")
 
 
-def judged(arguments: Sequence[str], *, folder: Path, output: Path) -> Verdict:
+def judged(arguments: Sequence[str], *, folder: Path, output: Path) -> Evaluation:
     """Run a command; nothing in `folder` may change, but for what is below `output`."""
     before = contents(folder, besides=output)
     streams = io.StringIO(), io.StringIO()
@@ -61,7 +61,7 @@ def judged(arguments: Sequence[str], *, folder: Path, output: Path) -> Verdict:
     after = contents(folder, besides=output)
     wrong += [f"wrote {name}" for name in sorted(after) if before.get(name) != after[name]]
     wrong += [f"removed {name}" for name in sorted(before.keys() - after.keys())]
-    return Verdict(code if isinstance(code, int) else -1, tuple(wrong), said)
+    return Evaluation(code if isinstance(code, int) else -1, tuple(wrong), said)
 
 
 def contents(folder: Path, *, besides: Path) -> dict[str, str]:

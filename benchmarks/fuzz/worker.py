@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
-from judge import Verdict, judged
+from judge import Evaluation, judged
 from kinds import KINDS, OUTPUT, Case, laid_out
 
 PREPARING = 300.0
@@ -39,13 +39,13 @@ class Worker:
         if said != "prepared":
             raise RuntimeError(f"the templates of {kind} couldn't be made: {said}")
 
-    def run(self, case: Case) -> Verdict:
+    def run(self, case: Case) -> Evaluation:
         """How a case ends."""
         started = time.monotonic()
         said = self._ask(("run", case), limit=self._limit)
-        if isinstance(said, Verdict):
+        if isinstance(said, Evaluation):
             return said
-        return Verdict(-1, (f"{said} after {time.monotonic() - started:.0f} s",))
+        return Evaluation(-1, (f"{said} after {time.monotonic() - started:.0f} s",))
 
     def close(self) -> None:
         """End the process."""
@@ -136,7 +136,7 @@ def _prepared(kind: str, folder: Path) -> str:
     return "prepared"
 
 
-def _run(case: Case, folder: Path) -> Verdict:
+def _run(case: Case, folder: Path) -> Evaluation:
     place = folder / "cases" / "case"
     shutil.rmtree(place.parent, ignore_errors=True)
     place.parent.mkdir()
@@ -149,4 +149,4 @@ def _run(case: Case, folder: Path) -> Verdict:
             codes.append(verdict.code)
             wrong += [f"{arguments[0]}: {line}" for line in verdict.wrong]
             said += verdict.said
-    return Verdict(codes[-1], tuple(wrong), said[-2000:])
+    return Evaluation(codes[-1], tuple(wrong), said[-2000:])

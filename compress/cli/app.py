@@ -251,9 +251,9 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Time ONNX files side by side: latency, throughput and speedup, with 95 % intervals."""
-    from compress.cli.benching import Asked, bench_models
+    from compress.cli.benching import BenchOptions, bench_models
 
-    asked = Asked(
+    asked = BenchOptions(
         batch_sizes, threads, seconds, length, sizes or [], inputs, document, call_seconds
     )
     bench_models(models, asked, context.obj)

@@ -13,7 +13,7 @@ from compress.cli.running import stdout_console
 from compress.core.files.atomic import write_text
 from compress.errors import InputError, expected
 from compress.measurement.bench.apart import bench_apart
-from compress.measurement.bench.compare import Made
+from compress.measurement.bench.compare import MadeInputs
 from compress.report.bench import bench_document, show_bench
 from compress.report.progress import progress_for
 
@@ -25,7 +25,7 @@ _MOST_DIGITS, _MOST_SECONDS = 18, 3600
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchOptions:
     """The options of `compress bench`, as they were typed."""
 
     batch_sizes: str | None
@@ -38,7 +38,7 @@ class Asked:
     call_seconds: float
 
 
-def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
+def bench_models(files: Sequence[Path], options: BenchOptions, call: Call) -> None:
     """Time the files and show a table; write JSON if it was asked for.
 
     Raises
@@ -46,27 +46,29 @@ def bench_models(files: Sequence[Path], asked: Asked, call: Call) -> None:
     InputError : an option makes no sense, or a file can't be used.
     StageError : a model can't be run.
     """
-    sizes = dict(_named_size(word) for word in asked.sizes)
-    batches = None if asked.batch_sizes is None else _numbers("--batch-sizes", asked.batch_sizes)
-    threads = _numbers("--threads", asked.threads)
-    if not math.isfinite(asked.seconds) or asked.seconds > _MOST_SECONDS:
-        raise InputError(expected("--seconds", f"a number up to {_MOST_SECONDS}", asked.seconds))
-    if asked.document is not None:
-        _require_folder(asked.document)
+    sizes = dict(_named_size(word) for word in options.sizes)
+    batches = (
+        None if options.batch_sizes is None else _numbers("--batch-sizes", options.batch_sizes)
+    )
+    threads = _numbers("--threads", options.threads)
+    if not math.isfinite(options.seconds) or options.seconds > _MOST_SECONDS:
+        raise InputError(expected("--seconds", f"a number up to {_MOST_SECONDS}", options.seconds))
+    if options.document is not None:
+        _require_folder(options.document)
     console = stdout_console()
     found = bench_apart(
         files,
         batch_sizes=batches,
         threads=threads,
-        seconds=asked.seconds,
-        made=Made(asked.length, sizes),
-        inputs=asked.inputs,
-        call_seconds=asked.call_seconds,
+        seconds=options.seconds,
+        made=MadeInputs(options.length, sizes),
+        inputs=options.inputs,
+        call_seconds=options.call_seconds,
         progress=call.interrupts.watched(progress_for(console, quiet=False)),
     )
     show_bench(found, console)
-    if asked.document is not None:
-        _write(asked.document, json.dumps(bench_document(found), indent=2) + "\n")
+    if options.document is not None:
+        _write(options.document, json.dumps(bench_document(found), indent=2) + "\n")
 
 
 def _require_folder(document: Path) -> None:

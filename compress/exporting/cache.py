@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.batch import ATTENTION_MASK
-from compress.exporting.form import BATCH, SEQUENCE, Axes, Form
+from compress.exporting.signature import BATCH, SEQUENCE, Axes, ExportSignature
 
 if TYPE_CHECKING:
     from compress.core.context import Task
@@ -47,8 +47,10 @@ class _WithCache(nn.Module):
         return (answer.logits, *_tensors(answer.past_key_values))
 
 
-def cached_form(module: nn.Module, *, task: Task, inputs: Mapping[str, Tensor]) -> Form | None:
-    """Return the form of a transformers model that generates text with a key-value cache.
+def cached_signature(
+    module: nn.Module, *, task: Task, inputs: Mapping[str, Tensor]
+) -> ExportSignature | None:
+    """Return the signature of a transformers model that generates text with a key-value cache.
 
     It is None for every other module. If the module takes positions, they are an input, as in
     Optimum, so that texts can be padded on the left.
@@ -76,7 +78,7 @@ def cached_form(module: nn.Module, *, task: Task, inputs: Mapping[str, Tensor]) 
         given[f"past_key_values.{name}"] = torch.zeros(count, heads, past, width)
         axes.append({0: BATCH, 2: PAST})
     outputs = (*task.output_names, *(f"present.{name}" for name in cache))
-    return Form(traced, given, tuple(axes), outputs)
+    return ExportSignature(traced, given, tuple(axes), outputs)
 
 
 def takes_positions(module: nn.Module) -> bool:

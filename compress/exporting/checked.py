@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
-from compress.exporting.lower import lower
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import (
     TOLERANCE,
@@ -17,7 +16,8 @@ from compress.exporting.parity.compare import (
     module_answers,
     onnx_answers,
 )
-from compress.exporting.parity.shapes import ladder
+from compress.exporting.parity.shape_sweep import shape_sweep
+from compress.exporting.to_onnx import export_module
 from compress.onnx_graph.files import copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _ANSWER_BYTES = 2**28
 """Largest size of one batch's answers: a language model's are as wide as its vocabulary."""
 
 
-def lower_artifact(
+def export_artifact(
     artifact: Artifact,
     context: Context,
     path: Path,
@@ -53,7 +53,7 @@ def lower_artifact(
     path : the file to write.
     tolerance : see `check_parity`.
     samples : validation samples to compare on.
-    dynamic_image_size : see `lower`; the file is then also compared on images of another size.
+    dynamic_image_size : see `export_module`; the file is then also compared on images of another size.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def lower_artifact(
     if artifact.exported is not None and opset is None and not dynamic_image_size:
         copy_model(artifact.exported, path)
     else:
-        _lower(artifact, context, path, opset=opset, dynamic_image_size=dynamic_image_size)
+        _export_module(artifact, context, path, opset=opset, dynamic_image_size=dynamic_image_size)
     try:
         found = check_parity(
             module,
             path,
             task=context.task,
-            batches=_rungs(artifact, context, samples=samples, other_size=dynamic_image_size),
+            batches=_by_shape(artifact, context, samples=samples, other_size=dynamic_image_size),
             tolerance=tolerance,
         )
         return replace(found, remarks=alone_notes(artifact, context, path))
@@ -88,13 +88,13 @@ def lower_artifact(
         raise
 
 
-def _lower(
+def _export_module(
     artifact: Artifact, context: Context, path: Path, *, opset: int | None, dynamic_image_size: bool
 ) -> None:
     example = next(real_batches(artifact, context, samples=_EXAMPLE_SIZE), None)
     if example is None:
         raise StageError("the validation split gave no batch to export with.")
-    lower(
+    export_module(
         artifact.require_module(),
         task=context.task,
         example=example,
@@ -128,11 +128,11 @@ def _padded(artifact: Artifact, context: Context, *, samples: int) -> Loader:
     )
 
 
-def _rungs(
+def _by_shape(
     artifact: Artifact, context: Context, *, samples: int, other_size: bool
 ) -> Iterator[Batch]:
     """Yield `real_batches`, with the first one at several batch sizes and lengths."""
-    return ladder(
+    return shape_sweep(
         _padded(artifact, context, samples=samples),
         real_batches(artifact, context, samples=samples),
         modality=context.task.modality,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
-from compress.exporting.checked import SAMPLES, alone_notes, lower_artifact, real_batches
+from compress.exporting.checked import SAMPLES, alone_notes, export_artifact, real_batches
 from compress.exporting.half import to_half
 from compress.exporting.parity.compare import TOLERANCE, compare, module_answers, onnx_answers
 from compress.measurement.session import PAST
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ExportOptions:
     """Options of the final file.
 
     Attributes
     ----------
-    opset, dynamic_image_size : for a model exported here; see `compress.exporting.lower.lower`.
+    opset, dynamic_image_size : for a model exported here; see `compress.exporting.to_onnx.export_module`.
     tolerance : see `compress.exporting.parity.compare.check_parity`.
     samples : number of validation samples to compare on.
     half : whether the file is in fp16 instead of fp32.
@@ -39,7 +39,7 @@ class Wishes:
 
 
 def write_exported(
-    artifact: Artifact, context: Context, path: Path, *, wishes: Wishes
+    artifact: Artifact, context: Context, path: Path, *, options: ExportOptions
 ) -> tuple[str, ...]:
     """Write an artifact as the final ONNX file; return notes on it.
 
@@ -48,62 +48,64 @@ def write_exported(
     ParityError : the file's answers differ from the module's, or the fp16 file's from the fp32's.
     StageError : it can't be exported with these options, or an earlier stage's file isn't valid.
     """
-    if not wishes.half:
-        return _write_float(artifact, context, path, wishes)
+    if not options.half:
+        return _write_float(artifact, context, path, options)
     if artifact.format is not Format.TORCH:
         source = artifact.require_onnx()
-        halved = _halve(source, path, artifact, context, wishes)
-        return (*_notes_on_made(artifact, source, context, wishes), halved)
+        halved = _halve(source, path, artifact, context, options)
+        return (*_notes_on_made(artifact, source, context, options), halved)
     full = path.with_name("fp32.onnx")
-    notes = _write_float(artifact, context, full, wishes)
+    notes = _write_float(artifact, context, full, options)
     try:
-        return (*notes, _halve(full, path, artifact, context, wishes))
+        return (*notes, _halve(full, path, artifact, context, options))
     finally:
         remove_model(full)
 
 
 def _write_float(
-    artifact: Artifact, context: Context, path: Path, wishes: Wishes
+    artifact: Artifact, context: Context, path: Path, options: ExportOptions
 ) -> tuple[str, ...]:
     if artifact.format is not Format.TORCH:
         copy_model(artifact.require_onnx(), path)
-        return _notes_on_made(artifact, path, context, wishes)
-    parity = lower_artifact(
+        return _notes_on_made(artifact, path, context, options)
+    parity = export_artifact(
         artifact,
         context,
         path,
-        opset=wishes.opset,
-        tolerance=wishes.tolerance,
-        samples=wishes.samples,
-        dynamic_image_size=wishes.dynamic_image_size,
+        opset=options.opset,
+        tolerance=options.tolerance,
+        samples=options.samples,
+        dynamic_image_size=options.dynamic_image_size,
     )
     return (f"ONNX opset {load_graph(path).opset}", f"against torch: {parity}", *_cache_note(path))
 
 
-def _halve(source: Path, path: Path, artifact: Artifact, context: Context, wishes: Wishes) -> str:
-    batches = real_batches(artifact, context, samples=wishes.samples)
+def _halve(
+    source: Path, path: Path, artifact: Artifact, context: Context, options: ExportOptions
+) -> str:
+    batches = real_batches(artifact, context, samples=options.samples)
     found = to_half(source, path=path, batches=batches, target=context.task.target)
     return f"fp16, with float32 inputs and outputs; against fp32: {found}"
 
 
 def _notes_on_made(
-    artifact: Artifact, model: Path, context: Context, wishes: Wishes
+    artifact: Artifact, model: Path, context: Context, options: ExportOptions
 ) -> tuple[str, ...]:
     """Check that the file of an earlier stage runs; return notes on it."""
     check_file(model)
     found = compare(
         module_answers(as_seen_by(artifact, context.reference), task=context.task),
         onnx_answers(model, threads=context.threads),
-        batches=real_batches(artifact, context, samples=wishes.samples),
+        batches=real_batches(artifact, context, samples=options.samples),
         target=context.task.target,
     ).require_finite(model)
     opset = load_graph(model).opset
     notes = [f"ONNX opset {opset}", f"against the reference: {found.top1()}", *_cache_note(model)]
     notes += alone_notes(artifact, context, model)
-    before = "isn't used: the model was lowered before"
-    if wishes.opset is not None and wishes.opset != opset:
-        notes.append(f"'opset: {wishes.opset}' {before}")
-    if wishes.dynamic_image_size:
+    before = "isn't used: the model was exported before"
+    if options.opset is not None and options.opset != opset:
+        notes.append(f"'opset: {options.opset}' {before}")
+    if options.dynamic_image_size:
         notes.append(f"'dynamic_image_size' {before}, for images of one size")
     return tuple(notes)
 

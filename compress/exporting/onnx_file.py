@@ -17,7 +17,7 @@ from compress.onnx_graph.metadata import set_metadata
 if TYPE_CHECKING:
     from torch import Tensor
 
-# `lower` exports a wrapper that holds the module under this name.
+# `export_module` exports a wrapper that holds the module under this name.
 PREFIX = "module."
 
 

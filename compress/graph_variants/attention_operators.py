@@ -1,7 +1,7 @@
 """Attention as the one operator that ONNX has for it since opset 23.
 
 The pattern is what is exported of multi-head attention: queries, keys and values split into heads
-and transposed, the scaled product, a mask added, softmax, the second product, and heads put
+and transposed, the scaled matmul, a mask added, softmax, the second matmul, and heads put
 together again. One operator spares the transpositions and the matrices between them. The number of
 heads is read for each layer, so that layers may differ.
 """
@@ -42,9 +42,9 @@ class _Attention:
 
 @dataclass(frozen=True)
 class _Scores:
-    """The softmax's input: product * scale + mask."""
+    """The softmax's input: matmul * scale + mask."""
 
-    product: onnx.NodeProto
+    matmul: onnx.NodeProto
     mask: str
     scale: float
     nodes: tuple[onnx.NodeProto, ...]
@@ -101,8 +101,8 @@ def _attention(graph: Graph, softmax: onnx.NodeProto) -> _Attention | None:
         return None
     together = _together(graph, second)
     parts = (
-        _split(graph, scores.product.input[0], HEADS_FIRST),
-        _split(graph, scores.product.input[1], KEYS_LAST),
+        _split(graph, scores.matmul.input[0], HEADS_FIRST),
+        _split(graph, scores.matmul.input[1], KEYS_LAST),
         _split(graph, second.input[1], HEADS_FIRST),
     )
     if together is None or None in parts:
@@ -117,7 +117,7 @@ def _attention(graph: Graph, softmax: onnx.NodeProto) -> _Attention | None:
 
 
 def _scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
-    """Walks up from the softmax: an Add of a mask, a Mul or Div by a number, the product."""
+    """Walks up from the softmax: an Add of a mask, a Mul or Div by a number, the matmul."""
     node = graph.producer(softmax.input[0])
     nodes, mask, scale = [], "", 1.0
     if node is not None and is_standard(node, "Add"):
@@ -172,9 +172,9 @@ def _split(graph: Graph, name: str, permutation: list[int]) -> tuple[str, int] |
     return (reshape.input[0], int(str(heads))) if whole and same else None
 
 
-def _together(graph: Graph, product: onnx.NodeProto) -> tuple[onnx.NodeProto, ...] | None:
+def _together(graph: Graph, matmul: onnx.NodeProto) -> tuple[onnx.NodeProto, ...] | None:
     """The transposition and the Reshape that put the heads together again."""
-    transpose = graph.only_reader(product.output[0])
+    transpose = graph.only_reader(matmul.output[0])
     if transpose is None or not is_standard(transpose, "Transpose"):
         return None
     reshape = graph.only_reader(transpose.output[0])

@@ -36,5 +36,5 @@ def residual_sums(model: onnx.ModelProto) -> int:
 
 
 def _residual(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Two activations: a constant is a bias, which belongs to the product before it."""
+    """Two activations: a constant is a bias, which belongs to the matmul before it."""
     return all(graph.value(name) is None for name in node.input)

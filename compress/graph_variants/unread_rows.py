@@ -46,20 +46,20 @@ def unread_rows(model: onnx.ModelProto) -> int:
 
     Returns
     -------
-    How many matrix products with weights are computed for fewer rows.
+    How many matmuls with weights are computed for fewer rows.
     """
     graph = Graph(model)
     plan = _plan(graph)
-    products = [
+    matmuls = [
         node
         for node in graph.nodes
         if is_standard(node, "MatMul")
         and node.output[0] in plan.narrow
         and node.input[1] in graph.initializers
     ]
-    if products:
+    if matmuls:
         _apply(graph, plan)
-    return len(products)
+    return len(matmuls)
 
 
 def _plan(graph: Graph) -> _Plan:

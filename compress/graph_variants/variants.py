@@ -1,4 +1,4 @@
-"""Makes the forms of one graph among which a quantization can choose by measuring them."""
+"""Makes the variants of one graph among which a quantization can choose by measuring them."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ TOLERANCE = 1e-5
 
 WORDS: dict[Rewrite, str] = {
     padding_masks: "attention masks hold one row for all queries: {}",
-    unread_rows: "matrix products computed for the one position that is read: {}",
+    unread_rows: "matmuls computed for the one position that is read: {}",
     attention_operators: "attentions as one operator (opset 23, ONNX Runtime 1.23 or later): {}",
     residual_sums: "residual additions kept apart from the normalisation after them: {}",
 }
-"""What a rewrite is called in a form's notes, with how often it applied."""
+"""What a rewrite is called in a variant's notes, with how often it applied."""
 
 RECIPES: dict[str, tuple[Rewrite, ...]] = {
     "lean": (padding_masks, unread_rows, residual_sums),
     "attention": (unread_rows, attention_operators, residual_sums),
 }
-"""Each form's rewrites, in their order; the form isn't made where its mark doesn't apply."""
+"""Each variant's rewrites, in their order; the variant isn't made where its mark doesn't apply."""
 
 MARKS: dict[str, tuple[Rewrite, ...]] = {
     "lean": RECIPES["lean"],
     "attention": (attention_operators,),
 }
-"""At least one of these must apply, or the form is none of its own."""
+"""At least one of these must apply, or the variant is none of its own."""
 
 
 @dataclass(frozen=True)
-class Form:
+class GraphVariant:
     """One graph of a model.
 
     Attributes
@@ -67,14 +67,14 @@ class Form:
     notes: tuple[str, ...]
 
 
-def plain(source: Path) -> Form:
+def plain(source: Path) -> GraphVariant:
     """The graph as it is."""
-    return Form(PLAIN, source, _portable(load_graph(source)), ())
+    return GraphVariant(PLAIN, source, _portable(load_graph(source)), ())
 
 
-def forms(
+def graph_variants(
     source: Path, folder: Path, *, sample: Mapping[str, Tensor | np.ndarray] | None = None
-) -> list[Form]:
+) -> list[GraphVariant]:
     """The model itself, and other graphs of the same function that ONNX Runtime may run faster.
 
     Names of inputs, outputs, weights and weighted nodes, dynamic axes and metadata stay.
@@ -82,14 +82,14 @@ def forms(
     Parameters
     ----------
     source : a float ONNX file.
-    folder : the other forms become `<folder>/<stem of source>-<name>.onnx`; made where it doesn't
+    folder : the other variants become `<folder>/<stem of source>-<name>.onnx`; made where it doesn't
         exist.
-    sample : a batch that the model takes: every form must then answer it as the source does, to
-        1e-5 of the largest answer. None: forms are checked and loaded, but not run.
+    sample : a batch that the model takes: every variant must then answer it as the source does, to
+        1e-5 of the largest answer. None: variants are checked and loaded, but not run.
 
     Returns
     -------
-    The source first, then each form that differs from it.
+    The source first, then each variant that differs from it.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def forms(
         rewritten = session(path, threads=1)
         if sample is not None and answers is not None:
             _require_same(answers, run(rewritten, sample), name=name)
-        made.append(Form(name, path, _portable(Graph(model)), notes))
+        made.append(GraphVariant(name, path, _portable(Graph(model)), notes))
     return made
 
 

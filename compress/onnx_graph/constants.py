@@ -41,7 +41,7 @@ def constants(graph: GraphProto) -> dict[str, Constant]:
 
 
 def _constant(node: NodeProto) -> Constant | None:
-    """None for texts, which are neither weights nor operands of a product."""
+    """None for texts, which are neither weights nor operands of a matmul."""
     attribute = node.attribute[0]
     match attribute.name:
         case "value":

@@ -29,7 +29,7 @@ class Target(Options):
     """The fraction of the model given that remains, of exactly one quantity."""
 
     macs: float | None = Field(default=None, gt=0, lt=1)
-    """Multiply-accumulates of one sample that remain, attention's matrix products included."""
+    """Multiply-accumulates of one sample that remain, attention's matmuls included."""
     params: float | None = Field(default=None, gt=0, lt=1)
     """Parameters that remain; all parameters of the model count, embeddings included."""
     size: float | None = Field(default=None, gt=0, lt=1)

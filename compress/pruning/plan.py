@@ -125,7 +125,7 @@ def plan(
         cut_units(ranking.order, chosen.counts),
         chosen.before,
         chosen.after,
-        (*_describe(groups, chosen), *found.notes, *chosen.notes, *cost.products.notes),
+        (*_describe(groups, chosen), *found.notes, *chosen.notes, *cost.matmuls.notes),
         options.target,
         sensitivity,
     )

@@ -53,8 +53,8 @@ def prune(
     ----------
     module : in eval mode; left as it was.
     options : what is cut, and how much.
-    example_inputs : what MACs are counted on, by their first sample, and what the result is held
-        against the masked original on; `labels` are left out.
+    example_inputs : what MACs are counted on, by their first sample, and what the result is compared
+        with the masked original on; `labels` are left out.
     task : runs the module.
     evidence : what decides besides the weights; None where these alone do.
 
@@ -93,11 +93,11 @@ def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task)
 
 
 def _require_foretold(after: Cost, made: Plan) -> None:
-    """A target of MACs is met by what they are foretold to be, so that must be what they are."""
+    """A target of MACs is met by what they are predicted to be, so that must be what they are."""
     if met(after.macs, made.after.macs, TOLERANCE):
         return
     raise TargetError(
-        f"MACs were foretold as {made.after.macs:,} and are {after.macs:,}: some layer's products "
+        f"MACs were predicted as {made.after.macs:,} and are {after.macs:,}: some layer's matmuls "
         "don't go with the weights that it loses. A target of params can be met."
     )
 

@@ -25,7 +25,7 @@ def quantize_dynamic(
     integers: Integers,
     per_channel: bool = True,
 ) -> Path:
-    """Write an INT8 model that needs no calibration; for matrix products and embeddings.
+    """Write an INT8 model that needs no calibration; for matmuls and embeddings.
 
     Parameters
     ----------

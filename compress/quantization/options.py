@@ -32,7 +32,7 @@ class Calibration(Options):
     """Part of all values, in percent, that stays in range (method percentile only)."""
 
 
-class Trials(Options):
+class EvaluationOptions(Options):
     """How candidates are measured against the float model and against one another."""
 
     samples: int = Field(default=2000, ge=16, le=MOST_SAMPLES)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compress.onnx_graph.graph import Graph
 
-Method = Literal["dynamic", "static", "weights"]
+Method = Literal["dynamic", "static", "weight_only"]
 
 # The input that holds the weight. Everything else on these lists has no weights.
 WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
@@ -27,11 +27,11 @@ STATIC_CNN = (
     *CONVOLUTIONS, "Relu", "Clip", "Add", "MaxPool", "AveragePool", "GlobalAveragePool",
     "Flatten", "Reshape", "MatMul", "Gemm",
 )  # fmt: skip
-# In a transformer Add, Softmax, LayerNormalization and the attention products lose accuracy and
+# In a transformer Add, Softmax, LayerNormalization and the attention matmuls lose accuracy and
 # gain no time in 8 bits. Embeddings (Gather) cost nothing and are most of a small model's bytes.
 # What reads their outputs isn't quantized, and some outputs are a hundred times as large as others:
 # in 8 bits they cost most of the accuracy, and time.
-PRODUCTS = ("MatMul", "Gemm")
+MATMULS = ("MatMul", "Gemm")
 STATIC_TRANSFORMER = (*CONVOLUTIONS, "MatMul", "Gemm", "Gather")
 STATIC_KNOWN = (
     *STATIC_CNN,
@@ -108,7 +108,7 @@ def select(
     candidates = [node for node in graph.nodes if node.op_type in types]
     wanted = [node for node in candidates if _quantizable(node, weights)]
     kept_float = kept_in_float([(n.name, _weight(n) or n.name) for n in wanted], exclude)
-    mixed = _without_channels(graph, wanted) if per_channel and method != "weights" else set()
+    mixed = _without_channels(graph, wanted) if per_channel and method != "weight_only" else set()
     mixed -= kept_float
     nodes = tuple(node.name for node in wanted if node.name not in kept_float | mixed)
     if not any(node.name in nodes and node.op_type in WEIGHT_INPUT for node in wanted):
@@ -129,7 +129,7 @@ def select(
         nodes=nodes,
         excluded=tuple(node.name for node in candidates if node.name not in nodes),
         notes=tuple(notes),
-        float_outputs=() if cnn else PRODUCTS,
+        float_outputs=() if cnn else MATMULS,
     )
 
 
@@ -172,7 +172,7 @@ def _mixed_note(nodes: Collection[str]) -> str:
 
 
 def convolution_share(graph: Graph) -> float:
-    """Part of the convolutions and products' weights that belongs to convolutions."""
+    """Part of the convolutions and matmuls' weights that belongs to convolutions."""
     weights = _weights(graph)
     sizes = Counter[bool]()
     for node in graph.nodes:

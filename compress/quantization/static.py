@@ -19,7 +19,7 @@ from compress.quantization.write import write
 if TYPE_CHECKING:
     from compress.quantization.selection import Selection
 
-Form = Literal["qdq", "qoperator"]
+QuantFormat = Literal["qdq", "qoperator"]
 
 
 def quantize_static(
@@ -30,7 +30,7 @@ def quantize_static(
     ranges: Mapping[str, Range],
     integers: Integers,
     per_channel: bool = True,
-    form: Form = "qdq",
+    quant_format: QuantFormat = "qdq",
 ) -> Path:
     """Write an INT8 model whose activations have the given ranges.
 
@@ -44,7 +44,7 @@ def quantize_static(
     per_channel : a scale for each output channel of a weight, rather than one for all. Unsigned
         weights of ONNX Runtime's integer operators have one for all in any case: those operators
         take a scale for each channel with signed weights alone.
-    form : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any runtime
+    quant_format : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any runtime
         reads; "qoperator" writes ONNX Runtime's integer operators.
 
     Raises
@@ -58,7 +58,7 @@ def quantize_static(
             selection=selection,
             integers=integers,
             per_channel=per_channel,
-            form=form,
+            quant_format=quant_format,
         )
     return write(model, path=path, source=source)
 
@@ -83,7 +83,7 @@ def _insert(
     selection: Selection,
     integers: Integers,
     per_channel: bool,
-    form: Form,
+    quant_format: QuantFormat,
 ) -> onnx.ModelProto:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
@@ -112,7 +112,7 @@ def _insert(
         symmetric,
     )
     quantizer: Any
-    if form == "qdq":
+    if quant_format == "qdq":
         quantizer = QDQQuantizer(model, per_channel, integers.reduce_range, *rest)
     else:
         mode = QuantizationMode.QLinearOps

@@ -3,7 +3,7 @@
 Dynamic quantization finds the scale of an activation in each call, over the whole batch: what a
 sample is answered depends on its neighbours, padding included. Static quantization in QDQ form
 fixes the scales, but onnxruntime then adds biases by operators of their own. Here the integer
-product, its scales and its bias are the one operator `com.microsoft.MatMulIntegerToFloat` that
+matmul, its scales and its bias are the one operator `com.microsoft.MatMulIntegerToFloat` that
 onnxruntime makes of a dynamic graph itself, with calibrated scales.
 """
 
@@ -28,8 +28,8 @@ MICROSOFT = "com.microsoft"
 
 
 @dataclass(frozen=True)
-class _Product:
-    """The nodes of one dynamic product, as `quantize_dynamic` writes them."""
+class _Matmul:
+    """The nodes of one dynamic matmul, as `quantize_dynamic` writes them."""
 
     activation: str
     weight: str
@@ -50,37 +50,37 @@ def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path
     ----------
     source : what `quantize_dynamic` wrote.
     path : the file to write; it holds an operator of onnxruntime's own.
-    ranges : least and largest value of each tensor that a quantized product reads, by the name that
+    ranges : least and largest value of each tensor that a quantized matmul reads, by the name that
         it has in the float graph.
 
     Raises
     ------
-    StageError : the source has no dynamic products, or a range is missing.
+    StageError : the source has no dynamic matmuls, or a range is missing.
     """
     model = load_model(source)
     graph = Graph(model)
-    found = [p for node in graph.nodes if (p := _product(graph, node)) is not None]
+    found = [p for node in graph.nodes if (p := _matmul(graph, node)) is not None]
     if not found:
         raise StageError(
-            f"{source.name} has no dynamically quantized products; expected what quantize_dynamic "
+            f"{source.name} has no dynamically quantized matmuls; expected what quantize_dynamic "
             "writes."
         )
-    activations = dict.fromkeys(product.activation for product in found)
+    activations = dict.fromkeys(matmul.activation for matmul in found)
     missing = [name for name in activations if name not in ranges]
     if missing:
         raise StageError(f"no range is known of {missing[0]!r}; expected one of each activation.")
     added = {name: _quantize(graph, name, ranges[name]) for name in activations}
-    fused = {product.nodes[0].output[0]: _fused(product, added) for product in found}
-    gone = {id(node) for product in found for node in product.nodes}
+    fused = {matmul.nodes[0].output[0]: _fused(matmul, added) for matmul in found}
+    gone = {id(node) for matmul in found for node in matmul.nodes}
     # The operator stands where the last of its nodes stood: all that it reads is there by then.
-    last = {id(product.nodes[-1]): fused[product.nodes[0].output[0]] for product in found}
+    last = {id(matmul.nodes[-1]): fused[matmul.nodes[0].output[0]] for matmul in found}
     _replace(graph, gone=gone, last=last, quantized=added)
     if all(opset.domain != MICROSOFT for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     return write(model, path=path, source=source)
 
 
-def _product(graph: Graph, node: NodeProto) -> _Product | None:
+def _matmul(graph: Graph, node: NodeProto) -> _Matmul | None:
     """MatMulInteger, Cast, Mul by both scales, and the Add of a bias where there is one."""
     if node.op_type != "MatMulInteger" or len(node.input) != 4:
         return None
@@ -103,7 +103,7 @@ def _product(graph: Graph, node: NodeProto) -> _Product | None:
     width = graph.initializers[node.input[1]].dims[-1]
     whole = bool(bias) and list(graph.initializers[bias].dims) == [width]
     ending = [add] if whole and add is not None else []
-    return _Product(
+    return _Matmul(
         activation=dynamic.input[0],
         weight=node.input[1],
         weight_zero_point=node.input[3],
@@ -126,19 +126,19 @@ def _quantize(graph: Graph, name: str, bounds: Range) -> NodeProto:
     return helper.make_node("QuantizeLinear", inputs, [f"{name}_fixed"], name=f"{name}_fixed")
 
 
-def _fused(product: _Product, quantized: Mapping[str, NodeProto]) -> NodeProto:
-    node = quantized[product.activation]
+def _fused(matmul: _Matmul, quantized: Mapping[str, NodeProto]) -> NodeProto:
+    node = quantized[matmul.activation]
     inputs = [
         node.output[0],
-        product.weight,
+        matmul.weight,
         node.input[1],
-        product.weight_scale,
+        matmul.weight_scale,
         node.input[2],
-        product.weight_zero_point,
-        *([product.bias] if product.bias else []),
+        matmul.weight_zero_point,
+        *([matmul.bias] if matmul.bias else []),
     ]
     return helper.make_node(
-        "MatMulIntegerToFloat", inputs, [product.output], name=product.name, domain=MICROSOFT
+        "MatMulIntegerToFloat", inputs, [matmul.output], name=matmul.name, domain=MICROSOFT
     )
 
 

@@ -49,7 +49,7 @@ def foreseen(recipe: Recipe) -> dict[str, list[str]]:
     changed = False
     for step in recipe.stages:
         stage = step.stage
-        lines = stage.foresee(task=recipe.task, model=recipe.model, data=recipe.data)
+        lines = stage.warnings(task=recipe.task, model=recipe.model, data=recipe.data)
         if lines and changed:
             lines = [*lines, "as if this stage were given the recipe's model as it is"]
         if lines:

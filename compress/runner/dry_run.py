@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from compress.core.context import Context
 
 
-def rehearse(
+def dry_run(
     stages: Sequence[tuple[str, Stage]],
     *,
     unfinished: Sequence[int],
@@ -44,7 +44,7 @@ def rehearse(
         if artifact.format not in stage.accepts:
             return
         try:
-            made = stage.rehearse(artifact, context)
+            made = stage.dry_run(artifact, context)
         except StageError as error:
             raise type(error)(f"stage {name!r}, seen before any training: {error}") from error
         if made is None:
@@ -53,4 +53,4 @@ def rehearse(
 
 
 def _rehearses(stage: Stage) -> bool:
-    return type(stage).rehearse is not Stage.rehearse
+    return type(stage).dry_run is not Stage.dry_run

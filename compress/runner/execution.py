@@ -20,14 +20,14 @@ from compress.measurement.memory import PeakMemory
 from compress.models.weights.digests import weights_digest
 from compress.report.candidates import read_candidates
 from compress.report.document import GateResult, Report, Row, Status
-from compress.runner.dry_run import rehearse
+from compress.runner.dry_run import dry_run
 from compress.runner.folder.store import load_artifact, save_artifact
 from compress.runner.folder.workdir import Slot, Workdir
 from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.leader import Finished, Leader, Order
-from compress.runner.ledger import Rival, Subject, measure_row
+from compress.runner.ledger import ComparedModel, MeasuredModel, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.reports import end_of, write_broken, write_reports
@@ -71,8 +71,8 @@ class _State:
     reference: Artifact
     reference_key: str
     reference_index: int = 0
-    original: Rival | None = None
-    previous: Rival | None = None
+    original: ComparedModel | None = None
+    previous: ComparedModel | None = None
     rows: list[Row] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
 
@@ -151,7 +151,7 @@ class Execution:
             if self.workdir.find(Slot(index, name), key) is None:
                 unfinished.append(index - 1)
         with self.workdir.scratch() as folder:
-            rehearse(
+            dry_run(
                 stages,
                 unfinished=unfinished,
                 artifact=self._state.artifact,
@@ -183,7 +183,7 @@ class Execution:
             state.reference_index, state.original = slot.index, None
             state.rows = [row.model_copy(update={"delta": None}) for row in state.rows]
         previous_key, state.artifact, state.key = state.key, artifact, key
-        subject = Subject(
+        subject = MeasuredModel(
             index=slot.index,
             name=slot.name,
             use=record["use"],
@@ -195,7 +195,7 @@ class Execution:
         )
         row = self._row(slot, subject, previous_key)
         state.rows.append(row)
-        state.previous = Rival(artifact=artifact, onnx=subject.onnx, row=row)
+        state.previous = ComparedModel(artifact=artifact, onnx=subject.onnx, row=row)
         if becomes_reference:
             state.original = state.previous
         write_reports(self._report("running"), self.workdir)
@@ -239,7 +239,7 @@ class Execution:
         with leader.together(order):
             return stage.apply(given, context)
 
-    def _row(self, slot: Slot, subject: Subject, previous_key: str) -> Row:
+    def _row(self, slot: Slot, subject: MeasuredModel, previous_key: str) -> Row:
         state = self._state
         key = digest(
             {

@@ -70,7 +70,7 @@ def next_key(previous: str, stage: Stage) -> str:
         "use": stage_name(stage),
         "fields": stage.model_dump(mode="json"),
     }
-    read = stage.reads()
+    read = stage.input_files()
     if read:
         decisive["read"] = [
             digest_folder(path) if path.is_dir() else digest_file(path)

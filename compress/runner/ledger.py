@@ -41,7 +41,7 @@ _ORIGINAL, _PREVIOUS, _THIS = "original", "previous", "this"
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredModel:
     """One measured model, and its place in the pipeline.
 
     Attributes
@@ -61,7 +61,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Rival:
+class ComparedModel:
     """A model that was measured before, to compare with: its file, if it has one, and its row."""
 
     artifact: Artifact
@@ -70,47 +70,47 @@ class Rival:
 
 
 def measure_row(
-    subject: Subject,
+    measured: MeasuredModel,
     *,
     context: Context,
     spec: MeasureSpec,
-    original: Rival | None,
-    previous: Rival | None,
+    original: ComparedModel | None,
+    previous: ComparedModel | None,
 ) -> Row:
     """Measure a stage's model, side by side with the original and the previous stage's.
 
     Parameters
     ----------
-    original : the reference; None if the subject is the reference itself.
+    original : the reference; None if the measured is the reference itself.
     previous : the model that the stage was given; None for the first row.
     """
-    inputs, notes = latency_inputs(subject.artifact, context, spec)
-    metric = _metric(context, spec, subject.artifact)
-    params, macs, size = _counts(subject, inputs, previous)
-    with torch_threads(spec.threads if subject.onnx is None else context.threads):
-        quality = _quality(subject, metric, context=context, spec=spec, original=original)
+    inputs, notes = latency_inputs(measured.artifact, context, spec)
+    metric = _metric(context, spec, measured.artifact)
+    params, macs, size = _counts(measured, inputs, previous)
+    with torch_threads(spec.threads if measured.onnx is None else context.threads):
+        quality = _quality(measured, metric, context=context, spec=spec, original=original)
         latency, speedup, latency_notes = _timed(
-            subject,
+            measured,
             inputs,
             context=context,
             spec=spec,
-            original=_comparable(original, subject),
-            previous=_comparable(previous, subject),
+            original=_comparable(original, measured),
+            previous=_comparable(previous, measured),
         )
     row = Row(
-        index=subject.index,
-        name=subject.name,
-        use=subject.use,
+        index=measured.index,
+        name=measured.name,
+        use=measured.use,
         params=params,
         macs=macs.total,
         size_bytes=size,
         quality=quality,
         latency_ms=latency,
         speedup=speedup,
-        seconds=subject.seconds,
-        peak_memory_bytes=subject.peak_memory_bytes,
+        seconds=measured.seconds,
+        peak_memory_bytes=measured.peak_memory_bytes,
         notes=[
-            *subject.artifact.notes,
+            *measured.artifact.notes,
             *notes,
             *_quality_notes(metric, context, spec),
             *macs.notes,
@@ -121,26 +121,26 @@ def measure_row(
 
 
 def _counts(
-    subject: Subject,
+    measured: MeasuredModel,
     inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
-    previous: Rival | None,
+    previous: ComparedModel | None,
 ) -> tuple[int, Macs, int]:
     """Return params, MACs and bytes. Without ONNX, the first two are the previous model's."""
-    if subject.onnx is None:
+    if measured.onnx is None:
         if previous is None:
             raise TypeError("a model that is measured in PyTorch must come after a float one.")
         macs = Macs(previous.row.macs, NOTES)
-        return previous.row.params, macs, checkpoint_bytes(subject.folder)
+        return previous.row.params, macs, checkpoint_bytes(measured.folder)
     single = {name: array[:1] for name, array in next(iter(inputs.values())).items()}
-    macs = count_macs(subject.onnx, single)
-    return count_params(subject.onnx), macs, size_bytes(subject.onnx)
+    macs = count_macs(measured.onnx, single)
+    return count_params(measured.onnx), macs, size_bytes(measured.onnx)
 
 
-def _comparable(rival: Rival | None, subject: Subject) -> Rival | None:
-    """Return the rival if it runs in the subject's runtime, else None."""
+def _comparable(rival: ComparedModel | None, measured: MeasuredModel) -> ComparedModel | None:
+    """Return the rival if it runs in the measured's runtime, else None."""
     if rival is None:
         return None
-    missing = rival.artifact.module if subject.onnx is None else rival.onnx
+    missing = rival.artifact.module if measured.onnx is None else rival.onnx
     return None if missing is None else rival
 
 
@@ -157,20 +157,20 @@ def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
 
 
 def _quality(
-    subject: Subject,
+    measured: MeasuredModel,
     metric: Metric,
     *,
     context: Context,
     spec: MeasureSpec,
-    original: Rival | None,
+    original: ComparedModel | None,
 ) -> Quality:
-    in_torch = subject.onnx is None
+    in_torch = measured.onnx is None
     return measure_quality(
-        _answering(subject, context, in_torch=in_torch),
-        loader=_quality_loader(subject.artifact, metric, context=context, spec=spec),
+        _answering(measured, context, in_torch=in_torch),
+        loader=_quality_loader(measured.artifact, metric, context=context, spec=spec),
         metric=metric.name,
         target=context.task.target,
-        labels=subject.artifact.labels,
+        labels=measured.artifact.labels,
         pooling=context.task.pooling,
         reference=None
         if original is None
@@ -183,7 +183,9 @@ def _quality(
     )
 
 
-def _answering(model: Subject | Rival, context: Context, *, in_torch: bool) -> Answering:
+def _answering(
+    model: MeasuredModel | ComparedModel, context: Context, *, in_torch: bool
+) -> Answering:
     if in_torch or model.onnx is None:
         return module_answers(model.artifact.require_module(), task=context.task)
     return model.onnx
@@ -242,22 +244,22 @@ def latency_inputs(
 
 
 def _timed(
-    subject: Subject,
+    measured: MeasuredModel,
     inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
     *,
     context: Context,
     spec: MeasureSpec,
-    original: Rival | None,
-    previous: Rival | None,
+    original: ComparedModel | None,
+    previous: ComparedModel | None,
 ) -> tuple[dict[str, Latency], dict[str, Speedup], tuple[str, ...]]:
     """Return latency and speedups by batch size, from rounds in which the models take turns."""
 
-    def model(of: Subject | Rival) -> Timed:
-        if subject.onnx is None or of.onnx is None:
+    def model(of: MeasuredModel | ComparedModel) -> Timed:
+        if measured.onnx is None or of.onnx is None:
             return module_calls(of.artifact.require_module(), task=context.task)
         return of.onnx
 
-    models = {_THIS: model(subject)}
+    models = {_THIS: model(measured)}
     if original is not None:
         models[_ORIGINAL] = model(original)
     if previous is not None:

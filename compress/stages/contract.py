@@ -44,15 +44,15 @@ class Stage(Options):
         """
         raise TypeError(f"{type(self).__name__} doesn't define 'apply'.")
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact | None:
         """The artifact with its future structure, made without training or reading much data.
 
-        A run rehearses its stages before the first of them trains, so that an impossible step is
+        A run asks its stages for it before the first of them trains, so that an impossible step is
         reported before hours of work rather than after them.
 
         Returns
         -------
-        None if the structure can't be made cheaply: later stages aren't rehearsed then.
+        None if the structure can't be made cheaply: later stages make no dry run then.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class Stage(Options):
         """
         return []
 
-    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
+    def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Notes for the reader of the plan before the work begins, one line each."""
         return []
 
@@ -83,7 +83,7 @@ class Stage(Options):
         recipe's model holds for the result."""
         return False
 
-    def reads(self) -> tuple[Path, ...]:
+    def input_files(self) -> tuple[Path, ...]:
         """Files and folders that its fields name and whose content decides its result.
 
         A finished stage is done again if one of them has changed.

@@ -88,8 +88,8 @@ class Depth(Stage):
         )
         return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """Return a model of the first layers, as the choice isn't known; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
+        """Return a model of the first layers, as the choice isn't known; see `Stage.dry_run`."""
         from compress.models.structure.shorter import keep_layers
 
         kept = range(self._remain(artifact))

@@ -66,8 +66,8 @@ class Distill(Stage):
             *student_problems(self.student, model=model, task=task, max_length=data.max_length),
         ]
 
-    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """Return the student's number of parameters; see `Stage.foresee`."""
+    def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
+        """Return the student's number of parameters; see `Stage.warnings`."""
         return student_lines(self.student, model=model, task=task)
 
     @property
@@ -75,8 +75,8 @@ class Distill(Stage):
         """See `Stage.replaces_model`."""
         return self.student is not None and not (self.student.keeps_weights or self.student.self)
 
-    def reads(self) -> tuple[Path, ...]:
-        """See `Stage.reads`."""
+    def input_files(self) -> tuple[Path, ...]:
+        """See `Stage.input_files`."""
         return () if self.unlabeled is None else self.unlabeled.local_paths()
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
@@ -133,8 +133,8 @@ class Distill(Stage):
         )
         return replace(context, data=data), data.notes[-1:]
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """Return the untrained student; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
+        """Return the untrained student; see `Stage.dry_run`."""
         student = self._student(artifact, context)
         if student is None:
             return artifact

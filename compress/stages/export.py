@@ -64,19 +64,19 @@ class Export(Stage):
         """
         from compress.exporting.bundle.layout import lay_out
         from compress.exporting.bundle.write import MODEL, write_bundle
-        from compress.exporting.exported import Wishes, write_exported
+        from compress.exporting.exported import ExportOptions, write_exported
 
         directory = context.directory / "bundle"
         directory.mkdir(parents=True, exist_ok=True)
         model = directory / MODEL
-        wishes = Wishes(
+        options = ExportOptions(
             opset=self.opset,
             dynamic_image_size=self.dynamic_image_size,
             tolerance=self.tolerance,
             samples=self.samples,
             half=self.precision == "fp16",
         )
-        notes = write_exported(artifact, context, model, wishes=wishes)
+        notes = write_exported(artifact, context, model, options=options)
         raw = context.data.raw("validation", limit=max(1, self.keep_samples))
         write_bundle(
             model,

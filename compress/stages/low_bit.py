@@ -53,7 +53,7 @@ class LowBit(Stage):
             notes=notes,
         )
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact | None:
         """Return None, as no stage follows; raise where no layer can be stored in so few bits."""
         from compress.models.low_bit.layers import low_bit_layers
 

@@ -56,8 +56,8 @@ class LowRank(LowRankOptions, Stage):
         )
         return smaller.with_module(fitted.module, notes=made.notes + fitted.notes)
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """Return the factorized structure where it needs no measurement; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact | None:
+        """Return the factorized structure where it needs no measurement; see `Stage.dry_run`."""
         from compress.factorization.factorize import planned
 
         module, given = artifact.require_module(), self._given(artifact, context)

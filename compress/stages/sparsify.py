@@ -36,8 +36,8 @@ class Sparsify(SparsityOptions, Stage):
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
 
-    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """See `Stage.foresee`."""
+    def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
+        """See `Stage.warnings`."""
         return ["zeros make the file smaller only once it is compressed, and nothing faster."]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
@@ -77,8 +77,8 @@ class Sparsify(SparsityOptions, Stage):
         about = _describe(module, sparse, found.paths)
         return artifact.with_module(sparse, notes=(*about, *found.notes, *notes))
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """Return the artifact unchanged, as its structure stays; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
+        """Return the artifact unchanged, as its structure stays; see `Stage.dry_run`."""
         from compress.pruning.sparsity.masks import find_weights
 
         pattern = None if self.pattern is None else Pattern.of(self.pattern)

@@ -58,8 +58,8 @@ class Train(Stage):
         )
         return artifact.with_module(fitted.module, notes=fitted.notes)
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact:
-        """Return the artifact unchanged, as its structure stays; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
+        """Return the artifact unchanged, as its structure stays; see `Stage.dry_run`."""
         return artifact
 
     def summarize(self) -> str:

@@ -47,8 +47,8 @@ class Vocabulary(Stage):
         """See `Stage.check`."""
         return data_problems(self.extra, key="extra")
 
-    def reads(self) -> tuple[Path, ...]:
-        """See `Stage.reads`."""
+    def input_files(self) -> tuple[Path, ...]:
+        """See `Stage.input_files`."""
         return () if self.extra is None else self.extra.local_paths()
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:

@@ -26,7 +26,7 @@ def text_bundle(request) -> Deployed:
     ONNX Runtime's own products."""
     quantize = {
         "fp32": None,
-        "fixed": {"method": "fixed", "graph": "attention"},
+        "fixed": {"method": "static_scales", "graph": "attention"},
     }.get(request.param, {"method": "dynamic", "graph": request.param})
     run = deploy_bundles.bert(RUNS, quantize=quantize)
     return deployed(shipped(run), texts(), quantized=quantize is not None)

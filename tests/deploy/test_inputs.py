@@ -13,7 +13,7 @@ from compress.data.texts.encode import TextPreprocessor
 from compress.data.vocabulary.train import train_tokenizer
 from compress.exporting.bundle.write import write_bundle
 from compress.exporting.examples.write import write_examples
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.deploy.places import NODE_MODULES, node, printed, python_of, run_program, run_script
@@ -92,7 +92,7 @@ def pictures(tmp_path_factory):
     task = TASKS["image-classification"]
     preprocessor = ImagePreprocessor(Transform(size=(12, 20), channels=3, mean=(0.5,) * 3))
     example = preprocessor(np.zeros((2, 5, 5, 3), np.uint8))
-    path = lower(
+    path = export_module(
         module.eval(), task=task, example=example, path=place / "model.onnx", labels=("x", "y", "z")
     )
     model = write_bundle(

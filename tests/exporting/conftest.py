@@ -9,7 +9,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, texts
@@ -52,9 +52,11 @@ def lowered_bert(tmp_path_factory):
     torch.manual_seed(0)
     module = _bert()
     module.config._name_or_path = "/somewhere/private"
-    path = tmp_path_factory.mktemp("lowered") / "bert.onnx"
+    path = tmp_path_factory.mktemp("exported") / "bert.onnx"
     task = TASKS["text-classification"]
-    return module, lower(module, task=task, example=texts(padding=4), path=path, labels=LABELS)
+    return module, export_module(
+        module, task=task, example=texts(padding=4), path=path, labels=LABELS
+    )
 
 
 @pytest.fixture(scope="session")
@@ -62,15 +64,15 @@ def lowered_of(tmp_path_factory):
     """A model of `exporting_tasks` by its name, and its file, for tests that change neither."""
     made = {}
 
-    def lowered(name):
+    def exported(name):
         if name not in made:
             module = model_for(name)
             path = tmp_path_factory.mktemp(name) / "model.onnx"
-            lower(module, task=task_of(name), example=inputs(name), path=path, labels=())
+            export_module(module, task=task_of(name), example=inputs(name), path=path, labels=())
             made[name] = module, path
         return made[name]
 
-    return lowered
+    return exported
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compress.errors import ParityError
-from compress.exporting.cache import cached_form, positions
+from compress.exporting.cache import cached_signature, positions
 from compress.exporting.parity.compare import check_parity
 from compress.exporting.parity.stepwise import stepwise_answers
 from compress.measurement.macs.graph import count_macs
@@ -19,7 +19,7 @@ SLOW = pytest.param("qwen2", marks=pytest.mark.slow)
 
 
 @pytest.fixture(params=["llama", "gpt2", SLOW])
-def lowered(request, lowered_of):
+def exported(request, lowered_of):
     return request.param, *lowered_of(request.param)
 
 
@@ -35,8 +35,8 @@ def _caches(outputs):
 
 
 @pytest.mark.parametrize("padding", [(0,), (3, 1, 0)])
-def test_decoding_with_the_cache_equals_the_whole_text_at_every_step(lowered, padding):
-    name, module, path = lowered
+def test_decoding_with_the_cache_equals_the_whole_text_at_every_step(exported, padding):
+    name, module, path = exported
     opened = session(path, threads=1)
     prompt, length = 5, 11
     ids = inputs(name, len(padding), length)["input_ids"]
@@ -54,16 +54,16 @@ def test_decoding_with_the_cache_equals_the_whole_text_at_every_step(lowered, pa
     assert {x.shape[2] for x in _caches(outputs).values()} == {length}
 
 
-def test_parts_read_through_the_cache_equal_the_whole(lowered):
-    name, module, path = lowered
+def test_parts_read_through_the_cache_equal_the_whole(exported):
+    name, module, path = exported
     for length in (1, 2, 7):
         batch = inputs(name, 3, length)
         wanted = _full(module, batch["input_ids"], batch["attention_mask"])
         np.testing.assert_allclose(stepwise_answers(path)(batch), wanted, atol=1e-4)
 
 
-def test_names_and_axes(lowered):
-    name, _, path = lowered
+def test_names_and_axes(exported):
+    name, _, path = exported
     graph = onnx.load(path).graph
     axes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
@@ -111,7 +111,7 @@ def test_uneven_heads_have_caches_of_their_own_size():
             new.weight.copy_(old.weight[:kept])
             setattr(layer, part, new)
         layer.o_proj = torch.nn.Linear(8, 16, bias=False)
-    form = cached_form(module, task=TASK, inputs=inputs("llama"))
+    form = cached_signature(module, task=TASK, inputs=inputs("llama"))
     shapes = {name: tuple(x.shape[1:2]) for name, x in form.inputs.items() if PAST in name}
     assert shapes == {f"{PAST}{n}.{p}": (2 - n,) for n in (0, 1) for p in ("key", "value")}
 
@@ -128,9 +128,9 @@ def test_what_keeps_no_cache_is_exported_without():
         MambaConfig(vocab_size=60, hidden_size=8, num_hidden_layers=1, state_size=2)
     )
     for module in (Counting(), mamba.eval()):
-        assert cached_form(module, task=TASK, inputs=batch) is None
+        assert cached_signature(module, task=TASK, inputs=batch) is None
     encoder = model_for("tokens")
-    assert cached_form(encoder, task=task_of("tokens"), inputs=batch) is None
+    assert cached_signature(encoder, task=task_of("tokens"), inputs=batch) is None
 
 
 def test_a_batch_gets_empty_caches_and_positions(lowered_of):

@@ -46,20 +46,20 @@ def artifact_of(seed):
 def test_its_file_is_copied(context, tmp_path, monkeypatch):
     artifact = artifact_of(0)
     first, again = tmp_path / "first.onnx", tmp_path / "again.onnx"
-    lower_artifact(artifact, context, first)
+    export_artifact(artifact, context, first)
     known = replace(artifact, exported=first)
-    lower_artifact(known, context, tmp_path / "other.onnx", opset=18)
+    export_artifact(known, context, tmp_path / "other.onnx", opset=18)
     assert load_graph(tmp_path / "other.onnx").opset == 18 != load_graph(first).opset
-    monkeypatch.setattr(checked, "lower", lambda *_, **__: pytest.fail("exported again"))
-    assert lower_artifact(known, context, again).max_error < 1e-5
+    monkeypatch.setattr(checked, "export_module", lambda *_, **__: pytest.fail("exported again"))
+    assert export_artifact(known, context, again).max_error < 1e-5
     assert again.read_bytes() == first.read_bytes()
 
 
 def test_a_file_of_other_weights_is_refused(context, tmp_path):
-    lower_artifact(artifact_of(0), context, tmp_path / "first.onnx")
+    export_artifact(artifact_of(0), context, tmp_path / "first.onnx")
     wrong = replace(artifact_of(1), exported=tmp_path / "first.onnx")
     with pytest.raises(ParityError):
-        lower_artifact(wrong, context, tmp_path / "second.onnx")
+        export_artifact(wrong, context, tmp_path / "second.onnx")
     assert not (tmp_path / "second.onnx").exists()
 
 
@@ -79,7 +79,7 @@ def test_a_refused_copy_leaves_no_weights_beside_it(context, tmp_path, monkeypat
 
 
 def test_another_module_has_no_file_yet(context, tmp_path):
-    lower_artifact(artifact_of(0), context, tmp_path / "first.onnx")
+    export_artifact(artifact_of(0), context, tmp_path / "first.onnx")
     known = replace(artifact_of(0), exported=tmp_path / "first.onnx")
     assert known.with_module(network(1)).exported is None
     assert known.with_onnx(tmp_path / "first.onnx", format=Format.ONNX).exported is None

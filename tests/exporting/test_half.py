@@ -11,7 +11,7 @@ from torch import nn
 from compress.errors import ParityError, StageError
 from compress.exporting import half
 from compress.exporting.half import to_half
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.params import count_params
 from compress.measurement.session import feed, session
 from compress.measurement.size import size_bytes
@@ -35,7 +35,7 @@ class Scaled(nn.Module):
 
 
 def _lowered(module, path):
-    return lower(module.eval(), task=IMAGE, example=images(), path=path, labels=LABELS)
+    return export_module(module.eval(), task=IMAGE, example=images(), path=path, labels=LABELS)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "tokens"])

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from compress.errors import StageError
-from compress.exporting import lower as lowering
+from compress.exporting import to_onnx
 from compress.exporting.initializers import check_shapes
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
@@ -32,7 +32,9 @@ def pruned(tmp_path_factory):
     with torch.no_grad():  # statistics of its own: equal biases would be stored as one
         module.train()(torch.randn(16, 1, 8, 8))
     path = tmp_path_factory.mktemp("pruned") / "model.onnx"
-    return module.eval(), lower(module, task=IMAGE, example=images(), path=path, labels=LABELS)
+    return module.eval(), export_module(
+        module, task=IMAGE, example=images(), path=path, labels=LABELS
+    )
 
 
 def test_a_pruned_module_has_a_graph_as_narrow(pruned):
@@ -70,14 +72,14 @@ def test_transposed_weights_are_held_against_the_module(lowered_of):
 
 
 def test_lowering_checks_its_graph(cnn, tmp_path, monkeypatch):
-    named = lowering.name_weights
+    named = to_onnx.name_weights
 
     def tampered(model, state):
         named(model, state)
         _resize(model, "fc.weight", (3, 9))
 
-    monkeypatch.setattr(lowering, "name_weights", tampered)
+    monkeypatch.setattr(to_onnx, "name_weights", tampered)
     path = tmp_path / "model.onnx"
     with pytest.raises(StageError, match=r"holds 'fc\.weight' in the shape \(3, 9\)"):
-        lower(cnn, task=IMAGE, example=images(), path=path, labels=LABELS)
+        export_module(cnn, task=IMAGE, example=images(), path=path, labels=LABELS)
     assert not path.exists()

@@ -10,12 +10,12 @@ from tests.exporting.tasks import TASK_OF, inputs, model_for
 
 
 @pytest.fixture(params=TASK_OF)
-def lowered(request, lowered_of):
+def exported(request, lowered_of):
     return request.param, *lowered_of(request.param)
 
 
-def test_a_file_answers_as_its_module_at_other_sizes(lowered):
-    name, module, path = lowered
+def test_a_file_answers_as_its_module_at_other_sizes(exported):
+    name, module, path = exported
     batches = [inputs(name, 3, 7), inputs(name, 1, 12, padding=5), inputs(name, 5, 2)]
     found = check_parity(module, path, task=TASKS[TASK_OF[name]], batches=batches)
     assert found.samples == 9
@@ -23,7 +23,7 @@ def test_a_file_answers_as_its_module_at_other_sizes(lowered):
     assert found.scale > 0.1
 
 
-def test_int8_answers_nearly_the_same(lowered, tmp_path):
+def test_int8_answers_nearly_the_same(exported, tmp_path):
     from compress.measurement.cpu import this_cpu
     from compress.measurement.size import size_bytes
     from compress.onnx_graph.files import load_graph
@@ -31,7 +31,7 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
     from compress.quantization.dynamic import quantize_dynamic
     from compress.quantization.selection import select
 
-    name, _, path = lowered
+    name, _, path = exported
     quantized = quantize_dynamic(
         path,
         path=tmp_path / "int8.onnx",
@@ -46,9 +46,9 @@ def test_int8_answers_nearly_the_same(lowered, tmp_path):
     assert size_bytes(quantized) < size_bytes(path)
 
 
-@pytest.mark.parametrize("lowered", ["llama", "gpt2", "tokens", "encoder"], indirect=True)
-def test_padding_is_not_compared(lowered):
-    name, _, path = lowered
+@pytest.mark.parametrize("exported", ["llama", "gpt2", "tokens", "encoder"], indirect=True)
+def test_padding_is_not_compared(exported):
+    name, _, path = exported
     target = TASKS[TASK_OF[name]].target
     right = onnx_answers(path)
     batch = inputs(name, 3, 6, padding=4)

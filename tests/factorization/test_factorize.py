@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from compress.errors import StageError, TargetError
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import check_parity
+from compress.exporting.to_onnx import export_module
 from compress.factorization import spectra
 from compress.factorization.factorize import factorize, planned
 from compress.factorization.options import LowRankOptions
@@ -222,7 +222,7 @@ def test_the_onnx_file_has_the_small_layers(name, tmp_path):
     module, inputs, task = make(name)
     made = factorize(module, options=options(ratio=0.5), batches=[inputs], **given(inputs, task))
     path = tmp_path / "model.onnx"
-    lower(made.module, task=task, example=inputs, path=path, labels=("a", "b", "c"))
+    export_module(made.module, task=task, example=inputs, path=path, labels=("a", "b", "c"))
     parity = check_parity(made.module, path, task=task, batches=[inputs])
     assert parity is not None
     shapes = {t.name: tuple(t.dims) for t in onnx.load(path).graph.initializer}

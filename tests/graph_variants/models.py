@@ -1,11 +1,11 @@
-"""Tiny random models of several families, lowered as the product does it."""
+"""Tiny random models of several families, exported as the product does it."""
 
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import task
 
@@ -80,7 +80,7 @@ def _fewer_heads(attention: nn.Module, *, heads: int) -> None:
 
 def float_file(kind: str, folder: Path) -> Path:
     name = "text-classification" if kind in TEXT else "image-classification"
-    return lower(
+    return export_module(
         module(kind),
         task=task(name),
         example=sample(kind),

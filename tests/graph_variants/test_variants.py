@@ -7,7 +7,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compress.errors import StageError
 from compress.graph_variants import variants as forms_module
-from compress.graph_variants.variants import forms
+from compress.graph_variants.variants import graph_variants
 from compress.measurement.macs.graph import count_macs
 from compress.measurement.params import count_params
 from compress.measurement.session import run, session
@@ -43,7 +43,7 @@ def described(path):
 @pytest.mark.parametrize("kind", ALL)
 def test_forms_answer_alike_at_every_shape(exported, tmp_path, kind):
     source = exported(kind)
-    made = forms(source, tmp_path, sample=fusion_models.sample(kind))
+    made = graph_variants(source, tmp_path, sample=fusion_models.sample(kind))
     assert made[0].path == source
     assert {form.name for form in made[1:]} == KINDS[kind]
     for rows, length in ((1, 1), (3, 12)):
@@ -62,7 +62,7 @@ def test_forms_keep_what_others_address(exported, tmp_path, kind):
         for node in onnx.load(source).graph.node
         if node.op_type in ("MatMul", "Gemm") and weights.intersection(node.input)
     }
-    for form in forms(source, tmp_path)[1:]:
+    for form in graph_variants(source, tmp_path)[1:]:
         assert form.portable
         assert described(form.path) == described(source)
         graph = onnx.load(form.path).graph
@@ -76,14 +76,14 @@ def test_macs_fall_by_the_rows_that_nobody_reads(exported, tmp_path):
     batch = {name: values.numpy() for name, values in batch.items()}
     # Of the last layer: queries, attention's two products, its output and the feed-forward part.
     row = 32 * 32 + 2 * 7 * 32 + 32 * 32 + 2 * 32 * 48
-    for form in forms(source, tmp_path)[1:]:
+    for form in graph_variants(source, tmp_path)[1:]:
         assert count_macs(form.path, batch).total == count_macs(source, batch).total - 6 * row
 
 
 def test_quantized_forms_keep_their_counts(exported, tmp_path):
     source, batch = exported("uneven"), fusion_models.texts(2, 7)
     arrays = {name: values.numpy() for name, values in batch.items()}
-    for form in forms(source, tmp_path)[1:]:
+    for form in graph_variants(source, tmp_path)[1:]:
         target = tmp_path / f"{form.name}-int8.onnx"
         quantize_dynamic(
             form.path,
@@ -111,4 +111,4 @@ def test_a_rewrite_that_changes_answers_is_refused(exported, tmp_path, monkeypat
     monkeypatch.setitem(forms_module.MARKS, "lean", (wrong,))
     monkeypatch.setitem(forms_module.WORDS, wrong, "{}")
     with pytest.raises(StageError, match="answers 'logits' otherwise"):
-        forms(exported("uneven"), tmp_path, sample=fusion_models.texts())
+        graph_variants(exported("uneven"), tmp_path, sample=fusion_models.texts())

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from compress.errors import DataError, StageError
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.quality import Reference, measure_quality
 from compress.tasks.task import TASKS
 
@@ -35,7 +35,9 @@ def llama(tmp_path_factory):
     module = LlamaForCausalLM(config).eval()
     path = tmp_path_factory.mktemp("llama") / "model.onnx"
     task = TASKS["text-generation"]
-    return module, lower(module, task=task, example=next(batches((2, 9))), path=path, labels=())
+    return module, export_module(
+        module, task=task, example=next(batches((2, 9))), path=path, labels=()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def encoders(tmp_path_factory):
         path = tmp_path_factory.mktemp("encoder") / "model.onnx"
         example = next(batches((2, 9), labels=False))
         task = TASKS["feature-extraction"]
-        paths.append(lower(module, task=task, example=example, path=path, labels=()))
+        paths.append(export_module(module, task=task, example=example, path=path, labels=()))
     return paths
 
 

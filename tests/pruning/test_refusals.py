@@ -100,7 +100,7 @@ class MixesPlaces(nn.Module):
 
 
 def test_macs_that_can_not_be_foretold_are_no_target():
-    with pytest.raises(TargetError, match=r"foretold as .* A target of params can be met"):
+    with pytest.raises(TargetError, match=r"predicted as .* A target of params can be met"):
         prune(
             MixesPlaces().eval(),
             CutOptions(target=Target(macs=0.9), round_to=1),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.cpu import this_cpu
 from compress.measurement.session import run, session
 from compress.onnx_graph.files import load_graph
@@ -124,11 +124,11 @@ def with_uneven_ranges(module, *, least=0.003):
     return module
 
 
-def lowered(module, path):
+def exported(module, path):
     images, _ = digits()
     names = [str(digit) for digit in range(10)]
     example = {"pixel_values": images[:2]}
-    return lower(module, task=TASK, example=example, path=path, labels=names)
+    return export_module(module, task=TASK, example=example, path=path, labels=names)
 
 
 def quantized(source, path, *, ranges_of=None, per_channel=True):

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import PROVIDERS, run
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
@@ -46,7 +46,7 @@ def lower_cnn(path, problem, *, epochs=3):
     names = [str(digit) for digit in range(10)]
     example = {"pixel_values": images[:2]}
     task = TASKS["image-classification"]
-    return lower(module.eval(), task=task, example=example, path=path, labels=names)
+    return export_module(module.eval(), task=task, example=example, path=path, labels=names)
 
 
 def lower_transformer(path):
@@ -63,7 +63,7 @@ def lower_transformer(path):
     )
     module = BertForSequenceClassification(config).eval()
     task = TASKS["text-classification"]
-    return lower(module, task=task, example=texts(), path=path, labels=["a", "b", "c"])
+    return export_module(module, task=task, example=texts(), path=path, labels=["a", "b", "c"])
 
 
 def texts(count=2, length=9):

@@ -1,4 +1,4 @@
-"""The grids, held against what onnxruntime's quantizer writes."""
+"""The grids, compared with what onnxruntime's quantizer writes."""
 
 import numpy as np
 import onnx

@@ -10,7 +10,7 @@ from tests.quantization.hard_models import (
     accuracy,
     calibration,
     error,
-    lowered,
+    exported,
     quantized,
     trained_depthwise,
     trained_vit,
@@ -29,19 +29,19 @@ def hard_cnn(tmp_path_factory):
     """The file as trained, and the one that was made hard."""
     folder = tmp_path_factory.mktemp("depthwise")
     module = trained_depthwise()
-    easy = lowered(module, folder / "easy.onnx")
-    return easy, lowered(with_uneven_ranges(module), folder / "hard.onnx")
+    easy = exported(module, folder / "easy.onnx")
+    return easy, exported(with_uneven_ranges(module), folder / "hard.onnx")
 
 
 @pytest.mark.slow
 def test_smoothing_recovers_a_transformer_with_an_outlier_channel(hard_vit, tmp_path):
-    source = lowered(hard_vit, tmp_path / "hard.onnx")
+    source = exported(hard_vit, tmp_path / "hard.onnx")
     alone = quantized(source, tmp_path / "alone.onnx")
     assert accuracy(source) > 0.9
     assert accuracy(alone) < accuracy(source) - 0.1
     assert error(alone, source) > 0.1
     made = smooth(hard_vit, task=TASK, batches=calibration())
-    smoothed = lowered(made.module, tmp_path / "smooth.onnx")
+    smoothed = exported(made.module, tmp_path / "smooth.onnx")
     assert error(smoothed, source) < 1e-8
     recovered = quantized(smoothed, tmp_path / "recovered.onnx")
     assert accuracy(recovered) > accuracy(source) - 0.01

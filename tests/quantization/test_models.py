@@ -22,7 +22,9 @@ FULL = Integers()
 SEVEN_BITS = Integers(reduce_range=True)
 
 
-def _static(source, path, batches, *, method="minmax", cpu=FULL, per_channel=True, form="qdq"):
+def _static(
+    source, path, batches, *, method="minmax", cpu=FULL, per_channel=True, quant_format="qdq"
+):
     selection = select(load_graph(source), method="static")
     tensors = activations(load_graph(source), selection)
     observed = observe(source, tensors, batches=batches, methods=[method])
@@ -250,7 +252,7 @@ def test_what_suits_a_saturating_cpu_answers_as_the_float_one(cnn, tmp_path, for
 
 def test_the_operator_form_answers_as_the_qdq_form(cnn, tmp_path):
     qdq = _static(cnn, tmp_path / "qdq.onnx", _calibration())
-    operators = _static(cnn, tmp_path / "op.onnx", _calibration(), form="qoperator")
+    operators = _static(cnn, tmp_path / "op.onnx", _calibration(), quant_format="qoperator")
     assert _kinds(operators)["QLinearConv"] == _kinds(cnn)["Conv"]
     assert _kinds(operators)["DequantizeLinear"] < _kinds(qdq)["DequantizeLinear"]
     images, _ = digits()

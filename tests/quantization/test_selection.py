@@ -85,7 +85,7 @@ def _upwards(path):
 
 
 def _experts(path):
-    """A matrix product with one matrix for all, and one with three."""
+    """A matmul with one matrix for all, and one with three."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], name="one"),
         helper.make_node("MatMul", ["h", "v"], ["y"], name="three"),

@@ -134,7 +134,7 @@ def test_the_catalog_shows_types_ranges_defaults_and_descriptions():
     assert "  target.macs: a float in (0, 1) or null (default null)" in lines
     assert "  target: a mapping or null (default null)" in lines
     assert any(line.startswith("quantize: ") for line in lines)
-    assert any("attention's matrix products" in line for line in lines)
+    assert any("attention's matmuls" in line for line in lines)
 
 
 def test_checking_a_recipe_imports_nothing_heavy(good):

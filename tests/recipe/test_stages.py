@@ -82,11 +82,11 @@ def test_the_same_architecture_is_said_with_self(problems, good):
 
 
 def test_foreseen_lines_stand_under_their_stage(good, monkeypatch):
-    def foresee(self, *, task, model, data):
+    def warnings(self, *, task, model, data):
         return [f"for {task} of {data.sklearn}"]
 
-    monkeypatch.setattr(Train, "foresee", foresee)
-    monkeypatch.setattr(Prune, "foresee", foresee)
+    monkeypatch.setattr(Train, "warnings", warnings)
+    monkeypatch.setattr(Prune, "warnings", warnings)
     recipe = load_recipe(good, overrides=["stages.2={use: prune, name: more, target: {macs: 0.5}}"])
     line = "for image-classification of digits"
     counted = "as if this stage were given the recipe's model as it is"
@@ -111,7 +111,7 @@ def test_a_run_says_it_before_any_work(good, monkeypatch, tmp_path):
     def stop(self, *given):
         raise StageError("stopped")
 
-    monkeypatch.setattr(Train, "foresee", lambda self, **given: ["a line"])
+    monkeypatch.setattr(Train, "warnings", lambda self, **given: ["a line"])
     monkeypatch.setattr("compress.runner.folder.workdir.Workdir.open", stop)
     said = Said()
     with pytest.raises(StageError, match="stopped"):

@@ -29,6 +29,6 @@ stages:
   - use: quantize
     method: static
     calibration: {samples: 32, method: minmax}
-    trials: {samples: 100, rounds: 5, seconds: 0.01}
+    evaluation: {samples: 100, rounds: 5, seconds: 0.01}
   - use: export
 """

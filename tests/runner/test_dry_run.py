@@ -8,7 +8,7 @@ import pytest
 
 from compress.core.artifact import Artifact, Format
 from compress.errors import StageError, TargetError
-from compress.runner.dry_run import rehearse
+from compress.runner.dry_run import dry_run
 from compress.stages.contract import Stage
 
 TORCH = {Format.TORCH: Format.TORCH}
@@ -26,7 +26,7 @@ class Trains(Stage):
     accepts = TORCH
     trains = True
 
-    def rehearse(self, artifact, context):
+    def dry_run(self, artifact, context):
         SEEN.names.append("trains")
         return artifact
 
@@ -35,7 +35,7 @@ class Cuts(Stage):
     accepts = TORCH
     fails: bool = False
 
-    def rehearse(self, artifact, context):
+    def dry_run(self, artifact, context):
         SEEN.names.append("cuts")
         if self.fails:
             raise TargetError("target macs: 0.1 can't be met.")
@@ -49,7 +49,7 @@ class Unknown(Stage):
 class Lowered(Stage):
     accepts: ClassVar = {Format.ONNX: Format.ONNX}
 
-    def rehearse(self, artifact, context):
+    def dry_run(self, artifact, context):
         raise StageError("it was given a torch module")
 
 
@@ -61,7 +61,7 @@ def nothing_seen():
 def go(*stages, unfinished=None):
     named = [(type(stage).__name__.lower(), stage) for stage in stages]
     places = range(len(stages)) if unfinished is None else unfinished
-    rehearse(
+    dry_run(
         named,
         unfinished=list(places),
         artifact=Artifact(Format.TORCH),

@@ -100,7 +100,7 @@ def test_a_disk_that_stays_full_does_not_hide_the_first_error(go, monkeypatch):
     whole = os.fsync
 
     def fsync(handle):
-        if (go.folder / ".compress" / "making" / "00-original").exists():
+        if (go.folder / ".compress" / "building" / "00-original").exists():
             raise full()
         whole(handle)
 
@@ -109,7 +109,7 @@ def test_a_disk_that_stays_full_does_not_hide_the_first_error(go, monkeypatch):
         with pytest.raises(StageError, match=r"00-original: can't write or read .*: no space left"):
             go()
     # What the broken stage had begun has gone, so that there was room for the report.
-    assert not (go.folder / ".compress" / "making" / "00-original").exists()
+    assert not (go.folder / ".compress" / "building" / "00-original").exists()
     assert read_report(go.folder).status == "failed"
 
     def never(handle):

@@ -1,4 +1,4 @@
-"""What a loaded model means is held against the task, where no file told it before."""
+"""What a loaded model means is compared with the task, where no file told it before."""
 
 import json
 

@@ -146,7 +146,7 @@ def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path:
                 {
                     "method": "static",
                     "calibration": {"samples": 32, "method": "minmax"},
-                    "trials": {"samples": 100, "rounds": 5, "seconds": 0.01},
+                    "evaluation": {"samples": 100, "rounds": 5, "seconds": 0.01},
                 }
             ),
             Export(),
@@ -183,7 +183,7 @@ def test_a_broken_run_redoes_only_the_stage_it_was_broken_in(
     process = subprocess.Popen(
         [*command, "--output", str(broken)], stderr=subprocess.PIPE, text=True
     )
-    third = broken / ".compress" / "making" / "03-prune"
+    third = broken / ".compress" / "building" / "03-prune"
     end = time.monotonic() + 120
     while not third.exists():
         assert process.poll() is None, "the run ended before it could be broken"

@@ -50,7 +50,7 @@ def recipe(source: str, *, task: str, model: dict[str, Any], **keys: Any) -> dic
 
 
 TRIALS = {"samples": 64, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 2]}
-QUANTIZE = {"use": "quantize", "method": "dynamic", "trials": TRIALS}
+QUANTIZE = {"use": "quantize", "method": "dynamic", "evaluation": TRIALS}
 
 
 def training(epochs: int) -> dict[str, Any]:

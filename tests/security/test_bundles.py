@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
 from compress.exporting.bundle.write import write_bundle
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.load import load_model
 from compress.models.spec import ModelSpec
 from compress.tasks.task import task
@@ -28,11 +28,11 @@ def test_no_place_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     loaded = load_model(ModelSpec(transformers=str(folder)), task=classes, seed=0)
     preprocessor = load_preprocessor(str(folder), task=classes, spec=DataSpec(huggingface="a/b"))
     example = preprocessor(["good", "bad"])
-    path = lower(
+    path = export_module(
         loaded.module,
         task=classes,
         example=example,
-        path=tmp_path / "lowered.onnx",
+        path=tmp_path / "exported.onnx",
         labels=loaded.labels,
     )
     bundle = tmp_path / "bundle"

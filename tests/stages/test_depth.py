@@ -9,7 +9,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.data.spec import DataSpec
 from compress.errors import StageError
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.resnet import resnet
 from compress.models.source import PythonSource, TransformersSource
@@ -93,7 +93,7 @@ def test_the_result_can_be_stored_and_lowered(problem, tmp_path):
             kind.logits(again, batch), kind.logits(made.module, batch), rtol=1e-5, atol=1e-6
         )
     stored = made.with_module(again, source=source)
-    parity = lower_artifact(stored, problem[1], tmp_path / "model.onnx", samples=16)
+    parity = export_artifact(stored, problem[1], tmp_path / "model.onnx", samples=16)
     assert parity.max_error < 1e-4
     assert parity.agreement == 1
 
@@ -118,12 +118,12 @@ def test_what_has_no_layers_to_choose_is_refused(problem, tmp_path):
 
 def test_a_rehearsal_has_the_structure_and_refuses_as_the_work_would(problem, tmp_path):
     trained, context = problem
-    made = Depth(layers=3).rehearse(trained, context)
+    made = Depth(layers=3).dry_run(trained, context)
     assert len(made.module.vit.layers) == 3
     assert made.source.config["num_hidden_layers"] == 3
     assert len(trained.module.vit.layers) == 4
     with pytest.raises(StageError, match="at most 3"):
-        Depth(layers=4).rehearse(trained, context)
+        Depth(layers=4).dry_run(trained, context)
 
 
 @pytest.mark.parametrize(

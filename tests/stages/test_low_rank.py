@@ -13,7 +13,7 @@ from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
 from compress.errors import StageError, TargetError
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import LowRankSource, TransformersSource
 from compress.models.spec import ModelSpec
@@ -79,7 +79,7 @@ def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
     assert source == made.source
     assert accuracy(again) == accuracy(made.module)
     path = tmp_path / "model.onnx"
-    lower_artifact(made, replace(problem[1], directory=tmp_path), path)  # checks the answers
+    export_artifact(made, replace(problem[1], directory=tmp_path), path)  # checks the answers
     names = [tensor.name for tensor in onnx.load(path).graph.initializer]
     split, rank = next(iter(made.source.ranks.items()))
     assert f"{split}.reduce.weight" in names
@@ -88,12 +88,12 @@ def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
 
 def test_a_rehearsal_tells_the_structure_or_what_cannot_be_done(problem, tmp_path):
     context = replace(problem[1], directory=tmp_path)
-    told = stage(ratio=0.5).rehearse(problem[0], context)
+    told = stage(ratio=0.5).dry_run(problem[0], context)
     made = stage(ratio=0.5).apply(problem[0], context)
     assert told.source == made.source
     assert count_params(told.module) == count_params(made.module)
-    assert stage(target={"macs": 0.5}).rehearse(problem[0], context) is None
-    for method in ("rehearse", "apply"):
+    assert stage(target={"macs": 0.5}).dry_run(problem[0], context) is None
+    for method in ("dry_run", "apply"):
         with pytest.raises(TargetError, match=r"0\.\d+ of the model's macs remain"):
             getattr(stage(target={"macs": 0.01}), method)(problem[0], context)
         with pytest.raises(StageError, match="'exclude' must be patterns"):

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 import compress
 from compress.errors import StageError
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.pruning.sparsity.masks import find_weights, zeros
 from compress.stages.sparsify import Sparsify
@@ -69,7 +69,7 @@ def test_notes_count_zeros_and_do_not_promise_speed(problem, tmp_path):
     assert "gain no speed" in told
     assert "conv (its inputs aren't a multiple of 4)" in told
     assert "a later stage that trains fills the zeros again." in made.notes
-    [foreseen] = stage(ratio=0.5).foresee(task="image-classification", model=None, data=None)
+    [foreseen] = stage(ratio=0.5).warnings(task="image-classification", model=None, data=None)
     assert "nothing faster" in foreseen
 
 
@@ -79,15 +79,15 @@ def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
     again, _ = load_checkpoint(tmp_path / "stored")
     paths = find_weights(again).paths
     assert zeros(again, paths) == zeros(made.module, paths)
-    lower_artifact(made, replace(problem[1], directory=tmp_path), tmp_path / "model.onnx")
+    export_artifact(made, replace(problem[1], directory=tmp_path), tmp_path / "model.onnx")
     for path in paths:
         count, total = zeros(again, [path])
         assert abs(count - 0.5 * total) <= 1
 
 
 def test_a_rehearsal_tells_what_cannot_be_done(problem):
-    assert stage(ratio=0.5).rehearse(*problem) is problem[0]
-    for method in ("rehearse", "apply"):
+    assert stage(ratio=0.5).dry_run(*problem) is problem[0]
+    for method in ("dry_run", "apply"):
         with pytest.raises(StageError, match="'exclude' must be patterns"):
             getattr(stage(ratio=0.5, exclude=["head"]), method)(*problem)
 

@@ -10,7 +10,7 @@ import compress
 from compress.core.batch import model_inputs
 from compress.core.context import Context
 from compress.errors import StageError
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.measurement.session import run, session
 from compress.models.source import PythonSource
 from compress.recipe.load import recipe_from_dict
@@ -107,7 +107,7 @@ def test_the_lowered_file_answers_as_before(folders, tmp_path):
     original, context = problem(folders, tmp_path)
     made = Vocabulary().apply(original, context)
     onnx = tmp_path / "model.onnx"
-    lower_artifact(made, context, onnx)
+    export_artifact(made, context, onnx)
     before, after = answers(original, context), answers(made, context, onnx=onnx)
     np.testing.assert_allclose(after, before, atol=1e-4)
     assert (after.argmax(1) == before.argmax(1)).all()
@@ -202,7 +202,7 @@ def test_what_is_refused(folders, tmp_path):
     [(key, said)] = stage.check(task=spec.task, model=spec.model, data=spec.data)
     assert key.startswith("extra.")
     assert "no.csv" in said
-    assert [path.name for path in stage.reads()] == ["no.csv"]
+    assert [path.name for path in stage.input_files()] == ["no.csv"]
 
 
 def test_a_model_that_would_answer_otherwise_is_found_out(folders, tmp_path, monkeypatch):
@@ -228,7 +228,7 @@ def test_a_whole_run_and_its_resumption(task, folders, tmp_path):
     stages = [
         {"use": "vocabulary"},
         {"use": "distill", "student": {"layers": 1}, "training": TRAINING},
-        {"use": "quantize", "trials": TRIALS, "calibration": {"samples": 8}, "budget": 0.9},
+        {"use": "quantize", "evaluation": TRIALS, "calibration": {"samples": 8}, "budget": 0.9},
     ]
     values = recipe(folders, task=task, stages=stages)
     report = compress.run(values, output=tmp_path, threads=1)

@@ -38,11 +38,11 @@ Answers = Callable[["Batch"], np.ndarray]
 
 
 _CACHED = "through the cache"
-_MOST_RUNGS = 5
+_MOST_SHAPES = 5
 """Number of shapes that are written out; texts padded to each batch's longest give many."""
 
 
-class Rung(NamedTuple):
+class ParityByShape(NamedTuple):
     """Parity on inputs of one shape, such as "3 of 17" (a batch of 3 texts, 17 tokens long)."""
 
     shape: str
@@ -63,7 +63,7 @@ class Parity:
         states it is the mean cosine similarity.
     samples : number of samples that were compared.
     measure : name of the measure in `agreement`, in words.
-    rungs : the parity for each shape of inputs, in the order of the batches.
+    by_shape : the parity for each shape of inputs, in the order of the batches.
     remarks : other findings, such as answers that depend on the batch.
     """
 
@@ -73,17 +73,17 @@ class Parity:
     agreement: float
     samples: int
     measure: str = "top-1 agreement"
-    rungs: tuple[Rung, ...] = ()
+    by_shape: tuple[ParityByShape, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         whole = f"max error {self.max_error:.1e}, mean {self.mean_error:.1e}, {self.top1()}"
-        rungs = f" ({'; '.join(self._rungs())})" if len(self.rungs) > 1 else ""
-        return "; ".join((whole + rungs, *self.remarks))
+        by_shape = f" ({'; '.join(self._by_shape())})" if len(self.by_shape) > 1 else ""
+        return "; ".join((whole + by_shape, *self.remarks))
 
-    def _rungs(self) -> Iterator[str]:
-        shown = self.rungs[:_MOST_RUNGS]
-        for shape, one in (*shown, *self.rungs[_MOST_RUNGS:][-1:]):
+    def _by_shape(self) -> Iterator[str]:
+        shown = self.by_shape[:_MOST_SHAPES]
+        for shape, one in (*shown, *self.by_shape[_MOST_SHAPES:][-1:]):
             yield f"{shape}: {one.max_error:.1e}, {one.mean_error:.1e}, {one._agreement()}"
 
     def _agreement(self) -> str:
@@ -159,8 +159,8 @@ def compare(
     if not sums:
         raise StageError("no samples to compare the two models on.")
     measure = _MEASURES[target]
-    rungs = tuple(Rung(shape, one.parity(measure)) for shape, one in sums.items())
-    return replace(_total(sums.values()).parity(measure), rungs=rungs)
+    by_shape = tuple(ParityByShape(shape, one.parity(measure)) for shape, one in sums.items())
+    return replace(_total(sums.values()).parity(measure), by_shape=by_shape)
 
 
 class _Sums:
@@ -260,5 +260,5 @@ def _with_cached(found: Parity, stepped: Parity) -> Parity:
     return replace(
         found,
         max_error=float(np.maximum(found.max_error, stepped.max_error)),
-        rungs=(*found.rungs, Rung(_CACHED, stepped)),
+        by_shape=(*found.by_shape, ParityByShape(_CACHED, stepped)),
     )

@@ -69,7 +69,7 @@ def first_difference(
 
     Parameters
     ----------
-    onnx : a float file that `lower` made from the module.
+    onnx : a float file that `export_module` made from the module.
     batch : inputs on which the answers differ.
     tolerance : allowed error, relative to the largest value of each tensor.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from compress.core.foreign.boundary import reading
 from compress.core.progress import Progress
 from compress.errors import DataError, clipped
-from compress.measurement.bench.compare import Bench, Made, Timing, bench
+from compress.measurement.bench.compare import Bench, MadeInputs, Timing, bench
 from compress.measurement.child.apart import CALL_SECONDS, apart
 from compress.measurement.child.process import Told
 from compress.measurement.child.watch import Watch
@@ -24,7 +24,7 @@ def bench_apart(
     batch_sizes: Sequence[int] | None = None,
     threads: Sequence[int] = (1,),
     seconds: float = 5.0,
-    made: Made | None = None,
+    made: MadeInputs | None = None,
     inputs: Path | None = None,
     call_seconds: float = CALL_SECONDS,
     progress: Progress | None = None,
@@ -41,7 +41,7 @@ def bench_apart(
     InputError : as `bench`.
     StageError : as `bench`; or a call took too long, or ended its process.
     """
-    made = made or Made()
+    made = made or MadeInputs()
     given = {
         "files": [str(file) for file in files],
         "batch_sizes": None if batch_sizes is None else list(batch_sizes),
@@ -69,7 +69,7 @@ def work(given: Mapping[str, Any], watch: Watch, told: Told) -> None:
         batch_sizes=given["batch_sizes"],
         threads=given["threads"],
         seconds=given["seconds"],
-        made=Made(given["length"], given["sizes"]),
+        made=MadeInputs(given["length"], given["sizes"]),
         given=None if given["inputs"] is None else _arrays(Path(given["inputs"])),
         progress=told,
         watch=watch,

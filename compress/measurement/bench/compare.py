@@ -80,7 +80,7 @@ def bench(
     batch_sizes: Sequence[int] | None = None,
     threads: Sequence[int] = (1,),
     seconds: float = 5.0,
-    made: Made | None = None,
+    made: MadeInputs | None = None,
     given: Mapping[str, NDArray[np.generic]] | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
@@ -110,7 +110,7 @@ def bench(
             batch_sizes=batch_sizes,
             threads=threads,
             seconds=seconds,
-            made=made or Made(),
+            made=made or MadeInputs(),
             given=given,
             progress=progress,
             watch=watch or Unwatched(),
@@ -125,7 +125,7 @@ def _bench(
     batch_sizes: Sequence[int] | None,
     threads: Sequence[int],
     seconds: float,
-    made: Made,
+    made: MadeInputs,
     given: Mapping[str, NDArray[np.generic]] | None,
     progress: Progress | None,
     watch: Watch,
@@ -156,7 +156,7 @@ def _bench(
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeInputs:
     """The sizes of made inputs.
 
     Attributes

@@ -13,7 +13,7 @@ from torch import Tensor
 from compress.measurement.macs.formulas import (
     bilinear,
     convolution,
-    matrix_product,
+    matmul_macs,
     recurrence,
     transposed_convolution,
 )
@@ -35,15 +35,15 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Product:
-    """One product of two tensors.
+class Matmul:
+    """One matmul, or convolution, of two tensors.
 
     Attributes
     ----------
     macs : multiply-accumulates.
     shapes : shapes of its two operands, such as (N * heads, S, width) and (N * heads, width, S).
     flipped : whether the second operand is the transpose of a parameter.
-    convolution : the settings of a convolution; None for other products.
+    convolution : the settings of a convolution; None for other matmuls.
     activation : the activation right after it, "gelu" or "silu", if there is one.
     """
 
@@ -54,14 +54,14 @@ class Product:
     activation: str | None = None
 
 
-Multiplied = Iterable[tuple[Product, Sequence[Tensor]]]
+Multiplied = Iterable[tuple[Matmul, Sequence[Tensor]]]
 
 
 def _matrices(left: Tensor, right: Tensor, out: Tensor) -> Multiplied:
-    """Products (…, M, K) by (…, K, N), those of vectors too."""
+    """Matmuls (…, M, K) by (…, K, N), those of vectors too."""
     flipped = right.dim() == 2 and right.stride()[0] < right.stride()[1]
-    macs = matrix_product(tuple(out.shape), left.shape[-1])
-    yield Product(macs, _shapes(left, right), flipped=flipped), (left, right)
+    macs = matmul_macs(tuple(out.shape), left.shape[-1])
+    yield Matmul(macs, _shapes(left, right), flipped=flipped), (left, right)
 
 
 def _with_bias(args: Sequence[Any], out: Tensor) -> Multiplied:
@@ -73,10 +73,10 @@ def _without_bias(args: Sequence[Any], out: Tensor) -> Multiplied:
 
 
 def _summed_batches(args: Sequence[Any], out: Tensor) -> Multiplied:
-    """The products of `addbmm`: (B, M, K) by (B, K, N), summed over B."""
+    """The matmuls of `addbmm`: (B, M, K) by (B, K, N), summed over B."""
     _, left, right = args[:3]
-    macs = matrix_product(tuple(out.shape), left.shape[0] * left.shape[2])
-    yield Product(macs, _shapes(left, right)), (left, right)
+    macs = matmul_macs(tuple(out.shape), left.shape[0] * left.shape[2])
+    yield Matmul(macs, _shapes(left, right)), (left, right)
 
 
 def _convolution(args: Sequence[Any], out: Tensor) -> Multiplied:
@@ -89,7 +89,7 @@ def _convolution(args: Sequence[Any], out: Tensor) -> Multiplied:
     macs = (
         transposed_convolution(*shapes) if transposed else convolution(tuple(out.shape), shapes[1])
     )
-    yield Product(macs, shapes, convolution=numbers), (values, weight)
+    yield Matmul(macs, shapes, convolution=numbers), (values, weight)
 
 
 def _attention(args: Sequence[Any], out: Tensor) -> Multiplied:
@@ -100,37 +100,37 @@ def _attention(args: Sequence[Any], out: Tensor) -> Multiplied:
     query, key, value = args[:3]
     every, rows, width = prod(query.shape[:-2]), query.shape[-2], query.shape[-1]
     keys, made = key.shape[-2], value.shape[-1]
-    scores = matrix_product((every, rows, keys), width)
-    yield Product(scores, ((every, rows, width), (every, width, keys))), (query, key)
-    answer = matrix_product((every, rows, made), keys)
-    yield Product(answer, ((every, rows, keys), (every, keys, made))), (out, value)
+    scores = matmul_macs((every, rows, keys), width)
+    yield Matmul(scores, ((every, rows, width), (every, width, keys))), (query, key)
+    answer = matmul_macs((every, rows, made), keys)
+    yield Matmul(answer, ((every, rows, keys), (every, keys, made))), (out, value)
 
 
 def _recurrence(args: Sequence[Any], out: Tensor) -> Multiplied:
     """One layer of an LSTM in one direction: values (S, N, C), weights (4 * H, C) and (4 * H, H).
 
-    Every other recurrent layer runs as plain matrix products.
+    Every other recurrent layer runs as plain matmuls.
     """
     values = args[0]
     positions = prod(values.shape[:-1])
     for weight in args[1:3]:
         shapes = ((positions, weight.shape[1]), (weight.shape[1], weight.shape[0]))
         macs = recurrence(positions, tuple(weight.shape))
-        yield Product(macs, shapes, flipped=True), (values, weight)
+        yield Matmul(macs, shapes, flipped=True), (values, weight)
 
 
 def _bilinear(args: Sequence[Any], out: Tensor) -> Multiplied:
-    """The products of inputs (N, left) and (N, right) with the weight (C, left, right)."""
+    """The matmuls of inputs (N, left) and (N, right) with the weight (C, left, right)."""
     left, weight, right = args[:3]
     macs = bilinear(prod(left.shape[:-1]), tuple(weight.shape))
-    yield Product(macs, _shapes(left, weight)), (left, right, weight)
+    yield Matmul(macs, _shapes(left, weight)), (left, right, weight)
 
 
 def _shapes(one: Tensor, other: Tensor) -> tuple[Sizes, Sizes]:
     return tuple(one.shape), tuple(other.shape)
 
 
-PRODUCTS: dict[Any, Callable[[Sequence[Any], Tensor], Multiplied]] = {
+MATMULS: dict[Any, Callable[[Sequence[Any], Tensor], Multiplied]] = {
     **dict.fromkeys((aten.mm, aten.bmm, aten.mv, aten.dot, aten.vdot, aten._int_mm), _without_bias),
     **dict.fromkeys((aten.addmm, aten.baddbmm, aten.addmv), _with_bias),
     aten.addbmm: _summed_batches,
@@ -148,4 +148,4 @@ PRODUCTS: dict[Any, Callable[[Sequence[Any], Tensor], Multiplied]] = {
         _attention,
     ),
 }
-"""For each operator a function from its arguments and first output to products and operands."""
+"""For each operator a function from its arguments and first output to matmuls and operands."""

@@ -1,6 +1,6 @@
 """Formulas of multiply-accumulates: pure functions of shapes, for graphs and modules alike.
 
-Sums of products are counted: convolutions, matrix products, the two products of attention, and
+Sums of matmuls are counted: convolutions, matmuls, the two products of attention, and
 recurrent layers. Biases, normalisations, pooling and element-wise work aren't.
 """
 
@@ -14,10 +14,10 @@ Shape = tuple[int, ...]
 _LABELS = "…"  # the first of the characters that stand for an ellipsis's dimensions
 
 
-def matrix_product(output: Shape, terms: int) -> int:
-    """Multiply-accumulates of a matrix product: each output number is a sum of `terms` products.
+def matmul_macs(output: Shape, terms: int) -> int:
+    """Multiply-accumulates of a matmul: each output number is a sum of `terms` matmuls.
 
-    >>> matrix_product((2, 5, 7), 3)  # (2, 5, 3) by (3, 7)
+    >>> matmul_macs((2, 5, 7), 3)  # (2, 5, 3) by (3, 7)
     210
     """
     return prod(output) * terms

@@ -40,12 +40,12 @@ class Macs(NamedTuple):
 
 
 def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
-    """Multiply-accumulates of convolutions, recurrences and matrix products for one sample.
+    """Multiply-accumulates of convolutions, recurrences and matmuls for one sample.
 
     The graph runs once, unoptimised, on the first row of the inputs, so shapes are exact; inner
     graphs (of If, Loop and Scan) count as often as they run. Attention's two products count;
-    biases, norms and element-wise work don't. Products of weights alone, which a runtime has before
-    it is given a sample, and products that nothing reads don't either. A float graph and its INT8
+    biases, norms and element-wise work don't. Matmuls of weights alone, which a runtime has before
+    it is given a sample, and matmuls that nothing reads don't either. A float graph and its INT8
     form give the same number.
 
     Parameters
@@ -71,11 +71,11 @@ def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
 
 
 def _count(graph: Graph, inputs: Mapping[str, np.ndarray], onnx: Path, *, inside: bool) -> Macs:
-    products = [node for node in _computed(graph) if operator_of(node) is not None]
-    multiplying = Counter(_inner_products(graph))
+    matmuls = [node for node in _computed(graph) if operator_of(node) is not None]
+    multiplying = Counter(_inner_matmuls(graph))
     probes = add_probes(graph) if inside else []
-    shapes, arrays = _seen(graph, products, probes, inputs, onnx)
-    every = [(node, [shapes[name] for name in _operands(node)]) for node in products]
+    shapes, arrays = _seen(graph, matmuls, probes, inputs, onnx)
+    every = [(node, [shapes[name] for name in _operands(node)]) for node in matmuls]
     every += [(probe.node, run) for probe in probes for run in probe.runs(arrays)]
     multiplying.subtract(f"{probe.node.op_type} in an inner graph" for probe in probes)
     multiplying.update(
@@ -110,14 +110,14 @@ def _computed(graph: Graph) -> list[NodeProto]:
 
 def _seen(
     graph: Graph,
-    products: Iterable[NodeProto],
+    matmuls: Iterable[NodeProto],
     probes: Iterable[Probe],
     inputs: Mapping[str, np.ndarray],
     onnx: Path,
 ) -> tuple[dict[str, Shape], dict[str, np.ndarray[Any, Any]]]:
-    """Shapes of the products' operands (of constants by reading, others by a run); and probes."""
+    """Shapes of the matmuls' operands (of constants by reading, others by a run); and probes."""
     static = _static_shapes(graph)
-    names = {name for node in products for name in _operands(node)}
+    names = {name for node in matmuls for name in _operands(node)}
     shapes = {name: static[name] for name in names if name in static}
     unseen = sorted(names - shapes.keys() - graph.inputs.keys())
     probed = [name for probe in probes for name in probe.names]
@@ -155,7 +155,7 @@ def _static_shapes(graph: Graph) -> dict[str, Shape]:
     return shapes
 
 
-def _inner_products(graph: Graph) -> Iterator[str]:
+def _inner_matmuls(graph: Graph) -> Iterator[str]:
     for node in graph.every_node[len(graph.nodes) :]:
         if PRODUCT_NAME.search(node.op_type):
             yield f"{node.op_type} in an inner graph"

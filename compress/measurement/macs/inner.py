@@ -51,7 +51,7 @@ def add_probes(graph: Graph) -> list[Probe]:
 
 
 def _of_node(node: NodeProto, used: Iterator[str]) -> list[Probe]:
-    """Probes of all products inside a node, by names in the graph where it stands."""
+    """Probes of all matmuls inside a node, by names in the graph where it stands."""
     bodies = {a.name: a.g for a in node.attribute if a.name in _BODIES.get(node.op_type, ())}
     return [
         Probe(probe.node, tuple(_lifted(name, node, body, bodies, used) for name in probe.names))

@@ -1,4 +1,4 @@
-"""Finds the products in a run of a module, by their parameter or their attention."""
+"""Finds the matmuls in a run of a module, by their parameter or their attention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from compress.core.batch import ATTENTION_MASK
-from compress.measurement.macs.aten import PRODUCTS, Product
+from compress.measurement.macs.aten import MATMULS, Matmul
 from compress.measurement.macs.flow import Flow
 
 if TYPE_CHECKING:
@@ -30,20 +30,20 @@ _MULTIPLIES = re.compile(
 
 
 @dataclass(frozen=True)
-class Products:
-    """The products of one run of a module.
+class Matmuls:
+    """The matmuls of one run of a module.
 
     Attributes
     ----------
-    macs : multiply-accumulates of all products.
-    layers : products with a parameter, one for each call, by the parameter's (first) name.
-    attentions : products without a parameter inside an attention, by its path.
+    macs : multiply-accumulates of all matmuls.
+    layers : matmuls with a parameter, one for each call, by the parameter's (first) name.
+    attentions : matmuls without a parameter inside an attention, by its path.
     unknown : number of operators of each name that multiply but can't be counted.
     """
 
     macs: int
-    layers: Mapping[str, Sequence[Product]]
-    attentions: Mapping[str, Sequence[Product]]
+    layers: Mapping[str, Sequence[Matmul]]
+    attentions: Mapping[str, Sequence[Matmul]]
     unknown: Mapping[str, int]
 
     @property
@@ -55,21 +55,21 @@ class Products:
 
 def multiplied(
     module: nn.Module, *, task: Task, inputs: Batch, attentions: Sequence[str] = ()
-) -> Products:
-    """Run a module once on the inputs, in eval mode, and return its products.
+) -> Matmuls:
+    """Run a module once on the inputs, in eval mode, and return its matmuls.
 
     The rules are those of `compress.measurement.macs.graph.count_macs` for its graph.
 
     Parameters
     ----------
-    attentions : paths of modules whose products of activations are listed separately.
+    attentions : paths of modules whose matmuls of activations are listed separately.
     """
     places = {ATTENTION_MASK}
     flow = Flow(module, [x for name, x in inputs.items() if name not in places])
     seen = _Seen(module, flow)
     with torch.no_grad(), _plain_kernels(), _inside(module, attentions, seen.stack), _Watch(seen):
         answer = task.logits(module, inputs)
-    return seen.products(flow.needed([answer]), attentions)
+    return seen.matmuls(flow.needed([answer]), attentions)
 
 
 @contextmanager
@@ -86,9 +86,9 @@ def _plain_kernels() -> Iterator[None]:
 
 @dataclass
 class _Call:
-    """A product in the run: the operator's number, and the parameter or attention it belongs to."""
+    """A matmul in the run: the operator's number, and the parameter or attention it belongs to."""
 
-    product: Product
+    matmul: Matmul
     operator: int
     layer: str | None
     attention: str | None
@@ -112,13 +112,13 @@ class _Seen:
         self._last: tuple[_Call, Tensor] | None = None
 
     def multiply(
-        self, product: Product, operands: Sequence[Tensor], out: Tensor, operator: int
+        self, matmul: Matmul, operands: Sequence[Tensor], out: Tensor, operator: int
     ) -> None:
-        """Assign a product to a parameter, else to the attention that is running."""
+        """Assign a matmul to a parameter, else to the attention that is running."""
         names = [name for x in reversed(operands) if (name := self._name(x)) is not None]
         layer = names[0] if names else None
         attention = self.stack[-1] if self.stack and layer is None else None
-        call = _Call(product, operator, layer, attention)
+        call = _Call(matmul, operator, layer, attention)
         self.calls.append(call)
         self._last = None if layer is None else (call, out)
 
@@ -126,22 +126,22 @@ class _Seen:
         """Record an activation that directly follows the last layer."""
         if self._last is not None and self._last[1].data_ptr() == given.data_ptr():
             call = self._last[0]
-            call.product = replace(call.product, activation=activation)
+            call.matmul = replace(call.matmul, activation=activation)
 
-    def products(self, needed: Collection[int], attentions: Sequence[str]) -> Products:
-        """The products that a runtime computes for each sample and that the answer needs."""
-        layers: dict[str, list[Product]] = {}
-        inside: dict[str, list[Product]] = {path: [] for path in attentions}
+    def matmuls(self, needed: Collection[int], attentions: Sequence[str]) -> Matmuls:
+        """The matmuls that a runtime computes for each sample and that the answer needs."""
+        layers: dict[str, list[Matmul]] = {}
+        inside: dict[str, list[Matmul]] = {path: [] for path in attentions}
         total = 0
         for call in self.calls:
             if call.operator in needed and self.flow.varies[call.operator]:
-                total += call.product.macs
+                total += call.matmul.macs
                 if call.layer is not None:
-                    layers.setdefault(call.layer, []).append(call.product)
+                    layers.setdefault(call.layer, []).append(call.matmul)
                 elif call.attention is not None:
-                    inside[call.attention].append(call.product)
+                    inside[call.attention].append(call.matmul)
         unknown = Counter(name for operator, name in self.unknown if operator in needed)
-        return Products(total, layers, inside, dict(sorted(unknown.items())))
+        return Matmuls(total, layers, inside, dict(sorted(unknown.items())))
 
     def _name(self, tensor: Tensor) -> str | None:
         """The parameter of which a tensor is a view, by the address, which views share."""
@@ -153,7 +153,7 @@ class _Seen:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every operator in the flow, and every product with its multiply-accumulates."""
+    """Records every operator in the flow, and every matmul with its multiply-accumulates."""
 
     def __init__(self, seen: _Seen) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -168,7 +168,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        multiply = PRODUCTS.get(packet)
+        multiply = MATMULS.get(packet)
         if multiply is None:
             with self:  # composite operators, as in inference mode, are seen as their parts
                 out = func.decompose(*args, **kwargs)
@@ -180,8 +180,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._seen.activate(_ACTIVATIONS[packet], args[0])
         elif multiply is not None:
             made = out if isinstance(out, Tensor) else out[0]
-            for product, operands in multiply(args, made):
-                self._seen.multiply(product, operands, made, operator)
+            for matmul, operands in multiply(args, made):
+                self._seen.multiply(matmul, operands, made, operator)
         elif _MULTIPLIES.search(func._schema.name):
             self._seen.unknown.append((operator, func._schema.name.partition("::")[2]))
         return out

@@ -12,7 +12,7 @@ from compress.measurement.macs.formulas import (
     attention,
     convolution,
     einsum,
-    matrix_product,
+    matmul_macs,
     recurrence,
     transposed_convolution,
 )
@@ -69,21 +69,21 @@ def _transposed_convolution(_: Attributes, shapes: list[Shape]) -> int:
 def _matmul(_: Attributes, shapes: list[Shape]) -> int:
     """Output (…, M, N), left operand (…, M, K)."""
     output, left = shapes
-    return matrix_product(output, left[-1])
+    return matmul_macs(output, left[-1])
 
 
 def _gemm(given: Attributes, shapes: list[Shape]) -> int:
     """Output (M, N), left operand (M, K), or (K, M) where `transA` is set."""
     output, left = shapes
-    return matrix_product(output, left[0 if given.get("transA") else 1])
+    return matmul_macs(output, left[0 if given.get("transA") else 1])
 
 
 def _fused_matmul(given: Attributes, shapes: list[Shape]) -> int:
     """Output (…, M, N), left operand (…, M, K), or (…, K, M) where `transA` is set."""
     output, left = shapes
     if not given.get("transA"):
-        return matrix_product(output, left[-1])
-    return matrix_product(output, left[0 if given.get("transBatchA") else -2])
+        return matmul_macs(output, left[-1])
+    return matmul_macs(output, left[0 if given.get("transBatchA") else -2])
 
 
 def _einsum(given: Attributes, shapes: list[Shape]) -> int:
@@ -102,7 +102,7 @@ def _packed_attention(_: Attributes, shapes: list[Shape]) -> int:
     output, values, weight, *past = shapes
     queries = (weight[1] - output[2]) // 2  # as wide as the keys
     length = values[1] + sum(shape[-2] for shape in past)
-    projections = matrix_product((*values[:2], weight[1]), values[2])
+    projections = matmul_macs((*values[:2], weight[1]), values[2])
     return projections + attention((*values[:2], queries), output, length)
 
 

@@ -67,7 +67,7 @@ class Group:
     units : how many there are.
     slices : every tensor that has parts of them.
     attributes : numbers to rewrite, besides those of torch's own layers.
-    attentions : paths of the modules whose products of queries, keys and values take MACs in
+    attentions : paths of the modules whose matmuls of queries, keys and values take MACs in
         proportion to the units.
     """
 

@@ -172,7 +172,7 @@ def _sized(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int]
 
     found = problem.approach(cost, measure, tolerance=TOLERANCE)
     return found.counts, (
-        f"size: {found.measured:.4f} of {whole:,} bytes remain (foretold {found.foretold:.4f}).",
+        f"size: {found.measured:.4f} of {whole:,} bytes remain (predicted {found.predicted:.4f}).",
     )
 
 
@@ -201,8 +201,8 @@ def _timed(
         tolerance=LATENCY_TOLERANCE,
     )
     return found.counts, (
-        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.foretold:.3f} of "
-        f"the original's foretold, {found.measured:.3f} measured at batch size {size}, after "
+        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.predicted:.3f} of "
+        f"the original's predicted, {found.measured:.3f} measured at batch size {size}, after "
         f"{found.rounds} rounds.",
         *_unknown(model.unknown),
     )

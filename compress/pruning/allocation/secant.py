@@ -1,4 +1,4 @@
-"""Comes near to a measured target, by a cost that is foretold."""
+"""Comes near to a measured target, by a cost that is predicted."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Approach:
     Attributes
     ----------
     counts : nearest to the target.
-    foretold : the fraction that the search was asked for.
+    predicted : the fraction that the search was asked for.
     measured : the fraction that was measured.
     rounds : measurements in all.
     """
 
     counts: list[int]
-    foretold: float
+    predicted: float
     measured: float
     rounds: int
 
@@ -42,7 +42,7 @@ def approach(
 
     Parameters
     ----------
-    search : the counts whose foretold fraction is nearest to the one asked for.
+    search : the counts whose predicted fraction is nearest to the one asked for.
     measure : the fraction that counts really leave.
     target : the fraction wanted.
     tolerance : relative distance from it that is near enough.
@@ -69,7 +69,7 @@ def _corrected(tried: Sequence[tuple[float, float]], target: float) -> float:
         before, there = tried[-2]
         if asked != before:
             slope = (measured - there) / (asked - before)
-    # Noise can make it flat or steep; the foretold isn't that far off.
+    # Noise can make it flat or steep; the predicted isn't that far off.
     slope = min(max(slope, 0.4), 2.5)
     wanted = asked + (target - measured) / slope
     low = max((a for a, m in tried if m < target), default=_LEAST)

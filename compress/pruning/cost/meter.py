@@ -20,7 +20,7 @@ class Meter(Protocol):
         ...
 
     def size_bytes(self, module: nn.Module) -> int:
-        """Of the ONNX file that a module lowers to, in fp32."""
+        """Of the ONNX file that a module exports to, in fp32."""
         ...
 
     def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:

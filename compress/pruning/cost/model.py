@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates, counted and foretold."""
+"""Parameters and multiply-accumulates, counted and predicted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from compress.errors import StageError
-from compress.measurement.macs.aten import Product
-from compress.measurement.macs.module import Products, multiplied
+from compress.measurement.macs.aten import Matmul
+from compress.measurement.macs.module import Matmuls, multiplied
 from compress.models.structure.groups import Group, Kind
 from compress.pruning.options import Quantity
 
@@ -54,13 +54,13 @@ class CostModel:
     """What a module will cost when so many units of each group are cut, without cutting them.
 
     The MACs of a layer go with the elements of its weight, whatever the layer is and however often
-    it is called. Those of attention's products go with the heads, and with the width of a head,
+    it is called. Those of attention's matmuls go with the heads, and with the width of a head,
     that the module which multiplies them keeps. The rest stays.
 
     Attributes
     ----------
     total : what the whole module costs.
-    products : what its run multiplied.
+    matmuls : what its run multiplied.
 
     Raises
     ------
@@ -72,10 +72,10 @@ class CostModel:
     ) -> None:
         self.groups = tuple(groups)
         attentions = dict.fromkeys(path for group in groups for path in group.attentions)
-        self.products: Products = multiplied(
+        self.matmuls: Matmuls = multiplied(
             module, attentions=list(attentions), task=task, inputs=inputs
         )
-        self.total = Cost(count_params(module), self.products.macs)
+        self.total = Cost(count_params(module), self.matmuls.macs)
         self.shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         self._scales = {
             path: [index for index, group in enumerate(groups) if path in group.attentions]
@@ -84,8 +84,8 @@ class CostModel:
         self._cuts = _cuts(module, groups, self.shapes)
         fixed = [name for name in self.shapes if name not in self._cuts]
         self._params = sum(prod(self.shapes[name]) for name in fixed)
-        self._layers = {name: _macs(self.products.layers.get(name, ())) for name in self._cuts}
-        self._attentions = {path: _macs(each) for path, each in self.products.attentions.items()}
+        self._layers = {name: _macs(self.matmuls.layers.get(name, ())) for name in self._cuts}
+        self._attentions = {path: _macs(each) for path, each in self.matmuls.attentions.items()}
         changing = sum(self._layers.values()) + sum(self._attentions.values())
         self._macs = self.total.macs - changing
 
@@ -128,8 +128,8 @@ class CostModel:
         return list(self._layers)
 
 
-def _macs(products: Sequence[Product]) -> int:
-    return sum(product.macs for product in products)
+def _macs(matmuls: Sequence[Matmul]) -> int:
+    return sum(matmul.macs for matmul in matmuls)
 
 
 def _cuts(

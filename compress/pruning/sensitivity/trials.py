@@ -33,7 +33,7 @@ class ValidationSamples:
     ----------
     task : runs the modules.
     loader : inputs, and labels where the metric reads them; read once.
-    metric : such as "accuracy"; one that holds a model against the reference holds it against the
+    metric : such as "accuracy"; one that compares a model with the reference compares it with the
         whole model.
     labels : class names, for metrics that read them.
     """

@@ -24,7 +24,7 @@ _ACTIVATIONS = ("Relu", "Clip")
 
 @dataclass(frozen=True)
 class Layer:
-    """A product of activations with a quantized weight.
+    """A matmul of activations with a quantized weight.
 
     Attributes
     ----------

@@ -94,7 +94,7 @@ def _notes(shifts: Sequence[float], without: Sequence[str]) -> tuple[str, ...]:
     ]
     if without:
         notes.append(
-            f"bias correction: {len(without)} products have no bias to correct (such as "
+            f"bias correction: {len(without)} matmuls have no bias to correct (such as "
             f"{without[0]})"
         )
     return tuple(notes)

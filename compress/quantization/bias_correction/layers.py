@@ -95,17 +95,17 @@ def _with_input(node: onnx.NodeProto, twin: onnx.NodeProto, source: Graph) -> Bi
     return BiasedLayer(node, twin, _BIAS_INPUT, 1, bias, factor)
 
 
-def _with_sum(product: onnx.NodeProto, source: Graph, quantized: Graph) -> BiasedLayer | None:
-    """The layer that a product and the sum with its bias make; None where there is no such sum."""
-    readers = source.readers(product.output[0])
+def _with_sum(matmul: onnx.NodeProto, source: Graph, quantized: Graph) -> BiasedLayer | None:
+    """The layer that a matmul and the sum with its bias make; None where there is no such sum."""
+    readers = source.readers(matmul.output[0])
     if len(readers) != 1 or readers[0].op_type != "Add":
         return None
     node, twin = readers[0], quantized.named(readers[0].name)
     if twin is None:
         return None
-    place = 1 - list(node.input).index(product.output[0])
+    place = 1 - list(node.input).index(matmul.output[0])
     tensor = source.initializers.get(node.input[place])
-    channels = source.initializers[product.input[1]].dims[_LAST]
+    channels = source.initializers[matmul.input[1]].dims[_LAST]
     if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
         return None
     bias = numpy_helper.to_array(tensor)

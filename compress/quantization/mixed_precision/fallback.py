@@ -1,4 +1,4 @@
-"""Gives the worst nodes back to float, one after another, until a model is good enough."""
+"""Lets the worst nodes fall back to float, one after another, until a model is good enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Returned(NamedTuple):
     Attributes
     ----------
     path : its file.
-    nodes : those that were given back.
+    nodes : those that fell back to float.
     good : whether it is good enough now.
     """
 
@@ -36,7 +36,7 @@ def return_to_float(
     ranking : nodes, the worst first.
     build : writes the model with these nodes in float.
     good : whether a model is good enough; the search ends with the first that is.
-    most : how many nodes are given back at most.
+    most : how many nodes fall back at most.
     """
     steps: list[Returned] = []
     for count in range(1, min(most, len(ranking)) + 1):

@@ -34,7 +34,7 @@ _LEARNED = {
 class GraphModule(nn.Module):
     """Runs a graph node by node, with the graph's initialisers as parameters and buffers.
 
-    Weights of products, convolutions and tables, biases and factors of channels are parameters;
+    Weights of matmuls, convolutions and tables, biases and factors of channels are parameters;
     all else is a buffer. The graph is taken as an inference graph: nothing changes in train mode.
 
     Parameters

@@ -59,7 +59,7 @@ def with_room_for_bias(scale: Tensor, *, bias: Tensor, input_scale: Tensor) -> T
 def trained_weight(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, Tensor]:
     """A float weight on its grid, whose scale follows the weight; and that scale.
 
-    Inputs: the weight, the zero point, and for each product that has a bias, this and the input's
+    Inputs: the weight, the zero point, and for each matmul that has a bias, this and the input's
     scale.
     """
     weight, zero = inputs[:2]
@@ -71,7 +71,7 @@ def trained_weight(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, Tens
 
 
 class _Nearest(torch.autograd.Function):
-    """A bias on the grid of the product that it is added to."""
+    """A bias on the grid of the matmul that it is added to."""
 
     @staticmethod
     def forward(ctx: Any, bias: Tensor, scale: Tensor) -> Tensor:

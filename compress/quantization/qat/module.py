@@ -42,7 +42,7 @@ def aware(
     """The module that answers as a QDQ file does, and can be trained.
 
     Weights and biases are float parameters, rounded onto the file's grid in every step: the
-    weights' scales follow their absolute maxima, biases have the scale of the product that they
+    weights' scales follow their absolute maxima, biases have the scale of the matmul that they
     are added to. Gradients pass through the rounding.
 
     Parameters

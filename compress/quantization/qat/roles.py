@@ -42,7 +42,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Bias:
-    """An int32 bias, with the scale of the product's input and its weight."""
+    """An int32 bias, with the scale of the matmul's input and its weight."""
 
     stored: Stored
     input_scale: str
@@ -55,7 +55,7 @@ class Roles:
 
     Attributes
     ----------
-    weights : of products and convolutions; symmetric.
+    weights : of matmuls and convolutions; symmetric.
     biases : in int32.
     others : tables, and constants that are added or multiplied; on grids of their own.
     scales : names of the activations' scales.

@@ -64,7 +64,7 @@ class Rewriting:
             for node in self.graph.nodes
             if node.op_type == "Transpose" and node.input[0] in self._weights
         }
-        self._products: dict[Any, _Stored] = {}
+        self._matmuls: dict[Any, _Stored] = {}
         self._embeddings: dict[Any, _Stored] = {}
         self._sums = np.zeros(2)
 
@@ -97,7 +97,7 @@ class Rewriting:
 
     def rewrite(self, outputs: set[str]) -> None:
         """Replace the nodes with these outputs, and drop weights that nothing uses any more."""
-        # Products first: an embedding tied to one then finds its weight there.
+        # Matmuls first: an embedding tied to one then finds its weight there.
         made = {
             id(node): self._replaced(node)
             for node in sorted(self.graph.nodes, key=lambda node: node.op_type == "Gather")
@@ -120,22 +120,22 @@ class Rewriting:
         if node.op_type == "Gather":
             return self._embedding(node, name, array)
         has_rows = attribute(node, "transB", 0) or node.input[1] in self._turned
-        return self._product(node, name, array if has_rows else np.ascontiguousarray(array.T))
+        return self._matmul(node, name, array if has_rows else np.ascontiguousarray(array.T))
 
-    def _product(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
+    def _matmul(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
         """MatMulNBits, with the Gemm's bias where it is a vector and else an Add after it."""
         key = _digest(rows)
-        stored = self._products.get(key)
+        stored = self._matmuls.get(key)
         if stored is None:
-            stored = self._products[key] = self._store(name, rows, whole_blocks=True)
+            stored = self._matmuls[key] = self._store(name, rows, whole_blocks=True)
         bias = node.input[2] if len(node.input) > 2 else ""
         is_vector = bias in self.graph.initializers and self.graph.shape(bias) == (len(rows),)
         inputs = [node.input[0], *stored, "", bias if is_vector else ""]
         while not inputs[-1]:
             inputs.pop()
         apart = bool(bias) and not is_vector
-        output = f"{node.output[0]}_product" if apart else node.output[0]
-        product = onnx.helper.make_node(
+        output = f"{node.output[0]}_matmul" if apart else node.output[0]
+        matmul = onnx.helper.make_node(
             "MatMulNBits",
             inputs,
             [output],
@@ -148,15 +148,15 @@ class Rewriting:
             accuracy_level=self.options.accuracy_level,
         )
         if not apart:
-            return [product]
-        return [product, onnx.helper.make_node("Add", [output, bias], list(node.output))]
+            return [matmul]
+        return [matmul, onnx.helper.make_node("Add", [output, bias], list(node.output))]
 
     def _embedding(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
-        """GatherBlockQuantized; it reads the weight of a product that it is tied to."""
+        """GatherBlockQuantized; it reads the weight of a matmul that it is tied to."""
         key, before = _digest(rows), []
         stored = self._embeddings.get(key)
         if stored is None:
-            tied = self._products.get(key)
+            tied = self._matmuls.get(key)
             if tied is not None and rows.shape[1] % self.options.block_size == 0:
                 stored = tied._replace(levels=f"{tied.levels}_rows")
                 shape = self._add(f"{tied.levels}_rows_shape", np.array([len(rows), -1]))
@@ -196,7 +196,7 @@ class Rewriting:
         )
 
     def _add(self, name: str, array: np.ndarray[Any, Any]) -> str:
-        # As where a Gather and a product keep one weight differently.
+        # As where a Gather and a matmul keep one weight differently.
         while name in self.graph.initializers:
             name += "_"
         return self.graph.add_initializer(name, array)

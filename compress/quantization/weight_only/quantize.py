@@ -27,7 +27,7 @@ def quantize_weights(
     options: WeightOnly | None = None,
     exclude: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Write a model whose matrix products and embeddings have weights in few bits.
+    """Write a model whose matmuls and embeddings have weights in few bits.
 
     Parameters
     ----------

@@ -59,13 +59,13 @@ class Slots:
 
     def __init__(self, stages: Path, *, own: Path, work: Path, note: Note) -> None:
         self._stages, self._work, self._note = stages, work, note
-        self.making, self.leaving = own / "making", own / "leaving"
+        self.building, self.leaving = own / "building", own / "leaving"
 
     def recover(self) -> None:
         """Finish or drop the work that a killed run left."""
         for folder in _slot_folders(self.leaving):
             self._empty(folder)
-        for folder in _slot_folders(self.making):
+        for folder in _slot_folders(self.building):
             if _record(folder) is None:
                 shutil.rmtree(folder)
             else:
@@ -73,7 +73,7 @@ class Slots:
 
     def begin(self, slot: Slot) -> Path:
         """Return an empty folder for a stage to work in."""
-        folder = self.making / slot.folder
+        folder = self.building / slot.folder
         if is_folder(folder):
             shutil.rmtree(folder)
         elif os.path.lexists(folder):
@@ -92,26 +92,26 @@ class Slots:
         ------
         StageError : the stage left links, or files with reserved names.
         """
-        making = self.making / slot.folder
-        files, folders, others = plain_tree(making)
+        building = self.building / slot.folder
+        files, folders, others = plain_tree(building)
         if wrong := [*others, *(name for name in (RECORD, ROW) if name in files)]:
             raise StageError(
                 f"the stage left {wrong[0]!r} in its folder; it may leave plain files and folders, "
                 f"none of them named {RECORD} or {ROW}."
             )
         for name in files:
-            flush(making / name)
+            flush(building / name)
         self._write_record(
-            making,
+            building,
             {
                 **record,
                 "schema": _SCHEMA,
-                "files": {name: file_digest(making / name) for name in files},
+                "files": {name: file_digest(building / name) for name in files},
                 "folders": folders,
                 "rows": [],
             },
         )
-        return self._put_in_place(making)
+        return self._put_in_place(building)
 
     def find(self, slot: Slot, key: str) -> dict[str, Any] | None:
         """Return the record of a finished stage with that key and whole files, or None.
@@ -182,14 +182,14 @@ class Slots:
         """Remove every stage's files."""
         self.trim(0)
 
-    def _put_in_place(self, making: Path) -> Path:
+    def _put_in_place(self, building: Path) -> Path:
         """Move a finished stage to its place; remove what an earlier run left at its index."""
-        target = self._stages / making.name
-        earlier = [path for path in _slot_folders(self._stages) if _index(path) == _index(making)]
+        target = self._stages / building.name
+        earlier = [path for path in _slot_folders(self._stages) if _index(path) == _index(building)]
         old = [self._taken_out(path) for path in earlier if _record(path) is not None]
         if os.path.lexists(target):
             self._keep(target)
-        making.rename(target)
+        building.rename(target)
         for folder in old:
             self._empty(folder)
         return target

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.artifact import Artifact, Format
 from compress.data.preprocess import load_preprocessor
 from compress.errors import StageError
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def save_artifact(
         save_checkpoint(artifact.require_module(), artifact.source, directory)
         if artifact.format is Format.TORCH:
             onnx = directory / ONNX_FILE
-            parity = lower_artifact(artifact, context, onnx)
+            parity = export_artifact(artifact, context, onnx)
             notes = (f"ONNX against torch: {parity}",)
     if onnx is not None and not onnx.is_relative_to(directory):
         raise StageError(f"the stage left {onnx.name} outside its folder.")

@@ -171,8 +171,8 @@ class Workdir:
         self.notes += [each for each in dict.fromkeys(sentences) if each not in self.notes]
 
     def _claim_folders(self) -> None:
-        making = (self._slots.making, self._slots.leaving)
-        for folder in (self._own, self._work, *making, self.stages, self.shared):
+        building = (self._slots.building, self._slots.leaving)
+        for folder in (self._own, self._work, *building, self.stages, self.shared):
             if os.path.lexists(folder) and not is_folder(folder):
                 self._keep(folder)
             folder.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.latency import measure_latency
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
@@ -103,16 +103,16 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         if self._original is None or self._original[0] is not original:
             folder = Path(self._folder.name) / "original"
             folder.mkdir(exist_ok=True)
-            self._original = (original, self._lower(original, folder))
+            self._original = (original, self._export_module(original, folder))
         return self._original[1]
 
     @contextmanager
     def _lowered(self, module: nn.Module) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            yield self._lower(module, Path(folder))
+            yield self._export_module(module, Path(folder))
 
-    def _lower(self, module: nn.Module, folder: Path) -> Path:
-        return lower(
+    def _export_module(self, module: nn.Module, folder: Path) -> Path:
+        return export_module(
             module,
             task=self._context.task,
             example=first_inputs(self._context.data, self._artifact.preprocessor),

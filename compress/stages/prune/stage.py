@@ -47,10 +47,10 @@ class Prune(PruneOptions, Stage):
             )
         return found
 
-    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
+    def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Return the parameters that a ratio leaves, and how latency is measured.
 
-        See `Stage.foresee`.
+        See `Stage.warnings`.
         """
         if isinstance(self.ratios, dict):
             return [ratio_meaning(self.ratios)]
@@ -61,8 +61,8 @@ class Prune(PruneOptions, Stage):
             ]
         return []
 
-    def rehearse(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """Return the smaller structure where it needs no measurement; see `Stage.rehearse`."""
+    def dry_run(self, artifact: Artifact, context: Context) -> Artifact | None:
+        """Return the smaller structure where it needs no measurement; see `Stage.dry_run`."""
         from compress.pruning.prune import prune
         from compress.training.batches import first_inputs
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.checked import answer_batch_size
-from compress.quantization.trial import Trial
+from compress.quantization.evaluation import Evaluator
 from compress.tasks.task import task
 from compress.training.batches import first_inputs
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 _QUALITY_BATCH = 32
 
 
-def make_trial(
+def make_evaluator(
     stage: QuantizeOptions, artifact: Artifact, context: Context, *, source: Path
-) -> Trial:
-    """Return a trial on validation samples, with the task's own metric.
+) -> Evaluator:
+    """Return a evaluator on validation samples, with the task's own metric.
 
     Parameters
     ----------
     source : the float model that candidates are compared with.
     """
     preprocessor = artifact.require_preprocessor()
-    return Trial(
+    return Evaluator(
         source=source,
         loader=context.data.loader(
             "validation",
             preprocessor,
             batch_size=answer_batch_size(preprocessor, task=context.task, most=_QUALITY_BATCH),
-            limit=stage.trials.samples,
+            limit=stage.evaluation.samples,
         ),
         metric=task(context.task.name).default_metric(labelled=context.data.labelled),
         target=context.task.target,
         labels=artifact.labels,
-        inputs={size: _inputs(size, artifact, context) for size in stage.trials.batch_sizes},
-        options=stage.trials,
+        inputs={size: _inputs(size, artifact, context) for size in stage.evaluation.batch_sizes},
+        options=stage.evaluation,
         budget=stage.budget,
         threads=context.threads,
         pooling=context.task.pooling,

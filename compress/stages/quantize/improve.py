@@ -1,4 +1,4 @@
-"""Improves the accuracy of a draft of a quantize stage."""
+"""Improves the accuracy of a spec of a quantize stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
 from compress.errors import StageError
-from compress.exporting.checked import lower_artifact, real_batches
+from compress.exporting.checked import export_artifact, real_batches
 from compress.onnx_graph.files import load_graph
 from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.bias_correction.correct import correct_biases
@@ -18,12 +18,12 @@ from compress.quantization.mixed_precision.fallback import return_to_float
 from compress.quantization.mixed_precision.sqnr import signal_to_noise
 from compress.quantization.selection import convolution_share
 from compress.quantization.smoothquant.smooth import smooth
-from compress.stages.quantize.candidates import Draft, Workshop
+from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec
 from compress.stages.quantize.search import Improve
 
 if TYPE_CHECKING:
-    from compress.graph_variants.variants import Form
-    from compress.quantization.trial import Trial
+    from compress.graph_variants.variants import GraphVariant
+    from compress.quantization.evaluation import Evaluator
     from compress.stages.quantize.options import Improvement
 
 _RANKED_SAMPLES = 64
@@ -32,178 +32,184 @@ _FLOAT_SHARE = 4
 
 
 def improvements(
-    wanted: Sequence[Improvement] | None, workshop: Workshop, trial: Trial
+    wanted: Sequence[Improvement] | None, builder: CandidateBuilder, evaluator: Evaluator
 ) -> list[Improve]:
     """Return the wanted improvements in their order; None means all that suit the artifact."""
     known: dict[Improvement, Improve] = {
-        "smooth": Smooth(workshop),
-        "equalize": Equalize(workshop),
-        "bias_correction": BiasCorrection(workshop),
-        "rounding": Rounding(workshop),
-        "float_return": FloatReturn(workshop, trial),
+        "smoothquant": SmoothQuant(builder),
+        "equalize": Equalize(builder),
+        "bias_correction": BiasCorrection(builder),
+        "adaround": AdaRound(builder),
+        "float_fallback": FloatFallback(builder, evaluator),
     }
-    if wanted is not None and "smooth" in wanted and workshop.artifact.format is not Format.TORCH:
+    if (
+        wanted is not None
+        and "smoothquant" in wanted
+        and builder.artifact.format is not Format.TORCH
+    ):
         raise StageError(
-            "'smooth' is folded into the torch module, and this stage was given an ONNX file. "
+            "'smoothquant' is folded into the torch module, and this stage was given an ONNX file. "
             "Put 'quantize' before 'export'."
         )
-    names = _worth_trying(workshop, trial) if wanted is None else wanted
-    return [Attempt(name, known[name], workshop) for name in names]
+    names = _worth_trying(builder, evaluator) if wanted is None else wanted
+    return [Attempt(name, known[name], builder) for name in names]
 
 
-def _worth_trying(workshop: Workshop, trial: Trial) -> list[Improvement]:
+def _worth_trying(builder: CandidateBuilder, evaluator: Evaluator) -> list[Improvement]:
     """Return the improvements that suit the model, the cheap ones first.
 
     A transformer has no chains of convolutions; a CNN has no outliers to fold.
     """
-    if convolution_share(load_graph(trial.source)) > 0.5:
-        return ["bias_correction", "equalize", "rounding", "float_return"]
-    if workshop.artifact.format is Format.TORCH:
-        return ["smooth", "float_return"]
-    return ["float_return"]
+    if convolution_share(load_graph(evaluator.source)) > 0.5:
+        return ["bias_correction", "equalize", "adaround", "float_fallback"]
+    if builder.artifact.format is Format.TORCH:
+        return ["smoothquant", "float_fallback"]
+    return ["float_fallback"]
 
 
 @dataclass
 class Attempt:
-    """An improvement that is left out, with a note, where a draft doesn't allow it."""
+    """An improvement that is left out, with a note, where a spec doesn't allow it."""
 
     name: Improvement
     improve: Improve
-    workshop: Workshop
+    builder: CandidateBuilder
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Return the improvement's drafts; none where the draft doesn't allow it."""
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Return the improvement's specs; none where the spec doesn't allow it."""
         try:
-            return self.improve(draft)
+            return self.improve(spec)
         except StageError as error:
-            self.workshop.left_out.append(f"{self.name!r} of {draft.name} is left out: {error}")
+            self.builder.left_out.append(f"{self.name!r} of {spec.name} is left out: {error}")
             return []
 
 
 @dataclass
-class Smooth:
+class SmoothQuant:
     """SmoothQuant: moves outliers of activations into weights in torch, and exports again."""
 
-    workshop: Workshop
+    builder: CandidateBuilder
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Return the draft of the smoothed module."""
-        workshop = self.workshop
-        artifact, context = workshop.artifact, workshop.context
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Return the spec of the smoothed module."""
+        builder = self.builder
+        artifact, context = builder.artifact, builder.context
         made = smooth(
             artifact.require_module(),
             task=context.task,
-            batches=workshop.batches(),
-            integers=draft.integers,
+            batches=builder.batches(),
+            integers=spec.integers,
             progress=context.progress,
         )
-        path = workshop.folder / "smoothed.onnx"
-        lower_artifact(artifact.with_module(made.module), context, path)
-        form = workshop.form_like(draft.form, path)
-        return [replace(draft, form=_renamed(form, "smoothed", made.notes))]
+        path = builder.folder / "smoothed.onnx"
+        export_artifact(artifact.with_module(made.module), context, path)
+        variant = builder.variant_like(spec.variant, path)
+        return [replace(spec, variant=_renamed(variant, "smoothed", made.notes))]
 
 
 @dataclass
 class Equalize:
     """Evens out the channels' ranges of consecutive convolutions."""
 
-    workshop: Workshop
+    builder: CandidateBuilder
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Return the draft of the equalised graph."""
-        path = self.workshop.beside(draft, "equalized")
-        notes = equalize(draft.form.path, path=path, batches=self.workshop.batches())
-        return [replace(draft, form=_renamed(replace(draft.form, path=path), "equalized", notes))]
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Return the spec of the equalised graph."""
+        path = self.builder.beside(spec, "equalized")
+        notes = equalize(spec.variant.path, path=path, batches=self.builder.batches())
+        return [
+            replace(spec, variant=_renamed(replace(spec.variant, path=path), "equalized", notes))
+        ]
 
 
 @dataclass
 class BiasCorrection:
     """Subtracts the mean error of every layer from its bias."""
 
-    workshop: Workshop
+    builder: CandidateBuilder
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Return the draft with corrected biases; none where activations have no fixed scales."""
-        if draft.kind != "static":
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Return the spec with corrected biases; none where activations have no fixed scales."""
+        if spec.kind != "static":
             return []
-        workshop = self.workshop
-        path = workshop.beside(draft, "corrected")
+        builder = self.builder
+        path = builder.beside(spec, "corrected")
         notes = correct_biases(
-            draft.form.path,
-            workshop.candidate(draft).path,
+            spec.variant.path,
+            builder.candidate(spec).path,
             path=path,
-            batches=workshop.batches(),
-            progress=workshop.context.progress,
+            batches=builder.batches(),
+            progress=builder.context.progress,
         )
-        form = _renamed(replace(draft.form, path=path), "biases corrected", notes)
-        return [replace(draft, form=form, ranged=draft.ranged or draft.form)]
+        variant = _renamed(replace(spec.variant, path=path), "biases corrected", notes)
+        return [replace(spec, variant=variant, ranged=spec.ranged or spec.variant)]
 
 
 @dataclass
-class Rounding:
+class AdaRound:
     """AdaRound: rounds every weight up or down, so that its layer's output changes least."""
 
-    workshop: Workshop
+    builder: CandidateBuilder
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Return the draft with rounded weights; none where activations have no fixed scales."""
-        if draft.kind != "static":
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Return the spec with rounded weights; none where activations have no fixed scales."""
+        if spec.kind != "static":
             return []
-        workshop = self.workshop
-        path = workshop.beside(draft, "rounded")
+        builder = self.builder
+        path = builder.beside(spec, "rounded")
         notes = optimize_rounding(
-            draft.form.path,
+            spec.variant.path,
             path=path,
-            selection=workshop.selection(draft),
-            ranges=workshop.ranges(draft),
-            integers=draft.integers,
-            batches=workshop.batches(),
-            per_channel=workshop.per_channel,
-            progress=workshop.context.progress,
+            selection=builder.selection(spec),
+            ranges=builder.ranges(spec),
+            integers=spec.integers,
+            batches=builder.batches(),
+            per_channel=builder.per_channel,
+            progress=builder.context.progress,
         )
-        form = _renamed(replace(draft.form, path=path), "rounding optimized", notes)
-        return [replace(draft, form=form, ranged=draft.ranged or draft.form)]
+        variant = _renamed(replace(spec.variant, path=path), "rounding optimized", notes)
+        return [replace(spec, variant=variant, ranged=spec.ranged or spec.variant)]
 
 
 @dataclass
-class FloatReturn:
+class FloatFallback:
     """Float fallback: nodes go back to float, the noisiest (when quantized alone) first."""
 
-    workshop: Workshop
-    trial: Trial
+    builder: CandidateBuilder
+    evaluator: Evaluator
 
-    def __call__(self, draft: Draft) -> Sequence[Draft]:
-        """Yield a draft for each further node in float, up to the first draft that fits."""
-        workshop = self.workshop
-        if self.trial.fits(workshop.candidate(draft).path):
+    def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
+        """Yield a spec for each further node in float, up to the first spec that fits."""
+        builder = self.builder
+        if self.evaluator.fits(builder.candidate(spec).path):
             return []
-        nodes = workshop.weighted_nodes(draft)
+        nodes = builder.weighted_nodes(spec)
         ranking = signal_to_noise(
-            draft.form.path,
+            spec.variant.path,
             nodes,
-            build=lambda names, path: workshop.quantize_only(draft, names, path),
-            batches=real_batches(workshop.artifact, workshop.context, samples=_RANKED_SAMPLES),
-            threads=workshop.context.threads,
-            progress=workshop.context.progress,
+            build=lambda names, path: builder.quantize_only(spec, names, path),
+            batches=real_batches(builder.artifact, builder.context, samples=_RANKED_SAMPLES),
+            threads=builder.context.threads,
+            progress=builder.context.progress,
         )
-        workshop.noise.update(ranking)
-        drafts = {}
+        builder.noise.update(ranking)
+        specs = {}
 
         def build(names: Sequence[str]) -> Path:
-            made = replace(draft, kept=(*draft.kept, *names))
-            path = workshop.candidate(made).path
-            drafts[path] = made
+            made = replace(spec, kept=(*spec.kept, *names))
+            path = builder.candidate(made).path
+            specs[path] = made
             return path
 
         steps = return_to_float(
             list(ranking),
             build=build,
-            good=self.trial.fits,
+            good=self.evaluator.fits,
             most=max(1, len(nodes) // _FLOAT_SHARE),
         )
-        return [drafts[step.path] for step in steps]
+        return [specs[step.path] for step in steps]
 
 
-def _renamed(form: Form, what: str, notes: Sequence[str]) -> Form:
-    """Return the form with a change added to its name, and with notes on it."""
-    return replace(form, name=f"{form.name}, {what}", notes=(*form.notes, *notes))
+def _renamed(variant: GraphVariant, what: str, notes: Sequence[str]) -> GraphVariant:
+    """Return the variant with a change added to its name, and with notes on it."""
+    return replace(variant, name=f"{variant.name}, {what}", notes=(*variant.notes, *notes))

@@ -10,16 +10,16 @@ from compress.core.options import Options
 from compress.distillation.recovery import Recovery
 from compress.errors import unknown
 from compress.measurement.cpu import TargetCpu
-from compress.quantization.options import Calibration, Trials
+from compress.quantization.options import Calibration, EvaluationOptions
 from compress.quantization.selection import DYNAMIC, STATIC_KNOWN
 
-Improvement = Literal["smooth", "equalize", "bias_correction", "rounding", "float_return"]
+Improvement = Literal["smoothquant", "equalize", "bias_correction", "adaround", "float_fallback"]
 
 
 class QuantizeOptions(Options):
     """How an INT8 model is made, chosen and improved."""
 
-    method: Literal["auto", "dynamic", "fixed", "static", "weights"] = "auto"
+    method: Literal["auto", "dynamic", "static_scales", "static", "weight_only"] = "auto"
     """`dynamic` computes the scales of activations at run time; `static` calibrates them. `fixed`
     uses the integer matmuls of `dynamic` with calibrated scales. `weights` leaves activations in
     float. `auto` builds the candidates that can be fast, measures each, and keeps the fastest
@@ -33,7 +33,7 @@ class QuantizeOptions(Options):
     budget: float = Field(default=0.005, ge=0, lt=1)
     """The largest loss of quality on validation samples that method `auto` allows: an absolute
     difference of the metric, or for perplexity a relative one."""
-    trials: Trials = Trials()
+    evaluation: EvaluationOptions = EvaluationOptions()
     """How candidates are measured."""
     improve: tuple[Improvement, ...] | None = None
     """Steps that raise accuracy, in this order. Null leaves the choice to method `auto`, which

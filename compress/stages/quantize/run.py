@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 from compress.core.artifact import Format
 from compress.core.files.atomic import write_text
 from compress.errors import StageError, TargetError
-from compress.exporting.checked import lower_artifact, real_batches
+from compress.exporting.checked import export_artifact, real_batches
 from compress.exporting.parity.compare import compare, onnx_answers
 from compress.exporting.parity.first_difference import first_difference_of_files
-from compress.graph_variants.variants import forms, plain
+from compress.graph_variants.variants import graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.onnx_graph.files import load_graph
 from compress.quantization.cpu import integers_for, reason
+from compress.quantization.evaluation import record
 from compress.quantization.options import METHODS
 from compress.quantization.selection import DYNAMIC, convolution_share, select
-from compress.quantization.trial import record
 from compress.quantization.write import move
-from compress.stages.quantize.candidates import Draft, Kind, Workshop
-from compress.stages.quantize.evaluate import make_trial
+from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec, Kind
+from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.improve import improvements
 from compress.stages.quantize.qat import train_aware
-from compress.stages.quantize.search import Search, best_method, first_draft, float_costs
+from compress.stages.quantize.search import Search, best_method, first_spec, float_costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
     from compress.distillation.recovery import Recovery
-    from compress.graph_variants.variants import Form
+    from compress.graph_variants.variants import GraphVariant
     from compress.measurement.cpu import TargetCpu
     from compress.measurement.results import Evaluation
+    from compress.quantization.evaluation import Candidate, Evaluator
     from compress.quantization.integers import Integers
     from compress.quantization.selection import Method, Selection
-    from compress.quantization.trial import Candidate, Trial
     from compress.stages.quantize.options import QuantizeOptions
 
 MODEL, CANDIDATES = "model.onnx", "candidates.json"
 
 
-class Work:
+class QuantizationRun:
     """One application of the stage.
 
     Parameters
@@ -65,29 +65,29 @@ class Work:
         """Write model.onnx and candidates.json; return the path of the model, and notes."""
         self.folder.mkdir()
         source = self._source()
-        trial = make_trial(self.stage, self.artifact, self.context, source=source)
-        workshop = self._workshop()
-        forms = self._forms(source)
+        evaluator = make_evaluator(self.stage, self.artifact, self.context, source=source)
+        builder = self._builder()
+        variants = self._variants(source)
         if self.stage.method == "auto":
-            draft, evaluations = self._search(workshop, trial, forms)
+            spec, evaluations = self._search(builder, evaluator, variants)
         else:
-            draft, evaluations = self._as_asked(workshop, trial, forms)
-        self.notes += workshop.left_out
-        chosen = workshop.candidate(draft)
+            spec, evaluations = self._as_asked(builder, evaluator, variants)
+        self.notes += builder.left_out
+        chosen = builder.candidate(spec)
         if self.stage.recovery is not None:
-            chosen, evaluations = self._train(self.stage.recovery, workshop, trial, draft)
-        return self._hand_over(chosen, evaluations, draft, trial.source)
+            chosen, evaluations = self._train(self.stage.recovery, builder, evaluator, spec)
+        return self._hand_over(chosen, evaluations, spec, evaluator.source)
 
     def _source(self) -> Path:
         if self.artifact.format is not Format.TORCH:
             return self.artifact.require_onnx()
         path = self.folder / "float.onnx"
-        self.notes.append(f"against torch: {lower_artifact(self.artifact, self.context, path)}")
+        self.notes.append(f"against torch: {export_artifact(self.artifact, self.context, path)}")
         return path
 
-    def _workshop(self) -> Workshop:
+    def _builder(self) -> CandidateBuilder:
         calibration = self.stage.calibration
-        return Workshop(
+        return CandidateBuilder(
             artifact=self.artifact,
             context=self.context,
             folder=self.folder,
@@ -108,7 +108,7 @@ class Work:
             per_channel=self.stage.per_channel,
         )
 
-    def _forms(self, source: Path) -> list[Form]:
+    def _variants(self, source: Path) -> list[GraphVariant]:
         """Return the float graphs to quantize, the plain one first."""
         wanted = self.stage.graph
         if wanted == "auto":
@@ -116,13 +116,13 @@ class Work:
         if wanted == "plain" or self.stage.recovery is not None:
             return [plain(source)]
         sample = next(real_batches(self.artifact, self.context))
-        found = forms(source, self.folder, sample=sample)
+        found = graph_variants(source, self.folder, sample=sample)
         if wanted == "auto":
             return found
-        chosen = [form for form in found if form.name == wanted]
+        chosen = [variant for variant in found if variant.name == wanted]
         if not chosen:
-            names = ", ".join(form.name for form in found)
-            raise StageError(f"this model's graph has the forms {names}. Got {wanted!r}.")
+            names = ", ".join(variant.name for variant in found)
+            raise StageError(f"this model's graph has the variants {names}. Got {wanted!r}.")
         return chosen
 
     def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
@@ -133,65 +133,71 @@ class Work:
                 self.cpu, method="static" if kind.startswith("static") else "dynamic"
             )
             found += [
-                (kind, each) for each in suitable[: 1 if kind.startswith("weights") else None]
+                (kind, each) for each in suitable[: 1 if kind.startswith("weight_only") else None]
             ]
         return found
 
     def _kinds(self, source: Path) -> tuple[Kind, ...]:
         if self.stage.method == "static" or self.stage.recovery is not None:
             return ("static",)
-        if self.stage.method in ("dynamic", "fixed"):
+        if self.stage.method in ("dynamic", "static_scales"):
             return (self.stage.method,)
-        if self.stage.method == "weights":
-            return ("weights-8" if self.stage.bits == 8 else "weights-4",)
+        if self.stage.method == "weight_only":
+            return ("weight_only-8" if self.stage.bits == 8 else "weight_only-4",)
         only_static = not set(self.stage.operators or ()) <= set(DYNAMIC)
         if only_static or convolution_share(load_graph(source)) > 0.5:
             return ("static", "static-qoperator")
         if self.context.task.target == "next-token":
-            return ("dynamic", "fixed", "static", "weights-8", "weights-4")
-        return ("dynamic", "fixed", "static")
+            return ("dynamic", "static_scales", "static", "weight_only-8", "weight_only-4")
+        return ("dynamic", "static_scales", "static")
 
     def _search(
-        self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
-    ) -> tuple[Draft, list[Evaluation]]:
+        self, builder: CandidateBuilder, evaluator: Evaluator, variants: Sequence[GraphVariant]
+    ) -> tuple[CandidateSpec, list[Evaluation]]:
         found = Search(
-            workshop=workshop,
+            builder=builder,
             # A candidate over the budget may be within it after training.
-            trial=trial if self.stage.recovery is None else replace(trial, budget=math.inf),
-            forms=forms,
-            kinds=self._typed_kinds(trial.source),
-            improvements=improvements(self.stage.improve, workshop, trial),
+            evaluator=evaluator
+            if self.stage.recovery is None
+            else replace(evaluator, budget=math.inf),
+            variants=variants,
+            kinds=self._typed_kinds(evaluator.source),
+            improvements=improvements(self.stage.improve, builder, evaluator),
         ).run()
-        if found.draft is None:
-            raise self._over_budget(found.candidates, found.evaluations, trial.source)
+        if found.spec is None:
+            raise self._over_budget(found.candidates, found.evaluations, evaluator.source)
         self.notes += found.notes
-        return found.draft, found.evaluations
+        return found.spec, found.evaluations
 
     def _as_asked(
-        self, workshop: Workshop, trial: Trial, forms: Sequence[Form]
-    ) -> tuple[Draft, list[Evaluation]]:
+        self, builder: CandidateBuilder, evaluator: Evaluator, variants: Sequence[GraphVariant]
+    ) -> tuple[CandidateSpec, list[Evaluation]]:
         """Build with one method. No choice depends on time: all machines give the same result."""
-        kind, integers = self._typed_kinds(trial.source)[0]
-        draft = best_method(first_draft(kind, forms[-1], integers, workshop), workshop, trial)
-        steps = [draft]
-        for improve in improvements(self.stage.improve or (), workshop, trial):
+        kind, integers = self._typed_kinds(evaluator.source)[0]
+        spec = best_method(first_spec(kind, variants[-1], integers, builder), builder, evaluator)
+        steps = [spec]
+        for improve in improvements(self.stage.improve or (), builder, evaluator):
             steps += improve(steps[-1])
-        evaluations = trial.judge([workshop.candidate(each) for each in steps])
-        self.notes += float_costs(steps[-1], steps, evaluations, workshop)
+        evaluations = evaluator.judge([builder.candidate(each) for each in steps])
+        self.notes += float_costs(steps[-1], steps, evaluations, builder)
         return steps[-1], evaluations
 
     def _train(
-        self, recovery: Recovery, workshop: Workshop, trial: Trial, draft: Draft
+        self,
+        recovery: Recovery,
+        builder: CandidateBuilder,
+        evaluator: Evaluator,
+        spec: CandidateSpec,
     ) -> tuple[Candidate, list[Evaluation]]:
-        before = workshop.candidate(draft)
-        chosen = train_aware(recovery, workshop, draft)
-        evaluations = trial.judge([before, chosen])
+        before = builder.candidate(spec)
+        chosen = train_aware(recovery, builder, spec)
+        evaluations = evaluator.judge([before, chosen])
         if self.stage.method == "auto" and not evaluations[-1].fits:
-            raise self._over_budget([before, chosen], evaluations, trial.source)
+            raise self._over_budget([before, chosen], evaluations, evaluator.source)
         return chosen, evaluations
 
     def _hand_over(
-        self, chosen: Candidate, evaluations: list[Evaluation], draft: Draft, source: Path
+        self, chosen: Candidate, evaluations: list[Evaluation], spec: CandidateSpec, source: Path
     ) -> tuple[Path, tuple[str, ...]]:
         threads = self.context.threads
         found = compare(
@@ -209,7 +215,7 @@ class Work:
         notes = (
             chosen.name,
             *chosen.notes,
-            *self._about_cpu(draft),
+            *self._about_cpu(spec),
             f"against the float model: {found.top1()}",
             *costs,
         )
@@ -233,12 +239,12 @@ class Work:
             "Allow more with 'budget', or train with 'recovery'."
         )
 
-    def _about_cpu(self, draft: Draft) -> list[str]:
-        if draft.kind.startswith("weights"):
+    def _about_cpu(self, spec: CandidateSpec) -> list[str]:
+        if spec.kind.startswith("weight_only"):
             return []
         here = this_cpu()
         elsewhere = [f"measured on another kind of CPU: {here}"] if here.target != self.cpu else []
-        return [reason(self.cpu, draft.integers), *elsewhere]
+        return [reason(self.cpu, spec.integers), *elsewhere]
 
 
 def _costs(own: Evaluation, whole: Evaluation) -> list[str]:

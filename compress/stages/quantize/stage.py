@@ -31,9 +31,9 @@ class Quantize(QuantizeOptions, Stage):
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
 
-    def foresee(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """See `Stage.foresee`."""
-        unused = self.method in ("dynamic", "weights") and self.calibration != Calibration()
+    def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
+        """See `Stage.warnings`."""
+        unused = self.method in ("dynamic", "weight_only") and self.calibration != Calibration()
         return [f"'calibration' isn't used by method {self.method}"] if unused else []
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
@@ -46,19 +46,19 @@ class Quantize(QuantizeOptions, Stage):
         StageError : no node can be quantized with this method, or INT8 is slower and larger than
             float.
         """
-        from compress.stages.quantize.run import Work
+        from compress.stages.quantize.run import QuantizationRun
 
-        path, notes = Work(self, artifact, context).do()
+        path, notes = QuantizationRun(self, artifact, context).do()
         return artifact.with_onnx(path, format=Format.ONNX_INT8, notes=notes)
 
     def summarize(self) -> str:
         """Such as "static, minmax on 128 samples, per channel"."""
-        words = [f"{self.bits}-bit weights" if self.method == "weights" else self.method]
-        if self.method in ("static", "fixed", "auto"):
+        words = [f"{self.bits}-bit weights" if self.method == "weight_only" else self.method]
+        if self.method in ("static", "static_scales", "auto"):
             method = self.calibration.method or "best calibration"
             words.append(f"{method} on {self.calibration.samples} samples")
         if self.method == "auto":
             words.append(f"at most {self.budget:g} lost")
         if self.recovery is not None:
-            words.append("trained with its own rounding")
+            words.append("quantization-aware trained (QAT)")
         return ", ".join([*words, "per channel" if self.per_channel else "per tensor"])

@@ -15,8 +15,8 @@ from compress.exporting.bundle.manifest import entry, manifest_text
 from compress.exporting.bundle.samples import write_samples
 from compress.exporting.bundle.write import write_bundle
 from compress.exporting.examples.tried import tried
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import module_answers
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS
@@ -101,9 +101,9 @@ def digits_bundle(folder):
         module(digits(64)["pixel_values"])
     module.eval().fc.weight.data *= 5
     task = TASKS["image-classification"]
-    model = folder / "lowered.onnx"
+    model = folder / "exported.onnx"
     folder.mkdir(parents=True, exist_ok=True)
-    lower(module, task=task, example=digits(2), path=model, labels=DIGITS)
+    export_module(module, task=task, example=digits(2), path=model, labels=DIGITS)
     published(
         folder,
         model=model,

@@ -7,8 +7,8 @@ import torch
 from compress.errors import DataError, InputError, StageError
 from compress.exporting.bundle import samples
 from compress.exporting.bundle.samples import read_samples, shorter, write_samples
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import module_answers
+from compress.exporting.to_onnx import export_module
 from compress.measurement.bench.apart import bench_apart
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
@@ -25,7 +25,7 @@ def lowered_cnn(tmp_path_factory):
     torch.manual_seed(0)
     module = resnet(blocks=(1, 1), width=4, in_channels=1, num_classes=3).eval()
     path = tmp_path_factory.mktemp("cnn") / "model.onnx"
-    return module, lower(module, task=IMAGES, example=images(), path=path, labels=())
+    return module, export_module(module, task=IMAGES, example=images(), path=path, labels=())
 
 
 def test_eight_samples_and_their_answers_come_back(lowered_cnn, tmp_path):

@@ -12,7 +12,7 @@ from compress.data.spec import Vocabulary
 from compress.data.texts.encode import TextPreprocessor
 from compress.data.vocabulary.train import train_tokenizer
 from compress.exporting.bundle.write import write_bundle
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 
@@ -33,9 +33,9 @@ def make_preprocessor(*, generates=False):
 
 
 def make_bundle(folder, module, task, preprocessor, labels=(), **changes):
-    path = folder / "lowered.onnx"
+    path = folder / "exported.onnx"
     example = preprocessor(TEXTS[:2])
-    lower(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
+    export_module(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
     return write_bundle(
         path,
         directory=folder / "bundle",

@@ -12,7 +12,7 @@ from PIL import Image
 from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.texts.encode import TextPreprocessor
 from compress.exporting.bundle.write import write_bundle
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
@@ -98,7 +98,7 @@ def test_an_image_bundle_answers_as_the_session(cnn, tmp_path):
     preprocessor = ImagePreprocessor(transform)
     folder = tmp_path / "bundle"
     folder.mkdir()
-    lower(cnn, task=task, example=images(), path=folder / "model.onnx", labels=LABELS)
+    export_module(cnn, task=task, example=images(), path=folder / "model.onnx", labels=LABELS)
     model = write_bundle(
         folder / "model.onnx",
         directory=folder,
@@ -156,7 +156,7 @@ def test_the_bundle_holds_config_and_labels(lowered_bert, tokenizer, tmp_path):
 def test_external_data_come_along(cnn, tmp_path):
     path = tmp_path / "from" / "big.onnx"
     task = TASKS["image-classification"]
-    lower(cnn, task=task, example=images(), path=path, labels=LABELS)
+    export_module(cnn, task=task, example=images(), path=path, labels=LABELS)
     model = onnx.load(path)
     onnx.save_model(
         model, path, save_as_external_data=True, location="big.onnx.data", size_threshold=100

@@ -19,7 +19,7 @@ from compress.exporting.examples import check as example_check
 from compress.exporting.examples.check import compared, run_example
 from compress.exporting.examples.tried import tried
 from compress.exporting.examples.write import example_script
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.exporting.examples.inputs import word_level
@@ -66,30 +66,30 @@ def photographs():
 
 
 @pytest.fixture(scope="module")
-def lowered(tmp_path_factory):
+def exported(tmp_path_factory):
     """A task's ONNX file, made once."""
     files = {}
 
-    def lowered(task, batch, labels):
+    def exported(task, batch, labels):
         if task not in files:
-            path = tmp_path_factory.mktemp("lowered") / "model.onnx"
-            files[task] = lower(
+            path = tmp_path_factory.mktemp("exported") / "model.onnx"
+            files[task] = export_module(
                 model_of(task), task=TASKS[task], example=batch, path=path, labels=labels
             )
         return files[task]
 
-    return lowered
+    return exported
 
 
 @pytest.fixture
-def made(lowered, tmp_path):
+def made(exported, tmp_path):
     def made(task, **options):
-        return make(tmp_path, task, lowered, **options)
+        return make(tmp_path, task, exported, **options)
 
     return made
 
 
-def make(folder, task, lowered, *, kind=None, **options):
+def make(folder, task, exported, *, kind=None, **options):
     """(model.onnx in its bundle, raw samples, the batch that they become, preprocessor)."""
     found = TASKS[task]
     if found.modality == "image":
@@ -112,7 +112,7 @@ def make(folder, task, lowered, *, kind=None, **options):
             preprocessor.input_names = ("input_ids", "attention_mask")
     labels = LABELS if found.target not in ("none", "next-token") else ()
     model = write_bundle(
-        lowered(task, batch, labels),
+        exported(task, batch, labels),
         directory=folder / "bundle",
         preprocessor=preprocessor,
         labels=labels,

@@ -11,7 +11,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.data.images.transform import ImagePreprocessor
 from compress.errors import ParityError
-from compress.exporting.checked import alone_notes, lower_artifact
+from compress.exporting.checked import alone_notes, export_artifact
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import module_answers, onnx_answers
 from compress.onnx_graph.files import load_graph
@@ -69,7 +69,7 @@ def test_batch_normalization_by_the_batch_is_refused(norm, tmp_path):
     )
     context = context_of(artifact, IMAGE, images(16), tmp_path)
     with pytest.raises(ParityError, match=r"beside 3 others than alone: .*track_running_stats"):
-        lower_artifact(artifact, context, tmp_path / "model.onnx")
+        export_artifact(artifact, context, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -94,7 +94,7 @@ def test_other_normalizations_say_nothing(norm, tmp_path):
         format=Format.TORCH, module=network(norm), preprocessor=ImagePreprocessor(), labels=LABELS
     )
     context = context_of(artifact, IMAGE, images(16), tmp_path)
-    found = lower_artifact(artifact, context, tmp_path / "model.onnx")
+    found = export_artifact(artifact, context, tmp_path / "model.onnx")
     assert found.remarks == ()
     assert (tmp_path / "model.onnx").is_file()
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from compress.errors import ParityError, StageError
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import check_parity, compare, module_answers
+from compress.exporting.to_onnx import export_module
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
 
@@ -13,43 +13,43 @@ IMAGE = TASKS["image-classification"]
 
 
 @pytest.fixture
-def lowered(cnn, tmp_path):
+def exported(cnn, tmp_path):
     path = tmp_path / "cnn.onnx"
-    return lower(cnn, task=IMAGE, example=images(), path=path, labels=LABELS)
+    return export_module(cnn, task=IMAGE, example=images(), path=path, labels=LABELS)
 
 
-def test_a_faithful_file_passes(cnn, lowered):
-    found = check_parity(cnn, lowered, task=IMAGE, batches=[images(4), images(3)])
+def test_a_faithful_file_passes(cnn, exported):
+    found = check_parity(cnn, exported, task=IMAGE, batches=[images(4), images(3)])
     assert found.samples == 7
     assert found.agreement == 1.0
     assert 0 <= found.mean_error <= found.max_error < 1e-4
 
 
-def test_changed_weights_raise(cnn, lowered):
-    model = onnx.load(lowered)
+def test_changed_weights_raise(cnn, exported):
+    model = onnx.load(exported)
     weight = next(t for t in model.graph.initializer if t.name == "fc.weight")
     changed = onnx.numpy_helper.to_array(weight) + np.float32(0.01)
     weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
-    onnx.save(model, lowered)
+    onnx.save(model, exported)
     with pytest.raises(ParityError, match=r"cnn\.onnx doesn't answer as ResNet.* does: max error"):
-        check_parity(cnn, lowered, task=IMAGE, batches=[images(8)])
+        check_parity(cnn, exported, task=IMAGE, batches=[images(8)])
 
 
-def test_answers_that_are_no_numbers_raise(cnn, lowered):
+def test_answers_that_are_no_numbers_raise(cnn, exported):
     with torch.no_grad():
         cnn.fc.bias[0] = float("nan")
     with pytest.raises(ParityError, match="max error nan"):
-        check_parity(cnn, lowered, task=IMAGE, batches=[images(2), images(2)])
+        check_parity(cnn, exported, task=IMAGE, batches=[images(2), images(2)])
 
 
-def test_no_samples_raise(cnn, lowered):
+def test_no_samples_raise(cnn, exported):
     with pytest.raises(StageError, match="no samples"):
-        check_parity(cnn, lowered, task=IMAGE, batches=[])
+        check_parity(cnn, exported, task=IMAGE, batches=[])
 
 
-def test_a_module_in_training_mode_is_compared_in_eval_mode(cnn, lowered):
+def test_a_module_in_training_mode_is_compared_in_eval_mode(cnn, exported):
     cnn.train()
-    check_parity(cnn, lowered, task=IMAGE, batches=[images(4)])
+    check_parity(cnn, exported, task=IMAGE, batches=[images(4)])
     assert cnn.training
 
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from compress.errors import ParityError
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import check_parity
 from compress.exporting.parity.first_difference import first_difference, first_difference_of_files
+from compress.exporting.to_onnx import export_module
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
 from tests.exporting.tasks import inputs, task_of
@@ -48,7 +48,9 @@ def test_the_layer_whose_weight_was_changed_is_named(name, weight, lowered_of, t
 
 
 def test_parity_names_the_convolution_that_its_batch_norm_was_folded_into(cnn, tmp_path):
-    path = lower(cnn, task=IMAGE, example=images(), path=tmp_path / "cnn.onnx", labels=LABELS)
+    path = export_module(
+        cnn, task=IMAGE, example=images(), path=tmp_path / "cnn.onnx", labels=LABELS
+    )
     broken, node = _broken(path, "stages.0.0.conv2.weight", tmp_path)
     named = rf"The first node that differs: Conv {node.name} \(stages\.0\.0\.conv2\), by .*"
     with pytest.raises(ParityError, match=named + r"; node_Conv_\d+ before it is still right\."):

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from compress.errors import DataError, InputError, ModelError, StageError
 from compress.measurement.bench.apart import bench_apart
-from compress.measurement.bench.compare import Made, bench
+from compress.measurement.bench.compare import MadeInputs, bench
 from compress.measurement.bench.inputs import MOST_BYTES, declared
 from tests.measurement.bench.onnx_writer import FLOAT, INT, write
 
@@ -141,11 +141,11 @@ def test_inputs_that_cannot_be_made(tmp_path, axes, kind, said):
 
 def test_the_largest_input_is_bounded_in_bytes_and_made_in_none(tmp_path):
     path = write(tmp_path / "a.onnx", [("x", FLOAT, ["n", "width"])])
-    made = Made(sizes={"width": MOST_BYTES // 4 + 1})
+    made = MadeInputs(sizes={"width": MOST_BYTES // 4 + 1})
     with pytest.raises(DataError, match=f"at most {MOST_BYTES:,} are made"):
         made.arrays(declared(path), batch=1)
     with pytest.raises(InputError):
-        bench([path], batch_sizes=[10**30], made=Made(sizes={"width": 4}))
+        bench([path], batch_sizes=[10**30], made=MadeInputs(sizes={"width": 4}))
 
 
 @pytest.mark.parametrize("name", ["folder.onnx", "none.onnx", "a\0b", "a" * 5000])

@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from compress.errors import DataError, InputError
 from compress.measurement.bench import compare as module
-from compress.measurement.bench.compare import Made, bench
+from compress.measurement.bench.compare import MadeInputs, bench
 from compress.measurement.bench.inputs import assumed, declared, fixed_batch, make_inputs
 from compress.measurement.session import run, session
 from tests.measurement.bench.onnx_writer import FLOAT, INT, generating_model, text_model, write
@@ -88,10 +88,10 @@ def test_inputs_that_arent_numbers_are_refused(tmp_path):
 
 def test_caches_are_empty_or_as_long_as_was_said(tmp_path):
     path = generating_model(tmp_path / "a.onnx")
-    found = bench([path], batch_sizes=[2], made=Made(length=6), **QUICK)
+    found = bench([path], batch_sizes=[2], made=MadeInputs(length=6), **QUICK)
     assert "input_ids 6 int64" in found.inputs
     assert "attention_mask 6 int64 (ones)" in found.inputs
-    step = Made(length=1, sizes={"past_sequence_length": 9})
+    step = MadeInputs(length=1, sizes={"past_sequence_length": 9})
     arrays = step.arrays(declared(path, caches=True), batch=2)
     assert arrays["past_key_values.0.key"].shape == (2, 2, 9, 4)
     assert arrays["attention_mask"].shape == (2, 10)
@@ -101,10 +101,10 @@ def test_caches_are_empty_or_as_long_as_was_said(tmp_path):
 
 def test_models_with_fewer_heads_are_timed_beside_others(tmp_path):
     files = [generating_model(tmp_path / f"{heads}.onnx", heads=heads) for heads in (2, 1)]
-    found = bench(files, batch_sizes=[1], made=Made(length=3), **QUICK)
+    found = bench(files, batch_sizes=[1], made=MadeInputs(length=3), **QUICK)
     assert [each.model for each in found.timings] == ["2.onnx", "1.onnx"]
     with pytest.raises(DataError, match="fixed at different sizes: 1, 2"):
-        bench(files, made=Made(length=1, sizes={"past_sequence_length": 4}), **QUICK)
+        bench(files, made=MadeInputs(length=1, sizes={"past_sequence_length": 4}), **QUICK)
 
 
 def test_the_slower_model_is_slower(tmp_path):
@@ -171,7 +171,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 def test_the_narrowest_table_decides_for_all(tmp_path):
     files = [text_model(tmp_path / f"{words}.onnx", words=words) for words in (50, 3)]
-    assert "input_ids 5 int64 (0 to 2)" in bench(files, made=Made(length=5), **QUICK).inputs
+    assert "input_ids 5 int64 (0 to 2)" in bench(files, made=MadeInputs(length=5), **QUICK).inputs
 
 
 def test_the_document_is_plain_json(tmp_path):

@@ -13,8 +13,8 @@ SIZES = {"a": 2, "b": 3, "c": 4, "d": 5}
 @pytest.mark.parametrize(
     ("found", "by_hand"),
     [
-        (formulas.matrix_product((2, 5, 7), 3), 2 * 5 * 7 * 3),
-        (formulas.matrix_product((), 6), 6),
+        (formulas.matmul_macs((2, 5, 7), 3), 2 * 5 * 7 * 3),
+        (formulas.matmul_macs((), 6), 6),
         # a stride of 2 leaves 4 x 4 places; each of 6 channels reads 2 of 4, 3 x 3 wide
         (formulas.convolution((1, 6, 4, 4), (6, 2, 3, 3)), 16 * 6 * 2 * 9),
         (formulas.convolution((1, 8, 4, 4), (8, 1, 3, 3)), 16 * 8 * 9),

@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from compress.errors import StageError
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.macs.graph import count_macs
 from compress.measurement.macs.module import multiplied
 from compress.tasks.task import task
@@ -23,7 +23,7 @@ def of_module(module, inputs, kind=TEXT):
 
 
 def of_graph(module, inputs, path, kind=TEXT):
-    lower(module, task=kind, example=inputs, path=path, labels=["a", "b", "c"])
+    export_module(module, task=kind, example=inputs, path=path, labels=["a", "b", "c"])
     return count_macs(path, {name: x[:1].numpy() for name, x in inputs.items()})
 
 

@@ -1,4 +1,4 @@
-"""Parameters and MACs: foretold, they are what is counted after the cut."""
+"""Parameters and MACs: predicted, they are what is counted after the cut."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from compress.errors import StageError
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.macs.graph import count_macs
 from compress.models.structure.cut import cut
 from compress.models.structure.find import find_groups
@@ -95,10 +95,12 @@ def test_of_a_cut_model_its_graph_takes_what_was_foretold(name, tmp_path):
     module, inputs, task, groups = every_group(name)
     counts = [group.units // 2 for group in groups]
     single = {name: value[:1] for name, value in inputs.items()}
-    foretold = CostModel(module, groups, task=task, inputs=single).predict(counts).macs
+    predicted = CostModel(module, groups, task=task, inputs=single).predict(counts).macs
     smaller = cut(module, groups, [torch.arange(count) for count in counts])
-    path = lower(smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=["a"] * 3)
-    assert count_macs(path, one_sample(path, inputs)) == (foretold, ())
+    path = export_module(
+        smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=["a"] * 3
+    )
+    assert count_macs(path, one_sample(path, inputs)) == (predicted, ())
 
 
 def test_a_transformer_encoder_costs_what_is_foretold():

@@ -16,8 +16,8 @@ from compress.quantization.selection import select
 from compress.quantization.static import quantize_static
 from tests.quantization.models import digits, texts
 from tests.quantization.onnx_torch.models import (
+    exported,
     inputs_of,
-    lowered,
     plain_answers,
     ranges_of,
     tensors_of,
@@ -92,7 +92,7 @@ def test_the_quantizer_keeps_every_rounded_weight(cnn, tmp_path, integers, per_c
 
 
 def test_layers_answer_more_like_the_float_model(tmp_path):
-    source = lowered("inverted", tmp_path / "float.onnx")
+    source = exported("inverted", tmp_path / "float.onnx")
     batches = [inputs_of("inverted", 32) for _ in range(4)]
     coarse = Integers("uint8", "int8", True)
     nearest, optimized, _, notes = both_ways(

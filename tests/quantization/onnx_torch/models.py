@@ -1,11 +1,11 @@
-"""Tiny models of the families that are lowered, and onnxruntime's answers to the same inputs."""
+"""Tiny models of the families that are exported, and onnxruntime's answers to the same inputs."""
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, unoptimized_session
 from compress.onnx_graph.files import load_graph
 from compress.onnx_graph.graph import Graph
@@ -100,10 +100,10 @@ def inputs_of(family, count=2, length=9):
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def lowered(family, path):
+def exported(family, path):
     task = TASKS[TASK_OF[family]]
     example = inputs_of(family)
-    return lower(module_of(family), task=task, example=example, path=path, labels=())
+    return export_module(module_of(family), task=task, example=example, path=path, labels=())
 
 
 def ranges_of(path, batches, selection):

@@ -15,8 +15,8 @@ from compress.quantization.onnx_torch.module import GraphModule
 from tests.quantization.models import digits, texts
 from tests.quantization.onnx_torch.models import (
     TASK_OF,
+    exported,
     inputs_of,
-    lowered,
     module_answers,
     module_of,
     plain_answers,
@@ -35,7 +35,7 @@ QUICK = ("inverted", "convnext")
 )
 def family(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("families") / f"{request.param}.onnx"
-    return request.param, lowered(request.param, path)
+    return request.param, exported(request.param, path)
 
 
 def test_each_family_answers_as_onnxruntime_at_other_sizes(family):

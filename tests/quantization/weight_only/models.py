@@ -13,7 +13,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.tasks.task import task
 
 TOKENS = {"vocab_size": 96, "bos_token_id": 0, "eos_token_id": 0}
@@ -60,7 +60,7 @@ def lower_language_model(make, path):
     torch.manual_seed(0)
     module = make().eval()
     generates = make is not bert
-    lower(
+    export_module(
         module,
         task=task("text-generation" if generates else "text-classification"),
         example=batch(),

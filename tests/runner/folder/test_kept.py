@@ -15,7 +15,7 @@ from compress.recipe.schema import NAME_PATTERN
 from compress.runner.folder.workdir import Slot, Workdir
 from tests.runner.folders import contents, finish, names
 
-SPECIAL = ("x", "x.old", "x.partial", "shared", "making", "stage.json", "kept-1", "x.kept-1")
+SPECIAL = ("x", "x.old", "x.partial", "shared", "building", "stage.json", "kept-1", "x.kept-1")
 SLOTS = st.builds(
     Slot,
     st.sampled_from([0, 1, 2, 9, 10, 11, 99, 100, 101, 123]),
@@ -58,7 +58,7 @@ OTHERS = (
     ".compress/mine",
     ".compress/work/mine",
     ".compress/leaving/mine",
-    ".compress/making/mine",
+    ".compress/building/mine",
 )
 
 
@@ -87,7 +87,12 @@ def sessions(draw):
     return draw(st.lists(one, min_size=2, max_size=4))
 
 
-OWN = (".compress/making/0", ".compress/making/1", ".compress/making/9", ".compress/work/put-")
+OWN = (
+    ".compress/building/0",
+    ".compress/building/1",
+    ".compress/building/9",
+    ".compress/work/put-",
+)
 """Where a killed run's unfinished work is; nothing else is swept."""
 
 
@@ -183,7 +188,7 @@ def test_what_users_put_into_a_runs_folder_survives(several, last):
         with workdir.open():
             assert workdir.find(slot, "k") is not None
             assert all((root / name).read_text() == f"{name} k" for name in found)
-        for name in ("making", "leaving", "work"):
+        for name in ("building", "leaving", "work"):
             assert set(names(root / ".compress" / name)) <= {"mine"}
 
 

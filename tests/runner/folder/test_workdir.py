@@ -52,7 +52,7 @@ def test_unfinished_stage_is_dropped_and_a_finished_one_kept_on_opening(tmp_path
         (workdir.begin(SLOT) / "half").write_text("x", encoding="utf-8")
         folder = finish(workdir, Slot(1, "distill"), "a")
         # As a kill just before the rename leaves it.
-        folder.rename(workdir.root / ".compress" / "making" / folder.name)
+        folder.rename(workdir.root / ".compress" / "building" / folder.name)
     with Workdir(tmp_path / "run").open():
         assert sorted(path.name for path in workdir.stages.glob("[0-9]*")) == ["01-distill"]
         assert workdir.find(Slot(1, "distill"), "a") is not None
@@ -66,10 +66,10 @@ def test_a_stage_whose_place_was_made_free_is_put_there_on_opening(tmp_path: Pat
         old = finish(workdir, SLOT, "a", "old")
         old.rename(own / "leaving" / old.name)
         new = finish(workdir, SLOT, "b", "new")
-        new.rename(own / "making" / new.name)
+        new.rename(own / "building" / new.name)
     with Workdir(workdir.root).open():
         assert workdir.find(SLOT, "b") is not None
-    assert names(own / "leaving") == names(own / "making") == []
+    assert names(own / "leaving") == names(own / "building") == []
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_slots_are_found_by_their_exact_number(tmp_path: Path) -> None:
         assert stages_in(workdir) == ["01-x", "10-x", "100-y"]
 
 
-@pytest.mark.parametrize("name", ["x.old", "x.partial", "shared", "making", "kept-1", "x.kept-1"])
+@pytest.mark.parametrize("name", ["x.old", "x.partial", "shared", "building", "kept-1", "x.kept-1"])
 def test_stages_may_have_the_names_of_working_folders(tmp_path: Path, name: str) -> None:
     workdir, slot = Workdir(tmp_path / "run"), Slot(1, name)
     with workdir.open():

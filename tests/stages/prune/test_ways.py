@@ -193,19 +193,19 @@ def test_latency_is_what_the_meter_measures(problem, tmp_path, monkeypatch):
 def test_a_rehearsal_tells_structure_and_what_is_impossible(problem):
     trained, context = problem
     shape = Prune.model_validate({"target": {"macs": 0.5}, "ratios": "auto"})
-    rehearsed = shape.rehearse(trained, context)
-    assert count_params(rehearsed.module) < count_params(trained.module)
+    dry = shape.dry_run(trained, context)
+    assert count_params(dry.module) < count_params(trained.module)
     with pytest.raises(TargetError, match="can't be met"):
-        Prune.model_validate({"target": {"macs": 0.001}}).rehearse(trained, context)
-    assert Prune.model_validate({"target": {"latency": 0.5}}).rehearse(trained, context) is None
+        Prune.model_validate({"target": {"macs": 0.001}}).dry_run(trained, context)
+    assert Prune.model_validate({"target": {"latency": 0.5}}).dry_run(trained, context) is None
 
 
 def test_the_check_says_what_a_ratio_means():
     stage = Prune.model_validate({"ratios": {"*": 0.5}})
-    [line] = stage.foresee(task="image-classification", model=MODEL, data=DIGITS)
+    [line] = stage.warnings(task="image-classification", model=MODEL, data=DIGITS)
     assert "0.5 takes 75% of the parameters" in line
     latency = Prune.model_validate({"target": {"latency": 0.5}})
-    [line] = latency.foresee(task="image-classification", model=MODEL, data=DIGITS)
+    [line] = latency.warnings(task="image-classification", model=MODEL, data=DIGITS)
     assert "batch size 1" in line
 
 

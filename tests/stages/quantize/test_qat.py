@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from compress.distillation.recovery import Recovery
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.quality import measure_quality
 from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
@@ -25,7 +25,7 @@ def problem(tmp_path_factory):
     artifact, context = trained(folder, epochs=3)
     loader = digits().loader("calibration", preprocessor(), batch_size=16, limit=64)
     batches = [{"pixel_values": batch["pixel_values"]} for batch in loader]
-    source = lower(
+    source = export_module(
         artifact.module, task=TASK, example=batches[0], path=folder / "float.onnx", labels=()
     )
     model = onnx.load(source)

@@ -15,14 +15,14 @@ from compress.errors import ParityError, StageError
 from compress.measurement.session import run, session
 from compress.models.resnet import resnet
 from compress.models.source import PythonSource
-from compress.quantization.options import Calibration, Trials
+from compress.quantization.options import Calibration, EvaluationOptions
 from compress.stages.export import Export
 from compress.stages.quantize.stage import Quantize
 from compress.tasks.task import task as find_task
 
 SMALL = Calibration(samples=32, method="minmax")
-QUICK = Trials(samples=100, rounds=5, seconds=0.01)
-STATIC = Quantize(method="static", calibration=SMALL, trials=QUICK, target_cpu="x86-vnni")
+QUICK = EvaluationOptions(samples=100, rounds=5, seconds=0.01)
+STATIC = Quantize(method="static", calibration=SMALL, evaluation=QUICK, target_cpu="x86-vnni")
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,7 @@ def test_export_of_an_int8_file_says_how_often_it_agrees_with_the_reference(appl
     assert made.require_onnx().read_bytes() == before
     assert quantized.require_onnx().read_bytes() == before
     assert any(note.startswith("against the reference: top-1 agreement") for note in made.notes)
-    assert "'opset: 19' isn't used: the model was lowered before" in made.notes
+    assert "'opset: 19' isn't used: the model was exported before" in made.notes
 
 
 def test_what_calibration_could_not_have_is_noted(apply):
@@ -184,7 +184,7 @@ def test_the_module_given_is_left_as_it_was(problem, apply):
         (Quantize, {"method": "qat"}),
         (Quantize, {"method": "dynamic", "recovery": {}}),
         (Quantize, {"budget": -0.1}),
-        (Quantize, {"trials": {"batch_sizes": [1, 1]}}),
+        (Quantize, {"evaluation": {"batch_sizes": [1, 1]}}),
         (Quantize, {"target_cpu": "pentium"}),
         (Quantize, {"improve": ["luck"]}),
         (Quantize, {"calibration": {"samples": 0}}),

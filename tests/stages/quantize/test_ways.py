@@ -53,7 +53,7 @@ def apply(tmp_path):
     def apply(fields, problem, *, artifact=None):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        stage = Quantize.model_validate({"trials": QUICK, "calibration": SMALL, **fields})
+        stage = Quantize.model_validate({"evaluation": QUICK, "calibration": SMALL, **fields})
         made = stage.apply(artifact or problem[0], replace(problem[1], directory=folder))
         document = json.loads((folder / "candidates.json").read_text(encoding="utf-8"))
         return made, document["candidates"]
@@ -110,7 +110,7 @@ def test_auto_recovers_it(hard, apply):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("improve", ["bias_correction", "rounding", "float_return", "equalize"])
+@pytest.mark.parametrize("improve", ["bias_correction", "adaround", "float_fallback", "equalize"])
 def test_improvements_that_are_asked_for_are_made(hard, apply, improve):
     fields = {
         "method": "static",
@@ -122,14 +122,14 @@ def test_improvements_that_are_asked_for_are_made(hard, apply, improve):
     assert candidates[-1]["chosen"]
     words = {
         "bias_correction": "biases corrected",
-        "rounding": "rounding optimized",
-        "float_return": "in float",
+        "adaround": "rounding optimized",
+        "float_fallback": "in float",
         "equalize": "equalized",
     }
     assert words[improve] in candidates[-1]["name"]
     assert candidates[-1]["loss"] <= candidates[1]["loss"]
     costs = [note for note in made.notes if "stays in float" in note]
-    assert len(costs) == (len(candidates) - 2 if improve == "float_return" else 0)
+    assert len(costs) == (len(candidates) - 2 if improve == "float_fallback" else 0)
     assert all(" dB; it costs " in note and "ms at batch 4" in note for note in costs)
 
 
@@ -137,7 +137,7 @@ def test_smoothing_needs_the_torch_model(problem, apply, tmp_path):
     folder = tmp_path / "exported"
     folder.mkdir()
     exported = Export().apply(problem[0], replace(problem[1], directory=folder))
-    fields = {"method": "static", "improve": ["smooth"]}
+    fields = {"method": "static", "improve": ["smoothquant"]}
     with pytest.raises(StageError, match="Put 'quantize' before 'export'"):
         apply(fields, problem, artifact=exported)
 
@@ -154,7 +154,7 @@ def grouped(problem):
 
 def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, apply):
     """A group normalisation is no operator that rounding can be optimised through."""
-    fields = {"method": "static", "improve": ["rounding"]}
+    fields = {"method": "static", "improve": ["adaround"]}
     made, candidates = apply(fields, grouped(problem))
     assert len(candidates) == 2
     told = [note for note in made.notes if note.startswith("'rounding' of static QDQ, ")]
@@ -209,7 +209,7 @@ def test_a_file_for_another_cpu_says_so(problem, apply):
 
 def test_weights_alone(problem, apply):
     """Of a CNN only its last product has such weights."""
-    made, candidates = apply({"method": "weights", "bits": 8}, problem)
+    made, candidates = apply({"method": "weight_only", "bits": 8}, problem)
     assert "MatMulNBits" in _kinds(made)
     assert candidates[1]["name"] == "8-bit weights, plain"
 
@@ -240,10 +240,10 @@ def test_the_named_methods_give_the_same_bytes(problem, apply):
 
 def test_calibration_that_is_not_used_is_foreseen():
     stage = Quantize(method="dynamic", calibration=SMALL)
-    assert stage.foresee(task="image-classification", model=None, data=None) == [
+    assert stage.warnings(task="image-classification", model=None, data=None) == [
         "'calibration' isn't used by method dynamic"
     ]
-    assert Quantize().foresee(task="image-classification", model=None, data=None) == []
+    assert Quantize().warnings(task="image-classification", model=None, data=None) == []
 
 
 def test_an_unknown_form_of_the_graph_is_refused(problem, apply):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from compress.models.structure.tracing.layers import Port
 from compress.models.structure.tracing.operations import (
     ATTENTION,
-    PRODUCTS,
+    MATMULS,
     AxisStep,
     Blocked,
     Operation,
@@ -168,12 +168,12 @@ class RunGraph:
             for source in _sources(function)
             if source is not None
             and source.function not in self._live
-            and (name in PRODUCTS or not is_spread(name, source.shape, made))
+            and (name in MATMULS or not is_spread(name, source.shape, made))
         ]
         if weights:
             largest = max(weights, key=lambda source: prod(source.shape))
             return f"{self._names(largest.function)} by {name}, which isn't a known layer's"
-        return f"{name} mixes them" if name in PRODUCTS - {"Bmm"} else None
+        return f"{name} mixes them" if name in MATMULS - {"Bmm"} else None
 
     def _find_live(self, tape: Tape) -> set[Any]:
         """All that isn't computed from parameters and buffers alone."""

@@ -29,7 +29,7 @@ class Parts:
 
 
 class MultipliedActivations:
-    """A product of activations with activations, for each of the positions by itself."""
+    """A matmul of activations with activations, for each of the positions by itself."""
 
 
 Holder = Port | Leaf | Parts | MultipliedActivations

@@ -73,7 +73,7 @@ Blocked = str
 Answer = AxisStep | Blocked | None
 """None: the result's dimensions have nothing to do with the argument's."""
 
-PRODUCTS = frozenset(
+MATMULS = frozenset(
     {"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm", "Mv", "Addmv", "Dot", "Convolution", "Linear"}
     | {"ConvolutionOverrideable", "MkldnnConvolution", "Embedding", "EmbeddingBag", "Addr"}
     | {"NativeLayerNorm", "NativeGroupNorm", "NativeBatchNorm", "CudnnBatchNorm", "Bilinear"}
@@ -213,7 +213,7 @@ def _pixel_shuffle(operation: Operation, axis: int) -> Answer:
 def _bmm(operation: Operation, axis: int) -> Answer:
     """(B, M, K) x (B, K, N): what is summed over can't be cut."""
     if axis == 2 - operation.number:
-        return "a product of activations sums over them"
+        return "a matmul of activations sums over them"
     return AxisStep(axis)
 
 

@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 from compress.core.batch import model_inputs
 from compress.errors import StageError
 from compress.models.structure.tracing.layers import Port, ports_of
-from compress.models.structure.tracing.operations import PRODUCTS, operation_name
+from compress.models.structure.tracing.operations import MATMULS, operation_name
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -68,7 +68,7 @@ class LayerCall:
         inside = _between(self)
         given = {function for function in inside if self._reads(function, inside)}
         for function in inside:
-            if operation_name(function) not in PRODUCTS:
+            if operation_name(function) not in MATMULS:
                 continue
             for source, _ in function.next_functions:
                 while source in inside and operation_name(source) in _LAID_OUT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.measurement.macs.aten import Product
+from compress.measurement.macs.aten import Matmul
 from compress.pruning.cost.latency.operators import Attended, Convolved, Multiplied, Operator
 from compress.pruning.cost.model import CostModel
 
@@ -50,21 +50,21 @@ def changing_layers(model: CostModel, *, batch_size: int) -> tuple[list[TimedLay
     layers: list[TimedLayer] = []
     unknown: list[str] = []
     for name in model.changing:
-        for product in model.products.layers.get(name, ()):
-            layer = _layer(name, product)
+        for matmul in model.matmuls.layers.get(name, ()):
+            layer = _layer(name, matmul)
             if layer is None:
                 unknown.append(name)
             else:
                 layers.append(layer)
-    for path, products in model.products.attentions.items():
+    for path, matmuls in model.matmuls.attentions.items():
         # The first of two is queries with keys, the other scores with values.
-        layers += [TimedLayer(_attended(each, batch_size), path, None) for each in products[::2]]
+        layers += [TimedLayer(_attended(each, batch_size), path, None) for each in matmuls[::2]]
     return layers, list(dict.fromkeys(unknown))
 
 
-def _layer(name: str, product: Product) -> TimedLayer | None:
-    given, weight = product.shapes
-    numbers = product.convolution
+def _layer(name: str, matmul: Matmul) -> TimedLayer | None:
+    given, weight = matmul.shapes
+    numbers = matmul.convolution
     if numbers is not None:
         depthwise = 1 < numbers.groups == given[1]
         made, read = (1, 0) if numbers.transposed else (0, 1)
@@ -86,11 +86,11 @@ def _layer(name: str, product: Product) -> TimedLayer | None:
         )
         return TimedLayer(operator, name, (read, made))
     if len(given) == len(weight) == 2:
-        linear = Multiplied((weight[0], weight[1]), given[0], product.activation)
-        return TimedLayer(linear, name, (1, 0) if product.flipped else (0, 1))
+        linear = Multiplied((weight[0], weight[1]), given[0], matmul.activation)
+        return TimedLayer(linear, name, (1, 0) if matmul.flipped else (0, 1))
     return None
 
 
-def _attended(product: Product, batch_size: int) -> Attended:
-    (every, queries, width), (_, _, keys) = product.shapes
+def _attended(matmul: Matmul, batch_size: int) -> Attended:
+    (every, queries, width), (_, _, keys) = matmul.shapes
     return Attended((every // batch_size, width), batch_size, queries, keys)

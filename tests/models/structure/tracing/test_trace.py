@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compress.errors import StageError
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import module_answers, onnx_answers
+from compress.exporting.to_onnx import export_module
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
 from compress.models.structure.cut import cut, mask
@@ -115,7 +115,7 @@ def test_checkpoints_hold_what_was_cut(name, tmp_path):
 def test_exports_have_exactly_the_pruned_shapes(name, tmp_path):
     module, inputs, groups, _ = found(name)
     smaller = cut(module, groups, third(groups))
-    path = lower(
+    path = export_module(
         smaller, task=IMAGE, example=inputs, path=tmp_path / "m.onnx", labels=["a", "b", "c"]
     )
     batch = {key: torch.rand(3, *value.shape[1:]) for key, value in inputs.items()}

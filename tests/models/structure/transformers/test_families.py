@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.structure.cut import cut, mask
@@ -127,7 +127,9 @@ def test_the_exported_file_has_the_cut_shapes_and_answers(name, tmp_path):
     module, _, inputs, task = family_model(name)
     groups = family_groups(module, units=units_of(name))
     smaller = cut(module, groups, some_of(groups))
-    path = lower(smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=("a", "b"))
+    path = export_module(
+        smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=("a", "b")
+    )
     got = run(session(path, threads=1), inputs)[task.output_names[0]]
     wanted = answers(smaller, inputs, task).numpy()
     if "attention_mask" in inputs and wanted.ndim == 3:  # what padding answers doesn't matter

@@ -1,4 +1,4 @@
-"""Latency foretold from a table of operators; nothing here depends on how quick a machine is."""
+"""Latency predicted from a table of operators; nothing here depends on how quick a machine is."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from compress.core.progress import Silent
-from compress.exporting.lower import lower
+from compress.exporting.to_onnx import export_module
 from compress.measurement.macs.aten import Convolution
 from compress.measurement.session import session
 from compress.models.structure.cut import cut
@@ -186,7 +186,9 @@ def test_nothing_to_save_offers_all():
 @pytest.mark.slow
 def test_operators_are_timed_beside_the_whole(tmp_path):
     module, inputs, task = make("resnet")
-    path = lower(module, task=task, example=inputs, path=tmp_path / "whole.onnx", labels="abc")
+    path = export_module(
+        module, task=task, example=inputs, path=tmp_path / "whole.onnx", labels="abc"
+    )
     shares = operator_shares(
         [*OPERATORS[:2], OPERATORS[5]],
         whole=path,

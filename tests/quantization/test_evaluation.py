@@ -11,15 +11,15 @@ from compress.measurement.results import Evaluation, Interval, Latency, Quality,
 from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
+from compress.quantization.evaluation import MARGIN, Candidate, Evaluator, fastest, record
 from compress.quantization.mixed_precision.sqnr import decibels, signal_to_noise
-from compress.quantization.options import Trials
+from compress.quantization.options import EvaluationOptions
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
-from compress.quantization.trial import MARGIN, Candidate, Trial, fastest, record
 from compress.report.candidates import FILE_NAME, read_candidates
 from tests.quantization.models import digits
 
-QUICK = Trials(batch_sizes=(1, 8), rounds=5, seconds=0.1)
+QUICK = EvaluationOptions(batch_sizes=(1, 8), rounds=5, seconds=0.1)
 
 
 class _Batches(list):
@@ -59,7 +59,7 @@ def builder(cnn):
 
 def _trial(source, **changes):
     images, _ = digits()
-    return Trial(
+    return Evaluator(
         source=source,
         loader=_loader(),
         metric="accuracy",

@@ -14,10 +14,10 @@ from torch.onnx.errors import OnnxExporterError
 
 from compress.core.batch import model_inputs
 from compress.errors import StageError
-from compress.exporting.cache import AXIS_NAMES, cached_form
-from compress.exporting.form import BATCH, HEIGHT, Form, plain_form, widened
+from compress.exporting.cache import AXIS_NAMES, cached_signature
 from compress.exporting.initializers import check_shapes
 from compress.exporting.onnx_file import add_metadata, name_weights
+from compress.exporting.signature import BATCH, HEIGHT, ExportSignature, plain_signature, widened
 from compress.exporting.silence import silence
 from compress.onnx_graph.files import check_file, save_model
 from compress.onnx_graph.traces import rename_axes, strip_traces
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 
-def lower(
+def export_module(
     module: nn.Module,
     *,
     task: Task,
@@ -67,11 +67,11 @@ def lower(
     """
     inputs = widened(model_inputs(example))
     plain = _deployable(module)
-    form = cached_form(plain, task=task, inputs=inputs) or plain_form(
+    signature = cached_signature(plain, task=task, inputs=inputs) or plain_signature(
         plain, task=task, inputs=inputs, dynamic_image_size=dynamic_image_size
     )
-    model = _export(form, name=type(module).__name__, opset=opset)
-    _require_dynamic(model, form)
+    model = _export(signature, name=type(module).__name__, opset=opset)
+    _require_dynamic(model, signature)
     strip_traces(model)
     rename_axes(model, AXIS_NAMES)
     name_weights(model, plain.state_dict())
@@ -107,22 +107,24 @@ def _config(module: nn.Module) -> dict[str, str]:
     return {"config": json.dumps(values | {"dtype": "float32"}, sort_keys=True)}
 
 
-def _export(form: Form, *, name: str, opset: int | None) -> onnx.ModelProto:
+def _export(signature: ExportSignature, *, name: str, opset: int | None) -> onnx.ModelProto:
     _forget_recurrent_kernels()
     try:
         with silence(), torch.no_grad():
             program = torch.onnx.export(
-                form.traced,
-                tuple(form.inputs.values()),
+                signature.traced,
+                tuple(signature.inputs.values()),
                 dynamo=True,
-                input_names=list(form.inputs),
-                output_names=list(form.outputs),
-                dynamic_shapes=(form.axes,),
+                input_names=list(signature.inputs),
+                output_names=list(signature.outputs),
+                dynamic_shapes=(signature.axes,),
                 opset_version=opset,
                 verbose=False,
             )
     except OnnxExporterError as error:
-        sizes = " for images of any size" if any(HEIGHT in x.values() for x in form.axes) else ""
+        sizes = (
+            " for images of any size" if any(HEIGHT in x.values() for x in signature.axes) else ""
+        )
         raise StageError(f"torch can't export {name}{sizes} to ONNX: {_reason(error)}") from error
     if program is None:
         raise StageError(f"torch exported nothing for {name}.")
@@ -151,12 +153,12 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(said) or 'no message'}"
 
 
-def _require_dynamic(model: onnx.ModelProto, form: Form) -> None:
+def _require_dynamic(model: onnx.ModelProto, signature: ExportSignature) -> None:
     given = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
-    missing = sorted(set(form.inputs) - set(given))
+    missing = sorted(set(signature.inputs) - set(given))
     if missing:
         raise StageError(f"the exported graph has no input {', '.join(missing)}.")
-    for name, axes in zip(form.inputs, form.axes, strict=True):
+    for name, axes in zip(signature.inputs, signature.axes, strict=True):
         _require_symbolic(name, given[name], axes)
     for value in model.graph.output:
         _require_symbolic(value.name, value.type.tensor_type.shape.dim, {0: BATCH})

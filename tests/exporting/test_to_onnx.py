@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from compress.errors import StageError
-from compress.exporting.lower import lower
 from compress.exporting.parity.compare import module_answers
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images, texts
@@ -18,9 +18,9 @@ from tests.exporting.samples import LABELS, images, texts
 TEXT, IMAGE = TASKS["text-classification"], TASKS["image-classification"]
 
 
-def _lower(module, path, *, task=TEXT, example=None, **options):
+def _export_module(module, path, *, task=TEXT, example=None, **options):
     example = example or (texts() if task.modality == "text" else images())
-    return lower(module, task=task, example=example, path=path, labels=LABELS, **options)
+    return export_module(module, task=task, example=example, path=path, labels=LABELS, **options)
 
 
 def _answers(path, batch):
@@ -56,7 +56,7 @@ def test_a_recurrent_text_model_is_exported_right_every_time(kind, tmp_path):
     module = Recurrent().eval()
     module_answers(module, task=TEXT)(words(2, 24))
     for number, length in enumerate((24, 9)):
-        path = _lower(module, tmp_path / f"{number}.onnx", example=words(2, length))
+        path = _export_module(module, tmp_path / f"{number}.onnx", example=words(2, length))
         for count, other in ((1, 3), (4, 17)):
             batch = words(count, other, padding=2)
             wanted = module_answers(module, task=TEXT)(batch)
@@ -77,7 +77,7 @@ def test_padding_changes_nothing(lowered_bert):
 @pytest.mark.parametrize("name", ["vit", "cnn"])
 def test_an_image_model_takes_any_batch(name, tmp_path, request):
     module = request.getfixturevalue(name)
-    path = _lower(module, tmp_path / "model.onnx", task=IMAGE, example=images(1))
+    path = _export_module(module, tmp_path / "model.onnx", task=IMAGE, example=images(1))
     for count in (1, 7):
         batch = images(count)
         wanted = module_answers(module, task=IMAGE)(batch)
@@ -85,7 +85,7 @@ def test_an_image_model_takes_any_batch(name, tmp_path, request):
 
 
 def test_a_convolutional_model_takes_images_of_any_size(cnn, tmp_path):
-    path = _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE, dynamic_image_size=True)
+    path = _export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE, dynamic_image_size=True)
     for count, height, width in ((1, 8, 8), (3, 13, 10), (2, 6, 21)):
         batch = {"pixel_values": torch.randn(count, 1, height, width)}
         wanted = module_answers(cnn, task=IMAGE)(batch)
@@ -95,7 +95,7 @@ def test_a_convolutional_model_takes_images_of_any_size(cnn, tmp_path):
 def test_a_model_that_fixes_the_size_of_images_is_refused_with_the_reason(vit, tmp_path):
     said = "can't export ViTForImageClassification for images of any size.* a static shape of 8"
     with pytest.raises(StageError, match=rf"{said}"):
-        _lower(vit, tmp_path / "vit.onnx", task=IMAGE, dynamic_image_size=True)
+        _export_module(vit, tmp_path / "vit.onnx", task=IMAGE, dynamic_image_size=True)
     assert not (tmp_path / "vit.onnx").exists()
 
 
@@ -121,7 +121,7 @@ def test_uneven_heads_are_exported(bert, tmp_path):
         setattr(attention, name, new)
     attention.num_attention_heads, attention.all_head_size = 3, kept
     bert.bert.encoder.layer[1].attention.output.dense = nn.Linear(kept, 16)
-    path = _lower(bert, tmp_path / "bert.onnx")
+    path = _export_module(bert, tmp_path / "bert.onnx")
     batch = texts(3, 11, padding=2)
     wanted = module_answers(bert, task=TEXT)(batch)
     np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
@@ -131,7 +131,7 @@ def test_the_module_is_left_as_it_was(bert, tmp_path):
     bert.train()
     before = {name: tensor.clone() for name, tensor in bert.state_dict().items()}
     attention = bert.config._attn_implementation
-    _lower(bert, tmp_path / "bert.onnx")
+    _export_module(bert, tmp_path / "bert.onnx")
     assert bert.training
     assert bert.config._attn_implementation == attention
     assert all(parameter.requires_grad for parameter in bert.parameters())
@@ -141,7 +141,7 @@ def test_the_module_is_left_as_it_was(bert, tmp_path):
 def test_the_same_module_gives_the_same_bytes_without_paths(lowered_bert, tmp_path):
     bert, path = lowered_bert
     first = path.read_bytes()
-    second = _lower(bert, tmp_path / "bert.onnx", example=texts(4, 13)).read_bytes()
+    second = _export_module(bert, tmp_path / "bert.onnx", example=texts(4, 13)).read_bytes()
     assert first == second
     assert b".py" not in first
     assert b"site-packages" not in first
@@ -174,7 +174,7 @@ def test_a_shared_weight_is_stored_once(tmp_path):
             return self.inner(torch.tanh(self.inner(x))).mean(1)
 
     module = Twice().eval()
-    path = _lower(module, tmp_path / "twice.onnx", task=IMAGE)
+    path = _export_module(module, tmp_path / "twice.onnx", task=IMAGE)
     weights = [t for t in onnx.load(path).graph.initializer if len(t.dims) == 2]
     assert [t.name for t in weights] == ["inner.weight.transposed"]
     batch = images(3)
@@ -185,7 +185,7 @@ def test_a_shared_weight_is_stored_once(tmp_path):
 def test_batch_norms_are_folded(cnn, tmp_path):
     kinds = {
         node.op_type
-        for node in onnx.load(_lower(cnn, tmp_path / "cnn.onnx", task=IMAGE)).graph.node
+        for node in onnx.load(_export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE)).graph.node
     }
     assert "Conv" in kinds
     assert "BatchNormalization" not in kinds
@@ -198,31 +198,31 @@ def test_the_metadata_says_task_labels_and_config(lowered_bert, cnn, tmp_path):
     assert json.loads(metadata["labels"]) == list(LABELS)
     assert json.loads(metadata["config"])["num_hidden_layers"] == 2
     assert "private" not in metadata["config"]
-    image = onnx.load(_lower(cnn, tmp_path / "cnn.onnx", task=IMAGE))
+    image = onnx.load(_export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE))
     assert "config" not in {entry.key for entry in image.metadata_props}
 
 
 def test_the_opset_is_the_one_asked_for(cnn, tmp_path):
-    model = onnx.load(_lower(cnn, tmp_path / "cnn.onnx", task=IMAGE, opset=18))
+    model = onnx.load(_export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE, opset=18))
     assert [entry.version for entry in model.opset_import if not entry.domain] == [18]
 
 
 def test_weights_beyond_one_file_go_beside_it(cnn, tmp_path, monkeypatch):
     monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 1000)
-    path = _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE)
+    path = _export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cnn.onnx", "cnn.onnx.data"]
     batch = images(3)
     wanted = module_answers(cnn, task=IMAGE)(batch)
     np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
     monkeypatch.undo()
-    _lower(cnn, path, task=IMAGE)
+    _export_module(cnn, path, task=IMAGE)
     assert [file.name for file in tmp_path.iterdir()] == ["cnn.onnx"]
 
 
 def test_the_exporter_is_silent(cnn, tmp_path, capfd, caplog):
     with warnings.catch_warnings(), caplog.at_level(logging.DEBUG):
         warnings.simplefilter("error")
-        _lower(cnn, tmp_path / "cnn.onnx", task=IMAGE)
+        _export_module(cnn, tmp_path / "cnn.onnx", task=IMAGE)
         assert logging.root.manager.disable == logging.NOTSET
     assert capfd.readouterr() == ("", "")
 
@@ -233,7 +233,7 @@ def test_a_fixed_batch_is_refused(tmp_path):
             return pixel_values.reshape(2, 64)[:, :3] * 1.0
 
     with pytest.raises(StageError, match="can't export Fixed"):
-        _lower(Fixed().eval(), tmp_path / "fixed.onnx", task=IMAGE)
+        _export_module(Fixed().eval(), tmp_path / "fixed.onnx", task=IMAGE)
     assert not (tmp_path / "fixed.onnx").exists()
 
 
@@ -243,4 +243,4 @@ def test_what_torch_cannot_export_is_a_stage_error(tmp_path):
             return pixel_values[:, 0, 0] if pixel_values.sum() > 0 else pixel_values[:, 0, 1]
 
     with pytest.raises(StageError, match="can't export Branches to ONNX"):
-        _lower(Branches().eval(), tmp_path / "model.onnx", task=IMAGE)
+        _export_module(Branches().eval(), tmp_path / "model.onnx", task=IMAGE)

@@ -1,4 +1,4 @@
-"""The traced form of a module: a function of tensors with named inputs, axes and outputs."""
+"""The traced signature of a module: a function of tensors with named inputs, axes and outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Axes = Mapping[int, str]
 
 
 @dataclass(frozen=True)
-class Form:
+class ExportSignature:
     """The signature with which a module is exported.
 
     Attributes
@@ -48,14 +48,14 @@ class _Positional(nn.Module):
         return self._task.logits(self.module, dict(zip(self._names, tensors, strict=True)))
 
 
-def plain_form(
+def plain_signature(
     module: nn.Module,
     *,
     task: Task,
     inputs: Mapping[str, Tensor],
     dynamic_image_size: bool = False,
-) -> Form:
-    """Return the form with the batch's inputs, under their names, and the task's first output.
+) -> ExportSignature:
+    """Return the signature with the batch's inputs, under their names, and the task's first output.
 
     Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
     """
@@ -64,7 +64,7 @@ def plain_form(
     else:
         axes = {0: BATCH, 2: HEIGHT, 3: WIDTH} if dynamic_image_size else {0: BATCH}
     traced = _Positional(module, task, tuple(inputs))
-    return Form(traced.eval(), inputs, tuple(axes for _ in inputs), task.output_names)
+    return ExportSignature(traced.eval(), inputs, tuple(axes for _ in inputs), task.output_names)
 
 
 def widened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

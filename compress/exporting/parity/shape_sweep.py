@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SMALL = (1, 3)
 
 
-def ladder(
+def shape_sweep(
     padded: Loader, batches: Loader | Iterator[Batch], *, modality: str, other_size: bool = False
 ) -> Iterator[Batch]:
     """Yield one sample at a quarter of the length, three at half of it, and the other batches.

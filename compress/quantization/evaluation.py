@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from compress.core.context import Loader, Pooling, Target
-    from compress.quantization.options import Trials
+    from compress.quantization.options import EvaluationOptions
 
 MARGIN = 0.03
 """A candidate must be faster by more than this part to be preferred to an earlier one."""
@@ -46,8 +46,8 @@ class Candidate:
 
 
 @dataclass
-class Trial:
-    """Holds candidates against one float model, all on the same samples.
+class Evaluator:
+    """Compares candidates with one float model, all on the same samples.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Trial:
     loader : labelled samples that decide quality, in order.
     metric, target, labels, pooling : see `measure_quality`.
     inputs : by batch size, arrays (N, …) by input name for timing.
-    options : sizes of the trial.
+    options : sizes of the evaluation.
     budget : largest `Evaluation.loss` that fits.
     threads : of quality's sessions.
     """
@@ -66,7 +66,7 @@ class Trial:
     target: Target
     labels: Sequence[str]
     inputs: Mapping[int, Mapping[str, np.ndarray]]
-    options: Trials
+    options: EvaluationOptions
     budget: float
     threads: int = 1
     pooling: Pooling = "mean"
