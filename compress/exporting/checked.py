@@ -53,7 +53,7 @@ def export_artifact(
     path : the file to write.
     tolerance : see `check_parity`.
     samples : validation samples to compare on.
-    dynamic_image_size : see `export_module`; the file is then also compared on images of another size.
+    dynamic_image_size : see `export_module`; images of another size are then compared too.
 
     Raises
     ------

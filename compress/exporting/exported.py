@@ -25,7 +25,8 @@ class ExportOptions:
 
     Attributes
     ----------
-    opset, dynamic_image_size : for a model exported here; see `compress.exporting.to_onnx.export_module`.
+    opset, dynamic_image_size : of a model exported here; see
+        `compress.exporting.to_onnx.export_module`.
     tolerance : see `compress.exporting.parity.compare.check_parity`.
     samples : number of validation samples to compare on.
     half : whether the file is in fp16 instead of fp32.

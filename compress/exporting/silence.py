@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 def silence() -> Iterator[None]:
     """Suppress prints, Python warnings, and log records up to WARNING; errors still raise.
 
-    The exporter's result is checked instead: dynamic axes in `export_module`, answers in `check_parity`.
+    The result is checked instead: dynamic axes in `export_module`, answers in `check_parity`.
     """
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))

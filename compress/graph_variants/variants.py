@@ -82,8 +82,8 @@ def graph_variants(
     Parameters
     ----------
     source : a float ONNX file.
-    folder : the other variants become `<folder>/<stem of source>-<name>.onnx`; made where it doesn't
-        exist.
+    folder : the other variants become `<folder>/<stem of source>-<name>.onnx`; it is made where it
+        doesn't exist.
     sample : a batch that the model takes: every variant must then answer it as the source does, to
         1e-5 of the largest answer. None: variants are checked and loaded, but not run.
 

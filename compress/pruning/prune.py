@@ -53,8 +53,8 @@ def prune(
     ----------
     module : in eval mode; left as it was.
     options : what is cut, and how much.
-    example_inputs : what MACs are counted on, by their first sample, and what the result is compared
-        with the masked original on; `labels` are left out.
+    example_inputs : MACs are counted on their first sample; the result and the masked original are
+        compared on all of them. `labels` are left out.
     task : runs the module.
     evidence : what decides besides the weights; None where these alone do.
 

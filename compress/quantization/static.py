@@ -44,8 +44,8 @@ def quantize_static(
     per_channel : a scale for each output channel of a weight, rather than one for all. Unsigned
         weights of ONNX Runtime's integer operators have one for all in any case: those operators
         take a scale for each channel with signed weights alone.
-    quant_format : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any runtime
-        reads; "qoperator" writes ONNX Runtime's integer operators.
+    quant_format : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any
+        runtime reads; "qoperator" writes ONNX Runtime's integer operators.
 
     Raises
     ------

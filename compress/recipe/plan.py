@@ -43,7 +43,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     return [*lines, *_small_batches(recipe)]
 
 
-def foreseen(recipe: Recipe) -> dict[str, list[str]]:
+def stage_warnings(recipe: Recipe) -> dict[str, list[str]]:
     """Return what is known of each stage's result before any work, by the stage's name."""
     found: dict[str, list[str]] = {}
     changed = False
@@ -142,7 +142,7 @@ def _stages(recipe: Recipe) -> list[str]:
         for index, (step, link) in enumerate(zip(recipe.stages, links, strict=True), start=1)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    known = foreseen(recipe)
+    known = stage_warnings(recipe)
     lines = []
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False) if width]

@@ -39,7 +39,7 @@ def dry_run(
     training = next((place for place in unfinished if stages[place][1].trains), None)
     if training is None:
         return
-    later = [place for place in unfinished if place > training and _rehearses(stages[place][1])]
+    later = [place for place in unfinished if place > training and _has_dry_run(stages[place][1])]
     for name, stage in stages[: later[-1] + 1] if later else ():
         if artifact.format not in stage.accepts:
             return
@@ -52,5 +52,5 @@ def dry_run(
         artifact = made
 
 
-def _rehearses(stage: Stage) -> bool:
+def _has_dry_run(stage: Stage) -> bool:
     return type(stage).dry_run is not Stage.dry_run

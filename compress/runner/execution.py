@@ -133,7 +133,7 @@ class Execution:
             with foreign_within(code_files(self.recipe)):
                 with storing(f"{Slot(0, ORIGINAL).folder}: "):
                     self._step(Slot(0, ORIGINAL), None)
-                self._rehearse(stages)
+                self._dry_run(stages)
                 for index, (name, stage) in enumerate(stages, start=1):
                     with storing(f"{Slot(index, name).folder}: "):
                         self._step(Slot(index, name), stage)
@@ -144,7 +144,7 @@ class Execution:
             write_broken(report, self.workdir, error=error, unfinished=self._at_work)
             raise
 
-    def _rehearse(self, stages: Sequence[tuple[str, Stage]]) -> None:
+    def _dry_run(self, stages: Sequence[tuple[str, Stage]]) -> None:
         key, unfinished = self._state.key, []
         for index, (name, stage) in enumerate(stages, start=1):
             key = next_key(key, stage)

@@ -12,7 +12,7 @@ from compress.core.files.storage import storing
 from compress.core.progress import Progress, Silent
 from compress.recipe.entries import python_entries
 from compress.recipe.load import load_recipe, recipe_of, refuse_functions
-from compress.recipe.plan import foreseen
+from compress.recipe.plan import stage_warnings
 from compress.runner.folder.workdir import Workdir
 from compress.runner.leader import Leader
 from compress.stages.registry import stage_name
@@ -108,7 +108,7 @@ def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: boo
             settings.progress.say(f"runs code that the recipe names: {entry}")
         workdir.require_usable()
         inputs = load_inputs(recipe)
-        for name, lines in foreseen(recipe).items():
+        for name, lines in stage_warnings(recipe).items():
             for line in lines:
                 settings.progress.say(f"{name}: {line}")
         with workdir.open():

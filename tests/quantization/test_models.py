@@ -35,7 +35,7 @@ def _static(
         ranges=observed.ranges(method, integers=cpu),
         integers=cpu,
         per_channel=per_channel,
-        form=form,
+        quant_format=quant_format,
     )
 
 
@@ -231,9 +231,11 @@ def test_integers_are_those_asked_for(cnn, tmp_path, integers, activations_are, 
     assert (before == after).mean() > 0.95
 
 
-@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+@pytest.mark.parametrize("quant_format", ["qdq", "qoperator"])
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_what_suits_a_saturating_cpu_answers_as_the_float_one(cnn, tmp_path, form, per_channel):
+def test_what_suits_a_saturating_cpu_answers_as_the_float_one(
+    cnn, tmp_path, quant_format, per_channel
+):
     """As a run measures it, on whatever CPU this is."""
     images, _ = digits()
     test = {"pixel_values": images[1400:]}
@@ -241,7 +243,7 @@ def test_what_suits_a_saturating_cpu_answers_as_the_float_one(cnn, tmp_path, for
     for cpu in sorted(SATURATING):
         for integers in integers_for(cpu, method="static"):
             path = tmp_path / f"{cpu} {integers}.onnx"
-            fields = {"cpu": integers, "form": form, "per_channel": per_channel}
+            fields = {"cpu": integers, "quant_format": quant_format, "per_channel": per_channel}
             _static(cnn, path, _calibration(), **fields)
             assert can_saturate(path, cpu) is None
             assert (before == _scores(path, test).argmax(-1)).mean() > 0.97

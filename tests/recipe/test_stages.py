@@ -3,7 +3,7 @@
 import pytest
 
 from compress.recipe.load import load_recipe
-from compress.recipe.plan import describe, foreseen
+from compress.recipe.plan import describe, stage_warnings
 from compress.stages.contract import Stage
 from compress.stages.prune.stage import Prune
 from compress.stages.train import Train
@@ -90,7 +90,7 @@ def test_foreseen_lines_stand_under_their_stage(good, monkeypatch):
     recipe = load_recipe(good, overrides=["stages.2={use: prune, name: more, target: {macs: 0.5}}"])
     line = "for image-classification of digits"
     counted = "as if this stage were given the recipe's model as it is"
-    assert foreseen(recipe) == {"train": [line], "prune": [line], "more": [line, counted]}
+    assert stage_warnings(recipe) == {"train": [line], "prune": [line], "more": [line, counted]}
     lines = describe(recipe)
     place = next(at for at, text in enumerate(lines) if text.startswith("  1  train"))
     assert lines[place + 1] == f"     {line}"
@@ -128,4 +128,4 @@ def test_by_default_a_stage_says_nothing(good):
     assert type(quantize).check is Stage.check or isinstance(
         quantize.check(task=recipe.task, model=recipe.model, data=recipe.data), list
     )
-    assert foreseen(recipe) == {}
+    assert stage_warnings(recipe) == {}

@@ -81,7 +81,7 @@ def test_nothing_is_done_where_no_training_comes_first():
     assert go(Trains(), Unknown()) == []
 
 
-def test_finished_stages_need_no_rehearsal_of_their_own():
+def test_finished_stages_need_no_dry_run_of_their_own():
     assert go(Trains(), Cuts(fails=True), unfinished=[]) == []
     assert go(Trains(), Cuts(fails=True), unfinished=[1]) == []
     assert go(Cuts(), Trains(), Cuts(), unfinished=[1, 2]) == ["cuts", "trains", "cuts"]

@@ -116,7 +116,7 @@ def test_what_has_no_layers_to_choose_is_refused(problem, tmp_path):
         apply((replace(trained, preprocessor=None), context), tmp_path, layers=2)
 
 
-def test_a_rehearsal_has_the_structure_and_refuses_as_the_work_would(problem, tmp_path):
+def test_a_dry_run_has_the_structure_and_refuses_as_the_work_would(problem, tmp_path):
     trained, context = problem
     made = Depth(layers=3).dry_run(trained, context)
     assert len(made.module.vit.layers) == 3

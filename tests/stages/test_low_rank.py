@@ -86,7 +86,7 @@ def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
     assert made.module.get_submodule(split).rank == rank
 
 
-def test_a_rehearsal_tells_the_structure_or_what_cannot_be_done(problem, tmp_path):
+def test_a_dry_run_tells_the_structure_or_what_cannot_be_done(problem, tmp_path):
     context = replace(problem[1], directory=tmp_path)
     told = stage(ratio=0.5).dry_run(problem[0], context)
     made = stage(ratio=0.5).apply(problem[0], context)

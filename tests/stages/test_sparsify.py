@@ -85,7 +85,7 @@ def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
         assert abs(count - 0.5 * total) <= 1
 
 
-def test_a_rehearsal_tells_what_cannot_be_done(problem):
+def test_a_dry_run_tells_what_cannot_be_done(problem):
     assert stage(ratio=0.5).dry_run(*problem) is problem[0]
     for method in ("dry_run", "apply"):
         with pytest.raises(StageError, match="'exclude' must be patterns"):

@@ -201,8 +201,8 @@ def _timed(
         tolerance=LATENCY_TOLERANCE,
     )
     return found.counts, (
-        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.predicted:.3f} of "
-        f"the original's predicted, {found.measured:.3f} measured at batch size {size}, after "
+        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.predicted:.3f} "
+        f"of the original's predicted, {found.measured:.3f} measured at batch size {size}, after "
         f"{found.rounds} rounds.",
         *_unknown(model.unknown),
     )

@@ -20,10 +20,10 @@ class QuantizeOptions(Options):
     """How an INT8 model is made, chosen and improved."""
 
     method: Literal["auto", "dynamic", "static_scales", "static", "weight_only"] = "auto"
-    """`dynamic` computes the scales of activations at run time; `static` calibrates them. `fixed`
-    uses the integer matmuls of `dynamic` with calibrated scales. `weights` leaves activations in
-    float. `auto` builds the candidates that can be fast, measures each, and keeps the fastest
-    within `budget`."""
+    """`dynamic` computes the scales of activations at run time; `static` calibrates them.
+    `static_scales` uses the integer matmuls of `dynamic` with calibrated scales. `weight_only`
+    leaves activations in float. `auto` builds the candidates that can be fast, measures each, and
+    keeps the fastest within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
     """The float graph that is quantized: as exported; without unread work and without fusions that
     are slower; or with attention as one operator. `auto` takes the fastest as measured for method

@@ -101,7 +101,7 @@ class Search:
         return specs
 
     def _fastest_variant(self, kind: Kind, integers: Integers) -> CandidateSpec:
-        """Return a spec on the variant that runs fastest; accuracy doesn't depend on the variant."""
+        """Return a spec on the fastest variant; accuracy doesn't depend on the variant."""
         specs = [first_spec(kind, variant, integers, self.builder) for variant in self.variants]
         if len(specs) == 1:
             return specs[0]

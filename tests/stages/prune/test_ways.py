@@ -190,7 +190,7 @@ def test_latency_is_what_the_meter_measures(problem, tmp_path, monkeypatch):
     assert "at batch size 4" in note
 
 
-def test_a_rehearsal_tells_structure_and_what_is_impossible(problem):
+def test_a_dry_run_tells_structure_and_what_is_impossible(problem):
     trained, context = problem
     shape = Prune.model_validate({"target": {"macs": 0.5}, "ratios": "auto"})
     dry = shape.dry_run(trained, context)

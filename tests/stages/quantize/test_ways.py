@@ -157,16 +157,16 @@ def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, app
     fields = {"method": "static", "improve": ["adaround"]}
     made, candidates = apply(fields, grouped(problem))
     assert len(candidates) == 2
-    told = [note for note in made.notes if note.startswith("'rounding' of static QDQ, ")]
+    told = [note for note in made.notes if note.startswith("'adaround' of static QDQ, ")]
     assert len(told) == 1
     assert "can't be run as a torch module" in told[0]
 
 
 def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monkeypatch):
-    def refused(*_, form, **__):
-        if form == "qoperator":
+    def refused(*_, quant_format, **__):
+        if quant_format == "qoperator":
             raise StageError("no such form.")
-        return quantize_static(*_, form=form, **__)
+        return quantize_static(*_, quant_format=quant_format, **__)
 
     quantize_static = static.quantize_static
     monkeypatch.setattr(static, "quantize_static", refused)
@@ -246,8 +246,8 @@ def test_calibration_that_is_not_used_is_foreseen():
     assert Quantize().warnings(task="image-classification", model=None, data=None) == []
 
 
-def test_an_unknown_form_of_the_graph_is_refused(problem, apply):
-    with pytest.raises(StageError, match=r"has the forms plain\. Got 'attention'"):
+def test_an_unknown_variant_of_the_graph_is_refused(problem, apply):
+    with pytest.raises(StageError, match=r"has the variants plain\. Got 'attention'"):
         apply({"graph": "attention", "method": "static"}, problem)
 
 
