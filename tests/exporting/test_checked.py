@@ -11,7 +11,7 @@ from compress.core.context import Context
 from compress.data.images.transform import ImagePreprocessor
 from compress.errors import ParityError
 from compress.exporting import checked
-from compress.exporting.checked import lower_artifact
+from compress.exporting.checked import export_artifact
 from compress.onnx_graph.files import external_files, load_graph
 from compress.tasks.task import TASKS
 from tests.exporting.samples import LABELS, images
@@ -67,15 +67,15 @@ def test_a_refused_copy_leaves_no_weights_beside_it(context, tmp_path, monkeypat
     monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 1000)
     source, folder = tmp_path / "stage" / "model.onnx", tmp_path / "export"
     folder.mkdir()
-    lower_artifact(artifact_of(0), context, source)
+    export_artifact(artifact_of(0), context, source)
     assert [file.name for file in external_files(source)] == ["model.onnx.data"]
     wrong = replace(artifact_of(1), exported=source)
     with pytest.raises(ParityError):
-        lower_artifact(wrong, context, folder / "other.onnx")
+        export_artifact(wrong, context, folder / "other.onnx")
     assert not list(folder.iterdir())
     assert source.is_file()
     right = replace(artifact_of(0), exported=source)
-    assert lower_artifact(right, context, folder / "other.onnx").max_error < 1e-5
+    assert export_artifact(right, context, folder / "other.onnx").max_error < 1e-5
 
 
 def test_another_module_has_no_file_yet(context, tmp_path):
