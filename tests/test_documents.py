@@ -85,3 +85,16 @@ def test_every_command_of_the_guide_names_tests_that_exist() -> None:
     assert len(named) >= 7
     missing = sorted(path for path in named if not (ROOT / path).exists())
     assert missing == []
+
+
+def test_lines_of_documents_are_short() -> None:
+    """Tables, code, and what has no place to break may be longer."""
+    found = []
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        text = FENCED.sub("", path.read_text(encoding="utf-8"))
+        for line in text.splitlines():
+            chunk = re.sub(r"`[^`]*`|\[[^\]]*\]\([^)]*\)", lambda part: "x" * len(part[0]), line)
+            breaks = len(chunk.strip().removeprefix("- ").split()) > 1
+            if len(line) > 100 and breaks and not line.lstrip().startswith("|"):
+                found.append(f"{path.name}: {line[:60]}…")
+    assert found == [], "at most 100 characters"
