@@ -116,8 +116,6 @@ def plan(
         ranking,
         options,
         cost=cost,
-        task=task,
-        inputs=single,
         meter=evidence.meter,
     )
     return Plan(

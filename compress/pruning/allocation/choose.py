@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from compress.errors import StageError, TargetError, few
+from compress.errors import StageError, TargetError
 from compress.models.structure.cut import cut
 from compress.models.structure.groups import Group, cut_units
 from compress.pruning.allocation.ratios import ratio_counts
 from compress.pruning.allocation.search import Costs, Ranking, choices, search
 from compress.pruning.allocation.secant import Approach, approach
-from compress.pruning.cost.latency.predict import LatencyModel
 from compress.pruning.cost.meter import Meter
 from compress.pruning.cost.model import Cost, CostModel
 from compress.pruning.options import CutOptions, Target
-
-if TYPE_CHECKING:
-    from compress.core.context import Batch, Task
 
 TOLERANCE = 0.02
 """Relative distance from a target of parameters, MACs or bytes that counts as met."""
@@ -54,8 +47,6 @@ def choose(
     options: CutOptions,
     *,
     cost: CostModel,
-    task: Task,
-    inputs: Batch,
     meter: Meter | None = None,
 ) -> ChosenCounts:
     """How many of each group's least important units go.
@@ -65,7 +56,6 @@ def choose(
     module : in eval mode; left as it was.
     options : `target`, or `ratios` by pattern of groups' names; `max_ratio` and `round_to`.
     cost : of the module by its groups, counted on one sample.
-    inputs : that sample.
     meter : measures, for targets of size and latency.
 
     Raises
@@ -88,7 +78,7 @@ def choose(
     elif target.quantity == "size":
         counts, notes = _sized(problem, cost, meter)
     else:
-        counts, notes = _timed(problem, meter, task=task, inputs=inputs)
+        counts, notes = _timed(problem, cost, meter)
     return ChosenCounts(counts, cost.total, cost.predict(counts), notes)
 
 
@@ -176,41 +166,15 @@ def _sized(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int]
     )
 
 
-def _timed(
-    problem: _Problem, meter: Meter, *, task: Task, inputs: Batch
-) -> tuple[list[int], tuple[str, ...]]:
-    size, began = meter.batch_size, time.monotonic()
-    batch = {name: torch.cat([value[:1]] * size) for name, value in inputs.items()}
-    model = LatencyModel(
-        CostModel(problem.module, problem.groups, task=task, inputs=batch),
-        most=problem.most,
-        batch_size=size,
-        shares=lambda operators: meter.operator_shares(operators, problem.module),
-    )
-    seconds = time.monotonic() - began
-    offered = _Problem(
-        problem.module,
-        problem.groups,
-        problem.ranking,
-        problem.target,
-        model.worthwhile(problem.choices),
-    )
-    found = offered.approach(
-        model.predict,
-        lambda counts: meter.latency_ratio(problem.cut(counts), problem.module),
-        tolerance=LATENCY_TOLERANCE,
-    )
+def _timed(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int], tuple[str, ...]]:
+    def cost(counts: Sequence[int]) -> float:
+        return model.predict(counts).macs / model.total.macs
+
+    def measure(counts: Sequence[int]) -> float:
+        return meter.latency_ratio(problem.cut(counts), problem.module)
+
+    found = problem.approach(cost, measure, tolerance=LATENCY_TOLERANCE)
     return found.counts, (
-        f"latency: {model.table.timed} operators timed in {seconds:.0f} s; {found.predicted:.3f} "
-        f"of the original's predicted, {found.measured:.3f} measured at batch size {size}, after "
-        f"{found.rounds} rounds.",
-        *_unknown(model.unknown),
-    )
-
-
-def _unknown(names: list[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (
-        f"latency: no operator was timed for {few(names)}; only the whole says what they take.",
+        f"latency: {found.measured:.3f} of the original's measured at batch size "
+        f"{meter.batch_size}, after {found.rounds} round{'s' if found.rounds > 1 else ''}.",
     )

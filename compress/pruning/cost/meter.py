@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from compress.pruning.cost.latency.operators import Operator
 
 
 class Meter(Protocol):
@@ -25,8 +22,4 @@ class Meter(Protocol):
 
     def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
         """Latency of a module ÷ latency of the original, measured now, both in turn."""
-        ...
-
-    def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
-        """Latency of each operator alone ÷ latency of the whole original, measured now in turn."""
         ...

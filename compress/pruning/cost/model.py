@@ -12,7 +12,7 @@ from torch import nn
 from compress.errors import StageError
 from compress.measurement.macs.aten import Matmul
 from compress.measurement.macs.module import Matmuls, multiplied
-from compress.models.structure.groups import Group, Kind
+from compress.models.structure.groups import Group
 from compress.pruning.options import Quantity
 
 if TYPE_CHECKING:
@@ -100,14 +100,11 @@ class CostModel:
             macs += self.scaled(whole, path, counts)
         return Cost(params, macs)
 
-    def scaled(
-        self, number: int, attention: str, counts: Sequence[int], *, kind: Kind | None = None
-    ) -> int:
-        """A number that goes with the units (of one kind) of an attention, after the cut."""
+    def scaled(self, number: int, attention: str, counts: Sequence[int]) -> int:
+        """A number that goes with the units of an attention, after the cut."""
         for index in self._scales[attention]:
             group = self.groups[index]
-            if kind in (None, group.kind):
-                number = number * (group.units - counts[index]) // group.units
+            number = number * (group.units - counts[index]) // group.units
         return number
 
     def shape(self, name: str, counts: Sequence[int]) -> tuple[int, ...]:
@@ -121,11 +118,6 @@ class CostModel:
                 else:
                     sizes[dim] -= counts[cut.group] * cut.width
         return tuple(sizes)
-
-    @property
-    def changing(self) -> Sequence[str]:
-        """Names of the parameters of which a part can go."""
-        return list(self._layers)
 
 
 def _macs(matmuls: Sequence[Matmul]) -> int:

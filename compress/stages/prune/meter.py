@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.to_onnx import export_module
-from compress.measurement.latency import measure_latency
+from compress.measurement.latency import Clock, measure_latency
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
-from compress.pruning.cost.latency.options import LatencyOptions
-from compress.pruning.cost.latency.timing import clock_for, operator_shares
+from compress.stages.prune.options import LatencyOptions
 from compress.training.batches import first_inputs
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Artifact
     from compress.core.context import Context
-    from compress.pruning.cost.latency.operators import Operator
 
 _ROUNDS, _WARMUP, _SECONDS = 30, 3, 3.0
 
@@ -83,20 +82,10 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
                 {self.batch_size: self._inputs()},
                 spec=spec,
                 progress=self._context.progress,
-                clock=clock_for(self._options.threads),
+                clock=_clock_for(self._options.threads),
             )
         speedup, _ = times.speedup(self.batch_size, "this", over="original")
         return 1 / speedup
-
-    def operator_shares(self, operators: Sequence[Operator], original: nn.Module) -> list[float]:
-        """See `Meter.operator_shares`."""
-        return operator_shares(
-            operators,
-            whole=self._lowered_original(original),
-            inputs=self._inputs(),
-            options=self._options,
-            progress=self._context.progress,
-        )
 
     def _lowered_original(self, original: nn.Module) -> Path:
         """Return the original's ONNX file. It is exported once, as it is measured many times."""
@@ -127,3 +116,11 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         size = self.batch_size
         batch = first_inputs(self._context.data, self._artifact.preprocessor, samples=size)
         return {name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()}
+
+
+def _clock_for(threads: int) -> Clock:
+    """The time that a thread works, where there is one: other processes' turns don't count then.
+
+    On a busy machine long calls are interrupted, and short ones hardly ever.
+    """
+    return time.thread_time_ns if threads == 1 else time.perf_counter_ns

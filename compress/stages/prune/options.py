@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.bounds import MOST_SAMPLES_AT_ONCE
+from compress.core.options import Options
 from compress.distillation.recovery import Recovery
 from compress.errors import expected
-from compress.pruning.cost.latency.options import LatencyOptions
 from compress.pruning.options import CutOptions
 from compress.pruning.schedule import Schedule
 
@@ -49,6 +50,15 @@ class Regularization(Recovery):
             strength=self.strength,
             samples=samples * self.training.epochs,
         )
+
+
+class LatencyOptions(Options):
+    """Of the calls whose latency a target means."""
+
+    batch_size: int = Field(default=1, ge=1, le=MOST_SAMPLES_AT_ONCE)
+    """Samples in a call."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """Threads of ONNX Runtime within an operator; the process is pinned to as many CPUs."""
 
 
 class PruneOptions(CutOptions):

@@ -17,10 +17,7 @@ from tests.models.structure.small_models import make
 
 
 class FakeMeter:
-    """A machine whose convolutions and products work on 16 channels at once.
-
-    Its latency has a part that no operator takes, and is `slower` than its operators let expect.
-    """
+    """A machine whose latency has a part that stays, and is `slower` than MACs let expect."""
 
     batch_size = 1
 
@@ -38,11 +35,6 @@ class FakeMeter:
         self.measured.append(0.1 + 0.9 * (after / before) ** (1 / self.slower))
         return self.measured[-1]
 
-    def operator_shares(self, operators, original):
-        self.operators = list(operators)
-        whole = count_cost(original, task=self.task, inputs=self.inputs).macs
-        return [0.9 * operator.macs / whole for operator in operators]
-
 
 def problem(name):
     module, inputs, task = make(name)
@@ -56,7 +48,7 @@ def chosen(name, target=None, *, meter=None, **options):
     module, groups, ranking, given = problem(name)
     wanted = CutOptions.model_validate({"target": target, "round_to": 1} | options)
     cost = CostModel(module, groups, **given)
-    choice = choose(module, ranking, wanted, cost=cost, **given, meter=meter)
+    choice = choose(module, ranking, wanted, cost=cost, meter=meter)
     return module, groups, ranking, choice
 
 
@@ -90,10 +82,8 @@ def test_a_latency_is_measured_and_corrected(name, slower):
     meter = FakeMeter(**problem(name)[3], slower=slower)
     _, groups, _, choice = chosen(name, Target(latency=0.6), meter=meter)
     assert meter.measured[-1] == pytest.approx(0.6, rel=0.05)
-    assert f"{len(meter.operators)} operators timed" in choice.notes[0]
-    assert f"after {len(meter.measured)} " in choice.notes[0]
-    if slower == 1.0:
-        assert len(meter.measured) == 1
+    assert f"after {len(meter.measured)} round" in choice.notes[0]
+    assert len(meter.measured) <= 4
     assert any(choice.counts)
     assert all(0 <= count < group.units for count, group in zip(choice.counts, groups, strict=True))
 

@@ -8,18 +8,19 @@ import torch
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
+from compress.measurement.latency import measure_latency
 from compress.models.resnet import resnet
 from compress.models.structure.cut import cut
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import cut_units
 from compress.pruning.allocation.choose import choose
 from compress.pruning.allocation.search import rank
-from compress.pruning.cost.latency.options import LatencyOptions
 from compress.pruning.cost.model import CostModel, count_params
 from compress.pruning.importance.scores import scores
 from compress.pruning.options import CutOptions, Target
 from compress.stages.prune import meter as metering
 from compress.stages.prune.meter import OnnxMeter
+from compress.stages.prune.options import LatencyOptions
 from compress.training.batches import first_inputs
 from tests.stages.digits import TASK, digits, preprocessor
 
@@ -52,8 +53,6 @@ def test_size_is_a_target_and_latency_is_measured(tmp_path, monkeypatch):
             ranking,
             CutOptions(target=Target(size=0.6), round_to=1),
             cost=CostModel(module, groups, task=TASK, inputs=inputs),
-            task=TASK,
-            inputs=inputs,
             meter=meter,
         )
         smaller = cut(module, groups, cut_units(ranking.order, choice.counts))
@@ -66,29 +65,31 @@ def test_size_is_a_target_and_latency_is_measured(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_operators_are_timed_at_the_batch_size_asked_for(tmp_path, monkeypatch):
+def test_a_latency_target_is_measured_at_the_batch_size_asked_for(tmp_path, monkeypatch):
     artifact, context, inputs, groups, ranking = subject(tmp_path)
-    module = artifact.require_module()
     timed = []
+
+    def latency(models, arrays, *, spec, clock, progress):
+        timed.extend(arrays)
+        found = measure_latency(models, arrays, spec=spec, clock=clock, progress=progress)
+        assert {len(x) for x in arrays[3].values()} == {3}
+        return found
+
+    monkeypatch.setattr(metering, "_SECONDS", 0.1)
+    monkeypatch.setattr(metering, "measure_latency", latency)
     with OnnxMeter(artifact, context, options=LatencyOptions(batch_size=3)) as meter:
-        real = meter.operator_shares
-
-        def shares(operators, original):
-            timed.extend(operators)
-            return real(operators, original)
-
-        monkeypatch.setattr(meter, "operator_shares", shares)
-        # What is measured on a machine of any speed and load isn't a test's business.
+        measured = meter.latency_ratio(artifact.require_module(), artifact.require_module())
+        # What a target comes to on a machine of any speed and load isn't a test's business.
         monkeypatch.setattr(meter, "latency_ratio", lambda module, original: 0.6)
         choice = choose(
-            module,
+            artifact.require_module(),
             ranking,
             CutOptions(target=Target(latency=0.6), round_to=None),
-            cost=CostModel(module, groups, task=TASK, inputs=inputs),
-            task=TASK,
-            inputs=inputs,
+            cost=CostModel(artifact.require_module(), groups, task=TASK, inputs=inputs),
             meter=meter,
         )
-    assert {operator.inputs[0][0] for operator in timed} == {3}
-    assert f"{len(timed)} operators timed" in choice.notes[0]
-    assert "batch size 3" in choice.notes[0]
+    assert timed == [3]
+    assert measured == pytest.approx(1, rel=0.5)
+    assert choice.notes[0] == (
+        "latency: 0.600 of the original's measured at batch size 3, after 1 round."
+    )

@@ -177,11 +177,7 @@ def test_latency_is_what_the_meter_measures(problem, tmp_path, monkeypatch):
         asked.append(self.batch_size)
         return macs(module) / macs(original)
 
-    def shares(self, operators, original):
-        return [operator.macs / self.batch_size / macs(original) for operator in operators]
-
     monkeypatch.setattr(OnnxMeter, "latency_ratio", ratio)
-    monkeypatch.setattr(OnnxMeter, "operator_shares", shares)
     fields = {"target": {"latency": 0.6}, "latency": {"batch_size": 4}, "round_to": 1}
     made = prune(problem, tmp_path, **fields)
     assert macs(made.module) == pytest.approx(0.6 * macs(problem[0].module), rel=0.05)

@@ -1,1 +1,0 @@
-"""The latency of a cut model, predicted from a table of measured operators."""
