@@ -1,3 +1,4 @@
+import gc
 import signal
 
 from hypothesis import settings
@@ -6,6 +7,9 @@ from hypothesis import settings
 # none. `--hypothesis-profile default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# A process of tests holds many live objects; Python would look through all of them again and again.
+gc.set_threshold(100_000, 50, 50)
 
 _BY_DEFAULT = {
     signal.SIGINT: signal.default_int_handler,

@@ -68,9 +68,16 @@ MODELS = {
 """Class, configuration and task by the family's `model_type`, and a variant."""
 
 
-def family_model(name):
-    """(module in eval mode, its source, example inputs, task) of a name in `MODELS`."""
+DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+
+def family_model(name, *, layers=2):
+    """(module in eval mode, its source, example inputs, task) of a name in `MODELS`.
+
+    `layers` : of each but Swin, whose layers differ.
+    """
     class_name, values, task_name = MODELS[name]
+    values = values | {key: layers for key in DEPTHS if key in values}
     torch.manual_seed(0)
     model_class = getattr(transformers, class_name)
     module = model_class(model_class.config_class(**values)).eval()
