@@ -70,7 +70,12 @@ def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_digits_runs_small(tmp_path: Path) -> None:
     report = compress.run(
         recipe("digits.yaml"),
-        overrides=[*QUICK, *epochs("train", "distill", "prune.recovery"), "data.limit.train=400"],
+        overrides=[
+            *QUICK,
+            *epochs("train", "distill", "prune.recovery"),
+            "data.limit={train: 200, validation: 64, test: 64}",
+            "data.calibration_samples=16",
+        ],
         output=tmp_path / "run",
         threads=1,
     )
@@ -86,7 +91,13 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
     stages = ("train", "distill", "prune.recovery")
     report = compress.run(
         recipe("fashion-mnist.yaml"),
-        overrides=[*QUICK, *epochs(*stages), *fp32(*stages), f"data.idx={tmp_path}"],
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            f"data.idx={tmp_path}",
+            "stages.quantize.calibration.samples=16",
+        ],
         output=tmp_path / "run",
         threads=1,
     )
@@ -123,7 +134,7 @@ def test_mobilenet_runs_small_and_trains_quantization_aware(tmp_path: Path) -> N
 def _idx_files(folder: Path) -> None:
     """Images whose brightness is their label."""
     generator = np.random.default_rng(0)
-    for prefix, count in (("train", 96), ("t10k", 32)):
+    for prefix, count in (("train", 60), ("t10k", 20)):
         labels = np.arange(count, dtype=np.uint8) % 10
         images = generator.integers(0, 60, (count, 28, 28), dtype=np.uint8)
         images += (labels * 18)[:, None, None]
@@ -168,7 +179,7 @@ def _text_classifier(folder: Path, *, more: tuple[str, ...] = ()) -> list[str]:
         BertConfig(
             vocab_size=len(vocabulary),
             hidden_size=32,
-            num_hidden_layers=6,
+            num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=128,
             id2label={0: "negative", 1: "positive"},
@@ -198,7 +209,13 @@ def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: P
     run = tmp_path / "run"
     report = compress.run(
         recipe("text-classification.yaml"),
-        overrides=[*QUICK, *epochs(*stages), *fp32(*stages), *_text_classifier(tmp_path)],
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            *_text_classifier(tmp_path),
+            "stages.distill.student.layers=1",
+        ],
         output=run,
         threads=1,
     )
@@ -248,7 +265,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
     ViTForImageClassification(
         ViTConfig(
             hidden_size=32,
-            num_hidden_layers=8,
+            num_hidden_layers=3,
             num_attention_heads=4,
             intermediate_size=128,
             image_size=16,
@@ -280,6 +297,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
         overrides=[
             *QUICK,
             *epochs("distill", "prune.recovery"),
+            "stages.distill.student.layers=2",
             f"model.transformers={model}",
             f"data={{huggingface: imagefolder, folder: {images}}}",
         ],
@@ -297,17 +315,25 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
 
 
 GPT2 = (
-    "model.config={model_type: gpt2, vocab_size: 512, n_embd: 32, n_layer: 4, n_head: 2, "
+    "model.config={model_type: gpt2, vocab_size: 512, n_embd: 32, n_layer: 2, n_head: 2, "
     "n_positions: 64, bos_token_id: 0, eos_token_id: 0}"
 )
 LLAMA = (
     "model.config={model_type: llama, vocab_size: 512, hidden_size: 32, intermediate_size: 48, "
-    "num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2, "
+    "num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, "
     "max_position_embeddings: 64, tie_word_embeddings: true, bos_token_id: 0, eos_token_id: 0}"
 )
 
 
+@pytest.fixture
+def small_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipes that read Python's library find these of its packages alone."""
+    names = {"asyncio", "decimal", "email", "http", "json", "logging", "random", "unittest", "xml"}
+    monkeypatch.setattr(sys, "stdlib_module_names", frozenset(names))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_library")
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
 def test_text_generation_runs_small(config: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -317,6 +343,7 @@ def test_text_generation_runs_small(config: str, tmp_path: Path) -> None:
             *QUICK,
             *epochs("train", "distill"),
             config,
+            "stages.distill.student.layers=1",
             "data.limit={train: 200, validation: 20, test: 20}",
             "data.tokenizer={train: {vocab_size: 512}}",
             "data.max_length=64",
@@ -337,6 +364,7 @@ def test_text_generation_runs_small(config: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_library")
 def test_token_classification_runs_small(tmp_path: Path) -> None:
     run = tmp_path / "run"
     report = compress.run(
@@ -346,9 +374,11 @@ def test_token_classification_runs_small(tmp_path: Path) -> None:
             *epochs("distill", "prune.recovery"),
             "stages.train.training.epochs=4",
             "stages.train.training.learning_rate=2.0e-3",
+            "model.config.num_hidden_layers=2",
+            "stages.distill.student.layers=1",
             "model.config.hidden_size=64",
             "model.config.intermediate_size=128",
-            "data.limit={train: 800, validation: 60, test: 100}",
+            "data.limit={train: 400, validation: 60, test: 100}",
         ],
         output=run,
         threads=1,
@@ -368,6 +398,7 @@ def test_token_classification_runs_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_library")
 def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
@@ -383,7 +414,7 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
         BertConfig(
             vocab_size=600,
             hidden_size=32,
-            num_hidden_layers=6,
+            num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=64,
             max_position_embeddings=64,
@@ -397,6 +428,7 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
         recipe("sentence-embeddings.yaml"),
         overrides=[
             *QUICK,
+            "stages.distill.student.layers=1",
             "stages.distill.training.epochs=2",
             "stages.distill.training.learning_rate=2.0e-3",
             f"model.transformers={model}",
