@@ -35,7 +35,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "sparsify": {"ratio": 0.5, "recovery": {"training": TRAINING}},
     "quantize": {
         "method": "static",
-        "calibration": {"samples": 32, "method": "minmax"},
+        "calibration": {"samples": 32},
         "evaluation": {"samples": 32, "rounds": 5, "seconds": 0.01, "batch_sizes": [1]},
     },
     "low_bit": {},
