@@ -12,7 +12,7 @@ from transformers import (
 from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
-from tests.exporting.samples import LABELS, texts
+from tests.exporting.samples import LABELS, images, texts
 from tests.exporting.tasks import inputs, model_for, task_of
 
 
@@ -31,7 +31,7 @@ def _bert():
         BertConfig(
             vocab_size=60,
             hidden_size=16,
-            num_hidden_layers=2,
+            num_hidden_layers=1,
             num_attention_heads=4,
             intermediate_size=24,
             max_position_embeddings=40,
@@ -61,7 +61,7 @@ def lowered_bert(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lowered_of(tmp_path_factory):
-    """A model of `exporting_tasks` by its name, and its file, for tests that change neither."""
+    """A model of `tests.exporting.tasks`, and its file, for tests that change neither."""
     made = {}
 
     def exported(name):
@@ -92,11 +92,24 @@ def vit():
     ).eval()
 
 
-@pytest.fixture
-def cnn():
-    """A CNN whose BatchNorms have statistics of their own."""
+def _cnn():
+    torch.manual_seed(0)
     module = resnet(blocks=(1, 1), width=4, in_channels=1, num_classes=3)
     module.train()
     with torch.no_grad():
         module(torch.randn(16, 1, 8, 8))
     return module.eval()
+
+
+@pytest.fixture
+def cnn():
+    """A CNN whose BatchNorms have statistics of their own."""
+    return _cnn()
+
+
+@pytest.fixture(scope="session")
+def cnn_file(tmp_path_factory):
+    """The ONNX file of `cnn`, for tests that don't change it."""
+    path = tmp_path_factory.mktemp("cnn") / "cnn.onnx"
+    task = TASKS["image-classification"]
+    return export_module(_cnn(), task=task, example=images(), path=path, labels=LABELS)

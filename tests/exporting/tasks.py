@@ -6,7 +6,7 @@ from compress.tasks.task import TASKS
 from tests.exporting.samples import texts
 
 SIZES = {
-    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4,
     "intermediate_size": 24, "max_position_embeddings": 40, "initializer_range": 0.5,
 }  # fmt: skip
 END = {"bos_token_id": 0, "eos_token_id": 0}
@@ -15,20 +15,29 @@ END = {"bos_token_id": 0, "eos_token_id": 0}
 GENERATES = ("llama", "gpt2", "qwen2")
 
 
+def layers_of(name):
+    """Llama alone has several: each more takes the exporter seconds."""
+    return 2 if name == "llama" else 1
+
+
 def model_for(name):
     import transformers as hf
 
     torch.manual_seed(0)
     made = {
         "llama": lambda: hf.LlamaForCausalLM(
-            hf.LlamaConfig(**SIZES, **END, num_key_value_heads=2, tie_word_embeddings=True)
+            hf.LlamaConfig(
+                **SIZES | END | {"num_hidden_layers": layers_of("llama")},
+                num_key_value_heads=2,
+                tie_word_embeddings=True,
+            )
         ),
         "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**SIZES, **END, num_key_value_heads=2)),
         "gpt2": lambda: hf.GPT2LMHeadModel(
             hf.GPT2Config(
                 vocab_size=60,
                 n_embd=16,
-                n_layer=2,
+                n_layer=1,
                 n_head=4,
                 n_positions=40,
                 initializer_range=0.5,

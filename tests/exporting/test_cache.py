@@ -12,7 +12,7 @@ from compress.exporting.parity.stepwise import stepwise_answers
 from compress.measurement.macs.graph import count_macs
 from compress.measurement.session import PAST, feed, run, session
 from compress.tasks.task import TASKS
-from tests.exporting.tasks import SIZES, inputs, model_for, task_of
+from tests.exporting.tasks import SIZES, inputs, layers_of, model_for, task_of
 
 TASK = TASKS["text-generation"]
 SLOW = pytest.param("qwen2", marks=pytest.mark.slow)
@@ -70,7 +70,7 @@ def test_names_and_axes(exported):
         for value in (*graph.input, *graph.output)
     }
     heads = 4 if name == "gpt2" else 2
-    parts = [f"{layer}.{part}" for layer in (0, 1) for part in ("key", "value")]
+    parts = [f"{layer}.{part}" for layer in range(layers_of(name)) for part in ("key", "value")]
     assert axes == {
         "input_ids": ["batch_size", "sequence_length"],
         "attention_mask": ["batch_size", "past_sequence_length + sequence_length"],
@@ -138,7 +138,7 @@ def test_a_batch_gets_empty_caches_and_positions(lowered_of):
     batch = inputs("gpt2", 3, 6, padding=2)
     batch = {name: values.flip(1).numpy() for name, values in batch.items()}
     arrays = feed(session(path, threads=1), batch)
-    assert arrays["past_key_values.1.value"].shape == (3, 4, 0, 4)
+    assert arrays["past_key_values.0.value"].shape == (3, 4, 0, 4)
     assert arrays["position_ids"].tolist() == [[0, 0, 0, 1, 2, 3, 4, 5]] * 3
     last = {"input_ids": batch["input_ids"][:, -1:], "attention_mask": batch["attention_mask"]}
     assert feed(session(path, threads=1), last)["position_ids"].tolist() == [[5]] * 3
@@ -147,6 +147,6 @@ def test_a_batch_gets_empty_caches_and_positions(lowered_of):
 def test_macs_are_those_of_the_prompt(lowered_of):
     _, path = lowered_of("gpt2")
     batch = {name: values.numpy() for name, values in inputs("gpt2", 1, 10).items()}
-    width, inner, length, layers = 16, 64, 10, 2
+    width, inner, length, layers = 16, 64, 10, layers_of("gpt2")
     layer = length * (4 * width * width + 2 * width * inner) + 2 * length * length * width
     assert count_macs(path, batch).total == layers * layer + length * width * SIZES["vocab_size"]

@@ -103,18 +103,18 @@ def test_what_fp16_loses_fails_parity(tmp_path):
     assert not (tmp_path / "half.onnx").exists()
 
 
-def test_quantized_files_are_refused(cnn, tmp_path):
-    path = _lowered(cnn, tmp_path / "float.onnx")
-    model = onnx.load(path)
+def test_quantized_files_are_refused(cnn_file, tmp_path):
+    model, path = onnx.load(cnn_file), tmp_path / "int8.onnx"
     model.graph.node.append(onnx.helper.make_node("DynamicQuantizeLinear", ["logits"], list("abc")))
     onnx.save(model, path)
     with pytest.raises(StageError, match="'precision: fp16' needs a float model"):
         to_half(path, path=tmp_path / "half.onnx", batches=[images()])
 
 
-def test_a_file_beyond_the_limit_of_one_keeps_its_weights_beside_it(cnn, tmp_path, monkeypatch):
-    path = _lowered(cnn, tmp_path / "float.onnx")
+def test_a_file_beyond_the_limit_of_one_keeps_its_weights_beside_it(
+    cnn_file, tmp_path, monkeypatch
+):
     monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 100)
     made = tmp_path / "half.onnx"
-    assert to_half(path, path=made, batches=[images(3)]).max_error < 0.02
+    assert to_half(cnn_file, path=made, batches=[images(3)]).max_error < 0.02
     assert (tmp_path / "half.onnx.data").stat().st_size > 1000

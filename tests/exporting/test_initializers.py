@@ -66,7 +66,7 @@ def test_transposed_weights_are_held_against_the_module(lowered_of):
     module, path = lowered_of("tokens")
     model = onnx.load(path)
     check_shapes(model, module)
-    _resize(model, "bert.encoder.layer.1.intermediate.dense.weight.transposed", (24, 16))
+    _resize(model, "bert.encoder.layer.0.intermediate.dense.weight.transposed", (24, 16))
     with pytest.raises(StageError, match=r"in the shape \(24, 16\)\. The module's is \(16, 24\)"):
         check_shapes(model, module)
 

@@ -14,7 +14,7 @@ from optimum.utils import (
 
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
-from tests.exporting.tasks import SIZES, inputs, task_of
+from tests.exporting.tasks import inputs, layers_of, task_of
 
 OURS = {
     "multi-label-text-classification": "text-classification",
@@ -37,7 +37,7 @@ def test_a_file_takes_the_dummy_inputs_of_optimum(name, lowered_of):
     config = NormalizedConfigManager.get_normalized_config_class(module.config.model_type)(
         module.config
     )
-    assert config.num_layers == SIZES["num_hidden_layers"]
+    assert config.num_layers == layers_of(name)
     sizes = {"batch_size": 3, "sequence_length": 5, "random_sequence_length_range": None}
     text = DummyTextInputGenerator(task.name, config, **sizes)
     names = [value.name for value in opened.get_inputs() if "." not in value.name]

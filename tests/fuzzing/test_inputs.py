@@ -87,7 +87,7 @@ def test_recipes_of_any_bytes(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("data", 7), ("models", 6), ("onnx", 3), ("bundles", 10), ("runs", 2)]
+    ("kind", "count"), [("data", 5), ("models", 4), ("onnx", 3), ("bundles", 10), ("runs", 2)]
 )
 def test_files(ends_well, kind, count):
     for number in range(count):

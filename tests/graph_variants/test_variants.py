@@ -18,7 +18,6 @@ KINDS = {
     "uneven": {"lean", "attention"},
     "vit": {"lean", "attention"},
     "resnet": set(),
-    "bert": {"lean", "attention"},
     "distilbert": {"lean", "attention"},
     "roberta": {"lean", "attention"},
     "gpt2": {"lean"},

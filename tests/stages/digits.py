@@ -11,6 +11,7 @@ from compress.core.context import Context
 from compress.data.dataset import Dataset, load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec, ImageSpec
+from compress.exporting.checked import export_artifact
 from compress.models.source import PythonSource
 from compress.stages.train import Train
 from compress.tasks.task import task
@@ -37,6 +38,13 @@ def accuracy(module: torch.nn.Module) -> float:
     with torch.no_grad():
         logits = TASK.logits(module, {"pixel_values": batch["pixel_values"]})
     return (logits.argmax(1) == batch["labels"]).float().mean().item()
+
+
+def exported_once(artifact: Artifact, context: Context, directory: Path) -> Artifact:
+    """The artifact as stages have it in a run, which has exported its module to measure it."""
+    path = directory / "exported.onnx"
+    export_artifact(artifact, context, path)
+    return replace(artifact, exported=path)
 
 
 def trained(directory: Path, *, epochs: int) -> tuple[Artifact, Context]:

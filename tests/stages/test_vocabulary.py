@@ -42,12 +42,13 @@ def folders(tmp_path_factory):
     }
 
 
-def recipe(folders, *, task="text-classification", stages=()):
+def recipe(folders, *, task="text-classification", layers=2, stages=()):
+    model = BERT if task == "text-classification" else LLAMA
     return recipe_from_dict(
         {
             "version": 1,
             "name": "small",
-            "model": {"config": BERT if task == "text-classification" else LLAMA},
+            "model": {"config": model | {"num_hidden_layers": layers}},
             "task": task,
             "data": {
                 "python": "tests.stages.texts:coloured",
@@ -60,8 +61,8 @@ def recipe(folders, *, task="text-classification", stages=()):
     )
 
 
-def problem(folders, directory, *, task="text-classification"):
-    inputs = load_inputs(recipe(folders, task=task))
+def problem(folders, directory, *, task="text-classification", layers=2):
+    inputs = load_inputs(recipe(folders, task=task, layers=layers))
     directory.mkdir(exist_ok=True)
     context = Context(
         inputs.original, inputs.task, inputs.data, directory, shared=directory / "shared"
@@ -104,7 +105,7 @@ def test_every_row_is_answered_as_before(split, folders, tmp_path):
 
 @pytest.mark.slow
 def test_the_lowered_file_answers_as_before(folders, tmp_path):
-    original, context = problem(folders, tmp_path)
+    original, context = problem(folders, tmp_path, layers=1)
     made = Vocabulary().apply(original, context)
     onnx = tmp_path / "model.onnx"
     export_artifact(made, context, onnx)
@@ -220,17 +221,21 @@ def test_a_model_that_would_answer_otherwise_is_found_out(folders, tmp_path, mon
 
 
 TRIALS = {"samples": 16, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 2]}
+QUANTIZATION = {"evaluation": TRIALS, "calibration": {"samples": 8}, "budget": 0.9}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["text-classification", "text-generation"])
-def test_a_whole_run_and_its_resumption(task, folders, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [("text-classification", "auto"), ("text-generation", "static")],
+)
+def test_a_whole_run_and_its_resumption(task, method, folders, tmp_path):
     stages = [
         {"use": "vocabulary"},
-        {"use": "distill", "student": {"layers": 1}, "training": TRAINING},
-        {"use": "quantize", "evaluation": TRIALS, "calibration": {"samples": 8}, "budget": 0.9},
+        {"use": "distill", "training": TRAINING},
+        {"use": "quantize", "method": method, **QUANTIZATION},
     ]
-    values = recipe(folders, task=task, stages=stages)
+    values = recipe(folders, task=task, layers=1, stages=stages)
     report = compress.run(values, output=tmp_path, threads=1)
     original, trimmed, *_, exported = report.stages
     assert trimmed.params < original.params

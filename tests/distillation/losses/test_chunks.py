@@ -208,7 +208,7 @@ def test_rows_and_masks_of_other_tokens_are_refused(models, states, targets):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak resident set as Linux gives it")
 def test_chunks_need_a_third_of_the_naive_forms_extra_memory():
-    sizes = ["--vocabulary", "32000", "--tokens", "1024", "--width", "32", "--chunk-tokens", "128"]
+    sizes = ["--vocabulary", "32000", "--tokens", "512", "--width", "32", "--chunk-tokens", "64"]
     # So that freed tensors leave the resident set whatever their size, as they do at full size.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
     done = subprocess.run(

@@ -8,57 +8,43 @@ from compress.errors import DataError, InputError, StageError
 from compress.exporting.bundle import samples
 from compress.exporting.bundle.samples import read_samples, shorter, write_samples
 from compress.exporting.parity.compare import module_answers
-from compress.exporting.to_onnx import export_module
 from compress.measurement.bench.apart import bench_apart
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
 from tests.exporting.bundle.maker import digits
-from tests.exporting.samples import images, texts
+from tests.exporting.samples import texts
 
-IMAGES, TEXTS = TASKS["image-classification"], TASKS["text-classification"]
-
-
-@pytest.fixture(scope="module")
-def lowered_cnn(tmp_path_factory):
-    from compress.models.resnet import resnet
-
-    torch.manual_seed(0)
-    module = resnet(blocks=(1, 1), width=4, in_channels=1, num_classes=3).eval()
-    path = tmp_path_factory.mktemp("cnn") / "model.onnx"
-    return module, export_module(module, task=IMAGES, example=images(), path=path, labels=())
+IMAGES = TASKS["image-classification"]
 
 
-def test_eight_samples_and_their_answers_come_back(lowered_cnn, tmp_path):
-    module, model = lowered_cnn
+def test_eight_samples_and_their_answers_come_back(cnn, cnn_file, tmp_path):
     batch = {**digits(), "labels": torch.zeros(12, dtype=torch.int64)}
     path = write_samples(
-        model, [batch, batch], tmp_path, reference=module_answers(module, task=IMAGES)
+        cnn_file, [batch, batch], tmp_path, reference=module_answers(cnn, task=IMAGES)
     )
     found = read_samples(path)
     assert path == tmp_path / "samples.npz"
     assert list(found.inputs) == ["pixel_values"]
     assert found.count == 8
     np.testing.assert_array_equal(found.inputs["pixel_values"], batch["pixel_values"][:8])
-    wanted = run(session(model, threads=1), found.inputs)
+    wanted = run(session(cnn_file, threads=1), found.inputs)
     np.testing.assert_array_equal(found.answers["logits"], wanted["logits"])
     np.testing.assert_allclose(found.reference["logits"], wanted["logits"], atol=1e-5)
     assert path.stat().st_size < 10_000
 
 
-def test_the_same_samples_are_the_same_file(lowered_cnn, tmp_path):
-    _, model = lowered_cnn
+def test_the_same_samples_are_the_same_file(cnn_file, tmp_path):
     files = [tmp_path / name for name in "ab"]
     for file in files:
         file.mkdir()
-        write_samples(model, [digits()], file)
+        write_samples(cnn_file, [digits()], file)
     assert len({(file / "samples.npz").read_bytes() for file in files}) == 1
 
 
-def test_what_is_large_is_cut(lowered_cnn, lowered_bert, tmp_path, monkeypatch):
-    _, cnn = lowered_cnn
+def test_what_is_large_is_cut(cnn_file, lowered_bert, tmp_path, monkeypatch):
     _, bert = lowered_bert
     monkeypatch.setattr(samples, "LARGEST", 4 * 8 * 8 * 4)
-    assert read_samples(write_samples(cnn, [digits()], tmp_path)).count == 2
+    assert read_samples(write_samples(cnn_file, [digits()], tmp_path)).count == 2
     monkeypatch.setattr(samples, "LARGEST", 200)
     found = read_samples(write_samples(bert, [texts(8, 8)], tmp_path))
     assert found.inputs["input_ids"].shape == (2, 2)
@@ -73,9 +59,9 @@ def test_half_a_text_is_the_half_that_is_no_padding():
     assert shorter({"pixel_values": mask}) is None
 
 
-def test_no_samples_is_an_error(lowered_cnn, tmp_path):
+def test_no_samples_is_an_error(cnn_file, tmp_path):
     with pytest.raises(StageError, match="no samples"):
-        write_samples(lowered_cnn[1], [], tmp_path)
+        write_samples(cnn_file, [], tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"text"])

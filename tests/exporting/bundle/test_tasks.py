@@ -32,10 +32,13 @@ def make_preprocessor(*, generates=False):
     return TextPreprocessor(tokenizer)
 
 
-def make_bundle(folder, module, task, preprocessor, labels=(), **changes):
-    path = folder / "exported.onnx"
-    example = preprocessor(TEXTS[:2])
-    export_module(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
+def export(folder, module, task, preprocessor, labels=()):
+    example, path = preprocessor(TEXTS[:2]), folder / "exported.onnx"
+    return export_module(module.eval(), task=TASKS[task], example=example, path=path, labels=labels)
+
+
+def make_bundle(folder, module, task, preprocessor, labels=(), *, path=None, **changes):
+    path = path or export(folder, module, task, preprocessor, labels)
     return write_bundle(
         path,
         directory=folder / "bundle",
@@ -57,16 +60,37 @@ def printed(model, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_words_with_their_tags(side, tmp_path):
+TAGS = ("O", "B-X", "I-X")
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    """A model of tags, and its file."""
     from transformers import BertConfig, BertForTokenClassification
 
     torch.manual_seed(0)
-    labels = ("O", "B-X", "I-X")
-    module = BertForTokenClassification(BertConfig(**SIZES, num_labels=3))
-    preprocessor = make_preprocessor()
+    module = BertForTokenClassification(BertConfig(**SIZES, num_labels=3)).eval()
+    folder = tmp_path_factory.mktemp("tags")
+    return module, export(folder, module, "token-classification", make_preprocessor(), TAGS)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A model of hidden states, and its file."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    module = BertModel(BertConfig(**SIZES)).eval()
+    folder = tmp_path_factory.mktemp("encoder")
+    return module, export(folder, module, "feature-extraction", make_preprocessor())
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_words_with_their_tags(side, tagger, tmp_path):
+    module, path = tagger
+    labels, preprocessor = TAGS, make_preprocessor()
     preprocessor.tokenizer.padding_side = side
-    model = make_bundle(tmp_path, module, "token-classification", preprocessor, labels)
+    model = make_bundle(tmp_path, module, "token-classification", preprocessor, labels, path=path)
     rows = [text.split() for text in TEXTS] + [["quite", "unknown", "wörter", *"jklmnopqrstuv"]]
     encodings, firsts = preprocessor.encode_words(rows)
     wanted = []
@@ -115,17 +139,13 @@ def test_a_text_goes_on_with_the_likeliest_tokens(name, tmp_path):
 
 
 @pytest.mark.parametrize(("pooling", "normalize"), [("mean", True), ("cls", True), ("cls", False)])
-def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, tmp_path):
-    from transformers import BertConfig, BertModel
-
+def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, encoder, tmp_path):
     from compress.tasks.pooling import mean_pool
 
-    torch.manual_seed(0)
-    module = BertModel(BertConfig(**SIZES)).eval()
+    module, path = encoder
     preprocessor = make_preprocessor()
-    model = make_bundle(
-        tmp_path, module, "feature-extraction", preprocessor, pooling=pooling, normalize=normalize
-    )
+    options = {"path": path, "pooling": pooling, "normalize": normalize}
+    model = make_bundle(tmp_path, module, "feature-extraction", preprocessor, **options)
     file = tmp_path / "vectors.npy"
     lines = printed(model, "--save", str(file), *TEXTS).splitlines()
     inputs = preprocessor(TEXTS)

@@ -27,8 +27,8 @@ from tests.models.structure.small_models import IMAGE, make
 from tests.models.structure.traced_models import Dense
 
 
-def every_group(name):
-    module, _, inputs, task = family_model(name)
+def every_group(name, *, layers=2):
+    module, _, inputs, task = family_model(name, layers=layers)
     can = prunable(family(module))
     groups = family_groups(module, units=[unit for unit in can if can[unit] is None])
     return module, inputs, task, groups
@@ -92,7 +92,7 @@ def one_sample(path, inputs):
 @pytest.mark.parametrize("name", ["deberta-v2", "llama", "vit"])
 def test_of_a_cut_model_its_graph_takes_what_was_foretold(name, tmp_path):
     """Positions of weights alone, fewer heads of keys than of queries, an image's patches."""
-    module, inputs, task, groups = every_group(name)
+    module, inputs, task, groups = every_group(name, layers=1)
     counts = [group.units // 2 for group in groups]
     single = {name: value[:1] for name, value in inputs.items()}
     predicted = CostModel(module, groups, task=task, inputs=single).predict(counts).macs

@@ -19,6 +19,7 @@ from compress.quantization.options import Calibration, EvaluationOptions
 from compress.stages.export import Export
 from compress.stages.quantize.stage import Quantize
 from compress.tasks.task import task as find_task
+from tests.stages.digits import exported_once
 
 SMALL = Calibration(samples=32, method="minmax")
 QUICK = EvaluationOptions(samples=100, rounds=5, seconds=0.01)
@@ -57,7 +58,8 @@ def problem(tmp_path_factory):
         optimizer.step()
     module.eval().requires_grad_(True)
     directory = tmp_path_factory.mktemp("context")
-    return artifact, Context(reference=artifact, task=task, data=data, directory=directory)
+    context = Context(reference=artifact, task=task, data=data, directory=directory)
+    return exported_once(artifact, context, directory), context
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def _scores(path, batch):
 
 
 def test_export_writes_a_bundle_that_answers_as_the_module(problem, apply):
-    made = apply(Export())
+    made = apply(Export(), replace(problem[0], exported=None))
     assert made.format is Format.ONNX
     assert (made.module, made.source) == (None, None)
     assert made.labels == problem[0].labels

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -13,10 +14,10 @@ from torch import nn
 from compress.core.artifact import Format
 from compress.errors import StageError, TargetError
 from compress.measurement.session import run, session
-from compress.quantization import static
 from compress.stages.export import Export
+from compress.stages.quantize import candidates
 from compress.stages.quantize.stage import Quantize
-from tests.stages.digits import trained
+from tests.stages.digits import exported_once, trained
 
 QUICK = {"samples": 180, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 4]}
 SMALL = {"samples": 32}
@@ -24,7 +25,9 @@ SMALL = {"samples": 32}
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("trained"), epochs=2)
+    folder = tmp_path_factory.mktemp("trained")
+    artifact, context = trained(folder, epochs=2)
+    return exported_once(artifact, context, folder), context
 
 
 def _hardened(problem, factor):
@@ -37,28 +40,35 @@ def _hardened(problem, factor):
                 part.bn1.weight[0] *= factor
                 part.bn1.bias[0] *= factor
                 part.conv2.weight[:, 0] /= factor
-    return replace(artifact, module=module), context
+    return artifact.with_module(module), context
 
 
 @pytest.fixture(scope="module")
-def hard(problem):
+def hard(problem, tmp_path_factory):
     """What minmax alone makes useless."""
-    return _hardened(problem, 1000)
+    artifact, context = _hardened(problem, 1000)
+    return exported_once(artifact, context, tmp_path_factory.mktemp("hard")), context
+
+
+def applied(parent, fields, problem, *, artifact=None):
+    """Applies a stage in a folder of its own; returns the artifact and candidates.json."""
+    folder = parent / f"{len(list(parent.iterdir()))}"
+    folder.mkdir()
+    stage = Quantize.model_validate({"evaluation": QUICK, "calibration": SMALL, **fields})
+    made = stage.apply(artifact or problem[0], replace(problem[1], directory=folder))
+    document = json.loads((folder / "candidates.json").read_text(encoding="utf-8"))
+    return made, document["candidates"]
 
 
 @pytest.fixture
 def apply(tmp_path):
-    """Applies a stage in a folder of its own; returns the artifact and candidates.json."""
+    return partial(applied, tmp_path)
 
-    def apply(fields, problem, *, artifact=None):
-        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        stage = Quantize.model_validate({"evaluation": QUICK, "calibration": SMALL, **fields})
-        made = stage.apply(artifact or problem[0], replace(problem[1], directory=folder))
-        document = json.loads((folder / "candidates.json").read_text(encoding="utf-8"))
-        return made, document["candidates"]
 
-    return apply
+@pytest.fixture(scope="module")
+def chosen(problem, tmp_path_factory):
+    """What a stage without options makes of the easy model."""
+    return applied(tmp_path_factory.mktemp("auto"), {}, problem)
 
 
 def _kinds(made):
@@ -70,8 +80,8 @@ def _metadata(made):
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def test_auto_lists_what_it_chose_from(problem, apply):
-    made, candidates = apply({}, problem)
+def test_auto_lists_what_it_chose_from(chosen):
+    made, candidates = chosen
     names = [each["name"] for each in candidates]
     assert names[0] == "float"
     assert any(name.startswith("static QDQ") for name in names)
@@ -142,20 +152,12 @@ def test_smoothing_needs_the_torch_model(problem, apply, tmp_path):
         apply(fields, problem, artifact=exported)
 
 
-def grouped(problem):
-    """The same layers, each normalised in groups of channels instead of over the batch."""
-    artifact, context = problem
-    module = copy.deepcopy(artifact.require_module())
-    for path, part in list(module.named_modules()):
-        if isinstance(part, nn.BatchNorm2d):
-            module.set_submodule(path, nn.GroupNorm(2, part.num_features))
-    return replace(artifact, module=module.eval()), context
-
-
 def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, apply):
     """A group normalisation is no operator that rounding can be optimised through."""
-    fields = {"method": "static", "improve": ["adaround"]}
-    made, candidates = apply(fields, grouped(problem))
+    layers = (nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8 * 36, 10))
+    grouped = problem[0].with_module(nn.Sequential(*layers).eval())
+    fields = {"method": "static", "improve": ["adaround"], "budget": 0.9}
+    made, candidates = apply(fields, problem, artifact=grouped)
     assert len(candidates) == 2
     told = [note for note in made.notes if note.startswith("'adaround' of static QDQ, ")]
     assert len(told) == 1
@@ -168,10 +170,10 @@ def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monk
             raise StageError("no such form.")
         return quantize_static(*_, quant_format=quant_format, **__)
 
-    quantize_static = static.quantize_static
-    monkeypatch.setattr(static, "quantize_static", refused)
-    made, candidates = apply({"method": "auto", "improve": [], "budget": 0.99}, problem)
-    assert {each["name"].split(",")[0] for each in candidates[1:]} == {"static QDQ"}
+    quantize_static = candidates.quantize_static
+    monkeypatch.setattr(candidates, "quantize_static", refused)
+    made, tried = apply({"method": "auto", "improve": [], "budget": 0.99}, problem)
+    assert {each["name"].split(",")[0] for each in tried[1:]} == {"static QDQ"}
     assert any("static-qoperator, " in x and "no such form" in x for x in made.notes)
 
 
@@ -214,7 +216,7 @@ def test_weights_alone(problem, apply):
     assert candidates[1]["name"] == "8-bit weights, plain"
 
 
-def test_int8_that_is_slower_and_larger_is_refused(problem, apply):
+def test_int8_that_is_slower_and_larger_is_refused(problem, apply, tmp_path):
     class Tiny(nn.Module):
         """Ten products of one weight: what INT8 adds to the graph is more than it saves."""
 
@@ -226,7 +228,7 @@ def test_int8_that_is_slower_and_larger_is_refused(problem, apply):
             value = pixel_values.mean((1, 2, 3)).unsqueeze(1)
             return torch.cat([head(torch.relu(value)) for head in self.heads], 1)
 
-    tiny = replace(problem[0], module=Tiny().eval())
+    tiny = exported_once(problem[0].with_module(Tiny().eval()), problem[1], tmp_path)
     for method in ("static", "dynamic", "auto"):
         with pytest.raises(StageError, match="slower and no smaller"):
             apply({"method": method, "budget": 0.9}, problem, artifact=tiny)
@@ -251,8 +253,8 @@ def test_an_unknown_variant_of_the_graph_is_refused(problem, apply):
         apply({"graph": "attention", "method": "static"}, problem)
 
 
-def test_answers_stay_those_of_the_float_model(problem, apply):
-    made, _ = apply({}, problem)
+def test_answers_stay_those_of_the_float_model(problem, chosen):
+    made, _ = chosen
     assert made.format is Format.ONNX_INT8
     [batch] = problem[1].data.loader("test", made.require_preprocessor(), batch_size=1000)
     got = run(session(made.require_onnx(), threads=1), batch)["logits"].argmax(-1)
