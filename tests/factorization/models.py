@@ -24,11 +24,11 @@ def texts(samples=4, length=12):
     }
 
 
-def bert():
+def bert(*, layers=2):
     config = transformers.BertConfig(
         vocab_size=60,
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=48,
         max_position_embeddings=32,
@@ -70,11 +70,11 @@ class Parts(nn.Module):
         return self.head(features * self.narrow(features))
 
 
-def make(name):
+def make(name, **options):
     """(module in eval mode, inputs of a few samples, task) of a name."""
     torch.manual_seed(0)
     if name == "bert":
-        return bert(), texts(), TEXT
+        return bert(**options), texts(), TEXT
     if name == "gpt2":
         return gpt2(), texts(), GENERATION
     if name == "cnn":

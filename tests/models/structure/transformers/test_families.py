@@ -19,6 +19,8 @@ from compress.pruning.importance.magnitude import magnitude
 from tests.models.structure.family_models import MODELS, family_model
 
 ONE_EACH = list({name.split(",")[0]: name for name in reversed(MODELS)}.values())
+# The modules of two are generated from RoBERTa's.
+EXPORTED = [name for name in ONE_EACH if name not in ("camembert", "xlm-roberta")]
 
 
 def units_of(name):
@@ -131,7 +133,7 @@ def test_heads_are_told_how_many_they_are(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_the_exported_file_has_the_cut_shapes_and_answers(name, tmp_path):
     """Of one layer, but of an encoder and a decoder two, which then differ in their widths."""
     layers = 2 if name in ("bert", "llama") else 1
