@@ -168,7 +168,7 @@ def test_external_data_come_along(cnn_file, tmp_path):
         labels=LABELS,
         task=TASKS["image-classification"],
     )
-    assert (folder / "big.onnx.data").stat().st_size > 0
+    assert (folder / "model.onnx.data").stat().st_size > 0
     batch = images(2)
     np.testing.assert_array_equal(
         run(session(copied, threads=1), batch)["logits"],
