@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import compress
 from compress.cli.app import app
 from compress.cli.interrupts import Interrupted, Interrupts
 from compress.cli.process import _WITHOUT_RESUMING
 from compress.core.progress import Silent
+from compress.errors import StageError
 
 COMMAND = (sys.executable, "-m", "compress")
 
@@ -172,10 +175,21 @@ def status(folder: Path) -> str | None:
     return json.loads(path.read_text())["status"] if path.is_file() else None
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run's folder with the original's row, which is then taken from disk."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "slow.yaml").write_text(SLOW)
+    overrides = ["stages.train.training.precision=fp16"]
+    with pytest.raises(StageError, match="fp16"):
+        compress.run(folder / "slow.yaml", overrides=overrides, output=folder / "run", threads=1)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, measured):
     """A run that is at its training, which goes on for long."""
-    (tmp_path / "slow.yaml").write_text(SLOW)
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     process = subprocess.Popen(
         [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
