@@ -23,7 +23,7 @@ VALUES: dict[str, Any] = {
             "vocab_size": 320,
             "hidden_size": 64,
             "intermediate_size": 128,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "num_key_value_heads": 2,
             "max_position_embeddings": 16,

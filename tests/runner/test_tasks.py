@@ -21,7 +21,7 @@ def bert(labels: int, **changes: Any) -> dict[str, Any]:
         "vocab_size": 320,
         "hidden_size": 32,
         "intermediate_size": 48,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "max_position_embeddings": 24,
         "num_labels": labels,
