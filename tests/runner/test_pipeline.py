@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import compress
 from compress.core.progress import Silent
 from compress.errors import InputError, StageError, TargetError
 from compress.exporting.verify.bundle import verify_bundle
-from tests.runner.small_recipe import RECIPE
+from compress.report.document import Report
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +24,8 @@ STAGES = ("00-original", "01-train", "02-distill", "03-prune", "04-quantize", "0
 
 class Lines(Silent):
     """Keeps what is said."""
+
+    report: Report
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -42,90 +45,26 @@ def weights(run: Path) -> dict[str, str]:
     }
 
 
-def test_every_stage_has_a_row_and_finished_stages_are_not_redone(
-    recipe_path: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    report = compress.run(recipe_path, output=run, threads=1)
-    assert [row.use for row in report.stages] == [
-        None, "train", "distill", "prune", "quantize", "export",
-    ]  # fmt: skip
-    assert report.status == "passed"
-    assert report.reference == 1
-    original, train, distill, prune, quantize, export = report.stages
-    # Equal tensors, such as the zero biases of an untrained model, are one in the file.
-    assert train.params == pytest.approx(original.params, rel=0.02)
-    assert train.quality.value > original.quality.value
-    assert distill.macs == train.macs
-    assert prune.macs == pytest.approx(0.6 * distill.macs, rel=0.05)
-    assert prune.params < distill.params
-    assert quantize.params == prune.params
-    assert quantize.size_bytes < prune.size_bytes
-    assert export.quality.value == quantize.quality.value
-    assert export.delta.params == pytest.approx(export.params / train.params - 1)
-    assert set(export.latency_ms) == {"1", "4"}
-    assert json.loads((run / "report.json").read_text())["status"] == "passed"
-    page = (run / "report.html").read_text()
-    assert "validation accuracy" in page
-    assert "Not drawn" not in page
-    for stage in STAGES[:-1]:
-        assert (run / "stages" / stage / "model.onnx").is_file()
-    assert (run / "stages" / STAGES[-1] / "bundle" / "model.onnx").is_file()
-    manifest = json.loads((run / "manifest.json").read_text())
-    for name, entry in manifest["files"].items():
-        assert hashlib.sha256((run / name).read_bytes()).hexdigest() == entry["sha256"]
-    assert {check.status for check in verify_bundle(run)} == {"ok"}
-
-    before = weights(run)
+def run(recipe_path: Path, folder: Path, *overrides: str, fresh: bool = False) -> Lines:
+    """Run the recipe in a folder; the answer is what was said."""
     lines = Lines()
-    again = compress.run(recipe_path, output=run, threads=1, progress=lines)
-    assert lines.reused == set(STAGES)
-    assert again.stages == report.stages
-    assert weights(run) == before
-
-    lines = Lines()
-    compress.run(
-        recipe_path,
-        overrides=["stages.prune.target.macs=0.5"],
-        output=run,
-        threads=1,
-        progress=lines,
+    lines.report = compress.run(
+        recipe_path, overrides=overrides, output=folder, threads=1, fresh=fresh, progress=lines
     )
-    assert lines.reused == set(STAGES[:3])
-    assert (
-        weights(run)["stages/02-distill/checkpoint.safetensors"]
-        == (before["stages/02-distill/checkpoint.safetensors"])
-    )
-
-    lines = Lines()
-    overrides = ["stages.prune.target.macs=0.5", "stages.export.samples=32"]
-    compress.run(recipe_path, overrides=overrides, output=run, threads=1, progress=lines)
-    assert lines.reused == set(STAGES[:5])
-
-    lines = Lines()
-    overrides = [*overrides, "measure.samples=50"]
-    measured = compress.run(recipe_path, overrides=overrides, output=run, threads=1, progress=lines)
-    assert lines.reused == set(STAGES), "what is measured doesn't decide what is computed"
-    assert {row.quality.samples for row in measured.stages} == {50}
-
-    lines = Lines()
-    compress.run(recipe_path, output=run, threads=1, fresh=True, progress=lines)
-    assert lines.reused == set()
-    assert weights(run) == before, "the same recipe gives the same bytes"
+    return lines
 
 
-def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1", "-q"]
-    subprocess.run([*command, "--output", str(tmp_path / "a")], check=True, capture_output=True)
-
+@pytest.fixture(scope="module")
+def made_in_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """An unbroken run of the small recipe as Python objects, and its report."""
     from compress import Distill, Export, Pipeline, Prune, Quantize, Train
 
     resnet = "compress.models.resnet:resnet"
-    arguments = {"blocks": [1, 1], "width": 16, "in_channels": 1, "num_classes": 10}
-    training = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
+    arguments = {"blocks": [1], "width": 16, "in_channels": 1, "num_classes": 10}
+    training = {"epochs": 2, "batch_size": 32, "learning_rate": 2e-2}
     pipeline = Pipeline(
         [
-            Train.model_validate({"training": {**training, "epochs": 2}}),
+            Train.model_validate({"training": {**training, "epochs": 4}}),
             Distill.model_validate(
                 {
                     "student": {"python": resnet, "arguments": arguments},
@@ -138,8 +77,8 @@ def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path:
             ),
             Prune.model_validate(
                 {
-                    "target": {"macs": 0.6},
-                    "recovery": {"training": {**training, "learning_rate": 1e-3}},
+                    "target": {"macs": 0.57},
+                    "recovery": {"training": {**training, "epochs": 1, "learning_rate": 1e-3}},
                 }
             ),
             Quantize.model_validate(
@@ -158,69 +97,136 @@ def test_the_command_and_python_give_the_same_bytes(recipe_path: Path, tmp_path:
         measure={"batch_sizes": [1, 4], "rounds": 5, "warmup": 1, "seconds": 0.01, "samples": 100},
         seed=3,
     )
-    pipeline.run(output=tmp_path / "b", threads=1)
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return folder, pipeline.run(output=folder, threads=1)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An unbroken run."""
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "small.yaml").write_text(RECIPE, encoding="utf-8")
-    compress.run(folder / "small.yaml", output=folder / "run", threads=1)
-    return folder / "run"
+@pytest.fixture
+def whole(made_in_python: tuple[Path, Report], tmp_path: Path) -> Path:
+    """A copy of that run's folder."""
+    return shutil.copytree(made_in_python[0], tmp_path / "whole", symlinks=True)
 
 
-@pytest.mark.parametrize(
-    ("sent", "code", "status"),
-    [(signal.SIGKILL, -signal.SIGKILL, "running"), (signal.SIGINT, 130, "interrupted")],
-)
-def test_a_broken_run_redoes_only_the_stage_it_was_broken_in(
-    recipe_path: Path, tmp_path: Path, whole: Path, sent: signal.Signals, code: int, status: str
+def test_every_stage_has_a_row(made_in_python: tuple[Path, Report]) -> None:
+    folder, report = made_in_python
+    assert [row.use for row in report.stages] == [
+        None, "train", "distill", "prune", "quantize", "export",
+    ]  # fmt: skip
+    assert report.status == "passed"
+    assert report.reference == 1
+    original, train, distill, prune, quantize, export = report.stages
+    # Equal tensors, such as the zero biases of an untrained model, are one in the file.
+    assert train.params == pytest.approx(original.params, rel=0.02)
+    assert train.quality.value > original.quality.value
+    assert distill.macs == train.macs
+    assert prune.macs == pytest.approx(0.57 * distill.macs, rel=0.05)
+    assert prune.params < distill.params
+    assert quantize.params == prune.params
+    assert quantize.size_bytes < prune.size_bytes
+    assert export.quality.value == quantize.quality.value
+    assert export.delta.params == pytest.approx(export.params / train.params - 1)
+    assert set(export.latency_ms) == {"1", "4"}
+    assert json.loads((folder / "report.json").read_text())["status"] == "passed"
+    page = (folder / "report.html").read_text()
+    assert "validation accuracy" in page
+    assert "Not drawn" not in page
+    for stage in STAGES[:-1]:
+        assert (folder / "stages" / stage / "model.onnx").is_file()
+    assert (folder / "stages" / STAGES[-1] / "bundle" / "model.onnx").is_file()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+    assert {check.status for check in verify_bundle(folder)} == {"ok"}
+
+
+def test_finished_stages_are_not_redone(
+    recipe_path: Path, whole: Path, made_in_python: tuple[Path, Report]
 ) -> None:
-    broken = tmp_path / "broken"
-    command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1", "-q"]
-    process = subprocess.Popen(
-        [*command, "--output", str(broken)], stderr=subprocess.PIPE, text=True
+    before = weights(whole)
+    again = run(recipe_path, whole)
+    assert again.reused == set(STAGES)
+    assert again.report.stages == made_in_python[1].stages
+    assert weights(whole) == before
+
+    overrides = ["stages.prune.target.macs=0.5"]
+    assert run(recipe_path, whole, *overrides).reused == set(STAGES[:3])
+    assert (
+        weights(whole)["stages/02-distill/checkpoint.safetensors"]
+        == (before["stages/02-distill/checkpoint.safetensors"])
     )
-    third = broken / ".compress" / "building" / "03-prune"
-    end = time.monotonic() + 120
-    while not third.exists():
-        assert process.poll() is None, "the run ended before it could be broken"
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    process.send_signal(sent)
-    _, said = process.communicate()
-    assert process.returncode == code
-    assert "Traceback" not in said
-    assert not (broken / "stages" / "03-prune").exists()
-    report = json.loads((broken / "report.json").read_text())
-    assert report["status"] == status
-    assert len(report["stages"]) == 3
 
-    lines = Lines()
-    compress.run(recipe_path, output=broken, threads=1, progress=lines)
-    assert lines.reused == set(STAGES[:3])
-    assert weights(broken) == weights(whole)
+    overrides = [*overrides, "stages.export.samples=32"]
+    assert run(recipe_path, whole, *overrides).reused == set(STAGES[:5])
+
+    measured = run(recipe_path, whole, *overrides, "measure.samples=50")
+    assert measured.reused == set(STAGES), "what is measured doesn't decide what is computed"
+    assert {row.quality.samples for row in measured.report.stages} == {50}
 
 
-def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    overrides = ["stages.prune.recovery.training.precision=fp16"]
-    with pytest.raises(StageError, match="fp16"):
-        compress.run(recipe_path, overrides=overrides, output=run, threads=1)
-    report = json.loads((run / "report.json").read_text())
-    assert report["status"] == "failed"
-    assert [row["name"] for row in report["stages"]] == ["original", "train", "distill"]
-    assert not list((run / "stages").glob("03-prune"))
+def test_a_fresh_run_redoes_all(recipe_path: Path, whole: Path) -> None:
+    before = weights(whole)
+    assert run(recipe_path, whole, fresh=True).reused == set()
+    assert weights(whole) == before, "the same recipe gives the same bytes"
 
 
-def test_a_gate_that_fails_keeps_everything(recipe_path: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    report = compress.run(recipe_path, overrides=["gates.size_ratio=1000"], output=run, threads=1)
+def test_a_gate_that_fails_keeps_everything(recipe_path: Path, whole: Path) -> None:
+    (whole / "model.onnx").unlink()
+    report = run(recipe_path, whole, "gates.size_ratio=1000").report
     assert report.status == "gate_failed"
     assert [(gate.name, gate.passed) for gate in report.gates] == [("size_ratio", False)]
-    assert (run / "model.onnx").is_file()
+    assert (whole / "model.onnx").is_file()
+
+
+def broken_by(command: list[str], folder: Path, sent: signal.Signals) -> tuple[int, str]:
+    """The exit code and the last words of a run that a signal ends in its third stage."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    third = folder / ".compress" / "building" / "03-prune"
+    end = time.monotonic() + 120
+    for there in (False, True):  # an earlier broken run's goes first
+        while third.exists() is not there:
+            assert process.poll() is None, "the run ended before it could be broken"
+            assert time.monotonic() < end
+            time.sleep(0.005)
+    process.send_signal(sent)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def test_a_broken_command_redoes_only_the_stage_it_was_broken_in(
+    recipe_path: Path, tmp_path: Path, made_in_python: tuple[Path, Report]
+) -> None:
+    """Broken twice and then let run, the command gives the bytes of the run made in Python."""
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1"]
+    command += ["--output", str(broken)]
+    for sent, code, status in [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGKILL, -signal.SIGKILL, "running"),
+    ]:
+        ended, said = broken_by([*command, "-q"], broken, sent)
+        assert ended == code
+        assert "Traceback" not in said
+        assert not (broken / "stages" / "03-prune").exists()
+        report = json.loads((broken / "report.json").read_text())
+        assert report["status"] == status
+        assert len(report["stages"]) == 3
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = Lines()
+    lines.lines = done.stdout.splitlines()
+    assert lines.reused == set(STAGES[:3])
+    assert weights(broken) == weights(made_in_python[0])
+
+
+def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, whole: Path) -> None:
+    for stage in STAGES[3:]:
+        shutil.rmtree(whole / "stages" / stage)
+    with pytest.raises(StageError, match="fp16"):
+        run(recipe_path, whole, "stages.prune.recovery.training.precision=fp16")
+    report = json.loads((whole / "report.json").read_text())
+    assert report["status"] == "failed"
+    assert [row["name"] for row in report["stages"]] == ["original", "train", "distill"]
+    assert not list((whole / "stages").glob("03-prune"))
 
 
 @pytest.mark.parametrize(
@@ -238,12 +244,9 @@ def test_model_and_data_that_do_not_fit_leave_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_impossible_target_is_told_before_any_training(
-    recipe_path: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
+def test_an_impossible_target_is_told_before_any_training(recipe_path: Path, whole: Path) -> None:
+    for stage in STAGES[1:]:
+        shutil.rmtree(whole / "stages" / stage)
     with pytest.raises(TargetError, match=r"'prune', seen before any training: target macs: 0.001"):
-        compress.run(
-            recipe_path, output=run, threads=1, overrides=["stages.prune.target.macs=1e-3"]
-        )
-    assert [path.name for path in (run / "stages").glob("[0-9]*")] == ["00-original"]
+        run(recipe_path, whole, "stages.prune.target.macs=1e-3")
+    assert [path.name for path in (whole / "stages").glob("[0-9]*")] == ["00-original"]
