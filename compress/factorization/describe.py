@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from compress.factorization.layers import Layer
+from compress.factorization.layers import MatrixLayer
 from compress.factorization.spectrum import Spectrum
 
 _NUMBER = re.compile(r"\d+")
 
 
 def describe(
-    layers: Sequence[Layer], ranks: Sequence[int | None], spectra: Sequence[Spectrum]
+    layers: Sequence[MatrixLayer], ranks: Sequence[int | None], spectra: Sequence[Spectrum]
 ) -> Iterator[str]:
     """Yield lines on the ranks of layers, and on the energy that they keep.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
-from compress.factorization.layers import Layer
+from compress.factorization.layers import MatrixLayer
 from compress.factorization.spectrum import Spectrum
 from compress.models.low_rank import LowRankLayer, fill, low_rank_layer
 
@@ -21,7 +21,7 @@ _LITTLE = 1e-12
 
 def effects(
     module: nn.Module,
-    layers: Sequence[Layer],
+    layers: Sequence[MatrixLayer],
     spectra: Sequence[Spectrum],
     ranks: Sequence[int],
     *,

@@ -14,7 +14,7 @@ from compress.core.progress import Progress, Silent
 from compress.errors import StageError
 from compress.factorization.describe import describe
 from compress.factorization.effects import effects
-from compress.factorization.layers import Found, Layer, find_layers
+from compress.factorization.layers import FoundLayers, MatrixLayer, find_layers
 from compress.factorization.options import LowRankOptions, LowRankTarget
 from compress.factorization.ranks import (
     Goal,
@@ -35,7 +35,7 @@ SAME_ANSWER = 1e-4
 """Largest difference from the answer with the factors multiplied back, relative to its largest."""
 
 
-class Cost(Protocol):
+class ModuleCost(Protocol):
     """The cost of a module."""
 
     @property
@@ -64,8 +64,8 @@ class Factorized:
 
     module: nn.Module
     ranks: Mapping[str, int]
-    before: Cost
-    after: Cost
+    before: ModuleCost
+    after: ModuleCost
     notes: tuple[str, ...]
 
 
@@ -75,7 +75,7 @@ def factorize(
     options: LowRankOptions,
     inputs: Batch,
     task: Task,
-    count: Callable[[nn.Module], Cost],
+    count: Callable[[nn.Module], ModuleCost],
     batches: Iterable[Batch] = (),
     device: str = "cpu",
     progress: Progress | None = None,
@@ -132,7 +132,7 @@ def planned(
     options: LowRankOptions,
     inputs: Batch,
     task: Task,
-    count: Callable[[nn.Module], Cost],
+    count: Callable[[nn.Module], ModuleCost],
 ) -> tuple[nn.Module, dict[str, int]] | None:
     """Return the structure and the ranks that `factorize` will give; None if spectra decide them.
 
@@ -149,8 +149,8 @@ def planned(
 
 
 def _possible(
-    module: nn.Module, before: Cost, *, options: LowRankOptions, task: Task, inputs: Batch
-) -> Found:
+    module: nn.Module, before: ModuleCost, *, options: LowRankOptions, task: Task, inputs: Batch
+) -> FoundLayers:
     found = find_layers(
         module, task=task, inputs=inputs, layers=options.layers, exclude=options.exclude
     )
@@ -161,9 +161,9 @@ def _possible(
 
 def _ranks(
     module: nn.Module,
-    layers: Sequence[Layer],
+    layers: Sequence[MatrixLayer],
     spectra: Sequence[Spectrum],
-    before: Cost,
+    before: ModuleCost,
     *,
     options: LowRankOptions,
     task: Task,
@@ -185,7 +185,7 @@ def _ranks(
 def _split(
     module: nn.Module,
     split: Mapping[str, int],
-    layers: Sequence[Layer],
+    layers: Sequence[MatrixLayer],
     spectra: Sequence[Spectrum],
 ) -> nn.Module:
     """Return a copy with the layers' factors."""
@@ -197,7 +197,7 @@ def _split(
     return smaller
 
 
-def _goal(before: Cost, target: LowRankTarget) -> Goal:
+def _goal(before: ModuleCost, target: LowRankTarget) -> Goal:
     return Goal(target.quantity, target.fraction, getattr(before, target.quantity))
 
 
@@ -234,7 +234,7 @@ def _relative(answer: Tensor, wanted: Tensor) -> float:
     return float((answer - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
 
 
-def _costs(before: Cost, after: Cost, inputs: Batch) -> str:
+def _costs(before: ModuleCost, after: ModuleCost, inputs: Batch) -> str:
     shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
     return (
         f"params {before.params:,} to {after.params:,} ({after.params / before.params:.1%}), "

@@ -23,7 +23,7 @@ _STEP, _NARROW = 8, 64
 
 
 @dataclass(frozen=True)
-class Layer:
+class MatrixLayer:
     """A layer that can be factorized.
 
     Attributes
@@ -59,10 +59,10 @@ class Layer:
         return _STEP if self.largest >= _NARROW else 1
 
 
-class Found(NamedTuple):
+class FoundLayers(NamedTuple):
     """Layers to factorize, and notes on layers that stay whole."""
 
-    layers: list[Layer]
+    layers: list[MatrixLayer]
     notes: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ def find_layers(
     inputs: Batch,
     layers: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
-) -> Found:
+) -> FoundLayers:
     """Find the layers that can be split into two with fewer weights.
 
     The layer that makes the model's output stays whole unless `layers` names it. A layer stays
@@ -100,15 +100,15 @@ def find_layers(
         _require_known(key, patterns, parts)
     calls = _run(module, parts, task=task, inputs=inputs)
     whole = _whole_by_structure(module, parts)
-    found: list[Layer] = []
+    found: list[MatrixLayer] = []
     alone: dict[str, list[str]] = {}
     for path, part in parts.items():
         named = layers is not None and _fits(path, layers)
         if (layers is not None and not named) or _fits(path, exclude):
-            judged: Layer | str = "'layers' or 'exclude' say so"
+            judged: MatrixLayer | str = "'layers' or 'exclude' say so"
         else:
             judged = whole.get(path) or _judge(path, part, calls.get(path), named=named)
-        if isinstance(judged, Layer):
+        if isinstance(judged, MatrixLayer):
             found.append(judged)
         else:
             alone.setdefault(judged, []).append(path or type(part).__name__)
@@ -118,10 +118,10 @@ def find_layers(
         raise StageError(
             f"{type(module).__name__} has no linear layer or convolution to split: {what}."
         )
-    return Found(found, (f"left whole: {reasons}.",) if reasons else ())
+    return FoundLayers(found, (f"left whole: {reasons}.",) if reasons else ())
 
 
-def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> Layer | str:
+def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> MatrixLayer | str:
     """Return the layer, or the reason why it stays whole."""
     if call is None:
         return "the model doesn't call it"
@@ -186,9 +186,9 @@ def _run(
     }
 
 
-def _layer(path: str, part: nn.Module, call: _Call) -> Layer:
+def _layer(path: str, part: nn.Module, call: _Call) -> MatrixLayer:
     rows, columns = matrix(part).shape
-    return Layer(path, rows, columns, call.positions)
+    return MatrixLayer(path, rows, columns, call.positions)
 
 
 def _fits(path: str, patterns: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compress.errors import TargetError
-from compress.factorization.layers import Layer
+from compress.factorization.layers import MatrixLayer
 from compress.factorization.options import Quantity
 from compress.factorization.spectrum import Spectrum
 
@@ -38,7 +38,7 @@ class Goal(NamedTuple):
         return self.fraction * self.whole
 
 
-def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
+def ranks_by_ratio(layers: Sequence[MatrixLayer], ratio: float) -> list[int]:
     """Return for each layer the largest rank that removes at least `ratio` of its weights.
 
     No rank is smaller than the layer's step.
@@ -51,7 +51,7 @@ def ranks_by_ratio(layers: Sequence[Layer], ratio: float) -> list[int]:
 
 
 def ranks_by_energy(
-    layers: Sequence[Layer], spectra: Sequence[Spectrum], energy: float
+    layers: Sequence[MatrixLayer], spectra: Sequence[Spectrum], energy: float
 ) -> list[int | None]:
     """Return the smallest ranks that keep that energy; None for layers that don't get smaller."""
     ranks: list[int | None] = []
@@ -63,7 +63,7 @@ def ranks_by_energy(
 
 
 def ranks_by_target(
-    layers: Sequence[Layer],
+    layers: Sequence[MatrixLayer],
     spectra: Sequence[Spectrum],
     goal: Goal,
     *,
@@ -110,7 +110,7 @@ def ranks_by_target(
     return [option.ranks[index] for option, index in zip(options, chosen, strict=True)]
 
 
-def require_reachable(layers: Sequence[Layer], goal: Goal) -> None:
+def require_reachable(layers: Sequence[MatrixLayer], goal: Goal) -> None:
     """Compare a goal with the amount that remains with each layer's smallest rank.
 
     Raises
@@ -127,7 +127,7 @@ def require_reachable(layers: Sequence[Layer], goal: Goal) -> None:
         )
 
 
-def probing_ranks(layers: Sequence[Layer], goal: Goal) -> list[int]:
+def probing_ranks(layers: Sequence[MatrixLayer], goal: Goal) -> list[int]:
     """Return the ranks that would meet a goal if all layers lost the same fraction."""
     splittable = sum(int(_Options(layer, goal.quantity).costs[-1]) for layer in layers)
     return ranks_by_ratio(layers, min(1.0, (goal.whole - goal.most) / splittable))
@@ -136,7 +136,7 @@ def probing_ranks(layers: Sequence[Layer], goal: Goal) -> list[int]:
 class _Options:
     """The ranks that a layer can have and the cost of each; the whole layer (None) is the last."""
 
-    def __init__(self, layer: Layer, quantity: Quantity) -> None:
+    def __init__(self, layer: MatrixLayer, quantity: Quantity) -> None:
         each = layer.positions if quantity == "macs" else 1
         steps = list(range(layer.step, layer.largest + 1, layer.step))
         self.ranks: list[int | None] = [*steps, None]

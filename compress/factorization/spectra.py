@@ -9,7 +9,7 @@ from torch import nn
 
 from compress.core.progress import Progress
 from compress.factorization.gram import gram_matrices
-from compress.factorization.layers import Layer
+from compress.factorization.layers import MatrixLayer
 from compress.factorization.spectrum import RIDGE, Spectrum, spectrum
 from compress.models.low_rank import matrix
 
@@ -22,7 +22,7 @@ _DOUBLE = 8
 
 
 def plain_spectra(
-    module: nn.Module, layers: Sequence[Layer], *, progress: Progress
+    module: nn.Module, layers: Sequence[MatrixLayer], *, progress: Progress
 ) -> list[Spectrum]:
     """Return the spectra of the layers' weights, computed on the weights' device."""
     found = []
@@ -36,7 +36,7 @@ def plain_spectra(
 
 def activation_spectra(
     module: nn.Module,
-    layers: Sequence[Layer],
+    layers: Sequence[MatrixLayer],
     *,
     task: Task,
     batches: Iterable[Batch],
@@ -80,9 +80,9 @@ def activation_spectra(
     return found, tuple(notes)
 
 
-def _passes(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+def _passes(layers: Sequence[MatrixLayer]) -> Iterator[list[MatrixLayer]]:
     """Yield the layers in order, in groups whose Gram matrices fit into memory (or of one)."""
-    some: list[Layer] = []
+    some: list[MatrixLayer] = []
     held = 0
     for layer in layers:
         size = _DOUBLE * layer.columns**2

@@ -123,7 +123,7 @@ def plan(
         cut_units(ranking.order, chosen.counts),
         chosen.before,
         chosen.after,
-        (*_describe(groups, chosen), *found.notes, *chosen.notes, *cost.matmuls.notes),
+        (*_describe(groups, chosen), *found.notes, *chosen.notes, *cost.macs.notes),
         options.target,
         sensitivity,
     )

@@ -12,7 +12,7 @@ from compress.core.foreign.boundary import described, reading
 from compress.core.shown import shown
 from compress.errors import InputError
 from compress.report import tables, words
-from compress.report.pictures.choose import Part, sensitivity, tradeoffs, training
+from compress.report.pictures.choose import PictureGroup, sensitivity, tradeoffs, training
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,15 +36,15 @@ def html(report: Report, *, folders: Mapping[int, Path] | None = None) -> str:
         measurement of sensitivity left there are drawn; a file that can't be read is named in the
         page.
     """
-    trainings: list[Part] = []
-    sensitivities: list[Part] = []
+    trainings: list[PictureGroup] = []
+    sensitivities: list[PictureGroup] = []
     unread: list[str] = []
     for row in report.stages:
         folder = (folders or {}).get(row.index)
         if folder is None:
             continue
         pictures = _drawn(folder, _TRAINING, training, unread)
-        trainings += [Part(row.name, pictures)] if pictures else []
+        trainings += [PictureGroup(row.name, pictures)] if pictures else []
         parts = _drawn(folder, _SENSITIVITY, sensitivity, unread)
         sensitivities += [part._replace(title=f"{row.name}, {part.title}") for part in parts]
     return _template().render(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
     from compress.data.texts.encode import TextPreprocessor
-    from compress.data.vocabulary.cut import Choice
+    from compress.data.vocabulary.cut import KeptTokens
     from compress.data.vocabulary.use import Texts
     from compress.models.spec import ModelSpec
 
@@ -96,7 +96,7 @@ class Vocabulary(Stage):
 
 def _tokenizer(
     artifact: Artifact, context: Context, *, texts: Texts
-) -> tuple[Choice, TextPreprocessor]:
+) -> tuple[KeptTokens, TextPreprocessor]:
     """Return the tokens to keep, and a preprocessor that was shown to give the same tokens."""
     import numpy as np
 
@@ -147,7 +147,7 @@ def _reserved(artifact: Artifact, context: Context) -> set[int]:
     return {number for number in ids if number < size}
 
 
-def _kept(choice: Choice, *, size: int, before: nn.Module, after: nn.Module) -> str:
+def _kept(choice: KeptTokens, *, size: int, before: nn.Module, after: nn.Module) -> str:
     kept = len(choice.original)
     return (
         f"kept {kept:,} of {size:,} tokens ({kept / size:.1%}); parameters "

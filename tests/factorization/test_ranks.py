@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from compress.errors import TargetError
-from compress.factorization.layers import Layer
+from compress.factorization.layers import MatrixLayer
 from compress.factorization.ranks import (
     TOLERANCE,
     Goal,
@@ -46,13 +46,17 @@ def cost(layers, ranks, quantity="params"):
     ],
 )
 def test_the_largest_rank_saves_and_the_next_does_not(rows, columns, largest, step):
-    layer = Layer("a", rows, columns, 1)
+    layer = MatrixLayer("a", rows, columns, 1)
     assert (layer.largest, layer.step) == (largest, step)
     assert largest * layer.of_rank < layer.weights <= (largest + 1) * layer.of_rank
 
 
 def test_a_ratio_is_removed_of_each_layer():
-    layers = [Layer("a", 384, 384, 1), Layer("b", 384, 1536, 1), Layer("c", 12, 12, 1)]
+    layers = [
+        MatrixLayer("a", 384, 384, 1),
+        MatrixLayer("b", 384, 1536, 1),
+        MatrixLayer("c", 12, 12, 1),
+    ]
     ranks = ranks_by_ratio(layers, 0.5)
     assert ranks == [96, 152, 3]
     for layer, rank in zip(layers, ranks, strict=True):
@@ -62,12 +66,12 @@ def test_a_ratio_is_removed_of_each_layer():
 
 
 def test_energy_is_kept_by_the_smallest_rank_that_does():
-    layer = Layer("a", 10, 10, 1)
+    layer = MatrixLayer("a", 10, 10, 1)
     found = known([8, 4, 2, 1, 1, 0, 0, 0, 0, 0])
     assert ranks_by_energy([layer] * 3, [found] * 3, 0.75) == [2] * 3
     assert ranks_by_energy([layer], [found], 0.76) == [3]
     assert ranks_by_energy([layer], [found], 1.0) == [None]  # rank 5 takes as much as the layer
-    wide = Layer("b", 200, 200, 1)
+    wide = MatrixLayer("b", 200, 200, 1)
     assert ranks_by_energy([wide], [falling(wide, 0.5)], 0.75) == [8]  # 2, in steps of 8
 
 
@@ -85,7 +89,7 @@ def test_energy_is_kept_by_the_smallest_rank_that_does():
     quantity=st.sampled_from(["params", "macs"]),
 )
 def test_targets_are_met(shapes, paces, weights, fraction, rest, quantity):
-    layers = [Layer(str(i), *shape) for i, shape in enumerate(shapes)]
+    layers = [MatrixLayer(str(i), *shape) for i, shape in enumerate(shapes)]
     spectra = [falling(layer, pace) for layer, pace in zip(layers, paces, strict=False)]
     whole = rest + cost(layers, [None] * len(layers), quantity)
     goal = Goal(quantity, fraction, whole)
@@ -108,7 +112,7 @@ def test_targets_are_met(shapes, paces, weights, fraction, rest, quantity):
 )
 def test_no_other_ranks_lose_much_less(seed, sizes, fraction):
     generator = torch.Generator().manual_seed(seed)
-    layers = [Layer(str(i), size, size, 1) for i, size in enumerate(sizes)]
+    layers = [MatrixLayer(str(i), size, size, 1) for i, size in enumerate(sizes)]
     spectra = [known(torch.rand(size, generator=generator).tolist()) for size in sizes]
     goal = Goal("params", fraction, cost(layers, [None] * 3))
     try:
@@ -131,7 +135,7 @@ def test_no_other_ranks_lose_much_less(seed, sizes, fraction):
 
 
 def test_the_layer_whose_spectrum_falls_faster_gives_more():
-    layers = [Layer("flat", 64, 64, 1), Layer("steep", 64, 64, 1)]
+    layers = [MatrixLayer("flat", 64, 64, 1), MatrixLayer("steep", 64, 64, 1)]
     spectra = [falling(layers[0], 0.99), falling(layers[1], 0.7)]
     goal = Goal("params", 0.5, 2 * 64 * 64)
     flat, steep = ranks_by_target(layers, spectra, goal)
@@ -141,7 +145,7 @@ def test_the_layer_whose_spectrum_falls_faster_gives_more():
 
 
 def test_macs_are_saved_where_they_are():
-    layers = [Layer("often", 64, 64, 100), Layer("once", 64, 64, 1)]
+    layers = [MatrixLayer("often", 64, 64, 100), MatrixLayer("once", 64, 64, 1)]
     spectra = [falling(layer, 0.95) for layer in layers]
     ranks = ranks_by_target(layers, spectra, Goal("macs", 0.6, 101 * 64 * 64))
     assert ranks[1] is None
@@ -149,20 +153,20 @@ def test_macs_are_saved_where_they_are():
 
 
 def test_a_target_below_the_least_says_the_least():
-    layers = [Layer("a", 64, 64, 1)]
+    layers = [MatrixLayer("a", 64, 64, 1)]
     whole = 64 * 64 + 1000
     with pytest.raises(TargetError, match=rf"{(128 + 1000) / whole:.4f} of the model's params"):
         ranks_by_target(layers, [falling(layers[0], 0.9)], Goal("params", 0.1, whole))
 
 
 def test_a_target_between_coarse_steps_says_the_nearest():
-    layers = [Layer("a", 6, 6, 1)]  # of 36 weights 12 or 24 remain
+    layers = [MatrixLayer("a", 6, 6, 1)]  # of 36 weights 12 or 24 remain
     with pytest.raises(TargetError, match=r"can't be met within 2%. The nearest below is 0.6667"):
         ranks_by_target(layers, [falling(layers[0], 0.9)], Goal("params", 0.9, 36))
 
 
 def test_probing_ranks_would_meet_the_goal_alike():
-    layers = [Layer("a", 64, 64, 1), Layer("b", 64, 128, 1)]
+    layers = [MatrixLayer("a", 64, 64, 1), MatrixLayer("b", 64, 128, 1)]
     whole = 64 * 64 + 64 * 128
     ranks = probing_ranks(layers, Goal("params", 0.5, whole))
     assert 0.45 * whole < cost(layers, ranks) <= 0.5 * whole

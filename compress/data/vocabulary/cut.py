@@ -20,7 +20,7 @@ _LAST_CALL = ("truncation", "padding")
 """Parts of a tokenizer.json that hold the settings of the last call."""
 
 
-class Choice(NamedTuple):
+class KeptTokens(NamedTuple):
     """The tokens that stay.
 
     Attributes
@@ -52,7 +52,7 @@ def backend_of(preprocessor: Preprocessor) -> dict[str, Any]:
 
 def choose_tokens(
     backend: Mapping[str, Any], use: Use, *, ids: Mapping[str, int], also: Collection[int]
-) -> Choice:
+) -> KeptTokens:
     """Choose the tokens that stay, in their old order: the model's own, then those added to it.
 
     Parameters
@@ -72,11 +72,11 @@ def choose_tokens(
     tokens = [*sorted(kept, key=ids.__getitem__)]
     tokens += sorted(added - kept, key=ids.__getitem__)
     rows = sorted(set(also) - set(ids.values()))
-    return Choice(tokens, [*(ids[token] for token in tokens), *rows])
+    return KeptTokens(tokens, [*(ids[token] for token in tokens), *rows])
 
 
 def cut_tokenizer(
-    preprocessor: TextPreprocessor, backend: Mapping[str, Any], choice: Choice
+    preprocessor: TextPreprocessor, backend: Mapping[str, Any], choice: KeptTokens
 ) -> TextPreprocessor:
     """The preprocessor with the chosen tokens only, loaded from files as a later run would load it.
 

@@ -23,7 +23,7 @@ _EXCERPT = 80
 Columns = Mapping[str, Values]
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """Texts that are read one after another.
 
     Attributes
@@ -42,13 +42,13 @@ class Part(NamedTuple):
 class Texts:
     """All texts whose pieces must stay the same. Memory doesn't grow with them."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TextPart, ...]
 
     def __len__(self) -> int:
         """Number of samples."""
         return sum(len(part.indices) for part in self.parts)
 
-    def chunks(self, progress: Progress, doing: str) -> Iterator[tuple[Part, int, Columns]]:
+    def chunks(self, progress: Progress, doing: str) -> Iterator[tuple[TextPart, int, Columns]]:
         """Chunks of samples: (part, position of the chunk's first sample in it, columns)."""
         with progress.track(doing, len(self)) as advance:
             for part in self.parts:
@@ -82,22 +82,22 @@ def texts_of(data: Dataset, *, extra: DataSpec | None, task: Task) -> Texts:
     ------
     DataError : the other source can't be read.
     """
-    parts: list[Part] = []
+    parts: list[TextPart] = []
     for name, one in data.splits.items():
         # Calibration is mostly drawn from train; those texts needn't be read twice.
         if not any(_holds(part, one) for part in parts):
-            parts.append(Part(name, one.rows, one.indices))
+            parts.append(TextPart(name, one.rows, one.indices))
     if extra is not None:
         columns = extra.columns.model_copy(update={"label": None})
         limits: dict[str, int] = {str(name): count for name, count in extra.limit.items()}
         source = open_source(extra.model_copy(update={"columns": columns}), task)
         for name, rows in source.splits.items():
             count = min(limits.get(name, len(rows)), len(rows))
-            parts.append(Part(f"extra {name}", rows, np.arange(count, dtype=np.int64)))
+            parts.append(TextPart(f"extra {name}", rows, np.arange(count, dtype=np.int64)))
     return Texts(tuple(parts))
 
 
-def _holds(part: Part, samples: Samples) -> bool:
+def _holds(part: TextPart, samples: Samples) -> bool:
     return part.rows is samples.rows and bool(np.isin(samples.indices, part.indices).all())
 
 

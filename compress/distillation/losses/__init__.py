@@ -12,7 +12,7 @@ from compress.distillation.losses.attention import (
     query_key_relation,
     self_relation,
 )
-from compress.distillation.losses.chunks import Part, chunked
+from compress.distillation.losses.chunks import TokenLoss, chunked
 from compress.distillation.losses.feature import feature, pooled_to_fit
 from compress.distillation.losses.generation import Divergence, shift, token_divergence
 from compress.distillation.losses.labels import binary_labels, labels
@@ -31,7 +31,7 @@ from compress.distillation.losses.response import (
 
 __all__ = [
     "Divergence",
-    "Part",
+    "TokenLoss",
     "attention_maps",
     "attention_transfer",
     "average_heads",

@@ -19,7 +19,7 @@ from compress.distillation.losses.rows import check_mask, check_shape, precise
 Head = Callable[[Tensor], Tensor]
 
 
-class Part(NamedTuple):
+class TokenLoss(NamedTuple):
     """One loss of a pass over tokens.
 
     Attributes
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def chunked(
-    hidden: Tensor, *, head: Head, parts: Mapping[str, Part], chunk_tokens: int = 256
+    hidden: Tensor, *, head: Head, parts: Mapping[str, TokenLoss], chunk_tokens: int = 256
 ) -> dict[str, Tensor]:
     """Return each part's `part.loss(head(hidden)[mask], *rows[mask])`, in chunks of tokens.
 
@@ -49,8 +49,8 @@ def chunked(
     >>> states, wanted = shift(student_hidden, batch[LABELS])
     >>> mask = wanted != IGNORED
     >>> parts = {
-    ...     "response": Part(divergence, (teacher_hidden[:, :-1],), mask),
-    ...     "labels": Part(labels, (wanted,), mask),
+    ...     "response": TokenLoss(divergence, (teacher_hidden[:, :-1],), mask),
+    ...     "labels": TokenLoss(labels, (wanted,), mask),
     ... }
     >>> chunked(states, head=student.get_output_embeddings(), parts=parts)
 
@@ -79,7 +79,9 @@ def chunked(
             check_shape(f"parts[{name}]", values.shape[:2], hidden.shape[:2])
         counted = counted | part.mask
     chosen = {
-        name: Part(part.loss, tuple(values[counted] for values in part.rows), part.mask[counted])
+        name: TokenLoss(
+            part.loss, tuple(values[counted] for values in part.rows), part.mask[counted]
+        )
         for name, part in parts.items()
     }
     # Without tokens there is one empty chunk, so that the head still gets its gradient of 0.
@@ -104,12 +106,12 @@ def chunked(
     }
 
 
-def _slice(part: Part, start: int, length: int) -> Part:
+def _slice(part: TokenLoss, start: int, length: int) -> TokenLoss:
     end = start + length
-    return Part(part.loss, tuple(rows[start:end] for rows in part.rows), part.mask[start:end])
+    return TokenLoss(part.loss, tuple(rows[start:end] for rows in part.rows), part.mask[start:end])
 
 
-def _sums(states: Tensor, head: Head, parts: Mapping[str, Part]) -> dict[str, Tensor]:
+def _sums(states: Tensor, head: Head, parts: Mapping[str, TokenLoss]) -> dict[str, Tensor]:
     logits = head(states)
     sums = {}
     for name, (loss, rows, mask) in parts.items():

@@ -48,9 +48,9 @@ class ChunkedTerm(Term):
         states, targets = losses.shift(student.features[LAST_HIDDEN], labels_of(batch))
         mask = targets != IGNORED
         rows = (teacher.features[LAST_HIDDEN][:, :-1],)
-        wanted = {response.NAME: losses.Part(divergence, rows, mask)}
+        wanted = {response.NAME: losses.TokenLoss(divergence, rows, mask)}
         if self._labels is not None:
-            wanted[label.NAME] = losses.Part(self._cross_entropy, (targets,), mask)
+            wanted[label.NAME] = losses.TokenLoss(self._cross_entropy, (targets,), mask)
         found = losses.chunked(states, head=student.head, parts=wanted, chunk_tokens=chunk_tokens)
         return {name: self._weights()[name] * value for name, value in found.items()}
 

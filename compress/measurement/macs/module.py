@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,13 +16,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from compress.core.batch import ATTENTION_MASK
-from compress.measurement.macs.aten import MATMULS, Matmul
+from compress.measurement.macs.aten import MATMULS
 from compress.measurement.macs.flow import Flow
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
-_ACTIVATIONS = {torch.ops.aten.gelu: "gelu", torch.ops.aten.silu: "silu"}
 _MULTIPLIES = re.compile(
     r"(?:^|[_:])(?:\w*mm|\w*matmul|conv(?!ert)\w*|\w*attention\w*|\w*lstm|gru|rnn|linear)(?:_|$)"
 )
@@ -30,20 +29,20 @@ _MULTIPLIES = re.compile(
 
 
 @dataclass(frozen=True)
-class Matmuls:
-    """The matmuls of one run of a module.
+class ModuleMacs:
+    """The multiply-accumulates of one run of a module.
 
     Attributes
     ----------
-    macs : multiply-accumulates of all matmuls.
-    layers : matmuls with a parameter, one for each call, by the parameter's (first) name.
-    attentions : matmuls without a parameter inside an attention, by its path.
+    total : of all matmuls and convolutions.
+    layers : of those with a parameter, by the parameter's (first) name.
+    attentions : of those without a parameter inside an attention, by its path.
     unknown : number of operators of each name that multiply but can't be counted.
     """
 
-    macs: int
-    layers: Mapping[str, Sequence[Matmul]]
-    attentions: Mapping[str, Sequence[Matmul]]
+    total: int
+    layers: Mapping[str, int]
+    attentions: Mapping[str, int]
     unknown: Mapping[str, int]
 
     @property
@@ -53,9 +52,9 @@ class Matmuls:
         return (f"macs leave out operators that can't be counted: {named}.",) if named else ()
 
 
-def multiplied(
+def module_macs(
     module: nn.Module, *, task: Task, inputs: Batch, attentions: Sequence[str] = ()
-) -> Matmuls:
+) -> ModuleMacs:
     """Run a module once on the inputs, in eval mode, and return its matmuls.
 
     The rules are those of `compress.measurement.macs.graph.count_macs` for its graph.
@@ -69,7 +68,7 @@ def multiplied(
     seen = _Seen(module, flow)
     with torch.no_grad(), _plain_kernels(), _inside(module, attentions, seen.stack), _Watch(seen):
         answer = task.logits(module, inputs)
-    return seen.matmuls(flow.needed([answer]), attentions)
+    return seen.macs(flow.needed([answer]), attentions)
 
 
 @contextmanager
@@ -88,7 +87,7 @@ def _plain_kernels() -> Iterator[None]:
 class _Call:
     """A matmul in the run: the operator's number, and the parameter or attention it belongs to."""
 
-    matmul: Matmul
+    macs: int
     operator: int
     layer: str | None
     attention: str | None
@@ -109,39 +108,28 @@ class _Seen:
             if parameter.numel()
         )
         self._starts = [start for start, _, _ in self._places]
-        self._last: tuple[_Call, Tensor] | None = None
 
-    def multiply(
-        self, matmul: Matmul, operands: Sequence[Tensor], out: Tensor, operator: int
-    ) -> None:
+    def multiply(self, macs: int, operands: Sequence[Tensor], operator: int) -> None:
         """Assign a matmul to a parameter, else to the attention that is running."""
         names = [name for x in reversed(operands) if (name := self._name(x)) is not None]
         layer = names[0] if names else None
         attention = self.stack[-1] if self.stack and layer is None else None
-        call = _Call(matmul, operator, layer, attention)
-        self.calls.append(call)
-        self._last = None if layer is None else (call, out)
+        self.calls.append(_Call(macs, operator, layer, attention))
 
-    def activate(self, activation: str, given: Tensor) -> None:
-        """Record an activation that directly follows the last layer."""
-        if self._last is not None and self._last[1].data_ptr() == given.data_ptr():
-            call = self._last[0]
-            call.matmul = replace(call.matmul, activation=activation)
-
-    def matmuls(self, needed: Collection[int], attentions: Sequence[str]) -> Matmuls:
-        """The matmuls that a runtime computes for each sample and that the answer needs."""
-        layers: dict[str, list[Matmul]] = {}
-        inside: dict[str, list[Matmul]] = {path: [] for path in attentions}
+    def macs(self, needed: Collection[int], attentions: Sequence[str]) -> ModuleMacs:
+        """The MACs of what a runtime computes for each sample and what the answer needs."""
+        layers: Counter[str] = Counter()
+        inside: Counter[str] = Counter(dict.fromkeys(attentions, 0))
         total = 0
         for call in self.calls:
             if call.operator in needed and self.flow.varies[call.operator]:
-                total += call.matmul.macs
+                total += call.macs
                 if call.layer is not None:
-                    layers.setdefault(call.layer, []).append(call.matmul)
+                    layers[call.layer] += call.macs
                 elif call.attention is not None:
-                    inside[call.attention].append(call.matmul)
+                    inside[call.attention] += call.macs
         unknown = Counter(name for operator, name in self.unknown if operator in needed)
-        return Matmuls(total, layers, inside, dict(sorted(unknown.items())))
+        return ModuleMacs(total, layers, inside, dict(sorted(unknown.items())))
 
     def _name(self, tensor: Tensor) -> str | None:
         """The parameter of which a tensor is a view, by the address, which views share."""
@@ -176,12 +164,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return out
         out = func(*args, **kwargs)
         operator = self._seen.flow.ran(func, args, kwargs, out)
-        if packet in _ACTIVATIONS:
-            self._seen.activate(_ACTIVATIONS[packet], args[0])
-        elif multiply is not None:
+        if multiply is not None:
             made = out if isinstance(out, Tensor) else out[0]
-            for matmul, operands in multiply(args, made):
-                self._seen.multiply(matmul, operands, made, operator)
+            for macs, operands in multiply(args, made):
+                self._seen.multiply(macs, operands, operator)
         elif _MULTIPLIES.search(func._schema.name):
             self._seen.unknown.append((operator, func._schema.name.partition("::")[2]))
         return out

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from compress.errors import StageError
-from compress.measurement.macs.aten import Matmul
-from compress.measurement.macs.module import Matmuls, multiplied
+from compress.measurement.macs.module import ModuleMacs, module_macs
 from compress.models.structure.groups import Group
 from compress.pruning.options import Quantity
 
@@ -38,7 +37,7 @@ def count_params(module: nn.Module) -> int:
 
 def count_cost(module: nn.Module, *, task: Task, inputs: Batch) -> Cost:
     """Count by running the module once on the inputs, as its ONNX graph will be counted."""
-    return Cost(count_params(module), multiplied(module, task=task, inputs=inputs).macs)
+    return Cost(count_params(module), module_macs(module, task=task, inputs=inputs).total)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class CostModel:
     Attributes
     ----------
     total : what the whole module costs.
-    matmuls : what its run multiplied.
+    macs : multiply-accumulates of its run.
 
     Raises
     ------
@@ -72,10 +71,10 @@ class CostModel:
     ) -> None:
         self.groups = tuple(groups)
         attentions = dict.fromkeys(path for group in groups for path in group.attentions)
-        self.matmuls: Matmuls = multiplied(
+        self.macs: ModuleMacs = module_macs(
             module, attentions=list(attentions), task=task, inputs=inputs
         )
-        self.total = Cost(count_params(module), self.matmuls.macs)
+        self.total = Cost(count_params(module), self.macs.total)
         self.shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         self._scales = {
             path: [index for index, group in enumerate(groups) if path in group.attentions]
@@ -84,8 +83,8 @@ class CostModel:
         self._cuts = _cuts(module, groups, self.shapes)
         fixed = [name for name in self.shapes if name not in self._cuts]
         self._params = sum(prod(self.shapes[name]) for name in fixed)
-        self._layers = {name: _macs(self.matmuls.layers.get(name, ())) for name in self._cuts}
-        self._attentions = {path: _macs(each) for path, each in self.matmuls.attentions.items()}
+        self._layers = {name: self.macs.layers.get(name, 0) for name in self._cuts}
+        self._attentions = self.macs.attentions
         changing = sum(self._layers.values()) + sum(self._attentions.values())
         self._macs = self.total.macs - changing
 
@@ -118,10 +117,6 @@ class CostModel:
                 else:
                     sizes[dim] -= counts[cut.group] * cut.width
         return tuple(sizes)
-
-
-def _macs(matmuls: Sequence[Matmul]) -> int:
-    return sum(matmul.macs for matmul in matmuls)
 
 
 def _cuts(

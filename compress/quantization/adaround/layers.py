@@ -23,7 +23,7 @@ _ACTIVATIONS = ("Relu", "Clip")
 
 
 @dataclass(frozen=True)
-class Layer:
+class WeightedLayer:
     """A matmul of activations with a quantized weight.
 
     Attributes
@@ -67,14 +67,16 @@ class Layer:
         return rows[0] if transposed else rows[0].T.contiguous()
 
 
-def find_layers(source: Graph, quantized: Graph, roles: Roles) -> tuple[list[Layer], list[str]]:
+def find_layers(
+    source: Graph, quantized: Graph, roles: Roles
+) -> tuple[list[WeightedLayer], list[str]]:
     """The layers in the order in which they run, and the weights that can't be optimised.
 
     These are weights that several nodes read, of convolutions that aren't two-dimensional, of
     transposed convolutions, and of scaled or transposed Gemm inputs.
     """
     by_output = {weight.output: weight for weight in roles.weights}
-    layers: list[Layer] = []
+    layers: list[WeightedLayer] = []
     for node in quantized.nodes:
         weight = by_output.get(node.input[1]) if len(node.input) > 1 else None
         floating = source.named(node.name)
@@ -93,12 +95,12 @@ def _layer(
     wanted: onnx.NodeProto,
     weight: Stored,
     after: Sequence[onnx.NodeProto],
-) -> Layer:
+) -> WeightedLayer:
     follows = after[0].op_type if len(after) == 1 else ""
     limits = (float("-inf"), float("inf"))
     if follows in _ACTIVATIONS:
         limits = (0.0, float("inf"))
-    return Layer(
+    return WeightedLayer(
         node=node.name,
         kind=node.op_type,
         weight=weight,
@@ -110,7 +112,7 @@ def _layer(
     )
 
 
-def _fits(layer: Layer, rank: int) -> bool:
+def _fits(layer: WeightedLayer, rank: int) -> bool:
     if layer.kind == "Conv":
         return rank == 4 and layer.attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
     plain = layer.attributes.get("alpha", 1.0) == 1 and not layer.attributes.get("transA", 0)
@@ -118,7 +120,7 @@ def _fits(layer: Layer, rank: int) -> bool:
 
 
 def sample_rows(
-    layer: Layer,
+    layer: WeightedLayer,
     given: Tensor,
     wanted: Tensor,
     *,

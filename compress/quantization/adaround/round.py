@@ -19,7 +19,7 @@ from compress.core.progress import Progress, Silent
 from compress.errors import StageError
 from compress.onnx_graph.files import load_model
 from compress.onnx_graph.graph import Graph
-from compress.quantization.adaround.layers import Layer, find_layers, sample_rows
+from compress.quantization.adaround.layers import WeightedLayer, find_layers, sample_rows
 from compress.quantization.adaround.relaxation import Grid, Rounded, Rows, optimize_layer
 from compress.quantization.calibration.ranges import Range
 from compress.quantization.integers import Integers
@@ -143,7 +143,7 @@ def _quantized(
 
 @torch.no_grad()
 def _rows(
-    layer: Layer,
+    layer: WeightedLayer,
     graphs: _Graphs,
     batches: list[list[Tensor]],
     generator: torch.Generator,
@@ -175,7 +175,7 @@ def _rows(
     )
 
 
-def _grid(layer: Layer, graphs: _Graphs) -> Grid:
+def _grid(layer: WeightedLayer, graphs: _Graphs) -> Grid:
     stored = layer.weight
     weight = graphs.floating.tensor(stored.name)
     scale = along(graphs.quantized.tensor(stored.scale), axis=stored.axis or 0, rank=weight.ndim)
@@ -195,7 +195,7 @@ def _largest(weight: Tensor, axis: int | None) -> Tensor:
     return weight.abs().amax(others, keepdim=True).expand_as(weight)
 
 
-def _settle(layer: Layer, graphs: _Graphs, grid: Grid, found: Rounded) -> Tensor:
+def _settle(layer: WeightedLayer, graphs: _Graphs, grid: Grid, found: Rounded) -> Tensor:
     """Put the integers into the quantized graph; returns the float weight that they stand for."""
     stored = layer.weight
     before = graphs.floating.tensor(stored.name)

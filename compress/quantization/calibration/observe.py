@@ -19,7 +19,7 @@ from compress.errors import StageError
 from compress.quantization.calibration.graph import ObservedModel
 from compress.quantization.calibration.kept import Kept, model_digest
 from compress.quantization.calibration.observations import OF_HISTOGRAMS, Observations
-from compress.quantization.calibration.samples import Batches, Tally, samples
+from compress.quantization.calibration.samples import Batches, SampleCounts, samples
 from compress.quantization.calibration.statistics import Extremes, Tallied, tally, widen
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def observe(
         always empty, or an activation that isn't finite.
     """
     graph = ObservedModel(source, tensors)
-    census = Tally()
+    census = SampleCounts()
     for sample in samples(batches, graph.inputs):
         census.add(sample)
     if census.largest is None:
@@ -106,7 +106,7 @@ class _Turn:
         graph: ObservedModel,
         tensors: Sequence[str],
         batches: Batches,
-        census: Tally,
+        census: SampleCounts,
         advance: Advance,
     ) -> None:
         self._graph = graph
@@ -149,7 +149,7 @@ class _Turn:
         return self._graph.open(self._tensors)
 
     def _activations(self) -> Iterator[Mapping[str, Array]]:
-        seen = Tally()
+        seen = SampleCounts()
         for sample in samples(self._batches, self._graph.inputs):
             seen.add(sample)
             yield self._opened.activations(sample)

@@ -74,7 +74,7 @@ def _cut(arrays: Mapping[str, Array], mask: Array | None, place: int) -> Sample:
     }
 
 
-class Tally:
+class SampleCounts:
     """Which samples there were, whatever their order.
 
     Attributes

@@ -13,7 +13,7 @@ from compress.errors import StageError
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.nodes import constant_value
 from compress.quantization.onnx_torch.generation import supplied
-from compress.quantization.onnx_torch.plan import Step, make_plan
+from compress.quantization.onnx_torch.plan import PlanStep, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
 
 # Where a float initialiser of these dimensions stands for something learned; others (masks,
@@ -126,7 +126,7 @@ class GraphModule(nn.Module):
             raise StageError(f"the graph takes {', '.join(self.inputs)}. Got {len(inputs)} inputs.")
         return known
 
-    def _run(self, step: Step, known: dict[str, Tensor]) -> None:
+    def _run(self, step: PlanStep, known: dict[str, Tensor]) -> None:
         arguments = [
             None if not name else known[name] if name in known else self.tensor(name)
             for name in step.inputs

@@ -25,7 +25,7 @@ _ONNX_DOMAINS = ("", "ai.onnx", DOMAIN)
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One node.
 
     Attributes
@@ -44,7 +44,7 @@ class Step:
     forget: tuple[str, ...] = ()
 
 
-def make_plan(graph: Graph) -> tuple[Step, ...]:
+def make_plan(graph: Graph) -> tuple[PlanStep, ...]:
     """The steps of a graph in its order.
 
     Raises
@@ -59,10 +59,10 @@ def make_plan(graph: Graph) -> tuple[Step, ...]:
     return forgetting(_fused(steps, kept), kept)
 
 
-def _step(node: onnx.NodeProto) -> Step:
+def _step(node: onnx.NodeProto) -> PlanStep:
     kind = node.op_type if node.domain in _ONNX_DOMAINS else f"{node.domain}.{node.op_type}"
     operator(kind, node=node.name)
-    return Step(
+    return PlanStep(
         kind,
         node.name,
         tuple(node.input),
@@ -80,10 +80,10 @@ def _plain(attribute: onnx.AttributeProto) -> Any:
     return value
 
 
-def _fused(steps: Sequence[Step], kept: set[str]) -> list[Step]:
+def _fused(steps: Sequence[PlanStep], kept: set[str]) -> list[PlanStep]:
     """Each QuantizeLinear with its DequantizeLinear as one step, which is faster to train."""
     makers = {step.outputs[0]: step for step in steps if step.kind == "QuantizeLinear"}
-    fused: list[Step] = []
+    fused: list[PlanStep] = []
     for step in steps:
         maker = makers.get(step.inputs[0]) if step.kind == "DequantizeLinear" else None
         same = maker is not None and maker.inputs[1:] == step.inputs[1:]
@@ -96,10 +96,10 @@ def _fused(steps: Sequence[Step], kept: set[str]) -> list[Step]:
     return [step for step in fused if step.kind != "QuantizeLinear" or step.outputs[0] in used]
 
 
-def forgetting(steps: Sequence[Step], kept: set[str]) -> tuple[Step, ...]:
+def forgetting(steps: Sequence[PlanStep], kept: set[str]) -> tuple[PlanStep, ...]:
     """The steps, each with the values whose last use it is."""
     uses = Counter(name for step in steps for name in set(step.inputs) if name)
-    done: list[Step] = []
+    done: list[PlanStep] = []
     for step in steps:
         uses.subtract({name for name in step.inputs if name})
         unused = (name for name in (*step.inputs, *step.outputs) if name and not uses[name])

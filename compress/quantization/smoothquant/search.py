@@ -19,7 +19,7 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class AlphaChoice:
     """What was best for one group of layers.
 
     Attributes
@@ -43,7 +43,7 @@ def choose_alpha(
     channels: int,
     alphas: Sequence[float],
     integers: Integers,
-) -> Choice:
+) -> AlphaChoice:
     """The alpha whose scales max|X|^alpha / max|W|^(1 - alpha) give the least error.
 
     Parameters
@@ -55,14 +55,14 @@ def choose_alpha(
     columns = torch.stack([weight.abs().amax(0) for weight in weights]).amax(0)
     read = _largest(columns, index, channels)
     alive = (given > _LEAST * given.max()) & (read > _LEAST * read.max())
-    best = Choice(None, torch.ones(channels), *(2 * [_error(inputs, weights, None, integers)]))
+    best = AlphaChoice(None, torch.ones(channels), *(2 * [_error(inputs, weights, None, integers)]))
     for alpha in alphas:
         scales = torch.where(alive, given**alpha / read ** (1 - alpha), 1.0)
         # One factor for all channels changes nothing in 8 bits; without it numbers stay as large.
         scales = torch.where(alive, scales / scales[alive].log().mean().exp(), 1.0)
         error = _error(inputs, weights, scales[index], integers)
         if error < best.after:
-            best = Choice(alpha, scales, best.before, error)
+            best = AlphaChoice(alpha, scales, best.before, error)
     return best
 
 

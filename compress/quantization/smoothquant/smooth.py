@@ -21,7 +21,7 @@ from compress.errors import StageError, expected
 from compress.quantization.integers import Integers
 from compress.quantization.smoothquant.folds import Fold, columns, find_folds
 from compress.quantization.smoothquant.inputs import watch_inputs
-from compress.quantization.smoothquant.search import Choice, choose_alpha
+from compress.quantization.smoothquant.search import AlphaChoice, choose_alpha
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -111,7 +111,7 @@ def smooth(
 
 
 def _notes(
-    module: nn.Module, folds: Sequence[Fold], choices: Sequence[Choice], failed: Sequence[Fold]
+    module: nn.Module, folds: Sequence[Fold], choices: Sequence[AlphaChoice], failed: Sequence[Fold]
 ) -> tuple[str, ...]:
     notes = []
     moved = [choice for choice in choices if choice.alpha is not None]

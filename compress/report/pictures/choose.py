@@ -13,7 +13,7 @@ _AGAIN = 1.0
 """The reference's ratio to itself."""
 
 
-class Part(NamedTuple):
+class PictureGroup(NamedTuple):
     """Some pictures under one heading."""
 
     title: str
@@ -116,7 +116,7 @@ def training(document: Mapping[str, Any]) -> list[Picture]:
     return pictures
 
 
-def sensitivity(document: Mapping[str, Any]) -> list[Part]:
+def sensitivity(document: Mapping[str, Any]) -> list[PictureGroup]:
     """Return pictures of quality against the fraction removed, one for each group.
 
     All pictures of a kind of group have one scale.
@@ -136,7 +136,7 @@ def sensitivity(document: Mapping[str, Any]) -> list[Part]:
         pictures = [_sensitivity(group, metric=metric, frame=frame) for group in groups]
         title = f"{kind}: {metric} against the fraction removed of one group"
         samples = f"on {document['samples']} samples; dashed: nothing removed"
-        parts.append(Part(f"{title}, {samples}", pictures))
+        parts.append(PictureGroup(f"{title}, {samples}", pictures))
     return parts
 
 

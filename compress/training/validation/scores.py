@@ -82,7 +82,7 @@ def _sums(loss: Tensor, right: Tensor, entries: Tensor) -> Mapping[str, Tensor]:
     return {_LOSS: loss, _RIGHT: right, _ENTRIES: entries}
 
 
-class Tally:
+class BatchSums:
     """Adds up named sums of batches. They are read once from the device and all processes."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from compress.training.distributed.processes import Processes
 from compress.training.distributed.sharding import Sharding
 from compress.training.learner import count_for, counts_of
 from compress.training.preparation import Prepared
-from compress.training.validation.scores import Score, Tally, finite, labelled_sums, score_of
+from compress.training.validation.scores import BatchSums, Score, finite, labelled_sums, score_of
 
 _VALUE, _COUNT = "value ", "count "
 
@@ -80,7 +80,7 @@ class Validation:
 
     def _sums(self, work: object, advance: Advance) -> dict[str, float]:
         """Sums of the results of `work` over the samples of all processes."""
-        tally = Tally()
+        tally = BatchSums()
         self._prepared.wrapped.eval()
         with torch.no_grad():
             for batch, counted in self._slices():

@@ -11,7 +11,7 @@ from torch import nn
 
 from compress.core.batch import IGNORED
 from compress.distillation.losses import (
-    Part,
+    TokenLoss,
     chunked,
     decoupled,
     labels,
@@ -66,8 +66,8 @@ def test_chunked_equals_naive_in_values_and_gradients(
     other[0, 0], other[0, -1] = True, False
     compare = partial(token_divergence, divergence=divergence, temperature=2.0)
     parts = {
-        "response": Part(lambda z, h: compare(z, teacher_head(h)), (theirs,), other),
-        "labels": Part(partial(labels, label_smoothing=0.1), (wanted,), mask),
+        "response": TokenLoss(lambda z, h: compare(z, teacher_head(h)), (theirs,), other),
+        "labels": TokenLoss(partial(labels, label_smoothing=0.1), (wanted,), mask),
     }
     naive = {
         "response": compare(head(ours), teacher_head(theirs), mask=other),
@@ -103,8 +103,8 @@ def test_stored_answers_and_other_losses_go_in_chunks_too(models, states, target
         )
 
     parts = {
-        "stored": Part(top_k, (indices, kept, tail), mask),
-        "decoupled": Part(
+        "stored": TokenLoss(top_k, (indices, kept, tail), mask),
+        "decoupled": TokenLoss(
             partial(decoupled, temperature=1.0, alpha=1.0, beta=2.0), (logits, targets), mask
         ),
     }
@@ -126,7 +126,7 @@ def test_a_chunks_logits_are_made_once_for_all_parts_and_only_for_tokens_that_co
         return head(rows)
 
     mask = targets != IGNORED
-    parts = {name: Part(labels, (targets,), mask) for name in ("first", "second")}
+    parts = {name: TokenLoss(labels, (targets,), mask) for name in ("first", "second")}
     with torch.no_grad():
         chunked(states[0], head=counting, parts=parts, chunk_tokens=3)
     assert int(mask.sum()) == 8
@@ -142,7 +142,7 @@ def test_tokens_that_do_not_count_change_nothing(models, states, targets, junk):
         hidden[~mask] = fill
         hidden.requires_grad_()
         got = chunked(
-            hidden, head=head, parts={"labels": Part(labels, (targets,), mask)}, chunk_tokens=3
+            hidden, head=head, parts={"labels": TokenLoss(labels, (targets,), mask)}, chunk_tokens=3
         )
         found.append((got["labels"].detach(), *gradients(got, hidden, head, weights=(1.0,))))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
@@ -152,7 +152,7 @@ def test_tokens_that_do_not_count_change_nothing(models, states, targets, junk):
 def test_where_nothing_counts_the_parts_are_nothing(models, states, targets):
     head, hidden = models[0], states[0].requires_grad_()
     mask = torch.zeros(N, S, dtype=torch.bool)
-    parts = {"labels": Part(labels, (targets,), mask)}
+    parts = {"labels": TokenLoss(labels, (targets,), mask)}
     got = chunked(hidden, head=head, parts=parts)
     assert got["labels"] == 0
     for gradient in gradients(got, hidden, head, weights=(1.0,)):
@@ -175,7 +175,7 @@ def test_a_tied_head_gathers_both_gradients(states, targets):
         if naive:
             value = labels(head(hidden), targets)
         else:
-            parts = {"labels": Part(labels, (targets,), mask)}
+            parts = {"labels": TokenLoss(labels, (targets,), mask)}
             value = chunked(hidden, head=head, parts=parts, chunk_tokens=2)["labels"]
         value.backward()
         found.append((value.detach(), embedding.weight.grad.clone()))
@@ -186,7 +186,7 @@ def test_heads_may_run_in_half_precision(models, states, targets):
     head, mask = models[0], targets != IGNORED
     hidden = states[0].requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        parts = {"labels": Part(labels, (targets,), mask)}
+        parts = {"labels": TokenLoss(labels, (targets,), mask)}
         got = chunked(hidden, head=head, parts=parts, chunk_tokens=3)
         naive = labels(head(hidden), targets)
     assert got["labels"].dtype == torch.float32
@@ -197,9 +197,9 @@ def test_heads_may_run_in_half_precision(models, states, targets):
 def test_rows_and_masks_of_other_tokens_are_refused(models, states, targets):
     mask = targets != IGNORED
     for part, words in (
-        (Part(labels, (targets[:, 1:],), mask), "must be of shape"),
-        (Part(labels, (targets,), mask[:1]), "must be of shape"),
-        (Part(labels, (targets,), mask.long()), "'mask' must be a bool tensor"),
+        (TokenLoss(labels, (targets[:, 1:],), mask), "must be of shape"),
+        (TokenLoss(labels, (targets,), mask[:1]), "must be of shape"),
+        (TokenLoss(labels, (targets,), mask.long()), "'mask' must be a bool tensor"),
     ):
         with pytest.raises(StageError, match=words):
             chunked(states[0], head=models[0], parts={"labels": part})

@@ -8,7 +8,7 @@ import torch
 
 from compress.errors import StageError
 from compress.onnx_graph.files import load_graph
-from compress.quantization.adaround.layers import Layer, sample_rows
+from compress.quantization.adaround.layers import WeightedLayer, sample_rows
 from compress.quantization.adaround.relaxation import Grid, Rows, optimize_layer
 from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.integers import Integers
@@ -189,7 +189,7 @@ def test_sampled_patches_give_the_convolutions_own_answers(groups):
         padded, weight, stride=(2, 1), dilation=(1, 2), groups=groups
     )
     attributes = {"group": groups, "pads": [2, 1, 1, 0], "strides": [2, 1], "dilations": [1, 2]}
-    layer = Layer("n", "Conv", None, "", "y", "x", (0, 1), attributes)
+    layer = WeightedLayer("n", "Conv", None, "", "y", "x", (0, 1), attributes)
     rows, outputs = sample_rows(layer, x, wanted, kernel=(3, 2), count=40, generator=generator)
     assert rows.shape == (40, groups, 6 // groups * 6)
     answers = torch.einsum("rgk,gok->rgo", rows, layer.as_rows(weight))

@@ -10,14 +10,14 @@ from compress.tasks.task import Task
 from compress.training.distributed.processes import Processes
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
-from compress.training.validation.scores import Tally, labelled_sums, score_of
+from compress.training.validation.scores import BatchSums, labelled_sums, score_of
 from tests.training.tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 
 def scored(target, logits, labels):
     """The score of batches whose logits are given."""
     task = Task("some", "text", "AutoModel", target=target)
-    tally = Tally()
+    tally = BatchSums()
     for given, wanted in zip(logits, labels, strict=True):
         tally.add(labelled_sums(task, nn.Identity(), {"x": given, "labels": wanted}))
     return score_of(target, tally.total(Processes()))
