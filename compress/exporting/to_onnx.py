@@ -136,7 +136,7 @@ def _export(signature: ExportSignature, *, name: str, opset: int | None) -> onnx
 def _without_reuse_of_shapes() -> AbstractContextManager[None]:
     """Let torch work out each operator's output shape anew.
 
-    With dynamic axes, its cache of output shapes costs more than it saves: an eighth of an export.
+    With dynamic axes, its cache of output shapes costs more than it saves. The file is the same.
     """
     patch = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
     return cast("AbstractContextManager[None]", patch)
