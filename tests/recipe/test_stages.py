@@ -81,7 +81,7 @@ def test_the_same_architecture_is_said_with_self(problems, good):
     assert found.startswith("r.yaml:8 stages[0] (distill): 'student' must be given by 'layers'")
 
 
-def test_foreseen_lines_stand_under_their_stage(good, monkeypatch):
+def test_warnings_stand_under_their_stage(good, monkeypatch):
     def warnings(self, *, task, model, data):
         return [f"for {task} of {data.sklearn}"]
 

@@ -240,7 +240,7 @@ def test_the_named_methods_give_the_same_bytes(problem, apply):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_calibration_that_is_not_used_is_foreseen():
+def test_unused_calibration_is_warned_of():
     stage = Quantize(method="dynamic", calibration=SMALL)
     assert stage.warnings(task="image-classification", model=None, data=None) == [
         "'calibration' isn't used by method dynamic"
