@@ -51,7 +51,7 @@ class Texts:
             }
 
 
-def lower_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
+def export_model(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Write the float model; returns what a static quantization of it would calibrate."""
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -187,7 +187,7 @@ def main() -> None:
         parser.add_argument(hidden, nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.form == "lower":
-        print(json.dumps(lower_model(options, options.onnx)))
+        print(json.dumps(export_model(options, options.onnx)))
         return
     if options.form:
         print(json.dumps(measure(options)))

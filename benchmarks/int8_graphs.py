@@ -46,7 +46,7 @@ def tokenized(folder: Path, file: Path, *, rows: int, length: int) -> tuple[Arra
     return {name: np.array(values, np.int64) for name, values in encoded.items()}, labels
 
 
-def lower_model(folder: Path, path: Path, batch: Arrays) -> Path:
+def export_model(folder: Path, path: Path, batch: Arrays) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -235,7 +235,7 @@ def main() -> None:
         train, _ = tokenized(
             given.model, given.data / "train.parquet", rows=CALIBRATION_ROWS, length=given.length
         )
-        source = lower_model(given.model, folder / "float.onnx", test)
+        source = export_model(given.model, folder / "float.onnx", test)
         files = {"float": source}
         made = rivals(source, folder, train) | own(source, folder, test)
         for index, (name, make) in enumerate(made.items()):

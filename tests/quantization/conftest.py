@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.quantization.models import digits, lower_cnn, lower_transformer
+from tests.quantization.models import digits, export_cnn, export_transformer
 
 
 @pytest.fixture(autouse=True)
@@ -16,10 +16,10 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def cnn(tmp_path_factory):
     """A small CNN trained on digits, as an ONNX file."""
-    return lower_cnn(tmp_path_factory.mktemp("cnn") / "cnn.onnx", digits())
+    return export_cnn(tmp_path_factory.mktemp("cnn") / "cnn.onnx", digits())
 
 
 @pytest.fixture(scope="session")
 def transformer(tmp_path_factory):
     """A tiny random BERT as an ONNX file."""
-    return lower_transformer(tmp_path_factory.mktemp("bert") / "bert.onnx")
+    return export_transformer(tmp_path_factory.mktemp("bert") / "bert.onnx")

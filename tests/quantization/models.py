@@ -32,7 +32,7 @@ def exact_answers(path, batch):
     return next(iter(run(session, batch).values()))
 
 
-def lower_cnn(path, problem, *, epochs=3):
+def export_cnn(path, problem, *, epochs=3):
     images, labels = problem
     torch.manual_seed(0)
     module = resnet(blocks=(1, 1), width=8, in_channels=1, num_classes=10).train()
@@ -49,7 +49,7 @@ def lower_cnn(path, problem, *, epochs=3):
     return export_module(module.eval(), task=task, example=example, path=path, labels=names)
 
 
-def lower_transformer(path):
+def export_transformer(path):
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=200,

@@ -56,7 +56,7 @@ def batch():
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def lower_language_model(make, path):
+def export_language_model(make, path):
     torch.manual_seed(0)
     module = make().eval()
     generates = make is not bert

@@ -17,9 +17,9 @@ from tests.quantization.weight_only.models import (
     batch,
     bert,
     every_form,
+    export_language_model,
     gpt2,
     llama,
-    lower_language_model,
 )
 
 MODELS = {"llama": llama, "gpt2": gpt2, "bert": bert}
@@ -29,7 +29,7 @@ MODELS = {"llama": llama, "gpt2": gpt2, "bert": bert}
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     return {
-        name: lower_language_model(make, folder / f"{name}.onnx") for name, make in MODELS.items()
+        name: export_language_model(make, folder / f"{name}.onnx") for name, make in MODELS.items()
     }
 
 

@@ -178,7 +178,7 @@ def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monk
 
 
 @pytest.mark.slow
-def test_training_with_its_own_rounding_recovers_it(problem, apply):
+def test_quantization_aware_training_recovers_it(problem, apply):
     fields = {
         "method": "static",
         "per_channel": False,
