@@ -1,4 +1,4 @@
-"""What may be asked of pruning. No torch here."""
+"""Options of structured pruning. No torch here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Quantity = Literal["macs", "params", "size", "latency"]
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 """A fraction that is removed."""
 READ_DATA: frozenset[Criterion] = frozenset({"taylor", "hessian", "activation"})
-"""Criteria that look at samples."""
+"""Criteria that read samples."""
 READ_LABELS: frozenset[Criterion] = frozenset({"taylor", "hessian"})
-"""Those that look at their labels."""
+"""Criteria that read the samples' labels."""
 
 
 class Target(Options):
-    """The fraction of the model given that remains, of exactly one quantity."""
+    """The fraction of exactly one quantity of the model given that remains."""
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     """Multiply-accumulates of one sample that remain, attention's matmuls included."""
@@ -49,7 +49,7 @@ class Target(Options):
 
     @property
     def quantity(self) -> Quantity:
-        """What the target counts."""
+        """The quantity of which a fraction remains."""
         return next(iter(self._given()))
 
     @property
@@ -68,16 +68,16 @@ class Target(Options):
 
 
 class SensitivityOptions(Options):
-    """How it is measured what each group costs when it is cut."""
+    """How the loss of quality is measured when each group is cut."""
 
     ratios: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         default=(0.25, 0.5, 0.75), min_length=1
     )
-    """The fractions of a group's units that are taken away in turn, the least important first."""
+    """Fractions of a group's units that are removed in turn, the least important units first."""
     samples: int = Field(default=256, ge=1, le=MOST_SAMPLES)
-    """Samples of the validation split that the model answers each time."""
+    """Number of samples of the validation split for each measurement."""
     batch_size: int = Field(default=32, ge=1, le=MOST_SAMPLES_AT_ONCE)
-    """How many at once."""
+    """Number of samples in one forward pass."""
 
 
 class CutOptions(Options):
@@ -86,25 +86,25 @@ class CutOptions(Options):
     target: Target | None = None
     """The fraction of the model given to this stage that remains."""
     ratios: dict[str, Ratio] | Literal["auto"] | None = None
-    """Instead of a target: the fraction of units that is removed from the groups whose name
-    matches a pattern, the first that does. With a target, `auto` spends it where it costs least,
-    as `sensitivity` measures."""
+    """Instead of a target: the fraction of units to remove, by pattern of groups' names. The first
+    pattern that matches counts. With a target, `auto` cuts where it costs least, as measured by
+    `sensitivity`."""
     max_ratio: Ratio | dict[str, Ratio] = 0.95
-    """At most this fraction of any group's units is removed; or by pattern."""
+    """Largest fraction of any group's units that is removed, or such fractions by pattern."""
     units: tuple[Unit, ...] | None = Field(default=None, min_length=1)
-    """What is cut; null: feed_forward and heads of transformers, channels of all else."""
+    """Kinds of units that are cut; null: feed_forward and heads of transformers, else channels."""
     importance: Criterion = "magnitude"
-    """What makes a unit worth keeping."""
+    """The criterion by which units are kept."""
     calibration: Calibration = Calibration()
     """Samples for taylor, hessian and activation."""
     scope: Scope = "global"
-    """`global` compares units of a kind over all layers, `isomorphic` over layers of the same
-    shape; `layer` cuts the same fraction of each."""
+    """`global` compares units of a kind over all layers. `isomorphic` compares them over layers of
+    the same structure. `layer` cuts the same fraction of each layer."""
     round_to: int | None = Field(default=None, ge=1, le=MOST_UNITS)
-    """Each layer keeps a multiple of this many channels or neurons; null: 8, and less in layers of
-    fewer than 32."""
+    """Each layer keeps a multiple of this number of channels or neurons; null: 8, or less in layers
+    of fewer than 32."""
     sensitivity: SensitivityOptions | None = None
-    """Measure what each group costs when it is cut, for the report and for `ratios: auto`."""
+    """Measure the loss of quality when each group is cut, for the report and `ratios: auto`."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> CutOptions:
@@ -118,7 +118,7 @@ class CutOptions(Options):
 
     @property
     def measures_sensitivity(self) -> SensitivityOptions | None:
-        """How, where it is measured at all."""
+        """The options of measuring sensitivity, or None if it isn't measured."""
         if self.ratios == "auto":
             return self.sensitivity or SensitivityOptions()
         return self.sensitivity

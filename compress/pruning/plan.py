@@ -1,4 +1,4 @@
-"""Decides which units of a model are pruned."""
+"""Chooses the units of a model to prune."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from compress.training.validation.scores import labelled_sums
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What decides besides the weights.
+    """What the choice of units depends on besides the weights.
 
     Attributes
     ----------
     calibration : labelled batches for the criteria that read data.
-    validation : on which sensitivity is measured, and by what; None where it isn't.
-    meter : measures size and latency; None where neither is a target.
-    seed : of random importance.
-    progress : where to say how far it is.
+    validation : samples and metric to measure sensitivity with; None if it isn't measured.
+    meter : measures size and latency; None if neither is a target.
+    seed : the seed of random importance.
+    progress : receives the progress.
     """
 
     calibration: Loader = ()
@@ -48,16 +48,16 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Which units are pruned.
+    """The units to prune.
 
     Attributes
     ----------
-    groups : all that can be cut.
-    units : of each group, (R,) int64, the pruned units.
-    before, after : parameters, and MACs of one sample; `after` as predicted.
-    target : what was to be met; None where ratios were given.
+    groups : all groups that can be cut.
+    units : (R,) int64 pruned units of each group.
+    before, after : parameters, and MACs of one sample; `after` is predicted.
+    target : the target to meet; None if ratios were given.
     notes : what is cut, what is left alone, and why.
-    sensitivity : what each group costs when it is cut, where that was measured.
+    sensitivity : the loss of quality when each group is cut; None if it wasn't measured.
     """
 
     groups: Sequence[Group]
@@ -70,7 +70,7 @@ class Plan:
 
     @classmethod
     def of_nothing(cls, groups: Sequence[Group]) -> Plan:
-        """Where no units are pruned yet."""
+        """The plan by which no units are pruned."""
         none = torch.empty(0, dtype=torch.int64)
         return cls(groups, [none] * len(groups), Cost(0, 0), Cost(0, 0), ())
 
@@ -83,18 +83,18 @@ def plan(
     inputs: Batch,
     evidence: Evidence,
 ) -> Plan:
-    """Choose the least important units, so many of each group that the target is met.
+    """Choose the least important units, as many of each group as the target needs.
 
     Parameters
     ----------
-    module : in eval mode; left as it was.
-    inputs : what MACs are counted on, by their first sample.
-    evidence : see there.
+    module : the module, in eval mode; it is left as it was.
+    inputs : MACs are counted on their first sample.
+    evidence : what the choice depends on besides the weights.
 
     Raises
     ------
     StageError : the module's structure is unknown, or a unit or criterion doesn't fit it.
-    TargetError : the target can't be met; it says the nearest that can.
+    TargetError : the target can't be met. The message says the nearest that can.
     """
     single = {name: value[:1] for name, value in model_inputs(inputs).items()}
     found = find_groups(module, task=task, inputs=single, units=options.units)
@@ -152,7 +152,7 @@ def _sensitivity(
 
 
 def _shown(batches: Loader, progress: Progress) -> Iterator[Batch]:
-    """The batches, and how many of them have been read."""
+    """Yield the batches, and report how many have been read."""
     if len(batches) == 0:
         return
     with progress.track("measure importance", len(batches)) as advance:
@@ -162,7 +162,7 @@ def _shown(batches: Loader, progress: Progress) -> Iterator[Batch]:
 
 
 def _label_loss(task: Task) -> Callable[[nn.Module, Batch], Tensor]:
-    """The exact loss of the task's labels, averaged over what a batch has of them."""
+    """The exact loss of the task's labels, averaged over a batch's labels."""
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         sums = labelled_sums(task, module, batch)
@@ -188,7 +188,7 @@ def _ranking(
 
 
 def _describe(groups: Sequence[Group], chosen: ChosenCounts) -> list[str]:
-    """One line a kind; layers that are alike are not named."""
+    """One line for each kind of units; layers that are alike are not named."""
     lines = []
     for kind in dict.fromkeys(group.kind for group in groups):
         members = [(g, c) for g, c in zip(groups, chosen.counts, strict=True) if g.kind == kind]

@@ -1,4 +1,4 @@
-"""Structured pruning: cuts what a plan says, and proves that nothing else changed."""
+"""Structured pruning: cuts the units of a plan, and checks that nothing else changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.pruning.options import CutOptions
 from compress.pruning.plan import Evidence, Plan, plan
 
 SAME_ANSWER = 1e-4
-"""Largest difference from the masked original's answer, relative to its largest value."""
+"""Largest allowed difference from the masked original's answer, relative to its largest value."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Pruned:
 
     Attributes
     ----------
-    module : new; answers as the original would with the cut units' weights at zero.
+    module : the new module; it answers like the original with the cut units' weights at zero.
     before, after : parameters, and MACs of one sample.
     notes : what was cut, what was left alone, and why.
     """
@@ -45,36 +45,36 @@ def prune(
     task: Task,
     evidence: Evidence | None = None,
 ) -> Pruned:
-    """Cut the least important channels, neurons, heads or widths, until the target is met.
+    """Cut the least important channels, neurons, heads or widths, so that the target is met.
 
-    Every layer that makes the model's output stays.
+    The outputs of layers that make the model's output are never cut.
 
     Parameters
     ----------
-    module : in eval mode; left as it was.
+    module : the module, in eval mode; it is left as it was.
     options : what is cut, and how much.
     example_inputs : MACs are counted on their first sample; the result and the masked original are
         compared on all of them. `labels` are left out.
     task : runs the module.
-    evidence : what decides besides the weights; None where these alone do.
+    evidence : what the choice depends on besides the weights; None if on nothing else.
 
     Raises
     ------
     StageError : the module's structure is unknown, or has nothing to cut.
-    TargetError : the target can't be met; it says the nearest that can.
+    TargetError : the target can't be met. The message says the nearest that can.
     """
     made = plan(module, options, task=task, inputs=example_inputs, evidence=evidence or Evidence())
     return cut_out(module, made, example_inputs=example_inputs, task=task)
 
 
 def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task) -> Pruned:
-    """Cut what a plan for this module, or for one of its structure, says.
+    """Cut the units of a plan for this module, or for a module of the same structure.
 
     Raises
     ------
-    StageError : the structure was misunderstood: the result answers otherwise than the module with
-        the same units at zero, or doesn't have the parameters that were predicted.
-    TargetError : MACs were the target, and aren't what was predicted.
+    StageError : the structure was misunderstood: the answer of the result differs from that of the
+        module with the same units at zero, or its number of parameters from the predicted one.
+    TargetError : MACs were the target, and differ from the predicted number.
     """
     inputs = model_inputs(example_inputs)
     smaller = cut(module, made.groups, made.units)
@@ -93,19 +93,19 @@ def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task)
 
 
 def _require_foretold(after: Cost, made: Plan) -> None:
-    """A target of MACs is met by what they are predicted to be, so that must be what they are."""
+    """Require the predicted MACs, as a target of MACs was met by prediction."""
     if met(after.macs, made.after.macs, TOLERANCE):
         return
     raise TargetError(
-        f"MACs were predicted as {made.after.macs:,} and are {after.macs:,}: some layer's matmuls "
-        "don't go with the weights that it loses. A target of params can be met."
+        f"MACs were predicted as {made.after.macs:,} and are {after.macs:,}: some layer's MACs "
+        "aren't proportional to its weights. A target of params can be met."
     )
 
 
 def _require_same_answer(
     smaller: nn.Module, masked: nn.Module, *, task: Task, inputs: Batch
 ) -> None:
-    """Guards against structures that were misunderstood: cutting must do what zeroing does."""
+    """Require that cutting gives the same answer as zeroing, or the structure was misunderstood."""
     with torch.no_grad():
         wanted = task.logits(masked, inputs)
         try:

@@ -13,14 +13,15 @@ from compress.training.batches import sample_count
 
 
 class GroupLasso:
-    """The norm of each unit's weights, all that goes with it taken together.
+    """Group lasso: the L2 norm of all weights of each unit.
 
-    strength / groups · Σ_g Σ_u √n_g ‖w_gu‖₂, where n_g is how many weights a unit of group g has:
-    Yuan & Lin, "Model selection and estimation in regression with grouped variables", JRSS B 2006;
-    for networks Wen et al., "Learning Structured Sparsity in Deep Neural Networks", NeurIPS 2016,
-    arXiv:1608.03665. Unlike a squared norm it takes whole units to zero, and lets others be.
+    It is strength / groups · Σ_g Σ_u √n_g ‖w_gu‖₂, where n_g is the number of weights of a unit of
+    group g. Yuan & Lin, "Model selection and estimation in regression with grouped variables",
+    JRSS B 2006; for networks Wen et al., "Learning Structured Sparsity in Deep Neural Networks",
+    NeurIPS 2016, arXiv:1608.03665. Unlike a squared norm it drives whole units to zero, and leaves
+    others nearly as they are.
 
-    A `compress.training.learner.Loss` with one part.
+    It is a `compress.training.learner.Loss` with one part.
     """
 
     def __init__(self, groups: Sequence[Group], *, strength: float) -> None:
@@ -31,24 +32,24 @@ class GroupLasso:
         total = []
         for group in self._groups:
             squares, weights = unit_squares(student, group)
-            # The root's slope has no bound at zero.
+            # The slope of the root is unbounded at zero.
             total.append(squares.clamp_min(1e-24).sqrt().sum() * weights**0.5)
         penalty = torch.stack(total).sum() * (self._strength / len(total))
         return {"group_lasso": penalty}
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
-        """Samples: a step's penalty is the same, however many batches it has."""
+        """Number of samples, so that a step's penalty doesn't depend on its number of batches."""
         return {"group_lasso": sample_count(batch)}
 
 
 class GrowingPenalty:
-    """A squared norm on the units that will go, whose weight grows as training proceeds.
+    """Squared L2 norm of the units to prune, with a weight that grows as training proceeds.
 
-    weight / 2 · Σ ‖w_gu‖² over the chosen units; the weight rises linearly from 0 to `strength`
-    over `samples` samples and stays there: Wang et al., "Neural Pruning via Growing
+    It is weight / 2 · Σ ‖w_gu‖² over the chosen units. The weight rises linearly from 0 to
+    `strength` over `samples` samples and stays there. Wang et al., "Neural Pruning via Growing
     Regularization", ICLR 2021, arXiv:2012.09243 (GReg-1).
 
-    A `compress.training.learner.Loss` with one part.
+    It is a `compress.training.learner.Loss` with one part.
     """
 
     def __init__(
@@ -74,14 +75,14 @@ class GrowingPenalty:
         return {"growing": torch.stack(chosen).sum() * (weight / 2)}
 
     def counts(self, batch: Batch) -> Mapping[str, int]:
-        """Samples: a step's penalty is the same, however many batches it has."""
+        """Number of samples, so that a step's penalty doesn't depend on its number of batches."""
         return {"growing": sample_count(batch)}
 
 
 def unit_squares(module: nn.Module, group: Group) -> tuple[Tensor, int]:
-    """Sum of the squares of each unit's weights (U,), differentiable; and how many a unit has.
+    """Differentiable sum of squares of each unit's weights (U,), and the weights in one unit.
 
-    What several modules share counts once.
+    Parameters that several modules share count once.
     """
     sums: list[Tensor] = []
     weights = 0

@@ -1,1 +1,1 @@
-"""How many units of each group go."""
+"""Chooses the number of units to prune in each group."""

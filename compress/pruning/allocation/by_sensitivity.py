@@ -1,4 +1,4 @@
-"""Spends a target where it costs the answers least."""
+"""Ranks units by measured sensitivity, so that a target is met where it costs least."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
 def ranking_by_sensitivity(
     groups: Sequence[Group], scores: Sequence[Tensor], sensitivity: Sensitivity, cost: Costs
 ) -> Ranking:
-    """Rank all units of all kinds by what cutting one more of their group costs the answers.
+    """Rank all units of all kinds by the divergence that cutting one more of their group adds.
 
-    Of each group the divergence is drawn over the cost saved, and made convex (its lower hull), so
-    that its slope, the divergence a unit of cost, only rises: cutting everything whose slope is
-    below a threshold is then the least total divergence of all choices that save as much (the
-    equal-slope condition; Shoham & Gersho, "Efficient bit allocation for an arbitrary set of
-    quantizers", IEEE Trans. ASSP 1988), as far as the groups' divergences add up. The slope is 0 at
-    the whole model, whose answers diverge least, and goes linearly from one measurement's span to
-    the next. Beyond the largest cut that was measured nothing is known: those units go last.
+    For each group, the divergence as a function of the cost saved is replaced by its lower convex
+    hull, so that the slope (divergence per unit of cost) never falls. Cutting everything whose
+    slope is below a threshold then gives the least total divergence of all choices that save as
+    much (the equal-slope condition; Shoham & Gersho, "Efficient bit allocation for an arbitrary set
+    of quantizers", IEEE Trans. ASSP 1988), as far as the groups' divergences add up. The slope is 0
+    at the whole model, whose answers diverge least, and is interpolated linearly between the
+    middles of the measured spans. Nothing is known beyond the largest cut that was measured: those
+    units are cut last.
 
     Parameters
     ----------
-    scores : of each group, (U,), as the sensitivity was measured with: they order its units.
-    sensitivity : of the same groups.
-    cost : of cutting so many units of each group, such as MACs.
+    scores : (U,) scores of each group, with which the sensitivity was measured. They order the
+        group's units.
+    sensitivity : the sensitivity of the same groups.
+    cost : the cost, such as MACs, after cutting a number of units of each group.
 
     Raises
     ------
-    StageError : the sensitivity is of other groups.
+    StageError : the sensitivity was measured for other groups.
     """
     measured = [(each.name, each.units) for each in sensitivity.groups]
     if measured != [(group.name, group.units) for group in groups]:
@@ -62,16 +64,16 @@ def ranking_by_sensitivity(
 
 
 def _slopes(curve: GroupSensitivity, saved: Sequence[float]) -> tuple[list[float], float]:
-    """Of each unit, the divergence a unit of cost, which never falls; and the last that is known.
+    """Slope (divergence per unit of cost) of each unit, which never falls, and the last known one.
 
     Parameters
     ----------
-    saved : cost saved by each of the curve's cuts.
+    saved : the cost that each of the curve's cuts saves.
     """
     points = [(0.0, 0.0)]
     counts = [0.0]
     for count, cost, divergence in zip(curve.cut, saved, curve.divergence, strict=True):
-        # A cut that saves no more, or whose answers aren't numbers, is as if it weren't measured.
+        # Cuts that save no more, or whose answers aren't numbers, are left out.
         if cost > points[-1][0] and math.isfinite(divergence):
             points.append((cost, divergence))
             counts.append(float(count))
@@ -87,8 +89,8 @@ def _slopes(curve: GroupSensitivity, saved: Sequence[float]) -> tuple[list[float
 
 
 def _rising(hull: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:
-    """Slopes and where they are: 0 at the start, a span's own in its middle, linear between them
-    and on to the end."""
+    """Positions and slopes: 0 at the start, each span's slope in its middle, and the extrapolated
+    slope at the end. Slopes between them are linear."""
     x, y = np.array(hull).T
     where = np.concatenate([x[:1], (x[1:] + x[:-1]) / 2])
     slopes = np.concatenate([[0.0], np.diff(y) / np.diff(x)])
@@ -98,7 +100,7 @@ def _rising(hull: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:
 
 
 def _lower_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of points by rising x, those on the lower convex hull (Andrew's monotone chain)."""
+    """The lower convex hull of points sorted by x (Andrew's monotone chain)."""
     hull: list[tuple[float, float]] = []
     for x, y in points:
         while len(hull) > 1:

@@ -1,4 +1,4 @@
-"""Decides how many units of each group go, for a target or for explicit ratios."""
+"""Chooses the number of units to prune in each group, for a target or for explicit ratios."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from compress.pruning.cost.model import Cost, CostModel
 from compress.pruning.options import CutOptions, Target
 
 TOLERANCE = 0.02
-"""Relative distance from a target of parameters, MACs or bytes that counts as met."""
+"""Largest relative distance at which a target of parameters, MACs or bytes counts as met."""
 LATENCY_TOLERANCE = 0.05
-"""The same of a latency."""
+"""Largest relative distance at which a target of latency counts as met."""
 _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class ChosenCounts:
-    """How many units of each group go.
+    """The chosen number of units to prune in each group.
 
     Attributes
     ----------
-    counts : of each group.
-    before, after : what the module costs, and will cost.
+    counts : number of units to prune in each group.
+    before, after : cost of the module, and its predicted cost once it is pruned.
     notes : how a measured target was met, and what rounding changed.
     """
 
@@ -49,19 +49,20 @@ def choose(
     cost: CostModel,
     meter: Meter | None = None,
 ) -> ChosenCounts:
-    """How many of each group's least important units go.
+    """Choose the number of least important units to prune in each group.
 
     Parameters
     ----------
-    module : in eval mode; left as it was.
+    module : the module, in eval mode; it is left as it was.
     options : `target`, or `ratios` by pattern of groups' names; `max_ratio` and `round_to`.
-    cost : of the module by its groups, counted on one sample.
-    meter : measures, for targets of size and latency.
+    cost : predicts the module's cost, counted on one sample.
+    meter : measures size and latency; needed if the target is one of them.
 
     Raises
     ------
-    StageError : a pattern matches nothing, or there is no meter where the target is measured.
-    TargetError : the target can't be met; it says the nearest, and the least that can be.
+    StageError : a pattern matches nothing, or the target is measured and there is no meter.
+    TargetError : the target can't be met. The message says the nearest and the least fraction that
+        can.
     """
     groups = cost.groups
     every = choices(groups, max_ratio=options.max_ratio, round_to=options.round_to)
@@ -92,15 +93,15 @@ class _Problem:
 
     @property
     def most(self) -> list[int]:
-        """The most that can go."""
+        """The largest number of units that can be pruned in each group."""
         return [each[-1] for each in self.choices]
 
     def cut(self, counts: Sequence[int]) -> nn.Module:
-        """The module with so many units of each group gone."""
+        """The module without `counts[g]` units of group g."""
         return cut(self.module, self.groups, cut_units(self.ranking.order, counts))
 
     def search(self, cost: Costs, *, target: float) -> list[int]:
-        """The counts whose cost is nearest to a target."""
+        """The counts whose predicted cost is nearest to a target."""
         return search(self.ranking, cost, target=target, choices=self.choices)
 
     def approach(
@@ -110,7 +111,7 @@ class _Problem:
 
         Raises
         ------
-        TargetError : there are none such.
+        TargetError : no such counts were found.
         """
         found = approach(
             lambda asked: self.search(cost, target=asked),
@@ -133,7 +134,7 @@ class _Problem:
 
 
 def met(reached: float, target: float, tolerance: float) -> bool:
-    """Whether a fraction is near enough to the one that was wanted."""
+    """Return whether a fraction is within the relative tolerance of the target."""
     return abs(reached - target) <= tolerance * target
 
 

@@ -1,4 +1,4 @@
-"""Explicit fractions to remove, by the name of the layer. No torch here."""
+"""Explicit fractions to remove, by the name of the group. No torch here."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _NAMED = 8
 
 
 def params_left(ratio: float) -> float:
-    """The fraction of a layer's parameters that remains where `ratio` of the channels on both of
-    its sides go: (1 - ratio)²."""
+    """The fraction of a layer's parameters that remains if `ratio` of both its input and its output
+    channels are removed: (1 - ratio)²."""
     return (1 - ratio) ** 2
 
 
 def ratio_meaning(ratios: Mapping[str, float]) -> str:
-    """What ratios of units mean in parameters, in a sentence.
+    """A sentence that says what ratios of units mean in parameters.
 
     >>> ratio_meaning({"*": 0.5})
     'ratios are of units: 0.5 takes 75% of the parameters of a layer cut on both sides, 50% on one.'
@@ -37,8 +37,10 @@ def ratio_meaning(ratios: Mapping[str, float]) -> str:
 
 
 def most(max_ratio: float | Mapping[str, float], name: str) -> float:
-    """The largest fraction of a group that may go: that of the first pattern that matches its name;
-    1 where none does."""
+    """The largest fraction of a group that may be removed.
+
+    With patterns, it is the fraction of the first that matches the group's name, or 1 if none does.
+    """
     if not isinstance(max_ratio, Mapping):
         return max_ratio
     return next((ratio for p, ratio in max_ratio.items() if fnmatchcase(name, p)), 1.0)
@@ -47,12 +49,12 @@ def most(max_ratio: float | Mapping[str, float], name: str) -> float:
 def matched(
     groups: Sequence[Group], patterns: Mapping[str, float], *, key: str
 ) -> list[str | None]:
-    """Of each group, the first pattern that matches its name; None where none does.
+    """The first pattern that matches each group's name, or None if none does.
 
     Parameters
     ----------
-    patterns : as `fnmatch` reads them (*, ?, [...]), case-sensitive.
-    key : what the patterns are called, for the error.
+    patterns : case-sensitive `fnmatch` patterns (*, ?, [...]).
+    key : name of the option with the patterns, for the error.
 
     Raises
     ------
@@ -71,13 +73,13 @@ def matched(
 def ratio_counts(
     groups: Sequence[Group], ratios: Mapping[str, float], *, choices: Sequence[Sequence[int]]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """How many units to cut from each group, and notes on what rounding changed.
+    """The number of units to cut from each group, and notes on what rounding changed.
 
     Parameters
     ----------
-    ratios : by pattern of names, the fraction removed, in [0, 1); groups that none matches keep
-        all.
-    choices : of each group, the numbers of cuts that it may have, sorted; the nearest is taken.
+    ratios : the fraction to remove, in [0, 1), by pattern of names. Groups that no pattern matches
+        keep all units.
+    choices : the allowed numbers of cuts of each group, sorted; the nearest is taken.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How many units of each layer to cut, so that a target is met."""
+"""Searches the number of units to cut in each group, so that a target is met."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLOSE = 0.01
-"""Relative distance from the target at which the search is content."""
+"""Relative distance from the target at which the search stops."""
 TRIED = 64
-"""Most promising pairs of moves whose cost is computed."""
+"""Number of the most promising pairs of moves whose cost is computed."""
 
 Costs = Callable[[Sequence[int]], float]
-"""The cost of cutting so many units of each group."""
+"""Maps the number of units cut in each group to the cost of the cut model."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """In which order units are cut.
+    """The order in which units are cut.
 
     Attributes
     ----------
-    order : of each group, (U,) its units from the least important on.
-    keys : of each group, for the units in that order, the fraction of all units that these compete
-        with which are less important: a threshold t cuts those below it.
+    order : (U,) units of each group, the least important first.
+    keys : a key for each unit, in that order: the fraction of its competitors that are less
+        important. A threshold cuts the units whose key is below it.
     """
 
     order: list[Tensor]
@@ -45,16 +45,17 @@ class Ranking:
 def rank(groups: Sequence[Group], scores: Sequence[Tensor], *, scope: Scope) -> Ranking:
     """Rank units by importance.
 
-    Heads compete with heads, neurons with neurons: a head has the weights of hundreds of neurons,
-    so that its norm is always near its layer's mean, and one scale for both would cut all heads at
-    once. One threshold therefore cuts the same fraction of each kind.
+    Units compete only with units of their kind, such as heads with heads. A head has the weights of
+    hundreds of neurons, so that its norm is always near its layer's mean: one scale for both would
+    cut all heads at once. One threshold therefore cuts the same fraction of each kind.
 
     Parameters
     ----------
-    scores : of each group, (U,), comparable across layers.
-    scope : "global" ranks over all layers; "isomorphic" over those of one structure (Fang et al.,
-        "Isomorphic Pruning for Vision Models", ECCV 2024, arXiv:2407.04616), of which the channels
-        inside blocks and those of the blocks' sum are two; "layer" within each one.
+    scores : (U,) scores of each group, comparable across layers.
+    scope : "global" ranks over all layers. "isomorphic" ranks over groups of the same structure
+        (Fang et al., "Isomorphic Pruning for Vision Models", ECCV 2024, arXiv:2407.04616); channels
+        inside blocks and channels of the blocks' sum are two structures. "layer" ranks within each
+        group.
     """
     order = [score.argsort(stable=True) for score in scores]
     keys: list[list[float]] = [[] for _ in groups]
@@ -76,16 +77,16 @@ def rank(groups: Sequence[Group], scores: Sequence[Tensor], *, scope: Scope) -> 
 
 
 def structure(group: Group) -> Hashable:
-    """What is equal for groups whose units are alike: the tensors' parts that each one has."""
+    """A key that is equal for groups whose units have the same parts of tensors."""
     parts = Counter((part.tensor, part.dim, part.width) for part in group.slices)
     return group.kind, frozenset(parts.items())
 
 
 def step_of(group: Group, *, round_to: int | None) -> int:
-    """The number whose multiples a group may keep: 1 for heads.
+    """The number of units of which a group must keep a multiple; 1 for heads.
 
-    Without `round_to` it is 8, which is what processors' vectors are made of; 4, 2 or 1 in groups
-    of fewer than 32, 16 or 8 units, as these would have no choice otherwise.
+    Without `round_to` it is 8, which suits processors' vector instructions. It is 4, 2 or 1 in
+    groups of fewer than 32, 16 or 8 units, which would have too few choices otherwise.
     """
     if group.kind == "heads":
         return 1
@@ -93,7 +94,7 @@ def step_of(group: Group, *, round_to: int | None) -> int:
 
 
 def allowed(group: Group, count: int, *, round_to: int | None) -> int:
-    """As many of `count` cuts as leave a multiple of the group's step, and at least one step."""
+    """The most cuts, up to `count`, that leave a multiple of the group's step and at least one."""
     step = step_of(group, round_to=round_to)
     kept = -(-max(group.units - count, 1) // step) * step
     return max(0, group.units - kept)
@@ -102,12 +103,13 @@ def allowed(group: Group, count: int, *, round_to: int | None) -> int:
 def choices(
     groups: Sequence[Group], *, max_ratio: float | Mapping[str, float], round_to: int | None
 ) -> list[list[int]]:
-    """The numbers of cuts that each group may have, from 0 on.
+    """The allowed numbers of cuts of each group, sorted, from 0 on.
 
     Parameters
     ----------
-    max_ratio : at most this fraction of each group goes; or that of the first of the patterns that
-        matches its name, and all but one step where none does.
+    max_ratio : the largest fraction of each group that may be removed, or such fractions by
+        pattern. The first pattern that matches a group's name counts; if none does, all but one
+        step may be removed.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def choices(
         matched(groups, max_ratio, key="max_ratio")
     found = []
     for group in groups:
-        # Of 0.3 * 10 units, which is 2.9999999999999996, three may go.
+        # 0.3 * 10 is 2.9999999999999996 in floating point, but three units may be removed.
         ceiling = floor(group.units * most(max_ratio, group.name) + 1e-9)
         counts = range(max(ceiling, 0) + 1)
         found.append(sorted({allowed(group, count, round_to=round_to) for count in counts}))
@@ -127,17 +129,17 @@ def choices(
 def search(
     ranking: Ranking, cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
 ) -> list[int]:
-    """The number of cuts in each group whose cost comes nearest to the target.
+    """The number of cuts in each group whose cost is nearest to the target.
 
-    Bisection finds the threshold on whose two sides the target lies. Where these are too far apart,
-    since a head or eight channels are a large step, single groups then move by a step, or two of
-    them, for as long as that comes nearer.
+    Bisection finds the two neighbouring thresholds between whose costs the target lies. The nearer
+    one may still be too far away, since a head or eight channels are a large step. One or two
+    groups at a time are then moved by a step, as long as the cost comes nearer to the target.
 
     Parameters
     ----------
-    cost : by and large, falls as more is cut.
-    target : the cost to come near.
-    choices : of each group, the numbers of cuts that it may have, sorted.
+    cost : the cost to search; it roughly falls as more is cut.
+    target : the wanted cost.
+    choices : the allowed numbers of cuts of each group, sorted.
     """
     cost = _remembered(cost)
     thresholds = sorted({key for keys in ranking.keys for key in keys} | {1.0})
@@ -172,11 +174,11 @@ def _remembered(cost: Costs) -> Costs:
 def _approach(
     start: list[int], cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Move single groups, or two at once, by a step each, while that comes nearer to the target."""
+    """Move one or two groups at a time by a step, while the cost comes nearer to the target."""
     units = [max(each[-1], 1) for each in choices]
 
     def order(counts: Sequence[int]) -> tuple[float, float]:
-        """Nearness first; among those that are near enough, likeness to what the threshold says."""
+        """Sort key: distance from the target, at least `CLOSE`; then distance from the start."""
         moved = (abs(c - s) / u for c, s, u in zip(counts, start, units, strict=True))
         return max(abs(cost(counts) - target), CLOSE * target), sum(moved)
 
@@ -194,7 +196,7 @@ def _approach(
 
 
 def _singles(counts: list[int], choices: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Counts in which one group differs by a step."""
+    """All counts in which one group differs by a step."""
     moved: list[list[int]] = []
     for number, each in enumerate(choices):
         position = bisect_left(each, counts[number])
@@ -206,7 +208,7 @@ def _singles(counts: list[int], choices: Sequence[Sequence[int]]) -> list[list[i
 def _pairs(
     counts: list[int], singles: list[list[int]], changes: np.ndarray, *, wanted: float
 ) -> list[list[int]]:
-    """The most promising of the pairs of moves: the sum of two moves' changes is nearly theirs."""
+    """The most promising pairs of moves. A pair's change is estimated as the sum of the two."""
     if len(singles) < 2:
         return []
     distances = np.abs(changes[:, None] + changes[None, :] - wanted)

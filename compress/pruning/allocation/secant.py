@@ -1,4 +1,4 @@
-"""Comes near to a measured target, by a cost that is predicted."""
+"""Approaches a measured target with the help of a predicted cost."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LEAST, _MOST = 0.01, 1.0
 
 @dataclass(frozen=True)
 class Approach:
-    """What was found.
+    """The result of an approach to a measured target.
 
     Attributes
     ----------
-    counts : nearest to the target.
+    counts : the counts whose measured fraction is nearest to the target.
     predicted : the fraction that the search was asked for.
     measured : the fraction that was measured.
-    rounds : measurements in all.
+    rounds : number of measurements.
     """
 
     counts: list[int]
@@ -35,17 +35,19 @@ def approach(
     tolerance: float,
     most_rounds: int = ROUNDS,
 ) -> Approach:
-    """Search, measure, and correct what the search is asked for, until the measured is near.
+    """Search and measure in turn, and correct the fraction asked for, until the target is met.
 
-    The secant of the last two rounds says how the measured goes with the asked; it stays between
-    the nearest rounds below and above the target. It ends where the search finds nothing new.
+    The secant method corrects it: the last two rounds give the slope of the measured over the asked
+    fraction. The next one stays between the nearest rounds below and above the target. The approach
+    ends early if the search finds nothing new.
 
     Parameters
     ----------
-    search : the counts whose predicted fraction is nearest to the one asked for.
-    measure : the fraction that counts really leave.
-    target : the fraction wanted.
-    tolerance : relative distance from it that is near enough.
+    search : returns the counts whose predicted fraction is nearest to the one asked for.
+    measure : returns the measured fraction that remains after cutting the counts.
+    target : the wanted fraction.
+    tolerance : largest relative distance at which the target counts as met.
+    most_rounds : the largest number of measurements.
     """
     tried: list[tuple[float, float, list[int]]] = []
     asked = target
@@ -62,14 +64,14 @@ def approach(
 
 
 def _corrected(tried: Sequence[tuple[float, float]], target: float) -> float:
-    """What to ask for next, of (asked, measured) so far."""
+    """The fraction to ask for next, from the pairs (asked, measured) so far."""
     asked, measured = tried[-1]
     slope = 1.0
     if len(tried) > 1:
         before, there = tried[-2]
         if asked != before:
             slope = (measured - there) / (asked - before)
-    # Noise can make it flat or steep; the predicted isn't that far off.
+    # Noise can make the slope flat or steep; predictions aren't that far off.
     slope = min(max(slope, 0.4), 2.5)
     wanted = asked + (target - measured) / slope
     low = max((a for a, m in tried if m < target), default=_LEAST)

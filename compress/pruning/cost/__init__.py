@@ -1,1 +1,1 @@
-"""What a cut model costs: counted or measured."""
+"""The cost of a pruned model: counted, predicted or measured."""

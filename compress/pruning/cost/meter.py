@@ -1,4 +1,4 @@
-"""What is measured of a module for targets that can't be counted."""
+"""The interface that measures a module for targets that can't be counted."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 class Meter(Protocol):
-    """Measures modules as they will be deployed. Who calls pruning gives it, as it may export."""
+    """Measures modules as they will be deployed. The caller implements it, as it may export."""
 
     @property
     def batch_size(self) -> int:
-        """Samples in a call whose latency is measured."""
+        """Number of samples in a call whose latency is measured."""
         ...
 
     def size_bytes(self, module: nn.Module) -> int:
-        """Of the ONNX file that a module exports to, in fp32."""
+        """Bytes of the ONNX file to which a module exports, in fp32."""
         ...
 
     def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
-        """Latency of a module ÷ latency of the original, measured now, both in turn."""
+        """Latency of a module ÷ latency of the original, measured now, in alternation."""
         ...

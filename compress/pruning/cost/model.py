@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates, counted and predicted."""
+"""Counts and predicts parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a module takes: parameters (shared ones once), and MACs on the inputs counted with."""
+    """Parameters of a module (shared ones once), and its MACs on the inputs that were given."""
 
     params: int
     macs: int
 
     def of(self, quantity: Quantity) -> int:
-        """One of the two."""
+        """The parameters or the MACs, as the quantity says."""
         return self.macs if quantity == "macs" else self.params
 
 
 def count_params(module: nn.Module) -> int:
-    """All parameters, embeddings included, shared ones once."""
+    """Number of all parameters, embeddings included, shared ones once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def count_cost(module: nn.Module, *, task: Task, inputs: Batch) -> Cost:
-    """Count by running the module once on the inputs, as its ONNX graph will be counted."""
+    """Count by running the module once on the inputs, by the rules for ONNX graphs."""
     return Cost(count_params(module), module_macs(module, task=task, inputs=inputs).total)
 
 
@@ -50,20 +50,20 @@ class _Cut:
 
 
 class CostModel:
-    """What a module will cost when so many units of each group are cut, without cutting them.
+    """Predicts a module's cost after cutting units of each group, without cutting them.
 
-    The MACs of a layer go with the elements of its weight, whatever the layer is and however often
-    it is called. Those of attention's matmuls go with the heads, and with the width of a head,
-    that the module which multiplies them keeps. The rest stays.
+    The MACs of a layer are proportional to the elements of its weight, whatever the layer is and
+    however often it is called. The MACs of an attention's matmuls are proportional to the heads,
+    and to the width of a head, that the attention keeps. All other MACs stay.
 
     Attributes
     ----------
-    total : what the whole module costs.
-    macs : multiply-accumulates of its run.
+    total : cost of the whole module.
+    macs : multiply-accumulates of the whole module's run, by layer and attention.
 
     Raises
     ------
-    StageError : groups share a dimension of a parameter otherwise than `Group` allows.
+    StageError : groups share a dimension of a parameter in a way that `Group` doesn't allow.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CostModel:
         return Cost(params, macs)
 
     def scaled(self, number: int, attention: str, counts: Sequence[int]) -> int:
-        """A number that goes with the units of an attention, after the cut."""
+        """A number that is proportional to an attention's units, after the cut."""
         for index in self._scales[attention]:
             group = self.groups[index]
             number = number * (group.units - counts[index]) // group.units
@@ -122,7 +122,7 @@ class CostModel:
 def _cuts(
     module: nn.Module, groups: Sequence[Group], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, dict[int, list[_Cut]]]:
-    """By parameter and dimension; of a shared parameter by the first of its names."""
+    """Cuts by parameter and dimension. A shared parameter has the first of its names."""
     first = {id(parameter): name for name, parameter in module.named_parameters()}
     every = {
         name: first[id(parameter)]

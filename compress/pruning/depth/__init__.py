@@ -1,1 +1,1 @@
-"""Removing whole layers."""
+"""Depth pruning: removes whole layers."""

@@ -1,4 +1,4 @@
-"""What may be asked of removing layers. No torch here."""
+"""Options of depth pruning. No torch here."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ DepthCriterion = Literal["output", "block_influence"]
 
 
 def remaining_layers(*, layers: int | None, ratio: float | None, total: int) -> int:
-    """How many layers remain of a model's `total`.
+    """The number of layers that remain of a model's `total`.
 
     Parameters
     ----------
-    layers : that many; or
-    ratio : all but this fraction, to the nearest whole layer.
+    layers : the number of layers that remain; or
+    ratio : the fraction of layers that is removed, rounded to whole layers.
 
     Raises
     ------
-    StageError : that removes none of them, or all.
+    StageError : none of the layers, or all of them, would be removed.
     """
     if layers is not None:
         if layers >= total:

@@ -1,4 +1,4 @@
-"""Whole layers removed, chosen by what the model's answers lose without them."""
+"""Removes the layers without which the model's answers change least."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from compress.training.acceleration import placed_copy
 
 @dataclass(frozen=True)
 class Removed:
-    """One layer that went.
+    """One layer that was removed.
 
     Attributes
     ----------
     layer : its number in the model given, from 0.
-    score : by "output", the divergence of the model's answers from the whole model's once this
-        layer and all before it were gone; by "block_influence", the layer's influence.
+    score : with "output", the divergence from the whole model's answers once this layer and all
+        layers removed before it were gone; with "block_influence", the layer's influence.
     """
 
     layer: int
@@ -40,11 +40,11 @@ class Shallower:
 
     Attributes
     ----------
-    module : new, in eval mode on the CPU.
+    module : the new module, in eval mode on the CPU.
     source : rebuilds its skeleton.
-    removed : in the order in which they went.
-    divergence : of its answers from those of the model given.
-    notes : what went, and what was measured.
+    removed : the removed layers, in the order of their removal.
+    divergence : divergence of its answers from those of the model given.
+    notes : what was removed, and what was measured.
     """
 
     module: nn.Module
@@ -65,22 +65,23 @@ def remove_layers(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Shallower:
-    """Remove the layers that a model's answers need least.
+    """Remove the layers without which a model's answers change least.
 
-    By "output" layers go one after another: each time the one without which the answers of what
-    remains diverge least from the whole model's (`compress.pruning.sensitivity.divergence`). By
-    "block_influence" those go that change their input least, all measured once in the whole model:
-    one minus the cosine similarity of a layer's input and output, averaged over tokens (Men et al.,
-    "ShortGPT", 2024, arXiv:2403.03853).
+    With "output", layers are removed one after another. Each time it is the layer without which the
+    answers diverge least from the whole model's (`compress.pruning.sensitivity.divergence`). With
+    "block_influence", the layers that change their input least are removed. Their influence is
+    measured once, in the whole model: one minus the cosine similarity of a layer's input and
+    output, averaged over tokens (Men et al., "ShortGPT", 2024, arXiv:2403.03853).
 
     Parameters
     ----------
-    module : a transformers model with one list of layers, in eval mode; left as it was.
-    source : the module's.
-    remain : how many layers, at least 1 and fewer than there are.
-    batches : what is measured on, in the same order each time: once for each layer that goes, and
-        twice in all by "block_influence". One batch's answers are held at a time.
-    device : where it is measured.
+    module : a transformers model with one list of layers, in eval mode; it is left as it was.
+    source : the module's source.
+    remain : the number of layers that remain, at least 1 and fewer than there are.
+    batches : the samples to measure on, in the same order each time. They are read once for each
+        layer to remove, or twice in all with "block_influence". One batch's answers are held at a
+        time.
+    device : the device to measure on.
 
     Raises
     ------

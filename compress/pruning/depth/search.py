@@ -1,4 +1,4 @@
-"""What a model's answers lose without some of its layers, measured."""
+"""Measures how a model's answers change without some of its layers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class LayerSearch:
 
     Parameters
     ----------
-    module : in eval mode, where it is measured; left as it was.
-    source : the module's.
+    module : the module, in eval mode on the device to measure on; it is left as it was.
+    source : the module's source.
     task : runs the modules.
-    batches : what is measured on; each measurement goes through them once.
+    batches : the samples to measure on; each measurement reads them once.
 
     Attributes
     ----------
-    total : layers of the whole model.
-    bound : layers without which the model can't be, each with the reason.
+    total : number of layers of the whole model.
+    bound : layers that can't be removed, each with the reason.
 
     Raises
     ------
@@ -51,15 +51,15 @@ class LayerSearch:
         self._whole = self.part(range(self.total))
 
     def part(self, kept: Sequence[int]) -> nn.Module:
-        """The model with these layers; its weights are the whole one's."""
+        """The model with these layers only. It shares the whole model's weights."""
         return keep_layers(self._module, self._source, kept=kept, share=True).module
 
     def candidates(self, kept: Sequence[int]) -> dict[int, nn.Module]:
-        """By layer, the model without it as well.
+        """For each kept layer that can be removed, the model without it too.
 
         Raises
         ------
-        StageError : none of the layers can go.
+        StageError : none of the layers can be removed.
         """
         found = {}
         for layer in kept:
@@ -76,7 +76,7 @@ class LayerSearch:
 
     @torch.no_grad()
     def divergences(self, parts: Sequence[nn.Module], advance: Advance) -> list[float]:
-        """How far each part's answers are from the whole model's; infinite where not a number.
+        """Divergence of each part's answers from the whole model's; infinite if not a number.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class LayerSearch:
 
     @torch.no_grad()
     def influences(self, advance: Advance) -> list[float]:
-        """One minus the cosine similarity of each layer's input and output, mean over tokens.
+        """One minus the cosine similarity of each layer's input and output, averaged over tokens.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ def _watch(layer: nn.Module, seen: dict[str, Tensor], path: str) -> None:
         made = output[0] if isinstance(output, tuple) else output
         if not isinstance(given, Tensor) or not isinstance(made, Tensor):
             raise StageError(
-                f"what {type(layer).__name__} reads and makes isn't known; use criterion 'output'."
+                f"the input and output of {type(layer).__name__} aren't known; use criterion 'output'."
             )
         seen[path] = nn.functional.cosine_similarity(given, made, dim=-1)
 

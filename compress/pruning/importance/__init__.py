@@ -1,1 +1,1 @@
-"""What makes a unit worth keeping: one criterion a file."""
+"""The importance of units: one criterion in each file."""

@@ -1,4 +1,4 @@
-"""Units that are active are important."""
+"""Importance by activations: units with large activations are important."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 def activation(
     module: nn.Module, groups: Sequence[Group], *, task: Task, batches: Iterable[Batch]
 ) -> list[Tensor]:
-    """How active each unit is, divided by the group's mean: (U,) of each group, mean 1.
+    """Mean activation of each unit, divided by the group's mean: (U,) of each group, mean 1.
 
-    Averaged over samples and places (pixels; tokens that aren't padding), and over the layers that
-    read the unit: of channels and neurons |activation|; of heads the L2 norm of the head's output,
-    before the output projection; of hidden units |output| of the normalisations that have them
-    (units of a pooler, which has none: what is read). Muralidharan et al., "Compact Language Models
-    via Pruning and Knowledge Distillation" (Minitron), NeurIPS 2024, arXiv:2407.14679.
+    It is averaged over samples and places (pixels, or tokens that aren't padding), and over the
+    layers that read the unit. For channels and neurons it is |activation|. For heads it is the L2
+    norm of the head's output, before the output projection. For hidden units it is |output| of
+    their normalisations, or what layers read if they have none (a pooler's). Muralidharan et al.,
+    "Compact Language Models via Pruning and Knowledge Distillation" (Minitron), NeurIPS 2024,
+    arXiv:2407.14679.
 
     Raises
     ------
-    StageError : the width within heads, of which a layer reads only half; a group that no layer
-        reads when the module runs; or there is no batch.
+    StageError : a group is the width within heads, which layers read only in part; no layer that
+        reads a group runs; or there is no batch.
     """
     seen = [_SeenActivations(module, group) for group in groups]
     empty = True
@@ -58,11 +59,11 @@ def activation(
 
 
 class _SeenActivations:
-    """What has been seen of one group's units.
+    """Sums of the activations of one group's units.
 
     Attributes
     ----------
-    mask : (N, S) of the batch that is running.
+    mask : (N, S) attention mask of the batch that is running.
     """
 
     def __init__(self, module: nn.Module, group: Group) -> None:
@@ -85,7 +86,7 @@ class _SeenActivations:
         self._module = module
 
     def attach(self) -> Iterator[Any]:
-        """Hooks on all layers that show the units."""
+        """Register hooks on all layers whose inputs or outputs have the units."""
         for part in self._norms:
             owner = self._module.get_submodule(part.module)
             yield owner.register_forward_hook(self._made(part.module, part.index))
@@ -98,11 +99,11 @@ class _SeenActivations:
 
     @property
     def ran(self) -> bool:
-        """Whether anything was seen."""
+        """True if any activation was seen."""
         return any(self._places.values())
 
     def mean(self) -> Tensor:
-        """Over places, then over layers: (U,) float64."""
+        """Mean over places, then over layers: (U,) float64."""
         means = [self._sums[path] / self._places[path] for path in self._sums]
         return torch.stack(means).mean(dim=0)
 
@@ -119,7 +120,7 @@ class _SeenActivations:
         return hook
 
     def _add(self, path: str, values: Tensor, index: Tensor) -> None:
-        """Count a layer's places; the last dimension of `values` is indexed by (U, K)."""
+        """Add a layer's values. `index` (U, K) selects from their last dimension."""
         if self.mask is not None and values.shape[:-1] == self.mask.shape:
             values = values[self.mask.bool()]
         units = values.reshape(-1, values.shape[-1])[:, index.to(values.device)]  # (P, U, K)
@@ -140,9 +141,9 @@ def _watching(seen: Sequence[_SeenActivations]) -> Iterator[None]:
 
 
 def _read(layer: nn.Module, part: Slice) -> tuple[int, Tensor] | None:
-    """Along which dimension of its input a layer reads the units, and (U, K) where they are there.
+    """The dimension of a layer's input that has the units, and their indices (U, K) in it.
 
-    None where it makes them, or scales each by itself.
+    None if the layer makes the units, or scales each by itself.
     """
     depthwise = isinstance(layer, _ConvNd) and (
         1 < layer.groups == layer.in_channels == layer.out_channels
@@ -155,7 +156,7 @@ def _read(layer: nn.Module, part: Slice) -> tuple[int, Tensor] | None:
         case _ConvTransposeNd() if part.dim == 0:
             return 1 - layer.weight.dim(), part.index
         case _ConvNd(transposed=False) if part.dim == 1:
-            # The weight has the channels of one group of the convolution; others read as many.
+            # The weight has the channels of one group of the convolution; each reads as many.
             first = layer.weight.shape[1] * torch.arange(layer.groups)[:, None]
             return 1 - layer.weight.dim(), (part.index[:, None] + first).flatten(1)
         case nn.Module(nx=_, nf=_) if part.dim == 0:  # transformers' Conv1D: weights (in, out)

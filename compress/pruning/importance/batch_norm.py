@@ -1,4 +1,4 @@
-"""Channels that batch normalisation scales up are important."""
+"""Importance by batch normalisation: channels with large gains are important."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from compress.models.structure.groups import Group, Slice
 
 
 def batch_norm(module: nn.Module, groups: Sequence[Group]) -> list[Tensor]:
-    """|gain| of each unit, averaged over the batch normalisations it goes through: (U,) a group.
+    """Mean |gain| of each unit over its batch normalisations: (U,) of each group.
 
     Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017,
-    arXiv:1708.06519: one scale over all layers, as activations are normalised before the gain.
+    arXiv:1708.06519. The gains are comparable over all layers, as activations are normalised before
+    them.
 
     Raises
     ------
-    StageError : groups that go through no batch normalisation with gains.
+    StageError : a group has no batch normalisation with gains.
     """
     gains = [[part for part in group.slices if _is_gain(module, part)] for group in groups]
     without = [group.name for group, found in zip(groups, gains, strict=True) if not found]

@@ -1,4 +1,4 @@
-"""Units that others could stand in for are unimportant."""
+"""Importance by the geometric median (FPGM): units similar to the others are unimportant."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from compress.models.structure.groups import Group
 from compress.pruning.importance.weights import UnitWeights, relative
 
 _BLOCK = 1024
-"""Units whose distances are held at a time."""
+"""Number of units whose distances are computed at a time."""
 
 
 def fpgm(module: nn.Module, group: Group) -> Tensor:
     """Sum of the distances of each unit's weights to all others', ÷ the group's mean: (U,), mean 1.
 
-    The unit with the smallest sum is the one nearest to the geometric median, and most like the
-    others together. He et al., "Filter Pruning via Geometric Median", CVPR 2019, arXiv:1811.00250,
-    who take a filter's own weights; here a unit is all parameters that go with it. A unit of zeros
-    needn't be unimportant.
+    The unit with the smallest sum is nearest to the geometric median, and most similar to all
+    others. He et al., "Filter Pruning via Geometric Median", CVPR 2019, arXiv:1811.00250, compare
+    filters' own weights; here all parameters of a unit are compared. A unit of zeros needn't be
+    unimportant.
     """
     weights = UnitWeights(module, group)
     blocks = torch.split(torch.arange(group.units), _BLOCK)
@@ -30,7 +30,7 @@ def fpgm(module: nn.Module, group: Group) -> Tensor:
 
 
 def _distances(weights: UnitWeights, rows: Tensor, columns: Tensor) -> Tensor:
-    """(R, C) distances between units; those of one to itself are exactly 0."""
+    """(R, C) distances between units; a unit's distance to itself is exactly 0."""
     squared = torch.zeros(len(rows), len(columns), dtype=torch.float64)
     for ours, theirs in zip(weights.rows(rows), weights.rows(columns), strict=True):
         products = ours @ theirs.T

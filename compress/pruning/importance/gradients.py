@@ -1,8 +1,8 @@
-"""Units without which the loss would change are important.
+"""Importance by gradients: units without which the loss would change are important.
 
-Both criteria read each sample's own gradient, from a pass of its own. A batch's gradient is a mean,
-in which samples' gradients cancel, nearly all of them once a model has been trained; its square
-isn't the mean of their squares, and depends on how samples were batched.
+Both criteria compute each sample's gradient in a pass of its own. In a batch's mean gradient the
+samples' gradients cancel, nearly completely once a model has been trained. Its square isn't the
+mean of their squares, and depends on how samples were batched.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from compress.core.context import Batch
 
 Loss = Callable[[nn.Module, "Batch"], Tensor]
-"""A batch's mean loss."""
+"""Returns the mean loss of a batch."""
 Matmuls = dict[nn.Parameter, Tensor]
-"""One sample's gradients times the weights, of those parameters that its loss depends on."""
+"""One sample's gradients times the weights, for the parameters that its loss depends on."""
 
 
 def taylor(
     module: nn.Module, groups: Sequence[Group], *, batches: Iterable[Batch], loss: Loss
 ) -> list[Tensor]:
-    """How much a sample's loss changes without the unit, to first order: (U,) of each group.
+    """Change of a sample's loss without the unit, to first order: (U,) of each group.
 
-    The root of the mean over samples of (Σ_k g_k w_k)², over all parameters w_k that go with the
-    unit and the loss's gradients g_k by them. Molchanov et al., "Importance Estimation for Neural
-    Network Pruning", CVPR 2019, arXiv:1906.10771, equation 8 for a whole unit's contribution; the
-    root keeps the order and is in units of the loss. These need no scale of layers.
+    This is the root of the mean over samples of (Σ_k g_k w_k)², where w_k are all parameters of the
+    unit and g_k the loss's gradients. Molchanov et al., "Importance Estimation for Neural Network
+    Pruning", CVPR 2019, arXiv:1906.10771, equation 8 for a whole unit's contribution. The root
+    keeps the order and is in units of the loss. Layers are comparable without scaling.
 
     Raises
     ------
@@ -50,14 +50,14 @@ def taylor(
 def hessian(
     module: nn.Module, groups: Sequence[Group], *, batches: Iterable[Batch], loss: Loss
 ) -> list[Tensor]:
-    """How much the loss rises without the unit, to second order: (U,) of each group.
+    """Rise of the loss without the unit, to second order: (U,) of each group.
 
-    ½ Σ_k h_k w_k² over all parameters that go with the unit: LeCun et al., "Optimal Brain Damage",
-    NeurIPS 1989, who leave out how parameters interact, and the gradient. The Hessian's diagonal
-    h_k is taken as the mean over samples of their squared gradients, the empirical Fisher
-    information, which it comes near to where a trained model's probabilities fit the labels
+    This is ½ Σ_k h_k w_k² over all parameters of the unit, in units of the loss. LeCun et al.,
+    "Optimal Brain Damage", NeurIPS 1989, neglect the gradient and the interactions of parameters.
+    The Hessian's diagonal h_k is approximated by the empirical Fisher information: the mean of the
+    samples' squared gradients. The two are close if a trained model's probabilities fit the labels
     (Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018,
-    arXiv:1801.05787). In units of the loss.
+    arXiv:1801.05787).
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _itself(values: Tensor) -> Tensor:
 
 
 def _squared(values: Tensor) -> Tensor:
-    return values.double().square()  # gradients are small enough for single precision to lose it
+    return values.double().square()  # small gradients' squares underflow in fp32
 
 
 def _means(
@@ -84,8 +84,10 @@ def _means(
     of_weights: Callable[[Tensor], Tensor] = _itself,
     of_units: Callable[[Tensor], Tensor] = _itself,
 ) -> list[Tensor]:
-    """Mean over samples of a function of units' sums of a function of gradient times weight: (U,)
-    of each group. `.grad` isn't touched."""
+    """Mean over samples of `of_units` of each unit's sum of `of_weights`: (U,) of each group.
+
+    `of_weights` is applied to the gradients times the weights. `.grad` isn't touched.
+    """
     weights = [UnitWeights(module, group) for group in groups]
     wanted = list({each: None for own in weights for each in own.parameters})
     totals = [torch.zeros(group.units, dtype=torch.float64) for group in groups]

@@ -1,4 +1,4 @@
-"""Large weights are important, by what their layer would have left."""
+"""Importance by layer-adaptive magnitude (LAMP)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from compress.pruning.importance.weights import UnitWeights
 def lamp(module: nn.Module, group: Group) -> Tensor:
     """Squared norm of each unit ÷ the sum of those at least as large in its group: (U,), at most 1.
 
-    Cutting by it bounds the distortion that the layer's output can suffer, and needs no scale of
-    layers: the largest unit of each has 1 where it is alone. Lee et al., "Layer-adaptive sparsity
-    for the Magnitude-based Pruning", ICLR 2021, arXiv:2010.07611, score single weights; here a unit
-    is all parameters that go with it. Units of equal norm have equal scores.
+    Cutting by this score bounds the distortion of the layer's output. Layers are comparable without
+    scaling: a single largest unit has the score 1 in each. Lee et al., "Layer-adaptive sparsity for
+    the Magnitude-based Pruning", ICLR 2021, arXiv:2010.07611, score single weights; here all
+    parameters of a unit count. Units of equal norm have equal scores.
     """
     squares = UnitWeights(module, group).squares()
     ascending = squares.sort().values

@@ -1,4 +1,4 @@
-"""Large weights are important."""
+"""Importance by magnitude: units with large weights are important."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def magnitude(module: nn.Module, group: Group) -> Tensor:
 
     The division makes layers comparable whose weights differ in scale or number. Li et al.,
     "Pruning Filters for Efficient ConvNets", ICLR 2017, arXiv:1608.08710, rank within a layer by
-    such norms; Fang et al., "DepGraph", CVPR 2023, arXiv:2301.12900, take all that goes together.
+    such norms; Fang et al., "DepGraph", CVPR 2023, arXiv:2301.12900, use all parameters of a unit.
     """
     return relative(UnitWeights(module, group).squares().sqrt())

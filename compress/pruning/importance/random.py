@@ -1,4 +1,4 @@
-"""No unit is more important than another: what every criterion must beat."""
+"""Random importance: the baseline of all criteria."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from compress.models.structure.groups import Group
 
 
 def random(groups: Sequence[Group], *, seed: int) -> list[Tensor]:
-    """Numbers drawn evenly from [0, 1): (U,) of each group, the same for the same seed."""
+    """Uniform random numbers in [0, 1): (U,) of each group, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(g.units, generator=generator, dtype=torch.float64) for g in groups]

@@ -1,4 +1,4 @@
-"""How important each unit is, by one of several criteria."""
+"""The importance of each unit by one of several criteria."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OF_A_GROUP: Mapping[Criterion, Callable[[nn.Module, Group], Tensor]] = {
     "lamp": lamp,
     "fpgm": fpgm,
 }
-"""Criteria that need no more than the weights that go with a group's units."""
+"""Criteria that need only the weights of a group's units."""
 _BY_LOSS = {"taylor": taylor, "hessian": hessian}
 
 
@@ -41,24 +41,24 @@ def scores(
     batches: Iterable[Batch] = (),
     loss: Callable[[nn.Module, Batch], Tensor] | None = None,
 ) -> list[Tensor]:
-    """How important each unit of each group is, comparable over the groups of one kind.
+    """The importance of each unit of each group, comparable over the groups of one kind.
 
-    Only parameters count, each element once where modules share one; running statistics say nothing
-    of importance. The module is left as it was.
+    Only parameters count, and elements of shared parameters count once. Running statistics say
+    nothing about importance. The module is left as it was.
 
     Parameters
     ----------
-    criterion : what makes a unit important; see the functions of that name in this package.
-    seed : of "random".
+    criterion : the criterion; see the function of that name in this package.
+    seed : the seed of "random".
     task : runs the module, for "activation".
-    batches : inputs, and labels where the loss reads them, on the CPU; only "taylor", "hessian" and
+    batches : inputs, and labels if the loss reads them, on the CPU. Only "taylor", "hessian" and
         "activation" read them, once. How the samples are batched makes no difference.
-    loss : of a batch, its mean; "taylor" and "hessian" need it, and call it sample by sample.
+    loss : returns a batch's mean loss; "taylor" and "hessian" call it sample by sample.
 
     Returns
     -------
     (U,) float64 on the CPU of each group; higher is more important. All are relative to the group's
-    mean, but for "batch_norm", "lamp" and "random", which have a scale of their own.
+    mean, except for "batch_norm", "lamp" and "random", which have a scale of their own.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _scores(
         if loss is None:
             raise StageError(f"importance {criterion!r} needs a loss.")
         raw = _BY_LOSS[criterion](module, groups, batches=batches, loss=loss)
-        # As they are, whole layers that matter little by themselves would nearly vanish.
+        # Without the division, layers that matter little would be cut nearly completely.
         return [relative(values) for values in raw]
     if criterion == "activation":
         if task is None:

@@ -1,4 +1,4 @@
-"""Runs a module without leaving a trace on it."""
+"""Runs a module in eval mode and restores its state afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 def evaluating(
     module: nn.Module, *, differentiate: Collection[nn.Parameter] = ()
 ) -> Iterator[torch.device]:
-    """In eval mode, with gradients for the given parameters alone; afterwards all is as it was.
+    """Run in eval mode, with gradients for the given parameters only; then restore the state.
 
     Yields
     ------

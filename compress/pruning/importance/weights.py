@@ -1,4 +1,4 @@
-"""The parameters that go with a group's units."""
+"""The parameters of a group's units."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class _WeightSlice(NamedTuple):
 
 
 class UnitWeights:
-    """All elements of parameters that go with each unit, each of them once.
+    """All elements of parameters that belong to each unit, each of them once.
 
     Several modules may share a parameter, and a unit may have a row and a column of one matrix.
 
     Attributes
     ----------
-    units : how many there are.
-    parameters : that have parts of them.
+    units : number of units.
+    parameters : the parameters that have elements of the units.
     """
 
     def __init__(self, module: nn.Module, group: Group) -> None:
@@ -41,15 +41,15 @@ class UnitWeights:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """See above."""
+        """The parameters that have elements of the units."""
         return list(self._parts)
 
     def sums(self, values: Mapping[nn.Parameter, Tensor]) -> Tensor:
-        """Sum over each unit's elements of values given for them: (U,) float64, on the CPU.
+        """Sum of the given values over each unit's elements: (U,) float64, on the CPU.
 
         Parameters
         ----------
-        values : of the parameters' shapes; those that are missing count as zero.
+        values : values of the parameters' shapes; missing ones count as zero.
         """
         total = torch.zeros(self.units, dtype=torch.float64)
         for parameter, parts in self._parts.items():
@@ -70,7 +70,7 @@ class UnitWeights:
         return self.sums({each: each.detach().double().square() for each in self._parts})
 
     def rows(self, units: Tensor) -> Iterator[Tensor]:
-        """Of each part the elements of some units, as (R, D) float64."""
+        """The elements of some units, part by part, as (R, D) float64."""
         for parameter, parts in self._parts.items():
             for dim, index in parts:
                 chosen = index[units].to(parameter.device)
@@ -78,12 +78,12 @@ class UnitWeights:
 
 
 def relative(values: Tensor) -> Tensor:
-    """Values divided by their mean, so that layers whose scale differs are comparable."""
+    """Values divided by their mean, so that layers of different scale are comparable."""
     return values / values.mean().clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def _shared(elements: Tensor, one: _WeightSlice, other: _WeightSlice) -> Tensor:
-    """(U,) sums of what two parts of one tensor, along two dimensions, both have."""
+    """(U,) sums of the elements that two parts of a tensor, along two dimensions, share."""
     matrix = elements.movedim((one.dim, other.dim), (0, 1))
     if matrix.dim() > 2:
         matrix = matrix.flatten(2).sum(dim=2, dtype=torch.float64)

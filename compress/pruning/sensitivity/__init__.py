@@ -1,1 +1,1 @@
-"""What a model's answers lose when each group is cut."""
+"""Sensitivity: how a model's answers change when each group is cut."""

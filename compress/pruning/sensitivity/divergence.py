@@ -1,4 +1,4 @@
-"""How far one model's answers are from another's, by what an answer is."""
+"""The divergence of one model's answers from another's, for each kind of label."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ MEASURES: dict[Target, str] = {
     "next-token": "KL of the next token's probabilities, nats a token",
     "none": "squared difference of the hidden states as a part of their square",
 }
-"""What the divergence is, by what a sample's label is."""
+"""Names of the divergence by kind of label."""
 _ELEMENTS = 2**22
-"""Scores that are compared at a time, in double precision."""
+"""Number of scores that are compared at a time, in double precision."""
 
 
 def distances(
     wanted: Tensor, answer: Tensor, *, batch: Batch, target: Target
 ) -> tuple[float, float]:
-    """Divergence of a batch's answers as (sum, weight): divided, sums over batches give the mean.
+    """Divergence of a batch's answers as (sum, weight).
 
-    The Kullback-Leibler divergence KL(wanted || answer) of the probabilities in nats; of hidden
-    states the squared difference, with the squared length as its weight. Padding doesn't count.
+    The mean over batches is the quotient of the two's sums. The divergence is the Kullback-Leibler
+    divergence KL(wanted || answer) of the probabilities, in nats. For hidden states it is the
+    squared difference, and the weight is the squared length. Padding doesn't count.
 
     Parameters
     ----------
     wanted, answer : (N, C) or (N, S, C) raw scores, or hidden states.
-    batch : what they answer; its attention mask says which tokens are real.
-    target : what a sample's label is.
+    batch : the inputs; the attention mask says which tokens are real.
+    target : the kind of label.
     """
     wanted, answer = real_tokens(wanted, batch), real_tokens(answer, batch)
     rows = max(1, _ELEMENTS // wanted.shape[-1])
@@ -59,7 +60,7 @@ def _kl(wanted: Tensor, answer: Tensor, *, each: bool) -> float:
 
 
 def real_tokens(values: Tensor, batch: Batch) -> Tensor:
-    """Those of (N, S, ...) values that aren't padding: (T, ...); all of any other values."""
+    """The (N, S, ...) values of tokens that aren't padding: (T, ...). Other values are all kept."""
     mask = batch.get(ATTENTION_MASK)
     if mask is None or values.shape[:2] != mask.shape:
         return values.flatten(0, 1) if values.ndim > 2 else values

@@ -1,4 +1,4 @@
-"""What a model's answers lose when each group is cut, as measured. No torch here."""
+"""The measured sensitivity of each group, and its file. No torch here."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FILE = "sensitivity.json"
 
 @dataclass(frozen=True)
 class GroupSensitivity:
-    """Of one group, with all others whole.
+    """The sensitivity of one group, with all others whole.
 
     Attributes
     ----------
-    name, kind, units : the group's.
-    cut : how many of its least important units were taken away, ascending.
-    quality : the metric after each; None where such a model's answers leave nothing to measure.
-    divergence : of the answers from the whole model's after each; infinite where these aren't
-        numbers.
+    name, kind, units : the group's name, kind and number of units.
+    cut : the numbers of its least important units that were removed, ascending.
+    quality : the metric after each cut; None if it isn't defined for the model's answers.
+    divergence : divergence from the whole model's answers after each cut; infinite if the answers
+        aren't numbers.
     """
 
     name: str
@@ -38,22 +38,22 @@ class GroupSensitivity:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The fractions of its units that were taken away."""
+        """The fractions of its units that were removed."""
         return tuple(count / self.units for count in self.cut)
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Of all groups.
+    """The sensitivity of all groups.
 
     Attributes
     ----------
-    metric : what quality is, such as "accuracy".
+    metric : name of the metric of quality, such as "accuracy".
     higher_is_better : the metric's direction.
     baseline : the whole model's quality.
-    measure : what divergence is, in words; see `compress.pruning.sensitivity.divergence.MEASURES`.
-    samples : how many the model answered each time.
-    groups : in the order in which they were given.
+    measure : the divergence in words; see `compress.pruning.sensitivity.divergence.MEASURES`.
+    samples : number of samples of each measurement.
+    groups : the sensitivity of each group, in the order in which they were given.
     """
 
     metric: str
@@ -64,7 +64,7 @@ class Sensitivity:
     groups: tuple[GroupSensitivity, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; null stands for what couldn't be measured and for infinity."""
+        """The sensitivity as plain JSON. Null stands for infinity and for undefined quality."""
         return {
             "schema": SCHEMA,
             "metric": self.metric,
@@ -90,11 +90,11 @@ class Sensitivity:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sensitivity:
-        """What `to_dict` made.
+        """The sensitivity from what `to_dict` returned.
 
         Raises
         ------
-        StageError : another schema.
+        StageError : the schema is another one.
         """
         if values.get("schema") != SCHEMA:
             raise StageError(expected("schema", f"{SCHEMA}", values.get("schema")))
@@ -118,7 +118,7 @@ class Sensitivity:
         )
 
     def write(self, directory: Path) -> Path:
-        """Write `sensitivity.json` into a folder; returns the file."""
+        """Write `sensitivity.json` into a folder, and return its path."""
         path = directory / FILE
         write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         return path

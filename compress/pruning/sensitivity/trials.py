@@ -1,4 +1,4 @@
-"""Measures what a model's answers lose when each group is cut."""
+"""Measures how a model's answers change when each group is cut."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from compress.training.batches import sample_count
 
 @dataclass(frozen=True)
 class ValidationSamples:
-    """What models are tried on.
+    """The samples and the metric with which sensitivity is measured.
 
     Attributes
     ----------
     task : runs the modules.
-    loader : inputs, and labels where the metric reads them; read once.
-    metric : such as "accuracy"; one that compares a model with the reference compares it with the
-        whole model.
+    loader : inputs, and labels if the metric reads them; it is read once.
+    metric : name of the metric, such as "accuracy". If it compares a model with the reference, this
+        is the whole model.
     labels : class names, for metrics that read them.
     """
 
@@ -53,21 +53,21 @@ def measure_sensitivity(
     ratios: Sequence[float],
     progress: Progress | None = None,
 ) -> Sensitivity:
-    """What is lost when the least important units of one group go, all others staying.
+    """Measure the module's answers without the least important units of one group at a time.
 
     Every sample is answered once by the whole module, and once for each group and ratio. One
-    batch's answers are held at a time, and a copy of one group's weights.
+    batch's answers and a copy of one group's weights are held at a time.
 
     Parameters
     ----------
-    module : where it shall run; left as it was, to the bit.
-    scores : of each group, (U,), higher is more important.
-    ratios : fractions of a group's units, rounded to whole units: at least one goes, and one stays.
-        A group of a single unit isn't tried.
+    module : the module, on the device to run on; it is left as it was, to the bit.
+    scores : (U,) scores of each group; higher is more important.
+    ratios : fractions of a group's units, rounded to whole units. At least one unit goes, and one
+        stays. A group of a single unit isn't tried.
 
     Raises
     ------
-    InputError : an unknown metric, or one that class names don't fit.
+    InputError : the metric is unknown, or doesn't fit the class names.
     DataError : there is no sample to measure the metric on.
     StageError : the module's own answers aren't finite numbers.
     """
@@ -111,7 +111,7 @@ def measure_sensitivity(
 
 
 class _Trial:
-    """Pruned units of one group, and what is counted of the answers without them."""
+    """Pruned units of one group, and the metric and divergence of the answers without them."""
 
     def __init__(self, group: Group, units: Tensor, tally: Tally) -> None:
         self.group, self.units, self.tally = group, units, tally
@@ -125,13 +125,13 @@ class _Trial:
 
     @property
     def divergence(self) -> float:
-        """Of all batches; rounding can't take it below 0."""
+        """Mean divergence of all batches, at least 0; infinite if an answer isn't a number."""
         mean = self._sum / self._weight
         return max(mean, 0.0) if math.isfinite(mean) else math.inf
 
     @property
     def quality(self) -> float | None:
-        """None where the answers are all alike, or no numbers, and the metric isn't defined."""
+        """The metric, or None if it isn't defined: answers are all alike, or aren't numbers."""
         if not math.isfinite(self.divergence):
             return None
         try:
@@ -142,7 +142,7 @@ class _Trial:
 
 
 def _cuts(score: Tensor, ratios: Sequence[float]) -> list[Tensor]:
-    """The pruned units, of each number of them."""
+    """The pruned units for each different number of them, ascending."""
     order, most = score.argsort(stable=True), len(score) - 1
     counts = {min(max(1, round(ratio * len(score))), most) for ratio in ratios}
     return [order[:count] for count in sorted(counts) if count > 0]

@@ -1,1 +1,1 @@
-"""Zeros in weights."""
+"""Unstructured and N:M sparsity: zeros in weights."""

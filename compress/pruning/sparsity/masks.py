@@ -1,4 +1,4 @@
-"""Zeros in weights: which, how many, and keeping them while training."""
+"""Masks of zeros in weights: chooses them, keeps them during training, and counts zeros."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LEVEL = 6
 
 
 class SparsifiableWeights(NamedTuple):
-    """Weights that can have zeros, and a note on those that stay dense."""
+    """Paths of layers whose weights can be sparse, and a note on those that stay dense."""
 
     paths: list[str]
     notes: tuple[str, ...]
 
 
 class _Masked(nn.Module):
-    """A weight with zeros, however it is trained."""
+    """A parametrization that keeps a weight's zeros during training."""
 
     mask: Tensor
 
@@ -45,19 +45,19 @@ class _Masked(nn.Module):
 def find_weights(
     module: nn.Module, *, pattern: Pattern | None = None, exclude: Sequence[str] = ()
 ) -> SparsifiableWeights:
-    """Layers whose weights can have zeros: linear ones and convolutions.
+    """Find the layers whose weights can be sparse: linear layers and convolutions.
 
-    One whose weight belongs to another layer too (an embedding's) stays dense, and so does one
-    whose inputs aren't a multiple of the pattern's group.
+    A layer stays dense if its weight also belongs to another layer (an embedding), or if its inputs
+    aren't a multiple of the pattern's group.
 
     Parameters
     ----------
-    pattern : of zeros; None: any.
+    pattern : the pattern of zeros; None: any.
     exclude : patterns (*, ?) of paths that stay dense.
 
     Raises
     ------
-    StageError : a pattern of paths fits none, or no layer is left.
+    StageError : a pattern of paths fits no layer, or no layer is left.
     """
     layers = {
         name: part
@@ -97,17 +97,17 @@ def find_weights(
 def masks_by_ratio(
     module: nn.Module, paths: Iterable[str], *, ratio: float, scope: SparsityScope
 ) -> dict[str, Tensor]:
-    """Masks without the smallest weights, by layer (Han et al., 2015).
+    """Masks by layer that remove the smallest weights (Han et al., 2015).
 
     Parameters
     ----------
     ratio : the fraction that becomes zero, to the nearest weight.
-    scope : `global`: of all weights, whichever layer has the smallest; `layer`: of each layer's.
+    scope : `global` removes the smallest of all weights, `layer` the smallest of each layer.
 
     Returns
     -------
-    For each path a boolean mask of its weight's shape, False at zeros. Equal magnitudes go in
-    their order.
+    For each path a boolean mask of its weight's shape, False at zeros. Of equal magnitudes the
+    first become zero.
     """
     sizes = {path: _weight(module, path).abs() for path in paths}
     if scope == "layer":
@@ -126,7 +126,7 @@ def masks_by_pattern(
 ) -> dict[str, Tensor]:
     """Masks that keep the N largest of every M weights along a layer's inputs.
 
-    Of a convolution these are M input channels at one place of the kernel (Mishra et al., 2021).
+    For a convolution these are M input channels at one place of the kernel (Mishra et al., 2021).
     """
     masks = {}
     for path in paths:
@@ -141,9 +141,9 @@ def masks_by_pattern(
 
 
 def masked(module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy whose weights have zeros that training, decay and rounding leave at zero.
+    """A copy whose zeros in weights stay zero in training.
 
-    See `settled` for making it a plain module again.
+    `settled` makes it a plain module again.
     """
     made = copy.deepcopy(module)
     for path, mask in masks.items():
@@ -155,12 +155,12 @@ def masked(module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
 
 def settled(module: nn.Module, plain: nn.Module) -> nn.Module:
-    """A copy of `plain`, with all tensors of a masked module made of it: zeros, but no masks.
+    """A copy of `plain` with the tensors of a masked module: it has the zeros, but no masks.
 
     Parameters
     ----------
-    module : from `masked`, or a copy of that, trained.
-    plain : what `masked` was given.
+    module : a module from `masked`, or a trained copy of it.
+    plain : the module that `masked` was given.
     """
     # Removing parametrizations in place would take them from the copies of the module too.
     made = copy.deepcopy(plain)
@@ -172,7 +172,7 @@ def settled(module: nn.Module, plain: nn.Module) -> nn.Module:
 
 
 def zeros(module: nn.Module, paths: Iterable[str]) -> tuple[int, int]:
-    """How many of these layers' weights are zero, and how many there are."""
+    """The number of zeros in these layers' weights, and the number of weights."""
     weights = [_weight(module, path) for path in paths]
     return (
         sum(int((weight == 0).sum()) for weight in weights),
@@ -181,7 +181,7 @@ def zeros(module: nn.Module, paths: Iterable[str]) -> tuple[int, int]:
 
 
 def compressed_bytes(module: nn.Module) -> int:
-    """Bytes of all parameters and buffers, each once, after zlib (as in gzip, zip), level 6."""
+    """Bytes of all parameters and buffers, each once, after zlib (as in gzip, zip) at level 6."""
     total = 0
     for tensor in chain(module.parameters(), module.buffers()):
         plain = tensor.detach().cpu().contiguous()
@@ -194,7 +194,7 @@ def _weight(module: nn.Module, path: str) -> Tensor:
 
 
 def _without(sizes: Tensor, ratio: float) -> Tensor:
-    """(V,) bool: False at the `ratio` of the smallest."""
+    """(V,) bool: False for the fraction `ratio` of the smallest sizes."""
     kept = torch.ones_like(sizes, dtype=torch.bool)
     kept[sizes.argsort(stable=True)[: round(ratio * len(sizes))]] = False
     return kept

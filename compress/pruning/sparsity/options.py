@@ -1,4 +1,4 @@
-"""What may be asked of zeros in weights. No torch here."""
+"""Options of sparsity. No torch here."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _LARGEST = 64
 
 
 class Pattern(NamedTuple):
-    """At most `keep` of every `group` weights aren't zero."""
+    """An N:M pattern: at most `keep` of every `group` weights aren't zero."""
 
     keep: int
     group: int
 
     @classmethod
     def of(cls, text: str) -> Pattern:
-        """From "2:4".
+        """The pattern of a text such as "2:4".
 
         Raises
         ------
-        ValueError : it isn't two such numbers.
+        ValueError : the text isn't such a pattern.
         """
         found = re.fullmatch(r"(\d+):(\d+)", text)
         keep, group = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -37,7 +37,7 @@ class Pattern(NamedTuple):
 
 
 class SparsityOptions(Options):
-    """How many weights become zero, and where."""
+    """The fraction or pattern of weights that become zero, and the layers that stay dense."""
 
     ratio: float | None = Field(default=None, gt=0, lt=1)
     """The fraction of the weights of linear layers and convolutions that becomes zero, the smallest
@@ -45,8 +45,8 @@ class SparsityOptions(Options):
     pattern: str | None = None
     """"N:M": of every M weights along a layer's inputs the N largest stay, such as "2:4"."""
     scope: SparsityScope = "layer"
-    """Of `ratio`: `layer` takes the same fraction of each layer, `global` compares weights over all
-    layers, some of which may then lose nearly everything."""
+    """The scope of `ratio`: `layer` removes the same fraction of each layer. `global` compares the
+    weights of all layers; some layers may then lose nearly all of them."""
     exclude: tuple[str, ...] = ()
     """Patterns (*, ?) of paths of layers that stay dense."""
 
