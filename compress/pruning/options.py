@@ -81,7 +81,7 @@ class SensitivityOptions(Options):
 
 
 class CutOptions(Options):
-    """What is cut, and how much of it."""
+    """The units that are cut, and their number."""
 
     target: Target | None = None
     """The fraction of the model given to this stage that remains."""

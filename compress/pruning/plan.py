@@ -28,7 +28,7 @@ from compress.training.validation.scores import labelled_sums
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the choice of units depends on besides the weights.
+    """The inputs of the choice of units besides the weights.
 
     Attributes
     ----------

@@ -51,7 +51,7 @@ def test_families_that_are_not_described_are_traced_and_lose_channels():
 def test_families_laid_out_otherwise_are_refused():
     module, inputs, task = make("bert")
     del module.bert.encoder.layer[0:3]
-    with pytest.raises(StageError, match="isn't laid out"):
+    with pytest.raises(StageError, match="doesn't have the layout"):
         halve(module, inputs, task)
 
 

@@ -1,1 +1,1 @@
-"""Students: made of a teacher's layers, cut narrower, or drawn anew."""
+"""Students: a teacher's layers, a narrower teacher, or an untrained model."""

@@ -28,20 +28,20 @@ def make_student(
     auto_class: str,
     seed: int,
 ) -> Student:
-    """The student, yet to learn.
+    """Make the student, before it is trained.
 
     Parameters
     ----------
-    module : the model that the stage is given; `layers` and `width` take theirs from it. It may
-        have been pruned before. Left as it was.
-    source : the module's.
-    labels : class names in the order of the logits; none: the source's own.
-    auto_class : of `transformers`, for a student by the name of a config.
-    seed : of weights that are drawn anew.
+    module : the model that the stage is given; `layers` and `width` cut a copy of it. It may have
+        been pruned before, and is left as it was.
+    source : the module's source.
+    labels : class names in the order of the logits; empty: the source's own.
+    auto_class : name of a class of `transformers`, for a student by the name of a config.
+    seed : the seed of random weights.
 
     Raises
     ------
-    StageError, ModelError : it can't be made.
+    StageError, ModelError : the student can't be made.
     """
     names = tuple(labels)
     if spec.keeps_weights:
@@ -58,7 +58,7 @@ def make_student(
 
 
 def _counted(student: Student, teacher: nn.Module) -> Student:
-    """With its parameters among its notes: a recipe check couldn't tell them."""
+    """Note the student's parameters, which the recipe check couldn't count."""
     own, given = (sum(p.numel() for p in each.parameters()) for each in (student.module, teacher))
     return student._replace(
         notes=(*student.notes, f"student: {size_line(own, teacher=given)}"),

@@ -1,4 +1,4 @@
-"""Which of its teacher's layers a student has. No torch here."""
+"""Chooses the teacher's layers that a student has. No torch here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Which = Literal["even", "first", "last"]
 
 
 def evenly_spaced(count: int, *, total: int) -> tuple[int, ...]:
-    """`count` of the indices below `total`, first and last among them (of one: the first).
+    """`count` indices below `total`, the first and the last among them. One index is the first.
 
     >>> evenly_spaced(6, total=12)
     (0, 2, 4, 7, 9, 11)
@@ -24,11 +24,11 @@ def evenly_spaced(count: int, *, total: int) -> tuple[int, ...]:
 def chosen_layers(
     layers: int | Sequence[int], *, total: int, which: Which = "even"
 ) -> tuple[int, ...]:
-    """The numbers of the layers that a student has of its teacher's.
+    """The numbers of the teacher's layers that a student has.
 
     Raises
     ------
-    StageError : the teacher has fewer.
+    StageError : the teacher has fewer layers.
     """
     if isinstance(layers, int):
         if layers > total:

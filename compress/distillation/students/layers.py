@@ -1,4 +1,4 @@
-"""A student made of some of its teacher's layers (as DistilBERT was: Sanh et al., 2019)."""
+"""Makes a student of some of its teacher's layers, like DistilBERT (Sanh et al., 2019)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from compress.models.structure import shorter
 
 
 class Student(NamedTuple):
-    """A module that is yet to learn.
+    """A student before it is trained.
 
     Attributes
     ----------
-    module : in eval mode on the CPU.
+    module : the module, in eval mode on the CPU.
     source : rebuilds its skeleton.
     notes : how it was made.
     """
@@ -38,14 +38,14 @@ def keep_layers(
 
     Parameters
     ----------
-    module : left as it was; a transformers model with one list of layers.
-    source : the module's.
-    layers : how many, at least 1; or which, as rising numbers from 0.
-    which : where it is how many: evenly spaced ones, the first or the last.
+    module : a transformers model with one list of layers; it is left as it was.
+    source : the module's source.
+    layers : the number of layers, at least 1; or their ascending numbers, from 0.
+    which : the layers if their number is given: evenly spaced ones, the first or the last.
 
     Raises
     ------
-    StageError : there are fewer layers, or see `compress.models.structure.shorter.keep_layers`.
+    StageError : there are fewer layers; or see `compress.models.structure.shorter.keep_layers`.
     """
     total = shorter.count_layers(module, source)
     kept = chosen_layers(layers, total=total, which=which)

@@ -1,4 +1,4 @@
-"""What a recipe shows of a student before it is made; torch only where a header won't do."""
+"""Checks a recipe's student and counts its parameters, with torch only if headers aren't enough."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from compress.models.transformers.positions import longest_text
 from compress.tasks.task import TASKS, Task
 
 SMALLEST, LARGEST = 0.10, 0.70
-"""Shares of the teacher's parameters outside of which the check warns."""
+"""Range of the student's share of the teacher's parameters; the check warns outside of it."""
 
 
 class _Counted(NamedTuple):
@@ -42,20 +42,20 @@ class _Counted(NamedTuple):
 
 
 def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> list[str]:
-    """How many parameters a student will have, beside its teacher's.
+    """A line with the number of parameters that a student will have, and its teacher's.
 
-    The teacher is the recipe's model, and so is the model that `layers`, `width` and `self` take
-    theirs from: what other stages do to it in between can't be known.
+    The teacher, and the model that `layers`, `width` and `self` start from, is taken to be the
+    recipe's model: the changes that other stages make to it can't be known.
 
     Parameters
     ----------
-    spec : None where the student is the model as it comes: nothing is known of that.
-    task : the recipe's.
+    spec : the student; None if it is the model given to the stage, of which nothing is known.
+    task : the recipe's task.
 
     Returns
     -------
-    One line or none. A recipe's mistakes are reported elsewhere: where they keep parameters from
-    being counted, the line says that. A function that a recipe names isn't called for this.
+    One line or none. A recipe's mistakes are reported elsewhere. If they prevent counting, the line
+    says so. A function that a recipe names isn't called.
     """
     if spec is None:
         return []
@@ -70,7 +70,7 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
 
 
 def size_line(student: int, *, teacher: int) -> str:
-    """Parameters of a student beside its teacher's, with a warning where that is odd.
+    """Parameters of a student compared with its teacher's, with a warning if that is unusual.
 
     >>> size_line(300, teacher=1000)
     "300 parameters, 30.0% of the teacher's 1,000"
@@ -87,12 +87,12 @@ def size_line(student: int, *, teacher: int) -> str:
 def student_problems(
     spec: StudentSpec | None, *, model: ModelSpec, task: str, max_length: int | None = None
 ) -> list[tuple[str, str]]:
-    """What can be seen to be wrong with a student: (dotted key in the stage, sentence) pairs.
+    """Problems of a student as pairs (dotted key in the stage, sentence).
 
     Parameters
     ----------
-    model : the recipe's.
-    max_length : tokens of a text, where the recipe says so.
+    model : the recipe's model.
+    max_length : largest number of tokens of a text, if the recipe says it.
     """
     if spec is None:
         return []
@@ -117,7 +117,7 @@ def student_problems(
 
 
 def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Layers and widths that the teacher hasn't."""
+    """Yield problems of layers and widths that the teacher doesn't have."""
     total = layer_count(config)
     try:
         if spec.layers is not None and total is not None:
@@ -134,7 +134,7 @@ def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tu
 def _beside_task(
     spec: StudentSpec, model: ModelSpec, task: str, max_length: int | None
 ) -> Iterator[tuple[str, str]]:
-    """A student whose architecture, head or positions aren't for the task."""
+    """Yield the problem of a student whose architecture, head or positions don't fit the task."""
     if isinstance(spec.transformers, dict):
         config = known_config(model) | spec.transformers
     elif spec.transformers is not None:
@@ -152,7 +152,7 @@ def _beside_task(
 
 
 def _unbuildable(spec: StudentSpec) -> str | None:
-    """What a student's config asks for that can't be built, or why it can't be read."""
+    """The reason why a student's config can't be built or read, or None."""
     named = spec.transformers
     if isinstance(named, dict):
         wrong = config_problem(named)
@@ -167,12 +167,12 @@ def _unbuildable(spec: StudentSpec) -> str | None:
 
 
 def label_problems(weight: float, *, data: DataSpec) -> list[tuple[str, str]]:
-    """What is wrong with a weight of the labels: (dotted key in the stage, sentence) pairs.
+    """Problems of a weight of the labels as pairs (dotted key in the stage, sentence).
 
     Parameters
     ----------
-    weight : of the labels in the loss.
-    data : the recipe's.
+    weight : the weight of the labels in the loss.
+    data : the recipe's data.
     """
     if weight <= 0 or data.columns.label is not None:
         return []
@@ -181,7 +181,7 @@ def label_problems(weight: float, *, data: DataSpec) -> list[tuple[str, str]]:
 
 
 def data_problems(spec: DataSpec | None, *, key: str) -> list[tuple[str, str]]:
-    """What another source of data inside a stage says of itself, under its key."""
+    """Problems of another source of data inside a stage, under its key."""
     found = [] if spec is None else spec.check()
     return [(f"{key}.{inner}" if inner else key, problem) for inner, problem in found]
 

@@ -1,4 +1,4 @@
-"""What a recipe says about a student."""
+"""The recipe's options of a student."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
 
 class Width(Options):
-    """How wide a student is, by the names that transformers' configs have for it.
+    """Widths of a student, by the names of transformers' configs.
 
     Attention heads keep the width that they have in the teacher.
     """
 
     hidden_size: Units | None = None
-    """Units that every layer reads and writes; null: as many as the teacher's."""
+    """Number of units that every layer reads and writes; null: as in the teacher."""
     intermediate_size: Units | None = None
-    """Neurons of each feed-forward; null: as many as the teacher's."""
+    """Number of neurons of each feed-forward; null: as in the teacher."""
     num_attention_heads: Units | None = None
-    """Heads of each attention; null: as many as fit the hidden size, or as the teacher has."""
+    """Number of heads of each attention; null: as many as fit the hidden size, or as in the
+    teacher."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -38,7 +39,7 @@ class Width(Options):
         return self
 
     def given(self) -> dict[str, int]:
-        """What is set, by name."""
+        """Return the widths that are set, by name."""
         return self.model_dump(exclude_none=True)
 
 
@@ -50,12 +51,12 @@ class StudentSpec(Options):
         | Annotated[list[Annotated[int, Field(ge=0, lt=MOST_LAYERS)]], Field(min_length=1)]
         | None
     ) = None
-    """So many of the teacher's layers, or the numbers of those layers (from 0), with their weights
-    and all else that it has."""
+    """Number of the teacher's layers, or the layers' own numbers (from 0). The student has their
+    weights and everything outside of the layers."""
     which: Which = "even"
-    """Which layers, where `layers` says how many: evenly spaced ones, the first or the last."""
+    """The layers if `layers` is their number: evenly spaced ones, the first or the last."""
     width: Width | None = None
-    """Fewer units in all layers: those of the teacher whose weights are largest, with them."""
+    """Fewer units in all layers. The student keeps the teacher's units with the largest weights."""
     transformers: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = None
     """An untrained transformers model: a folder or hub id with a config, or the keys that differ
     from the teacher's config."""
@@ -65,7 +66,7 @@ class StudentSpec(Options):
     """Keyword arguments of the `python` function."""
     self: bool = False
     """The architecture of the model given, untrained (Furlanello et al., "Born-Again Neural
-    Networks", ICML 2018). To go on from its weights, give no student."""
+    Networks", ICML 2018). To continue from its weights, give no student."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -84,11 +85,11 @@ class StudentSpec(Options):
 
     @property
     def keeps_weights(self) -> bool:
-        """Whether it begins with weights of the teacher."""
+        """True if the student begins with weights of the teacher."""
         return self.layers is not None or self.width is not None
 
     def summarize(self) -> str:
-        """A few words for the recipe check."""
+        """Return a few words for the recipe check."""
         if self.keeps_weights:
             return ", ".join([*self._layers(), *self._width()])
         if self.self:

@@ -1,4 +1,4 @@
-"""Students of another shape than their teacher's, whose weights are drawn at random."""
+"""Makes untrained students, whose weights are random."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def from_changes(
 
     Parameters
     ----------
-    changes : config keys, each of which the teacher's config must know.
-    source : the teacher's.
-    labels : class names in the order of the logits; none: the teacher config's own.
-    seed : of its weights.
+    changes : values by config key; the teacher's config must have each key.
+    source : the teacher's source.
+    labels : class names in the order of the logits; empty: the teacher config's own.
+    seed : the seed of its weights.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def from_changes(
             raise StageError(unknown("key of the teacher's config", key, source.config))
     config = source.config | given
     if names.get(COUNT, COUNT) in given and _PER_LAYER not in given:
-        config.pop(_PER_LAYER, None)  # One entry a layer: transformers fills it in anew.
+        config.pop(_PER_LAYER, None)  # One entry for each layer: transformers fills it.
     config |= _label_keys(labels)
     with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
         built = TransformersSource(source.class_name, config)
@@ -76,14 +76,14 @@ def from_config(
     Parameters
     ----------
     name : a folder with config.json, or a hub id; weights there aren't read.
-    source : the teacher's; its vocabulary must not be larger.
-    auto_class : of `transformers`, such as "AutoModelForImageClassification".
-    labels : class names in the order of the logits; none: the teacher config's own.
-    seed : of its weights.
+    source : the teacher's source; its vocabulary must not be larger.
+    auto_class : a class of `transformers`, such as "AutoModelForImageClassification".
+    labels : class names in the order of the logits; empty: the teacher config's own.
+    seed : the seed of its weights.
 
     Raises
     ------
-    ModelError : its config asks for code of its own.
+    ModelError : the config asks for code of its own.
     StageError : there is no such config, no labels are known, or the vocabulary is too small.
     """
     import transformers
@@ -94,7 +94,7 @@ def from_config(
     with _sentence(f"a student by 'transformers: {name}'"):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _require_bounded(config.to_dict())
-    # The student's head means what the teacher's does, whatever the folder's was for.
+    # The student's head has the teacher's type of problem, not the folder's.
     meant = source.config.get("problem_type") if isinstance(source, TransformersSource) else None
     for key, value in (
         _label_keys(given) | {"dtype": torch.float32, "problem_type": meant}
@@ -119,12 +119,12 @@ def from_config(
 
 
 def from_source(source: ModelSource | None, *, seed: int) -> Student:
-    """An untrained model of the very architecture that is given.
+    """An untrained model of the architecture that is given.
 
     Parameters
     ----------
-    source : of that model; widths that were cut from it don't stand there, so they are whole again.
-    seed : of its weights.
+    source : the model's source. It doesn't have pruned widths, so these are whole again.
+    seed : the seed of its weights.
 
     Raises
     ------
@@ -143,8 +143,8 @@ def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> St
     Parameters
     ----------
     factory : "package.module:function".
-    arguments : its keyword arguments.
-    seed : of its weights.
+    arguments : the function's keyword arguments.
+    seed : the seed of its weights.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _sentence(student: str) -> Iterator[None]:
-    """Transformers refuses configs by exceptions of any kind; a user gets one."""
+    """Turn exceptions of any kind, by which transformers refuses configs, into a StageError."""
     try:
         with reading(student, error=StageError, failed=f"{clipped(student)} can't be built"):
             yield

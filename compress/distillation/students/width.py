@@ -1,8 +1,9 @@
-"""A student with fewer units than its teacher, cut from the teacher's weights.
+"""Makes a student with fewer units than its teacher, cut from the teacher's weights.
 
-What Sun et al. ("MobileBERT", ACL 2020) train from nothing is cut here: as in Muralidharan et al.,
-"Compact Language Models via Pruning and Knowledge Distillation", NeurIPS 2024, arXiv:2407.14679,
-the least important units go from every tensor that has them, and distillation mends the rest.
+Sun et al. ("MobileBERT", ACL 2020) train a narrower model from scratch. Here it is cut, as in
+Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation", NeurIPS 2024,
+arXiv:2407.14679: the least important units are removed from every tensor that has them, and
+distillation recovers the accuracy.
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ from compress.models.transformers.reconfigured import follow_config
 def narrow(module: nn.Module, source: ModelSource | None, *, width: Width) -> Student:
     """A narrower copy of a transformers model, with its most important units.
 
-    A unit's importance is the sum of the squares of all weights that make it or read it: of a
-    hidden unit in every matrix of the model, of a neuron or a head in its layer, biases included.
-    Units keep their order. Layer normalisation then runs over the units that are left: the student
-    answers as the teacher would if its normalisations saw those alone, and all others were zero.
+    A unit's importance is the sum of the squares of all weights that make it or read it. For a
+    hidden unit these are in every matrix of the model; for a neuron or a head they are in its
+    layer, biases included. Units keep their order. Layer normalisation then runs over the remaining
+    units: the student answers like the teacher with all other units at zero and left out of
+    normalisations.
 
-    Layers that were pruned before keep what they have where that is less than `width` says.
+    Layers that were pruned before keep their width if it is less than `width`.
 
     Parameters
     ----------
-    module : left as it was; of a family that `models.structure.transformers.families` describes.
-    source : the module's.
+    module : a model of a family in `models.structure.transformers.families`; it is left as it was.
+    source : the module's source.
 
     Raises
     ------
-    StageError : the family isn't known, or the sizes don't fit it.
+    StageError : the family isn't described, or the sizes don't fit it.
     """
     if not isinstance(source, TransformersSource):
         raise StageError(
@@ -66,11 +68,11 @@ def narrow(module: nn.Module, source: ModelSource | None, *, width: Width) -> St
 
 
 def _pruned_units(module: nn.Module, group: Group, sizes: StudentSizes) -> Tensor:
-    """A group's units of least importance; of equal ones the last."""
+    """A group's least important units; of equally important ones the last."""
     slices = group.slices
     kept = {"feed_forward": sizes.neurons, "heads": sizes.key_value_heads}.get(group.kind)
     if kept is None:
         kept = sizes.hidden
-        # A bias or a normalisation's gain doesn't say how much is read.
+        # Biases and gains of normalisations don't show how much a unit is read.
         slices = tuple(each for each in slices if each.tensor_of(module).dim() > 1)
     return squares(module, slices).argsort(descending=True, stable=True)[kept:]

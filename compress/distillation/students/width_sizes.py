@@ -1,4 +1,4 @@
-"""How wide a narrower model is, from its teacher's config alone. No torch here."""
+"""The sizes of a narrower model, from its teacher's config alone. No torch here."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compress.models.structure.transformers.layout import Axis, SizeKeys
 
 @dataclass(frozen=True)
 class StudentSizes:
-    """Of a model all of whose layers are alike.
+    """Sizes of a model all of whose layers are alike.
 
     Attributes
     ----------
-    hidden, neurons : units.
-    heads, key_value_heads : attention heads; of queries, and of keys and values.
-    head_size : units of one head.
+    hidden, neurons : numbers of hidden units, and of neurons of a feed-forward.
+    heads, key_value_heads : numbers of heads of queries, and of keys and values.
+    head_size : number of units of one head.
     """
 
     hidden: int
@@ -45,13 +45,13 @@ class StudentSizes:
 
 
 def size_keys(config: Mapping[str, Any]) -> SizeKeys | None:
-    """What a config calls its sizes; None: no family is described whose layers are all alike."""
+    """The config's keys of sizes; None if its family isn't described, or its layers differ."""
     layout = LAYOUTS.get(str(config.get("model_type")))
     return None if layout is None else layout.sizes
 
 
 def sizes_of(config: Mapping[str, Any]) -> StudentSizes:
-    """What a config of a described family says.
+    """The sizes in a config of a described family.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def sizes_of(config: Mapping[str, Any]) -> StudentSizes:
 
 
 def says_sizes(config: Mapping[str, Any]) -> bool:
-    """Whether a config names all that `narrowed` reads; one that is stored may leave out some."""
+    """Return whether a config has all sizes; a stored one may leave some out."""
     try:
         sizes_of(config)
     except StageError:
@@ -83,7 +83,7 @@ def says_sizes(config: Mapping[str, Any]) -> bool:
 
 
 def narrowed(config: Mapping[str, Any], width: Width) -> tuple[StudentSizes, dict[str, Any]]:
-    """The sizes that `width` asks for, and what changes in the config.
+    """The sizes that `width` asks for, and the changes to the config.
 
     Raises
     ------
@@ -121,11 +121,11 @@ def narrowed(config: Mapping[str, Any], width: Width) -> tuple[StudentSizes, dic
 
 
 def narrowed_shapes(shapes: Shapes, *, config: Mapping[str, Any], width: Width) -> Shapes:
-    """The parameters of the narrower model.
+    """The shapes of the narrower model's parameters.
 
     Raises
     ------
-    StageError : see `narrowed`, or parameters that the family isn't known to have.
+    StageError : see `narrowed`; or the family's description doesn't name some parameters.
     """
     sizes, _ = narrowed(config, width)
     known = known_axes({name: len(shape) for name, shape in shapes.items()}, config=config)

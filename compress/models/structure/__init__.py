@@ -1,1 +1,1 @@
-"""What belongs together in a model, and how it is made smaller."""
+"""The structure of a model: the units that can be cut, and how they and layers are removed."""

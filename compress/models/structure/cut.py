@@ -1,4 +1,4 @@
-"""Cuts units out of a module's copy, or zeroes them."""
+"""Cuts units out of a copy of a module, or zeroes them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compress.models.structure.normalization import OverKept, normalizes
 
 
 def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
-    """A smaller copy without the named units of each group; `requires_grad` stays as it was.
+    """A smaller copy without the given units of each group. `requires_grad` stays as it was.
 
     Parameters
     ----------
-    units : of each group, (R,) int64, the pruned units.
+    units : (R,) int64 pruned units of each group.
     """
     smaller = copy.deepcopy(module)
     names = _names(smaller)
@@ -46,10 +46,10 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
 
 
 def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> nn.Module:
-    """A copy of the same shape in which every weight of the named units is zero.
+    """A copy of the same shape in which every weight of the given units is zero.
 
-    It answers as the module without them does: what makes them, and what reads them, is zero, and
-    layer, group and RMS normalisations over them run over those that remain.
+    It answers like the module without these units: the weights that make or read them are zero, and
+    layer, group and RMS normalisations run over the remaining units.
     """
     masked = copy.deepcopy(module)
     zero(masked, groups, units)
@@ -57,7 +57,7 @@ def mask(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) ->
 
 
 def zero(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> None:
-    """What `mask` does to a copy, done to the module itself."""
+    """Do to the module itself what `mask` does to a copy."""
     for (path, name), removed in _removed(groups, units, _names(module)).items():
         part = module.get_submodule(path)
         tensor = getattr(part, name)
@@ -73,11 +73,11 @@ def zero(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) ->
 
 
 Name = tuple[str, str]
-"""Path of a module, and what it calls a tensor."""
+"""Path of a module, and its name of a tensor."""
 
 
 def _names(module: nn.Module) -> dict[Name, list[Name]]:
-    """All names of the tensor of each name: tied weights have several."""
+    """For each tensor's name, all names of that tensor. Tied weights have several."""
     found: dict[int, list[Name]] = {}
     for path, part in module.named_modules(remove_duplicate=False):
         for own, tensor in (*part._parameters.items(), *part._buffers.items()):
@@ -89,7 +89,7 @@ def _names(module: nn.Module) -> dict[Name, list[Name]]:
 def _removed(
     groups: Sequence[Group], units: Sequence[Tensor], names: Mapping[Name, Sequence[Name]]
 ) -> dict[Name, dict[int, Tensor]]:
-    """The indices to remove from each tensor, by dimension; tied ones under their first name."""
+    """The indices to remove from each tensor, by dimension. Tied tensors have their first name."""
     found: dict[Name, dict[int, Tensor]] = {}
     for group, pruned in zip(groups, units, strict=True):
         if len(pruned) == 0:
@@ -102,14 +102,14 @@ def _removed(
 
 
 def _without(removed: Tensor, *, length: int) -> Tensor:
-    """(length,) bool: which indices stay."""
+    """(length,) bool: True for indices that stay."""
     kept = torch.ones(length, dtype=torch.bool)
     kept[removed] = False
     return kept
 
 
 def _match_attributes(part: nn.Module) -> None:
-    """Let a layer's own numbers say what its tensors' shapes are."""
+    """Set a layer's attributes of its sizes to the shapes of its tensors."""
     match part:
         case nn.Linear():
             part.out_features, part.in_features = part.weight.shape
@@ -129,7 +129,7 @@ def _match_attributes(part: nn.Module) -> None:
 def _match_convolution(part: _ConvNd) -> None:
     if 1 < part.groups == part.in_channels == part.out_channels:  # depthwise
         part.groups = part.weight.shape[0]
-    inner = part.weight.shape[1] * part.groups  # in groups: the weight has those of one
+    inner = part.weight.shape[1] * part.groups  # the weight has the channels of one group
     sizes = (part.weight.shape[0], inner)
     if isinstance(part, _ConvTransposeNd):
         part.in_channels, part.out_channels = sizes
@@ -144,7 +144,7 @@ def _match_normalization(part: nn.Module) -> None:
             if known is not None:
                 part.num_features = len(known)
         case nn.GroupNorm():
-            if part.num_groups == part.num_channels:  # each channel by itself
+            if part.num_groups == part.num_channels:  # each channel is a group
                 part.num_groups = len(part.weight)
             part.num_channels = len(part.weight)
         case nn.LayerNorm() | nn.RMSNorm():

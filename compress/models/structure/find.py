@@ -1,4 +1,4 @@
-"""What can be cut from a module."""
+"""Finds the units that can be cut from a module."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 BY_DEFAULT: tuple[Unit, ...] = ("feed_forward", "heads")
-"""What transformers lose where nothing else is asked for."""
+"""Kinds of units that are cut from transformers by default."""
 
 
 class FoundGroups(NamedTuple):
-    """What can be cut.
+    """The groups of units that can be cut.
 
     Attributes
     ----------
-    groups : the units.
+    groups : the groups.
     notes : what is left alone, and why.
     """
 
@@ -43,20 +43,20 @@ def find_groups(
     units: Sequence[Unit] | None,
     limit_s: float = 60.0,
 ) -> FoundGroups:
-    """The units that a module can lose: by its family's description, otherwise by tracing it.
+    """Find the units that can be cut, by the description of the module's family or by tracing it.
 
     Parameters
     ----------
     task : runs the module.
     inputs : an example to trace it with.
-    units : what to cut; None for what the model's kind loses by default: transformers of described
-        families feed-forward neurons and heads, all else channels.
-    limit_s : how many seconds tracing may take.
+    units : the kinds of units to cut; None for the default: feed-forward neurons and heads of
+        transformers of described families, channels of all other modules.
+    limit_s : the largest number of seconds that tracing may take.
 
     Raises
     ------
-    StageError : a unit that the model can't lose, a structure that can't be understood, or nothing
-        to cut.
+    StageError : a kind of unit can't be cut from the model, its structure can't be understood, or
+        nothing can be cut.
     """
     kind = family(module)
     if kind is not None:
@@ -65,8 +65,8 @@ def find_groups(
     strange = [unit for unit in units or () if unit != "channels"]
     if strange:
         raise StageError(
-            f"{name} can't lose {strange[0]}: no family that is described is laid out so. It is "
-            "traced, and can lose channels."
+            f"{name} can't lose {strange[0]}: it belongs to no described family. It is traced, "
+            "and can lose only channels."
         )
     groups, notes = channel_groups(module, task=task, inputs=inputs, limit_s=limit_s)
     if not groups:
@@ -78,13 +78,13 @@ def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit
     name = _name(module)
     if getattr(module.config, "is_encoder_decoder", False):
         raise StageError(
-            f"{name} can't be pruned: it has an encoder and a decoder that reads it, and only one "
-            "of the two alone is described."
+            f"{name} can't be pruned: it has both an encoder and a decoder, and only models with "
+            "one of the two are described."
         )
     split = next((path for path, p in module.named_modules() if isinstance(p, LowRankLayer)), None)
     if split is not None:
         raise StageError(
-            f"{name} can't be pruned any more: a stage before split {split}, among others, into "
+            f"{name} can't be pruned any more: an earlier stage split {split}, among others, into "
             "two layers. Prune first, and split after it."
         )
     can = prunable(kind)
@@ -99,7 +99,7 @@ def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit
 
 
 def _by_task(unit: Unit, task: Task) -> str | None:
-    """Why a unit can't be cut that the family could lose otherwise."""
+    """The reason why the task forbids cutting a unit, or None."""
     if unit == "hidden" and "last_hidden_state" in task.output_names:
         return f"its hidden units are what {task.name} answers"
     return None

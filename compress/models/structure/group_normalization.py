@@ -1,4 +1,4 @@
-"""Group normalisation that runs over the channels that remain; see `normalization`."""
+"""Group normalisation over the remaining channels; see `normalization`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch.nn.functional import group_norm
 
 
 class GroupsOverKept(nn.Module):
-    """Normalises over some channels alone, equally many of every group; it is zero at all others.
+    """Normalises over some channels, equally many of every group. All others are set to zero.
 
     Wu and He, "Group Normalization", ECCV 2018, arXiv:1803.08494.
 
     Parameters
     ----------
-    norm : with gains; its parameters are taken over, not copied.
-    kept : (C,) bool, the channels that it runs over.
+    norm : a group normalisation with gains; its parameters are shared, not copied.
+    kept : (C,) bool; True for the channels that it runs over.
     """
 
     kept: Tensor

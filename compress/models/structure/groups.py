@@ -1,4 +1,4 @@
-"""Which tensors' parts must go together when one channel, neuron or attention head goes."""
+"""Groups of units: the parts of tensors that a channel, neuron or attention head consists of."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ import torch
 from torch import Tensor, nn
 
 Kind = Literal["channels", "feed_forward", "heads", "head_width", "hidden"]
-"""What a unit is: a channel, a neuron, an attention head (of decoders that share keys and values: a
-head of these with the queries' heads that read it), one place within every head of a layer, or a
-unit of the width that all layers read and write. A pooler's units, as many, are a group of their
-own of that kind."""
+"""Kind of a unit.
+
+channels : a channel.
+feed_forward : a neuron.
+heads : an attention head. In decoders that share keys and values, it is a head of keys and values
+    with the heads of queries that read it.
+head_width : one place within every head of a layer.
+hidden : a unit of the width that all layers read and write. A pooler has as many units, which are a
+    group of this kind of their own.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +29,8 @@ class Slice:
     Attributes
     ----------
     module : path of the submodule that has the tensor.
-    tensor : name of a parameter or buffer there.
-    dim : along which units are cut.
+    tensor : name of a parameter or buffer of the submodule.
+    dim : the dimension along which units are cut.
     index : (U, K) int64; row u holds the indices along `dim` that belong to unit u.
     """
 
@@ -35,7 +41,7 @@ class Slice:
 
     @property
     def width(self) -> int:
-        """Indices a unit."""
+        """Number of indices of each unit."""
         return int(self.index.shape[1])
 
     def tensor_of(self, module: nn.Module) -> Tensor:
@@ -46,7 +52,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A whole number of a submodule's forward that is proportional to the units kept."""
+    """An integer attribute of a submodule that is proportional to the kept units."""
 
     module: str
     name: str
@@ -54,21 +60,20 @@ class Attribute:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Units that are alike, each of which can be cut without the others.
+    """Units of the same structure, each of which can be cut without the others.
 
-    Groups that cut the same dimension of a tensor either have disjoint parts of it, or each of them
-    has the whole of it (heads, and the width within heads).
+    Groups that cut the same dimension of a tensor have disjoint parts of it, or each has the whole
+    of it (heads, and the width within heads).
 
     Attributes
     ----------
-    name : path of the layer that makes the units; "heads" or "hidden" where all layers share them,
-        with a stage's number where only its layers do.
-    kind : what a unit is.
-    units : how many there are.
-    slices : every tensor that has parts of them.
+    name : path of the layer that makes the units, or "heads" or "hidden" if all layers share them.
+        If only the layers of a stage do, the stage's number follows.
+    kind : kind of the units.
+    units : number of units.
+    slices : the parts of tensors that belong to the units.
     attributes : numbers to rewrite, besides those of torch's own layers.
-    attentions : paths of the modules whose matmuls of queries, keys and values take MACs in
-        proportion to the units.
+    attentions : paths of the attentions whose matmuls take MACs in proportion to the units.
     """
 
     name: str
@@ -80,7 +85,7 @@ class Group:
 
 
 def block_index(units: int, width: int) -> Tensor:
-    """Index of units that are `width` neighbouring elements each: (units, width)."""
+    """Index (units, width) of units that are `width` neighbouring elements each."""
     return torch.arange(units * width).reshape(units, width)
 
 

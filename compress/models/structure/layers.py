@@ -1,4 +1,4 @@
-"""Where a transformer's layers are."""
+"""Finds a transformer's layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 from compress.errors import StageError
 
 COUNT = "num_hidden_layers"
-"""The name by which every transformers config tells how many layers there are."""
+"""Key of every transformers config with the number of layers."""
 
 
 def layer_list(module: nn.Module) -> str:

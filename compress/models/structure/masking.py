@@ -1,4 +1,4 @@
-"""Takes units out of a module for a moment, without a copy of it."""
+"""Removes units of a module for the time of a context, without copying the module."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from compress.models.structure.groups import Group
 
 @contextmanager
 def without(module: nn.Module, group: Group, units: Tensor) -> Iterator[None]:
-    """Inside, the module answers as `compress.models.structure.cut.mask` without the units would.
+    """Within the context, the module answers like a copy masked without the units.
 
-    Afterwards it is as it was, to the bit; weights are changed in place meanwhile.
+    See `compress.models.structure.cut.mask`. Weights are changed in place, and restored to the bit
+    afterwards.
 
     Parameters
     ----------
-    units : (R,) int64, the pruned units of the group.
+    units : (R,) int64 pruned units of the group.
     """
     parts = {part.module: module.get_submodule(part.module) for part in group.slices}
     tensors = [getattr(parts[part.module], part.tensor) for part in group.slices]

@@ -1,7 +1,7 @@
-"""Layer and RMS normalisations that run over the units that remain.
+"""Layer and RMS normalisations over the remaining units.
 
-A normalisation looks at all units at once, so that zeroing some of them doesn't do what cutting
-them does. The masked original therefore has these instead.
+A normalisation's statistics are of all units, so that zeroing some of them differs from cutting
+them. The masked original therefore has these normalisations instead.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ _FIRST = "channels_first"
 
 
 def normalizes(part: nn.Module) -> bool:
-    """Whether a module is a layer or RMS normalisation over one dimension, with gains."""
+    """Return whether a module is a layer or RMS normalisation over one dimension, with gains."""
     weight = getattr(part, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 1:
         return False
-    # transformers' RMS normalisations have no class in common; this is how they call their epsilon.
+    # transformers' RMS normalisations have no common class, but the same name for epsilon.
     return isinstance(part, nn.LayerNorm | nn.RMSNorm) or hasattr(part, "variance_epsilon")
 
 
 class OverKept(nn.Module):
-    """A normalisation over some units alone; it is zero at all others.
+    """A normalisation over some of the units. All others are set to zero.
 
-    Ba et al., "Layer Normalization", 2016, arXiv:1607.06450; without the mean Zhang and Sennrich,
+    Ba et al., "Layer Normalization", 2016, arXiv:1607.06450; without the mean: Zhang and Sennrich,
     "Root Mean Square Layer Normalization", NeurIPS 2019, arXiv:1910.07467.
 
     Parameters
     ----------
-    norm : a module that `normalizes`; its parameters are taken over, not copied.
-    kept : (U,) bool, the units that it runs over.
+    norm : a module that `normalizes`; its parameters are shared, not copied.
+    kept : (U,) bool; True for the units that it runs over.
     """
 
     kept: Tensor
@@ -46,7 +46,7 @@ class OverKept(nn.Module):
         self.dim = -3 if getattr(norm, "data_format", None) == _FIRST else -1
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Normalise along the last dimension, of images (N, C, H, W) along C."""
+        """Normalise along the last dimension, or along C for images (N, C, H, W)."""
         hidden = hidden.movedim(self.dim, -1) * self.kept
         count = self.kept.sum()
         if self.centred:

@@ -1,4 +1,4 @@
-"""A transformers model with only some of its layers."""
+"""Makes a transformers model with only some of its layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLACES = (
     "num_layers",
     "has_relative_attention_bias",
 )
-"""What layers and their parents call a layer's place, how many there are, and being the first."""
+"""Attributes with a layer's place, the number of layers, or whether a layer is the first."""
 _ELSE = "A `distill` stage with a student by 'transformers' or 'python' makes it smaller."
 
 
@@ -34,7 +34,7 @@ class Shorter(NamedTuple):
 
     Attributes
     ----------
-    module : in eval mode.
+    module : the new module, in eval mode.
     source : rebuilds its skeleton.
     """
 
@@ -43,7 +43,7 @@ class Shorter(NamedTuple):
 
 
 def count_layers(module: nn.Module, source: ModelSource | None) -> int:
-    """How many layers a model has that can be chosen from.
+    """The number of layers of a model whose layers can be chosen.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def count_layers(module: nn.Module, source: ModelSource | None) -> int:
     name, config = type(module).__name__, getattr(module, "config", None)
     if isinstance(source, LowRankSource):
         raise StageError(
-            f"the layers of this {name} can't be chosen any more: a stage before split some of "
-            "their parts into two. Choose layers first, and split after it."
+            f"the layers of this {name} can't be chosen any more: an earlier stage split some "
+            "of their parts into two. Choose layers first, and split after it."
         )
     if not isinstance(source, TransformersSource):
         raise StageError(
@@ -82,19 +82,19 @@ def keep_layers(
     """A copy of a transformers model with some of its layers.
 
     Everything outside the layers (embeddings, poolers, heads) is copied, and so are earlier cuts
-    inside them. What only the first layer has (T5's relative positions, which all layers use) goes
-    to the one that is first now.
+    inside them. Submodules that only the first layer has (T5's relative positions, which all layers
+    use) are handed to the new first layer.
 
     Parameters
     ----------
-    module : left as it was.
-    source : the module's.
-    kept : rising numbers of layers, from 0; at least one.
-    share : the copy's weights are the module's own, which takes no memory: for measuring.
+    module : the model; it is left as it was.
+    source : the module's source.
+    kept : ascending numbers of layers, from 0; at least one.
+    share : share the module's weights with the copy, for measuring without more memory.
 
     Raises
     ------
-    StageError : see `count_layers`; or the source can't rebuild what would be left.
+    StageError : see `count_layers`; or the source can't rebuild the smaller model.
     """
     count_layers(module, source)
     if not isinstance(source, TransformersSource):
@@ -114,7 +114,7 @@ def _keep(smaller: nn.Module, *, path: str, kept: Sequence[int]) -> None:
         _hand_on(layers[0], rest=layers[1:], to=chosen[0])
     parent, _, name = path.rpartition(".")
     setattr(smaller.get_submodule(parent), name, nn.ModuleList(chosen))
-    # A model and its parts mostly share one config object; where they don't, each is told.
+    # A model and its parts mostly share one config object. Otherwise each config is changed.
     for part in smaller.modules():
         config = part.__dict__.get("config")
         if isinstance(getattr(config, COUNT, None), int):
@@ -125,7 +125,7 @@ def _keep(smaller: nn.Module, *, path: str, kept: Sequence[int]) -> None:
 
 
 def _hand_on(first: nn.Module, *, rest: Sequence[nn.Module], to: nn.Module) -> None:
-    """Give another layer the submodules that only the first one has."""
+    """Move the submodules that only the first layer has to another layer."""
     others = {name for layer in rest for name, _ in layer.named_modules()}
     for name, part in list(first.named_modules()):
         parent, _, leaf = name.rpartition(".")
@@ -136,7 +136,7 @@ def _hand_on(first: nn.Module, *, rest: Sequence[nn.Module], to: nn.Module) -> N
 def _with_count(
     source: TransformersSource, *, module: nn.Module, kept: Sequence[int]
 ) -> TransformersSource:
-    """The source with as many layers as were kept, under the name that its config has for it."""
+    """The source with the number of kept layers, under its config's key for it."""
     names: dict[str, str] = getattr(module.config, "attribute_map", {})
     changes: dict[str, Any] = {names.get(COUNT, COUNT): len(kept)}
     types = source.config.get(_TYPES)
@@ -146,7 +146,7 @@ def _with_count(
 
 
 def _take_places(smaller: nn.Module, *, source: TransformersSource) -> None:
-    """Number the layers anew, as in a model freshly built; also proves that one can be."""
+    """Renumber the layers like a newly built model, and require that one can be built."""
     with without_weights():
         skeleton = source.build()
     odd = set(skeleton.state_dict()) ^ set(smaller.state_dict())

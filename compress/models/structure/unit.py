@@ -1,4 +1,4 @@
-"""What can be pruned from a model, a unit at a time. No torch here."""
+"""Kinds of units that can be pruned from a model. No torch here."""
 
 from __future__ import annotations
 

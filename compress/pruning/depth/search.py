@@ -138,7 +138,7 @@ def _watch(layer: nn.Module, seen: dict[str, Tensor], path: str) -> None:
         made = output[0] if isinstance(output, tuple) else output
         if not isinstance(given, Tensor) or not isinstance(made, Tensor):
             raise StageError(
-                f"the input and output of {type(layer).__name__} aren't known; use criterion 'output'."
+                f"{type(layer).__name__}'s input and output aren't known; use criterion 'output'."
             )
         seen[path] = nn.functional.cosine_similarity(given, made, dim=-1)
 

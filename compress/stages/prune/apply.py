@@ -48,7 +48,7 @@ class GradualCut:
     Parameters
     ----------
     stage : the stage's options.
-    artifact : the model to prune; left as it was.
+    artifact : the model to prune; it is left as it was.
     context : the run's context.
     """
 
@@ -59,7 +59,7 @@ class GradualCut:
         self._single = {name: value[:1] for name, value in self._inputs.items()}
         self._meter: OnnxMeter | None = None
         self._notes: list[str] = []
-        # By group: the number of units at first, and now.
+        # Number of units of each group: at first, and now.
         self._units: Counter[str] = Counter()
         self._kept: Counter[str] = Counter()
 
@@ -112,7 +112,7 @@ class GradualCut:
             module = self._regularized(module, made)
         pruned = cut_out(module, made, example_inputs=self._inputs, task=task)
         self._notes += [label + note for note in pruned.notes]
-        # Groups share a name where parts of one layer's channels belong to different groups.
+        # Groups share a name if parts of one layer's channels belong to different groups.
         before, gone = Counter[str](), Counter[str]()
         for group, units in zip(made.groups, made.units, strict=True):
             before[group.name] += group.units
@@ -127,7 +127,7 @@ class GradualCut:
             batch_size=self._stage.calibration.batch_size,
         )
         renewed, seen = reestimate(pruned.module, batches, task=task)
-        self._notes.append(f"{label}batch norm's statistics were taken anew from {seen} samples.")
+        self._notes.append(f"{label}batch norm's statistics were re-estimated on {seen} samples.")
         return renewed
 
     def _options(self, module: nn.Module, *, before: float, after: float) -> CutOptions:

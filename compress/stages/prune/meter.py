@@ -110,7 +110,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         )
 
     def _inputs(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return real samples, repeated where the split has fewer than a batch."""
+        """Return real samples, repeated if the split has fewer than a batch."""
         import numpy as np
 
         size = self.batch_size
@@ -119,8 +119,8 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
 
 
 def _clock_for(threads: int) -> Clock:
-    """The time that a thread works, where there is one: other processes' turns don't count then.
+    """The clock for latency: with one thread its CPU time, so that other processes don't count.
 
-    On a busy machine long calls are interrupted, and short ones hardly ever.
+    On a busy machine long calls are interrupted often, and short ones hardly ever.
     """
     return time.thread_time_ns if threads == 1 else time.perf_counter_ns

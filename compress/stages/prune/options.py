@@ -53,19 +53,19 @@ class Regularization(Recovery):
 
 
 class LatencyOptions(Options):
-    """Of the calls whose latency a target means."""
+    """How the latency of a target is measured."""
 
     batch_size: int = Field(default=1, ge=1, le=MOST_SAMPLES_AT_ONCE)
-    """Samples in a call."""
+    """Number of samples in a call."""
     threads: int = Field(default=1, ge=1, le=1024)
-    """Threads of ONNX Runtime within an operator; the process is pinned to as many CPUs."""
+    """Threads of ONNX Runtime within an operator. The process is pinned to as many CPUs."""
 
 
 class PruneOptions(CutOptions):
     """Options of the cut, and of the training before, between and after its steps."""
 
     latency: LatencyOptions = LatencyOptions()
-    """How latency is measured where it is the target."""
+    """How latency is measured if it is the target."""
     regularization: Regularization | None = None
     """Training before the cut, with a penalty that drives units towards zero; null for none."""
     schedule: Schedule | None = None

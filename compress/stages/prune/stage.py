@@ -62,7 +62,7 @@ class Prune(PruneOptions, Stage):
         return []
 
     def dry_run(self, artifact: Artifact, context: Context) -> Artifact | None:
-        """Return the smaller structure where it needs no measurement; see `Stage.dry_run`."""
+        """Return the smaller structure, or None if it needs measurements; see `Stage.dry_run`."""
         from compress.pruning.prune import prune
         from compress.training.batches import first_inputs
 
@@ -92,7 +92,7 @@ class Prune(PruneOptions, Stage):
         return GradualCut(self, artifact, context).run()
 
     def summarize(self) -> str:
-        """Such as "keep 0.5 of macs; recovery: 3 epochs, adamw 0.0001, fp32"."""
+        """Return a text such as "keep 0.5 of macs; recovery: 3 epochs, adamw 0.0001, fp32"."""
         if self.target is not None:
             auto = ", spent by sensitivity" if self.ratios == "auto" else ""
             what = f"keep {self.target.fraction:g} of {self.target.quantity}{auto}"

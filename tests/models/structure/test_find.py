@@ -48,9 +48,9 @@ def test_only_what_is_asked_for_is_cut():
         (
             "mpnet",
             "head_width",
-            r"divides scores by the root .* It can lose feed_forward, heads, h",
+            r"scales scores by the root .* It can lose feed_forward, heads, h",
         ),
-        ("deberta-v2", "head_width", r"can't lose head_width: its attention divides scores"),
+        ("deberta-v2", "head_width", r"can't lose head_width: its attention scales scores"),
         ("qwen3", "head_width", r"can't lose head_width: rotary position embeddings"),
         ("t5, features", "hidden", r"its hidden units are what feature-extraction answers"),
     ],
@@ -82,7 +82,7 @@ def test_modules_without_anything_to_cut_say_why():
 def test_encoders_with_decoders_are_refused():
     config = transformers.T5Config(**T5)
     module = transformers.T5ForSequenceClassification(config).eval()
-    with pytest.raises(StageError, match="it has an encoder and a decoder that reads it"):
+    with pytest.raises(StageError, match="it has both an encoder and a decoder"):
         find_groups(module, task=task("text-classification"), inputs={}, units=None)
 
 

@@ -74,7 +74,7 @@ def cut_options(unit):
 
 def test_without_an_entry_it_is_refused():
     module, source = teacher()
-    with pytest.raises(StageError, match="can't lose heads: no family that is described"):
+    with pytest.raises(StageError, match="can't lose heads: it belongs to no described family"):
         prune(module, cut_options("heads"), example_inputs=inputs(), task=task("text-generation"))
     with pytest.raises(StageError, match="Got model_type 'opt'"):
         narrow(module, source, width=WIDTH)

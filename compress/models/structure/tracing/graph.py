@@ -1,4 +1,4 @@
-"""What follows what in a run: layers, tensors and operations, in both directions."""
+"""The graph of a run: layers, tensors and operations, followed in both directions."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class TensorDim(NamedTuple):
 
 
 Node = Port | TensorDim
-"""What has positions that are followed."""
+"""A dimension whose positions are followed."""
 Pairs = Sequence[tuple[int, int]] | None
-"""(position here, position there); None: they are the same."""
+"""Pairs (position here, position there); None: the positions are the same."""
 Onward = tuple[Node, Pairs] | Blocked
 
 
 class RunGraph:
-    """Which dimensions follow one another in a run.
+    """Leads from each dimension of a run to the connected ones.
 
     Parameters
     ----------
-    known : grows; the places that have been reached.
+    known : the nodes that have been reached so far; it grows outside of this class.
     """
 
     def __init__(self, tape: Tape, *, known: Container[Node]) -> None:
@@ -74,7 +74,7 @@ class RunGraph:
         return (call.made if port.makes else call.given or call.made).shape[port.axis]
 
     def parts(self, dim: TensorDim) -> list[int]:
-        """Into how many parts of equal width operations take a dimension, where these are some."""
+        """The numbers of equal parts, above one, into which operations split a dimension."""
         many = {
             parts(_operation(function, number, 0), dim.axis)
             for function, number in self._users.get(dim.tensor, [])
@@ -82,12 +82,12 @@ class RunGraph:
         return sorted(many - {1})
 
     def multiplies(self, dim: TensorDim) -> bool:
-        """Whether a tensor is multiplied with another that was computed from inputs, too."""
+        """Return whether a tensor is multiplied with another that was also computed from inputs."""
         names = (operation_name(function) for function, _ in self._users.get(dim.tensor, []))
         return any(name == "Bmm" or name.startswith(ATTENTION) for name in names)
 
     def onward(self, key: Node) -> Iterator[Onward]:
-        """Where the positions along a dimension go on, in both directions of the run."""
+        """Yield the nodes that continue a dimension's positions, in both directions of the run."""
         if isinstance(key, Port):
             yield from self._beyond(key)
             return
@@ -102,7 +102,7 @@ class RunGraph:
         yield from self._made_by(key)
 
     def _beyond(self, port: Port) -> Iterator[Onward]:
-        """From a layer's side to what it reads or makes, and to layers of the same weights."""
+        """Yield the tensors that a layer's side reads or makes, and sides with the same weights."""
         if port.reason is not None:
             yield port.reason
         if any(call.computed for call in self._calls[port]):
@@ -114,7 +114,7 @@ class RunGraph:
                     yield TensorDim(tensor, port.axis % len(tensor.shape)), None
 
     def _through(self, call: LayerCall, dim: TensorDim, *, reads: bool) -> Onward:
-        """Into a layer, or past it."""
+        """The side of a layer that a dimension enters, or the dimension beyond the layer."""
         for port in call.ports:
             sides = port.reads if reads else port.makes
             if sides and port.axis % len(dim.tensor.shape) == dim.axis:
@@ -155,12 +155,12 @@ class RunGraph:
                 yield found
                 continue
             dims = [(TensorDim(source, own), _reversed(step)) for own, step in found]
-            # Where several would do, it is the one that led here.
+            # If several dimensions fit, it is the one that led here.
             came = [onward for onward in dims if onward[0] in self._known]
             yield from (came or dims)[:1]
 
     def _refused(self, function: Any) -> Blocked | None:
-        """Why nothing is known of an operation: it has weights, and belongs to no known layer."""
+        """The reason if an operation has weights and belongs to no known layer, else None."""
         name = operation_name(function)
         made = TensorRef(function, 0).shape
         weights = [
@@ -176,7 +176,7 @@ class RunGraph:
         return f"{name} mixes them" if name in MATMULS - {"Bmm"} else None
 
     def _find_live(self, tape: Tape) -> set[Any]:
-        """All that isn't computed from parameters and buffers alone."""
+        """The operations whose results depend on more than parameters and buffers."""
         waiting = [TensorRef(call.made.function, call.made.number) for call in tape.calls]
         waiting += [made for made in self._users if id(made.leaf) in self._inputs]
         live = {made.function for made in waiting}
@@ -190,7 +190,7 @@ class RunGraph:
 
 
 def _tied(ports: Iterable[Port]) -> dict[Port, list[Port]]:
-    """The ports of each one that have a dimension of a tensor in common with it."""
+    """For each port, the other ports that share a dimension of a tensor with it."""
     owners: dict[tuple[int, int], list[Port]] = {}
     for port in ports:
         for place in port.places:

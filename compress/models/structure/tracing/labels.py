@@ -1,4 +1,4 @@
-"""Follows channels through a run: which positions of which tensors are cut together."""
+"""Follows channels through a run, to find the positions of tensors that are cut together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.models.structure.tracing.tape import Tape
 
 
 class Leaf(NamedTuple):
-    """A dimension of a parameter or buffer that stands outside of the known layers."""
+    """A dimension of a parameter or buffer outside of the known layers."""
 
     path: str
     name: str
@@ -22,22 +22,22 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """An operation that takes a dimension in parts of equal width."""
+    """An operation that splits a dimension into parts of equal width."""
 
     blocks: int
     size: int
 
 
 class MultipliedActivations:
-    """A matmul of activations with activations, for each of the positions by itself."""
+    """A matmul of activations with activations that treats each position by itself."""
 
 
 Holder = Port | Leaf | Parts | MultipliedActivations
-"""What has parts that are cut, or cares how many are."""
+"""A holder of positions: its parts are cut, or the cut must suit it."""
 
 
 class ChannelLabels:
-    """Gives every position a label; positions that go together end up with the same one."""
+    """Gives every position a label. Positions that are cut together get the same one."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -49,7 +49,7 @@ class ChannelLabels:
     def spread(self, port: Port) -> Iterator[None]:
         """Follow the channels that a layer makes, as far as anything depends on them.
 
-        It yields at every step, so that who follows can stop.
+        It yields at every step, so that the caller can stop it.
         """
         known = self._labels.setdefault(port, {})
         fresh = [i for i in range(self._graph.channels(port)) if i not in known]
@@ -70,7 +70,7 @@ class ChannelLabels:
                     waiting.append((target, found))
 
     def _carry(self, key: Node, positions: Sequence[int], target: Node, pairs: Pairs) -> list[int]:
-        """Hand labels on; returns the target's positions that had none."""
+        """Give labels to the target, and return its positions that had none."""
         own, others = self._labels[key], self._labels.setdefault(target, {})
         if pairs is None:
             pairs = [(i, i) for i in positions]
@@ -91,7 +91,7 @@ class ChannelLabels:
         return len(self._parents) - 1
 
     def find(self, label: int) -> int:
-        """The one label of all that go with it."""
+        """The representative of all labels that were joined with this one."""
         while self._parents[label] != label:
             self._parents[label] = self._parents[self._parents[label]]
             label = self._parents[label]
@@ -105,15 +105,15 @@ class ChannelLabels:
                 self._blocked.setdefault(one, self._blocked.pop(other))
 
     def blocked(self, label: int) -> Blocked | None:
-        """Why the positions of a label can't be cut."""
+        """The reason why the positions of a label can't be cut, or None."""
         return self._blocked.get(label)
 
     def channels(self, port: Port) -> int:
-        """How many channels a port has."""
+        """Number of channels of a port."""
         return self._graph.channels(port)
 
     def holders(self) -> Iterator[tuple[Holder, dict[int, int]]]:
-        """Those of all that was reached, with the label of each position."""
+        """Yield all holders that were reached, with the label of each position."""
         leaves = self._tape.leaves()
         for key, labels in self._labels.items():
             joined = {i: self.find(label) for i, label in labels.items()}

@@ -1,4 +1,4 @@
-"""Where a layer's channels are: in its tensors, and in what it reads and makes."""
+"""The places of a layer's channels: in its tensors, its input and its output."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 @dataclass(frozen=True)
 class ChannelDim:
-    """A tensor of a layer that has one entry, or row, for each channel.
+    """A dimension of a layer's tensor that has one entry for each channel.
 
     Attributes
     ----------
-    period : in a dimension that all groups of a convolution share, the channels of one group.
+    period : number of channels of one group, if all groups of a convolution share the dimension.
     """
 
     tensor: str
@@ -31,15 +31,15 @@ class ChannelDim:
 
 @dataclass(frozen=True, eq=False)
 class Port:
-    """A side of a layer with channels: what it reads, what it makes, or both where they are one.
+    """A side of a layer with channels: its input, its output, or both if they have the same ones.
 
     Attributes
     ----------
-    axis : of the tensor read or made, counted from the front where it is positive.
-    blocks : equal blocks of neighbouring channels, each of which must keep equally many.
-    attribute : the layer's number of channels, where no tensor tells it.
-    reason : why its channels can't be cut.
-    apart : whether other dimensions of what is read go through unchanged, each entry by itself.
+    axis : the channels' dimension in the input or output; a negative one counts from the end.
+    blocks : number of equal blocks of neighbouring channels, which must all keep equally many.
+    attribute : name of the layer's number of channels, if no tensor has it as its size.
+    reason : why its channels can't be cut; None if they can.
+    apart : whether the layer treats the entries of all other dimensions separately.
     """
 
     path: str
@@ -55,12 +55,12 @@ class Port:
 
     @property
     def begins(self) -> bool:
-        """Whether new channels begin here."""
+        """True if new channels begin here."""
         return self.makes and not self.reads
 
 
 def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
-    """The sides of a layer that is known; of all others none."""
+    """The sides of a known layer; empty for all others."""
     match layer:
         case _ConvNd():
             return _convolution(layer, path)
@@ -84,7 +84,7 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
 
 
 def _normalization(layer: nn.Module, path: str) -> Port | None:
-    """The one side of a layer that normalises; None for any other layer."""
+    """The single side of a normalisation; None for any other layer."""
     match layer:
         case _BatchNorm() | _InstanceNorm():
             entries = _there(layer, *((name, 0) for name in _STATISTICS))
@@ -101,7 +101,7 @@ def _normalization(layer: nn.Module, path: str) -> Port | None:
             first = getattr(layer, "data_format", None) == "channels_first"
             return Port(path, layer, 1 if first else -1, True, True, entries, apart=True)
         case nn.LayerNorm() | nn.RMSNorm():
-            said = f"{type(layer).__name__} without weights, or over several dimensions, has them"
+            said = f"{type(layer).__name__} reads them without weights, or over several dimensions"
             return Port(path, layer, -1, True, True, reason=said)
     return None
 
@@ -116,7 +116,7 @@ def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
         return (Port(path, layer, axis, True, True, entries, reason=reason),)
 
     def place(dim: int, channels: int) -> ChannelDim:
-        # Of a grouped convolution's weight, the second dimension is that of a single group.
+        # The second dimension of a grouped convolution's weight has the channels of one group.
         return ChannelDim("weight", dim, channels // groups if dim == 1 and groups > 1 else None)
 
     read, made = place(columns, layer.in_channels), place(rows, layer.out_channels)
@@ -137,8 +137,8 @@ def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
 
 def _group_norm(layer: nn.GroupNorm, path: str) -> Port:
     entries = _there(layer, ("weight", 0), ("bias", 0))
-    alone = layer.num_groups == layer.num_channels  # each channel by itself
-    reason = None if entries else "GroupNorm without weights has them"
+    alone = layer.num_groups == layer.num_channels  # each channel is a group
+    reason = None if entries else "GroupNorm reads them without weights"
     blocks = 1 if alone else layer.num_groups
     return Port(path, layer, 1, True, True, entries, blocks, reason=reason)
 
@@ -148,12 +148,12 @@ def _there(layer: nn.Module, *places: tuple[str, int]) -> list[ChannelDim]:
 
 
 def _plain(layer: nn.LayerNorm) -> bool:
-    """Whether it is known which dimension it normalises."""
+    """Return whether the dimension that a layer normalises is known."""
     return type(layer).forward is nn.LayerNorm.forward or hasattr(layer, "data_format")
 
 
 def _own(layer: nn.Module) -> str | None:
-    """Why a layer's weight can't be cut: it is computed from others."""
+    """The reason if a layer's weight can't be cut as it is computed from others, else None."""
     if "weight" in layer._parameters:
         return None
     return f"the weight of {type(layer).__name__} is computed from other tensors"

@@ -1,7 +1,7 @@
-"""Which positions of an operation's result its arguments' positions become.
+"""Maps positions of an operation's arguments to positions of its result.
 
-Torch-pruning's own index mappings read what autograd saved under names that torch 2 no longer has,
-and take channels to be in the second dimension; these follow the dimension.
+Torch-pruning's index mappings read names that autograd no longer has in torch 2, and assume that
+channels are in the second dimension. These mappings follow the dimension.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Sizes = tuple[int, ...]
 
 
 class AxisStep(NamedTuple):
-    """Where positions along a dimension of an argument are in the result.
+    """Positions in the result of the positions along a dimension of an argument.
 
     Attributes
     ----------
     axis : the result's dimension.
-    pairs : (position in the argument, position in the result); None: they are the same.
+    pairs : pairs (position in the argument, position in the result); None: they are the same.
     """
 
     axis: int
@@ -31,10 +31,10 @@ class Operation(NamedTuple):
 
     Attributes
     ----------
-    function : autograd's.
-    arguments : sizes of all arguments, in order; None where autograd doesn't know one.
-    number : which argument it is.
-    result : which result it is.
+    function : autograd's node of the operation.
+    arguments : sizes of all arguments, in order; None if autograd doesn't know them.
+    number : index of the argument.
+    result : index of the result.
     """
 
     function: Any
@@ -44,7 +44,7 @@ class Operation(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as "Cat"."""
+        """Name of the operation, such as "Cat"."""
         return operation_name(self.function)
 
     @property
@@ -59,30 +59,30 @@ class Operation(NamedTuple):
         return tuple(self.function._input_metadata[self.result].shape)
 
     def saved(self, name: str) -> list[int]:
-        """What autograd saved: dimensions, counted from the front; [] where there is nothing."""
+        """Dimensions that autograd saved, counted from the front; [] if it saved none."""
         value = getattr(self.function, f"_saved_{name}", None)
         if value is None:
             return []
         values = [value] if isinstance(value, int) else list(value)
-        # Negative ones come as what they are modulo 2 to the 64th.
+        # Negative dimensions are given modulo 2 ** 64.
         return [(v - 2**64 if v >= 2**63 else v) % max(len(self.given), 1) for v in values]
 
 
 Blocked = str
-"""Why the positions can't be followed."""
+"""The reason why positions can't be followed or cut."""
 Answer = AxisStep | Blocked | None
-"""None: the result's dimensions have nothing to do with the argument's."""
+"""The answer is None if the result's dimensions don't depend on the argument's."""
 
 MATMULS = frozenset(
     {"Addmm", "Mm", "Bmm", "Baddbmm", "Addbmm", "Mv", "Addmv", "Dot", "Convolution", "Linear"}
     | {"ConvolutionOverrideable", "MkldnnConvolution", "Embedding", "EmbeddingBag", "Addr"}
     | {"NativeLayerNorm", "NativeGroupNorm", "NativeBatchNorm", "CudnnBatchNorm", "Bilinear"}
 )
-"""What takes a layer's weights otherwise than element by element."""
+"""Operations that don't use a layer's weights element by element."""
 
 
 ATTENTION = "ScaledDotProduct"
-"""How the names of all kinds of fused attention begin."""
+"""Prefix of the names of all kinds of fused attention."""
 
 
 def operation_name(function: Any) -> str:
@@ -91,15 +91,15 @@ def operation_name(function: Any) -> str:
 
 
 def forwards(operation: Operation, axis: int) -> Answer:
-    """Where the positions along a dimension of the argument come to be."""
+    """The positions in the result of those along a dimension of the argument."""
     return _RULES.get(operation.name, _elementwise)(operation, axis)
 
 
 def backwards(operation: Operation, axis: int) -> list[tuple[int, AxisStep]] | Blocked:
-    """The argument's dimensions that become a dimension of the result, and the steps that do it.
+    """The argument's dimensions that become a dimension of the result, with the steps.
 
-    There are several of a flattened image, and its channels are the first; none where the argument
-    is spread over the result.
+    A flattened image has several, of which its channels are the first. There are none if the
+    argument is broadcast over the result.
     """
     given = operation.given
     first = 1 if len(given) != 3 else 2
@@ -117,7 +117,7 @@ def backwards(operation: Operation, axis: int) -> list[tuple[int, AxisStep]] | B
 
 
 def parts(operation: Operation, axis: int) -> int:
-    """Into how many parts of equal width an operation takes a dimension of its argument."""
+    """The number of equal parts into which an operation splits a dimension of its argument."""
     if operation.name not in _PARTED or operation.saved("dim") != [axis]:
         return 1
     return operation.given[axis] // operation.made[axis]
@@ -130,9 +130,9 @@ def _same(operation: Operation, own: int, axis: int) -> Answer:
 
 
 def _elementwise(operation: Operation, axis: int) -> Answer:
-    """Arguments are aligned from behind; what works along a dimension can't be cut there."""
+    """Arguments are aligned at the end. Dimensions that an operation works along can't be cut."""
     if operation.given[axis] == 1:
-        return None  # it is spread over all
+        return None  # it is broadcast
     along = operation.saved("dim") or operation.saved("dims")
     if axis in along:
         return f"{operation.name} runs over them"
@@ -211,14 +211,14 @@ def _pixel_shuffle(operation: Operation, axis: int) -> Answer:
 
 
 def _bmm(operation: Operation, axis: int) -> Answer:
-    """(B, M, K) x (B, K, N): what is summed over can't be cut."""
+    """(B, M, K) x (B, K, N): the dimension that is summed over can't be cut."""
     if axis == 2 - operation.number:
         return "a matmul of activations sums over them"
     return AxisStep(axis)
 
 
 def _attention(operation: Operation, axis: int) -> Answer:
-    """(N, H, S, E) of queries, keys and values: heads are independent."""
+    """Queries, keys and values are (N, H, S, E). Heads are independent."""
     if operation.number > 2:
         return _elementwise(operation, axis)
     return _same(operation, axis, axis) if axis <= 1 else "attention sums over them"
@@ -229,7 +229,7 @@ def _index(operation: Operation, axis: int) -> Answer:
 
 
 def _reshape(operation: Operation, axis: int) -> Answer:
-    """A dimension stays, is flattened together with neighbours, or is folded into several."""
+    """A dimension stays, is flattened together with its neighbours, or is split into several."""
     given, made = operation.given, operation.made
     size = given[axis]
     if size == 1:
@@ -257,9 +257,10 @@ def _reshape(operation: Operation, axis: int) -> Answer:
 
 
 def _fold(operation: Operation, axis: int, before: int, starts: Sequence[int]) -> Answer:
-    """Channels of an image (N, C, H, W) fold into groups, each of which must keep equally many.
+    """Channels of an image (N, C, H, W) are split into groups, which must all keep equally many.
 
-    Those in the last dimension fold into heads, or into channels, rows and columns: whole ones go.
+    Channels in the last dimension are split into heads, or into channels, rows and columns. Whole
+    heads or channels are cut.
     """
     given, made = operation.given, operation.made
     inside = [
@@ -300,6 +301,6 @@ _PARTED = frozenset({"Split", "SplitWithSizes", "Slice"})
 
 
 def is_spread(name: str, given: Sizes, made: Sizes) -> bool:
-    """Whether an argument is laid over the result element by element, or only moved about."""
+    """Return whether an argument is used element by element, broadcast or only rearranged."""
     aligned = zip(reversed(given), reversed(made), strict=False)
     return name in _RULES or all(own in (1, size) for own, size in aligned)

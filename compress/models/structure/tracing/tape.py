@@ -1,4 +1,4 @@
-"""One run of a module, as operations between tensors and the layers that were called."""
+"""Records one run of a module: operations between tensors, and calls of layers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 _LAID_OUT = frozenset({"T", "Transpose", "Permute", "View", "ToCopy"})
-"""What leaves weights as they are."""
+"""Operations that only rearrange or convert weights."""
 Function = Any
 """A node of autograd's graph: an operation, or a leaf."""
 
 
 class TensorRef(NamedTuple):
-    """A tensor, as the operation that made it and which of its results it is."""
+    """A tensor, as the operation that made it and the index of the result."""
 
     function: Function
     number: int
 
     @property
     def leaf(self) -> Tensor | None:
-        """The parameter, buffer or input that it is, where it wasn't computed."""
+        """The parameter, buffer or input; None if the tensor was computed."""
         found: Tensor | None = getattr(self.function, "variable", None)
         return found
 
@@ -52,8 +52,9 @@ class LayerCall:
 
     Attributes
     ----------
-    ports : the layer's sides that hold channels.
-    given : what it was given; None where that doesn't come from a parameter or a float input.
+    ports : the layer's sides with channels.
+    given : its input; None if that doesn't depend on a parameter or a float input.
+    made : its output.
     """
 
     ports: Sequence[Port]
@@ -62,7 +63,7 @@ class LayerCall:
 
     @cached_property
     def computed(self) -> bool:
-        """Whether it multiplies with something that it computes from its weights."""
+        """True if the layer multiplies with something that it computes from its weights."""
         if not isinstance(self.ports[0].layer, _ConvNd | nn.Linear):
             return False
         inside = _between(self)
@@ -78,7 +79,7 @@ class LayerCall:
         return False
 
     def _reads(self, function: Function, inside: Sequence[Function]) -> bool:
-        """Whether an operation inside has to do with what the layer was given."""
+        """Return whether an operation inside depends on the layer's input."""
         waiting, seen = [function], set()
         while waiting:
             source = waiting.pop()
@@ -92,14 +93,15 @@ class LayerCall:
 
 @dataclass
 class Tape:
-    """What one run did.
+    """The record of one run.
 
     Attributes
     ----------
-    module : what was run.
-    operations : those outside of the known layers.
+    module : the module that was run.
+    calls : the calls of known layers.
+    operations : the operations outside of the known layers.
     output : the module's answer.
-    inputs : the model's own float inputs, by identity.
+    inputs : the module's float inputs.
     """
 
     module: nn.Module
@@ -109,7 +111,7 @@ class Tape:
     inputs: list[Tensor] = field(default_factory=list)
 
     def leaves(self) -> dict[int, tuple[str, str]]:
-        """Path and name, by identity, of the parameters and buffers."""
+        """Path and name of each parameter and buffer, by identity."""
         return {
             id(tensor): (path, name)
             for path, part in self.module.named_modules()
@@ -119,17 +121,17 @@ class Tape:
 
 
 def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
-    """Run a module on the first sample.
+    """Run a module on the first sample, and record the run.
 
     Parameters
     ----------
-    traced : in eval mode; a copy that nobody needs, as all of it is made to require gradients.
+    traced : a copy in eval mode. It is changed: all of it is made to require gradients.
 
     Raises
     ------
     StageError : the module can't be traced.
     """
-    tape = Tape(traced.requires_grad_(True))  # the graph follows autograd's
+    tape = Tape(traced.requires_grad_(True))  # the record is of autograd's graph
     known: dict[nn.Module, Sequence[Port]] = {
         part: ports_of(part, path) for path, part in traced.named_modules()
     }
@@ -150,7 +152,7 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
 
 
 def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> list[Function]:
-    """The operations that made the module's answer, leaves left out."""
+    """The operations that made the module's answer, without leaves."""
     try:
         answer = task.logits(traced, inputs)
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
@@ -172,13 +174,13 @@ def _listening(
     known: dict[nn.Module, Sequence[Port]],
     tape: Tape,
 ) -> Iterator[None]:
-    """Note the layers' calls meanwhile."""
+    """Record the layers' calls within the context."""
 
     def leave(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         first = next(iter((*given, *named.values())), None)
         source = None
         if isinstance(first, Tensor) and first.requires_grad:
-            # By way of a view, as a leaf doesn't name its own.
+            # A view has the node, also of a leaf, which doesn't name its own.
             view: Function = first.view_as(first).grad_fn
             source = TensorRef(*view.next_functions[0])
         tape.calls.append(
@@ -198,12 +200,12 @@ def _listening(
 
 
 def _between(call: LayerCall) -> list[Function]:
-    """The operations that a layer is made of."""
+    """The operations within a call of a layer."""
     return _behind(call.made.function, end=call.given.function if call.given else None)
 
 
 def _behind(function: Function, *, end: Function | None = None) -> list[Function]:
-    """A node of autograd's graph and all that it comes from, up to `end`, which is left out."""
+    """A node of autograd's graph and all nodes before it, up to and without `end`."""
     found: dict[Function, None] = {}
     waiting = [function]
     while waiting:

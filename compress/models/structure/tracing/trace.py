@@ -1,9 +1,9 @@
-"""Which channels of a module that nobody has described go together.
+"""Finds groups of channels of a module without a description, by tracing it.
 
-The module is run once, on a copy; autograd's graph says which layers and operations that run was
-made of. Channels are then followed through it, position by position, as in Fang et al., "DepGraph:
+A copy of the module is run once. Autograd's graph has the layers and operations of that run.
+Channels are then followed through the graph, position by position, as in Fang et al., "DepGraph:
 Towards Any Structural Pruning", CVPR 2023, arXiv:2301.12900. Their torch-pruning follows widths
-where this follows places, and so can't tell the halves of a chunk or of a concatenation apart.
+instead of positions, and so can't tell the halves of a chunk or of a concatenation apart.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 def channel_groups(
     module: nn.Module, *, task: Task, inputs: Batch, limit_s: float = 60.0
 ) -> tuple[list[Group], tuple[str, ...]]:
-    """Groups of channels that can be cut; and a line for each reason to leave others alone.
+    """Groups of channels that can be cut, and a line for each reason to leave others alone.
 
-    A unit is what goes with one channel of a layer: its entries in normalisations, in depthwise
-    convolutions, in parameters that stand outside of layers, and in all layers that read it; where
-    branches are added, the same channel of each. Where a convolution or a normalisation works in
-    groups of channels, a unit is one channel of every group, so that all of them stay equally wide.
+    A unit is a channel of a layer with its entries in normalisations, in depthwise convolutions, in
+    parameters outside of layers, and in all layers that read it. If branches are added, it is the
+    same channel of each. If a convolution or a normalisation works in groups of channels, a unit is
+    one channel of every group, so that all groups stay equally wide.
 
-    Left alone are the model's inputs and output, and channels which something mixes in a way that
-    cutting would change.
+    The model's inputs and output are left alone, and so are channels that an operation mixes in a
+    way that cutting would change.
 
     Parameters
     ----------
     inputs : an example; `task.logits` runs a copy of the module on its first sample.
-    limit_s : seconds that following the channels may take, besides the run itself.
+    limit_s : the largest number of seconds for following the channels, without the run itself.
 
     Raises
     ------
-    StageError : the module can't be traced, or its channels took longer than `limit_s`.
+    StageError : the module can't be traced, or following its channels took longer than `limit_s`.
     """
     tape = record(copy.deepcopy(module).eval(), task=task, inputs=inputs)
     labels = _followed(tape, limit_s=limit_s)
@@ -66,7 +66,7 @@ def channel_groups(
 
 
 def _told_apart(groups: Sequence[Group]) -> list[Group]:
-    """Where several attentions are in one module, what each of them multiplies isn't known."""
+    """Leave out modules with several attentions, as the matmuls of each aren't known."""
     owners = Counter(path for group in groups for path in group.attentions)
     return [
         replace(group, attentions=tuple(path for path in group.attentions if owners[path] == 1))

@@ -1,4 +1,4 @@
-"""Units out of coupled channels."""
+"""Makes units of coupled channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compress.models.structure.tracing.layers import ChannelDim, Port
 from compress.models.structure.tracing.tape import Tape
 
 Positions = dict[Holder, list[int]]
-"""All positions that go when one channel goes."""
+"""All positions that are cut together with one channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class CoupledChannels:
     Attributes
     ----------
     makers : paths of the layers that make them, in the module's order.
-    channels : in the order of the first maker's.
-    reason : why they can't be cut.
-    sizes : how many channels each of the layers' sides has in all.
+    channels : the channels, in the order of the first maker's.
+    reason : why they can't be cut; None if they can.
+    sizes : total number of channels of each of the layers' sides.
     """
 
     makers: tuple[str, ...]
@@ -72,7 +72,7 @@ def coupled_channels(labels: ChannelLabels, tape: Tape) -> list[CoupledChannels]
 
 
 def _paired(found: list[CoupledChannels]) -> list[CoupledChannels]:
-    """Together, where only together they lose equally many in every block: halves of a split."""
+    """Join channels that lose equally many in every block only together: halves of a split."""
     done, waiting = [], list(found)
     while waiting:
         one = waiting.pop(0)
@@ -107,12 +107,12 @@ def _joined(found: Sequence[CoupledChannels]) -> CoupledChannels:
 
 
 def _blocked(each: CoupledChannels) -> list[Port | Parts]:
-    """What takes these channels in blocks."""
+    """The holders that have these channels in blocks."""
     return [h for h in each.channels[0] if isinstance(h, Port | Parts) and h.blocks > 1]
 
 
 def as_group(each: CoupledChannels) -> Group | str:
-    """The group, or why these channels stay."""
+    """The group, or the reason why these channels stay."""
     if each.reason is not None:
         return each.reason
     units = _units(each)
@@ -130,7 +130,7 @@ def as_group(each: CoupledChannels) -> Group | str:
         for place in holder.places:
             index = _index(rows, place, holder)
             if index is None:
-                return f"{_named(holder)} has them otherwise in each of its groups"
+                return f"{_named(holder)} has them at different places in its groups"
             slices.append(Slice(holder.path, place.tensor, place.dim, index))
         if holder.attribute is not None:
             if sum(len(row) for row in rows) != each.sizes[holder]:
@@ -148,13 +148,13 @@ def as_group(each: CoupledChannels) -> Group | str:
 
 
 def _around(makers: Sequence[str]) -> str:
-    """Path of the innermost module that has all of some layers."""
+    """Path of the innermost module that contains all these layers."""
     steps = zip(*(path.split(".")[:-1] for path in makers), strict=False)
     return ".".join(step[0] for step in takewhile(lambda step: len(set(step)) == 1, steps))
 
 
 def _units(each: CoupledChannels) -> list[Positions] | str:
-    """Channels, bundled so that each bundle has equally many in every block of every layer."""
+    """Bundles of channels, each with equally many in every block of every layer; or a reason."""
     blocked = _blocked(each)
     total = len(each.channels)
     most = gcd(lcm(*(holder.blocks for holder in blocked)), total)
@@ -181,7 +181,7 @@ def _even(unit: Positions, holder: Port | Parts, sizes: Mapping[Port, int]) -> b
 
 
 def _index(rows: Sequence[Sequence[int]], place: ChannelDim, port: Port) -> torch.Tensor | None:
-    """(U, K); of a dimension that is that of a single group, the place in it."""
+    """(U, K) index. If the dimension is that of a single group, it is the place within a group."""
     if place.period is None:
         return torch.tensor(rows, dtype=torch.int64)
     folded = [sorted({position % place.period for position in row}) for row in rows]

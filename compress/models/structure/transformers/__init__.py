@@ -1,1 +1,1 @@
-"""Described families of transformers."""
+"""Descriptions of transformers families, and the units that can be cut from them."""

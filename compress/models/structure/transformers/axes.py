@@ -1,6 +1,6 @@
-"""What each dimension of a described family's parameters runs along.
+"""The axis of each dimension of a described family's parameters.
 
-No torch here: a file's header is enough to count what a narrower model would have.
+No torch here: a file's header is enough to count the parameters of a narrower model.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from compress.models.structure.transformers.layout import OUTSIDE, TOKENS, Axes,
 
 
 def axes_of(names: Iterable[str], *, config: Mapping[str, Any]) -> dict[str, Axes | None]:
-    """The axes of every parameter of a model; None for one that its family isn't known to have.
+    """The axes of every parameter of a model, or None for one that the description doesn't name.
 
     Parameters
     ----------
-    names : of all its parameters.
-    config : of the model, as its JSON; its `model_type` is that of a described family.
+    names : names of all its parameters.
+    config : the model's config, as its JSON. Its `model_type` is that of a described family.
     """
     names = list(names)
     layout = _form(LAYOUTS[str(config.get("model_type"))], names)
@@ -34,16 +34,16 @@ def axes_of(names: Iterable[str], *, config: Mapping[str, Any]) -> dict[str, Axe
 
 
 def known_axes(dims: Mapping[str, int], *, config: Mapping[str, Any]) -> dict[str, Axes]:
-    """The axes of every parameter of a model, all of which its family must be known to have.
+    """The axes of every parameter of a model, all of which the description must name.
 
     Parameters
     ----------
-    dims : of each parameter by its name, how many dimensions it has.
-    config : as for `axes_of`.
+    dims : number of dimensions of each parameter, by name.
+    config : the model's config, as for `axes_of`.
 
     Raises
     ------
-    StageError : the family isn't known to have some of them, or to have them so.
+    StageError : the description doesn't name some parameters, or has other dimensions for them.
     """
     found = axes_of(dims, config=config)
     known = {name: axes for name, axes in found.items() if axes and len(axes) == dims[name]}
@@ -56,7 +56,7 @@ def known_axes(dims: Mapping[str, int], *, config: Mapping[str, Any]) -> dict[st
 
 
 def _form(layout: Layout, names: Iterable[str]) -> Layout:
-    """The family's form whose feed-forward a model has."""
+    """The family's form that has the model's feed-forward."""
     for form in layout.forms:
         if any(name.endswith(f".{form.up}.weight") for name in names):
             return form
@@ -81,12 +81,12 @@ def _axes(name: str, layout: Layout) -> Axes | None:
 
 
 def _first(rules: Mapping[str, Axes], name: str) -> Axes | None:
-    """What the first rule says that fits the end of a name."""
+    """The axes of the first rule that fits the end of a name, or None."""
     return next((axes for end, axes in rules.items() if re.search(f"(?:{end})$", name)), None)
 
 
 def _linears(layout: Layout) -> dict[str, Axes]:
-    """The linear layers inside a layer, as (out, in)."""
+    """Axes of the linear layers inside a layer, as (out, in)."""
     inside: dict[str, Axes] = {
         layout.key: ("key_values", "hidden"),
         layout.value: ("key_values", "hidden"),
@@ -101,9 +101,9 @@ def _linears(layout: Layout) -> dict[str, Axes]:
 
 
 def _own_embedding(found: Mapping[str, Axes | None]) -> Iterator[tuple[str, Axes]]:
-    """What embeddings of a width of their own have, which is projected to the hidden units."""
+    """Yield the axes of embeddings of another width, which are projected to the hidden units."""
     inside = {name: axes for name, axes in found.items() if ".embeddings." in f".{name}"}
-    # Projected inside the embeddings, they are normalised afterwards, otherwise before.
+    # Normalisation follows a projection inside the embeddings, and precedes one outside.
     projected = ("hidden", None) in inside.values()
     for name, axes in inside.items():
         if name.endswith(".weight") and axes == (None, "hidden"):
@@ -113,5 +113,5 @@ def _own_embedding(found: Mapping[str, Axes | None]) -> Iterator[tuple[str, Axes
 
 
 def _without_pooler(axes: Axes) -> Axes:
-    """What reads a pooler's units reads hidden ones where there is no pooler."""
+    """Replace a pooler's units by hidden ones, for a model without a pooler."""
     return tuple("hidden" if axis == "pooled" else axis for axis in axes)

@@ -1,7 +1,7 @@
-"""The transformers families that are described.
+"""The described transformers families.
 
-They repeat one layer, so a description of it is enough, and nothing needs to be traced. No torch
-here.
+A family repeats one layer, so a description of this layer is enough, and nothing needs to be
+traced. No torch here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from compress.models.structure.transformers.layout import Axes, Layout, SizeKeys
 if TYPE_CHECKING:
     from torch import nn
 
-_SCORES = "its attention divides scores by the root of the heads' width as it finds it"
-_ROTARY = "rotary position embeddings turn the places of a head in pairs"
+_SCORES = "its attention scales scores by the root of the width that heads have after the cut"
+_ROTARY = "rotary position embeddings rotate the places of a head in pairs"
 _PATCHES: dict[str, Axes] = {r"patch_embeddings\.projection": ("hidden", None, None, None)}
 
 
@@ -153,18 +153,18 @@ LAYOUTS: dict[str, Layout] = {
     "vit": _VIT,
     "xlm-roberta": _BERT,
 }
-"""Layouts by the config's `model_type`, as of transformers 5. An entry is all that a family needs:
+"""Layouts by the config's `model_type`, as of transformers 5. A family needs only an entry here:
 pruning, narrower students and their predicted sizes read nothing else."""
 
 
 def family(module: nn.Module) -> str | None:
-    """The `model_type` of a module that `LAYOUTS` describes; None for any other."""
+    """The `model_type` of a module if `LAYOUTS` describes it, else None."""
     kind = getattr(getattr(module, "config", None), "model_type", None)
     return kind if kind in LAYOUTS else None
 
 
 def laid_out_layers(module: nn.Module, layout: Layout) -> list[str]:
-    """Paths of the layers that are laid out so, in their order."""
+    """Paths of the layers with this layout, in their order."""
     return [path for path, part in module.named_modules() if _is_layer(part, layout)]
 
 

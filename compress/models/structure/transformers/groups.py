@@ -1,4 +1,4 @@
-"""Units of transformers whose families are described, as groups to cut."""
+"""Groups of units of a module of a described transformers family."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from compress.models.structure.transformers.layer import TransformerLayer
 from compress.models.structure.transformers.layout import Layout
 from compress.models.structure.unit import Unit
 
-_CHANNELS = "its layers are described, and have feed-forward neurons and heads instead"
+_CHANNELS = "its described layers have feed-forward neurons and heads instead"
 
 
 def prunable(kind: str) -> Mapping[Unit, str | None]:
-    """What a described family can lose.
+    """The kinds of units that can be cut from a described family.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def prunable(kind: str) -> Mapping[Unit, str | None]:
 
     Returns
     -------
-    Of every unit: None where it can be cut, otherwise why not.
+    For every kind of unit, None if it can be cut, or the reason why not.
     """
     refused = {"channels": _CHANNELS, **LAYOUTS[kind].refuses}
     return {unit: refused.get(unit) for unit in get_args(Unit)}
@@ -39,11 +39,11 @@ def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
 
     Parameters
     ----------
-    units : what is wanted, all of which the family can lose.
+    units : the wanted kinds of units, all of which can be cut from the family.
 
     Raises
     ------
-    StageError : its layers aren't laid out as the family's.
+    StageError : the layers don't have the family's layout.
     """
     layout, paths = _laid_out(module)
     layers = [TransformerLayer(module, path, layout) for path in paths]
@@ -63,11 +63,11 @@ def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
 
 
 def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
-    """The family's form that the module has, and its layers.
+    """The form of the family that the module has, and the paths of its layers.
 
     Raises
     ------
-    StageError : there is no such layer, or one beside them that is laid out otherwise.
+    StageError : no layer has such a layout, or a layer beside them has another one.
     """
     kind = family(module) or ""
     every = LAYOUTS[kind]
@@ -84,13 +84,13 @@ def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
         return layout, paths
     where = "no layer has" if odd is None else f"{odd} doesn't have"
     raise StageError(
-        f"{type(module).__name__} (model_type {kind!r}) isn't laid out as transformers 5 lays "
-        f"out {kind!r}: {where} {', '.join(layout.linears)}."
+        f"{type(module).__name__} (model_type {kind!r}) doesn't have the layout of "
+        f"{kind!r} in transformers 5: {where} {', '.join(layout.linears)}."
     )
 
 
 def _neurons(layer: TransformerLayer) -> Group:
-    """The feed-forward's neurons; of a gated one each with its gate."""
+    """The neurons of a layer's feed-forward, with their gates if it is gated."""
     layout = layer.layout
     index = block_index(layer.width(layout.up), 1)
     makers = [layout.up] if layout.gate is None else [layout.gate, layout.up]

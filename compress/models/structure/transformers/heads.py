@@ -1,4 +1,4 @@
-"""Attention heads of described transformers, and the width within them, as groups to cut."""
+"""Groups of the attention heads of described transformers, and of the width within heads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from compress.models.structure.transformers.layer import TransformerLayer
 def heads(layer: TransformerLayer) -> Group:
     """The heads of one layer.
 
-    Where several heads of queries share one of keys and values, a unit is the latter with all the
-    former, so that every query keeps the keys and values that it read.
+    If several heads of queries share a head of keys and values, a unit is that head with all heads
+    of queries that read it, so that every query keeps its keys and values.
     """
     layout, size = layer.layout, layer.head_size
     shared = block_index(layer.heads, size)
@@ -34,7 +34,7 @@ def heads(layer: TransformerLayer) -> Group:
 
 
 def shared_heads(module: nn.Module, layers: Sequence[TransformerLayer], *, bias: str) -> Group:
-    """The heads of all layers, which share the embedding `bias` that adds to their scores."""
+    """The heads of all layers that share the embedding `bias`, which is added to their scores."""
     each = [heads(layer) for layer in layers]
     paths = [path for path, _ in module.named_modules() if path.split(".")[-1] == bias]
     units = each[0].units
@@ -54,15 +54,15 @@ def shared_heads(module: nn.Module, layers: Sequence[TransformerLayer], *, bias:
 def head_width(module: nn.Module, layer: TransformerLayer) -> Group:
     """The places within the heads of one layer.
 
-    A place of queries goes with the same place of keys, which it is multiplied with, and one of
-    values with that of the output. These pairs are bound to nothing else: any pair of one head can
-    go with any of another, as long as all heads stay equally wide. Unit r therefore is the r-th
-    least important pair of queries and keys of each head, and the r-th of values and outputs, by
-    the sum of the squares of their weights.
+    A place of the queries is cut with the same place of the keys, by which it is multiplied, and a
+    place of the values with that of the output. These pairs depend on nothing else: any pair of one
+    head can be cut with any pair of another, as long as all heads stay equally wide. Unit r is
+    therefore the r-th least important pair of queries and keys of each head, and the r-th least
+    important pair of values and outputs, by the sum of the squares of their weights.
     """
     layout, units = layer.layout, layer.head_size
     alone = block_index(layer.heads * units, 1)
-    # Taken apart by `projected`, so that fused layers need no case of their own.
+    # `projected` separates them, so that fused layers need no case of their own.
     none = alone[:, :0]
     scored = layer.projected(queries=alone, keys=alone, values=none)
     written = [*layer.projected(queries=none, keys=none, values=alone)]
@@ -81,6 +81,6 @@ def head_width(module: nn.Module, layer: TransformerLayer) -> Group:
 
 
 def _ranked(energies: Tensor, width: int) -> Tensor:
-    """(width, heads): row r holds the r-th smallest of each head."""
+    """(width, heads) indices: row r has the r-th smallest of each head."""
     order = energies.reshape(-1, width).argsort(dim=1, stable=True)
     return (order + width * torch.arange(len(order))[:, None]).T.contiguous()

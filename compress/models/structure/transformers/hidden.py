@@ -1,4 +1,4 @@
-"""The width that all layers of a described transformer read and write, as a group to cut."""
+"""Groups of the hidden units, which all layers of a described transformer read and write."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from compress.models.structure.transformers.layout import Axes
 
 _STAGE = re.compile(r"(?:^|\.)layers\.(\d+)\.(?:blocks|downsample)\.")
 _MERGED = 4
-"""Patches whose units are put behind one another where a stage begins."""
+"""Number of patches whose units are concatenated where a stage begins."""
 
 
 class _UnitDim(NamedTuple):
-    """A parameter's dimension; it has every unit `patches` times, patch by patch."""
+    """A parameter's dimension that has every unit `patches` times, patch by patch."""
 
     tensor: str
     dim: int
@@ -28,16 +28,16 @@ class _UnitDim(NamedTuple):
 
 
 def hidden(module: nn.Module) -> list[Group]:
-    """The hidden units, and those of the pooler where there is one.
+    """The groups of the hidden units, and of the pooler's units if there is a pooler.
 
     A hidden unit is in every matrix of the model: embeddings, positions and class tokens, each
-    layer's inputs and outputs, gains of normalisations, and what reads the last layer. Where stages
-    have widths of their own, each has a group. A pooler has units of its own, although as many, so
-    they are a group too.
+    layer's inputs and outputs, gains of normalisations, and layers that read the last one. If
+    stages differ in width, each has a group. A pooler has as many units, but they are a group of
+    their own.
 
     Raises
     ------
-    StageError : parameters that the family isn't known to have.
+    StageError : the family's description doesn't name some parameters.
     """
     tensors = dict(module.named_parameters())
     places: dict[str, list[_UnitDim]] = {}
@@ -51,7 +51,7 @@ def hidden(module: nn.Module) -> list[Group]:
 
 
 def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _UnitDim]]:
-    """The group of each dimension that runs along units of a width, and where that dimension is."""
+    """Yield each dimension that runs along such units, with the name of its group."""
     pooler = next((name for name, along in axes.items() if along[0] == "pooled"), "")
     for name, along in axes.items():
         stage = _stage(name, last=last)
@@ -61,13 +61,13 @@ def _places(axes: Mapping[str, Axes], *, last: int) -> Iterator[tuple[str, _Unit
             elif axis == "merged":
                 yield _named(stage, last=last), _UnitDim(name, dim, patches=_MERGED)
             elif axis == "hidden":
-                # What merges patches makes the units of the stage after.
+                # The layer that merges patches makes the units of the next stage.
                 made = stage + 1 if "merged" in along else stage
                 yield _named(made, last=last), _UnitDim(name, dim)
 
 
 def _last_stage(names: Iterable[str]) -> int:
-    """Number of the last stage; 0 where all layers are equally wide."""
+    """Number of the last stage; 0 if all layers are equally wide."""
     return max((int(found[1]) for found in map(_STAGE.search, names) if found), default=0)
 
 

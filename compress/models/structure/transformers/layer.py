@@ -1,4 +1,4 @@
-"""One layer of a described transformer, with the sizes that its tensors have now."""
+"""One layer of a described transformer, with the current sizes of its tensors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from compress.models.structure.transformers.layout import Layout
 
 
 class TransformerLayer:
-    """Says which tensors have units of a layer, whichever way its family lays it out.
+    """Finds the tensors that have a layer's units, by the layout of its family.
 
-    Sizes are read off the tensors: an earlier cut may have left other ones than the config says.
+    Sizes are read from the tensors, as an earlier cut may have left others than the config's.
 
     Attributes
     ----------
     attention : path of the module that splits into heads.
     head_size : width of one head.
-    heads : of keys and values.
-    queries : heads of queries that read one of these.
+    heads : number of heads of keys and values.
+    queries : number of heads of queries that read one of them.
     """
 
     def __init__(self, module: nn.Module, path: str, layout: Layout) -> None:
@@ -35,32 +35,32 @@ class TransformerLayer:
         self.queries = 1 if layout.fused else self.width(layout.query) // made
 
     def path(self, part: str) -> str:
-        """Where a part of the layer is in the whole module."""
+        """Path of a part of the layer in the whole module."""
         return f"{self._path}.{part}"
 
     def has(self, part: str) -> bool:
-        """Whether the layer has a part."""
+        """Return whether the layer has a part."""
         parent, _, name = part.rpartition(".")
         return name in dict(self._module.get_submodule(self.path(parent)).named_children())
 
     def width(self, part: str) -> int:
-        """How many units a linear layer makes."""
+        """Number of units that a linear layer makes."""
         weight = self._module.get_submodule(self.path(part)).get_parameter("weight")
         return int(weight.shape[1 if self.layout.transposed else 0])
 
     def made(self, part: str, index: Tensor) -> Iterator[Slice]:
-        """The units that a linear layer makes, and their biases where it has such."""
+        """Yield the slices of units that a linear layer makes: weights, and biases if any."""
         path = self.path(part)
         yield Slice(path, "weight", 1 if self.layout.transposed else 0, index)
         if getattr(self._module.get_submodule(path), "bias", None) is not None:
             yield Slice(path, "bias", 0, index)
 
     def read(self, part: str, index: Tensor) -> Slice:
-        """The units that a linear layer reads."""
+        """The slice of units that a linear layer reads."""
         return Slice(self.path(part), "weight", 0 if self.layout.transposed else 1, index)
 
     def projected(self, *, queries: Tensor, keys: Tensor, values: Tensor) -> list[Slice]:
-        """The units of queries, keys and values: (U, K) indices among all of each."""
+        """The slices of queries, keys and values with these units, (U, K) indices among each."""
         layout = self.layout
         if layout.fused:
             step = self.heads * self.head_size
@@ -70,5 +70,5 @@ class TransformerLayer:
         return [part for path, index in parts for part in self.made(path, index)]
 
     def attributes(self, *names: str | None) -> tuple[Attribute, ...]:
-        """Those numbers of the attention that it has."""
+        """The attention's attributes of these names, without None."""
         return tuple(Attribute(self.attention, name) for name in names if name is not None)

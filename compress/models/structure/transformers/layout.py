@@ -1,4 +1,4 @@
-"""How a transformers family is described: one `Layout` holds all that its cuts need to know.
+"""The description of a transformers family: one `Layout` has all that cutting it needs.
 
 No torch here.
 """
@@ -12,18 +12,18 @@ from typing import Literal
 Axis = Literal[
     "hidden", "merged", "pooled", "heads", "key_values", "fused", "head_count", "neurons"
 ]
-"""What a dimension of a parameter runs along.
+"""The axis along which a dimension of a parameter runs.
 
-hidden : the units that every layer reads and writes; where stages differ in width, every layer of a
-    stage.
+hidden : the units that every layer reads and writes. If stages differ in width, these are the units
+    of every layer of a stage.
 merged : the hidden units of four neighbouring patches, one patch after another.
-pooled : the units of a pooler, or of a head's first layer; as many as hidden ones. What reads them
-    reads hidden ones in models that have no pooler.
+pooled : the units of a pooler, or of a head's first layer; as many as hidden ones. In models
+    without a pooler, the layers that would read them read hidden units.
 heads : the units of all heads of queries, and of the attention's output before its last layer.
-key_values : those of all heads of keys and values, which are fewer in some decoders.
-fused : of one layer that makes all three those of queries, keys and values, one after another.
+key_values : the units of all heads of keys and values, which are fewer in some decoders.
+fused : the units of queries, keys and values, one after another, if one layer makes all three.
 head_count : the heads themselves.
-neurons : of a feed-forward.
+neurons : the neurons of a feed-forward.
 """
 Axes = tuple[Axis | None, ...]
 
@@ -34,7 +34,7 @@ OUTSIDE: dict[str, Axes] = {
     r"((word|position|token_type)_embeddings|embed_tokens)": (None, "hidden"),
     r"(^|[._])((?i:layer_?norm(_before|_after)?|norm))": ("hidden",),
 }
-"""Modules that many families name so; see `Layout.outside`."""
+"""Axes of modules whose names many families share; see `Layout.outside`."""
 TOKENS: dict[str, Axes] = {
     r"embeddings\.(cls_token|mask_token|distillation_token|position_embeddings)": (
         None,
@@ -42,22 +42,21 @@ TOKENS: dict[str, Axes] = {
         "hidden",
     ),
 }
-"""Parameters that belong to no module of their own, by the end of their name."""
+"""Axes of parameters without a module of their own, by the end of their name."""
 
 
 @dataclass(frozen=True)
 class SizeKeys:
-    """What a family's config calls the sizes of its layers, all of which are alike.
+    """The keys of a family's config for the sizes of its layers, all of which are alike.
 
     Attributes
     ----------
-    hidden, neurons, heads : keys.
-    key_values : of the heads of keys and values; None: as many as of queries.
-    head_size : of the width of a head; None: as many units as the heads divide the hidden ones
-        into.
-    neurons_by_hidden : how many times as many neurons as hidden units there are where `neurons` is
-        null; None: it never is.
-    again : keys that name the hidden units again, where they are as many.
+    hidden, neurons, heads : keys of the numbers of hidden units, neurons and heads of queries.
+    key_values : key of the number of heads of keys and values; None: as many as of queries.
+    head_size : key of the width of a head; None: the hidden units divided by the heads.
+    neurons_by_hidden : number of neurons for each hidden unit if the value of `neurons` is null;
+        None: it never is.
+    again : keys that repeat the number of hidden units, if they have the same value.
     """
 
     hidden: str = "hidden_size"
@@ -71,28 +70,28 @@ class SizeKeys:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a family are; paths are those inside one layer.
+    """The paths of a family's parts inside one layer.
 
     Attributes
     ----------
     attention : the module that splits into heads.
-    query, key, value, output : the attention's linear layers. Where the first three are the same,
-        one layer makes them all, in this order.
+    query, key, value, output : the attention's linear layers. If the first three are the same, one
+        layer makes them all, in this order.
     up, down : the feed-forward's linear layers.
     gate : the linear layer beside `up` that gates it; None: there is none.
-    also : further linear layers whose rows are those of the heads, where a model has them.
+    also : further linear layers that a model may have, whose rows are those of the heads.
     heads : attribute of `attention` with the number of heads; None: it has none.
     head_size : attribute of `attention` with the width of one head.
     all_heads : attribute of `attention` with the width of all heads; None: it has none.
-    bias : a parameter (places, heads) that adds to this layer's scores; None: there is none.
-    shared_bias : an embedding (buckets, heads) that adds to every layer's scores; None: there is
-        none. Where there is one, all layers must keep the same heads.
+    bias : a parameter (places, heads) that is added to this layer's scores; None: none.
+    shared_bias : an embedding (buckets, heads) that is added to every layer's scores; None: there
+        is none. With one, all layers must keep the same heads.
     transposed : whether linear layers hold their weights as (in, out).
-    outside : axes of the modules other than those linear layers, by a regular expression for the
-        end of their path; of weights as (out, in), of biases the first. They come before `OUTSIDE`.
-    sizes : what the config calls the sizes; None: its layers aren't all alike.
-    refuses : what can't be cut, by the unit's name, and why.
-    otherwise : how a model of the family is laid out that isn't laid out so.
+    outside : axes of modules other than those linear layers, by a regular expression for the end of
+        their path. Weights are (out, in); biases have the first axis. They come before `OUTSIDE`.
+    sizes : the config's keys of the sizes; None: the layers aren't all alike.
+    refuses : reasons why kinds of units can't be cut, by kind.
+    otherwise : the layout of the family's models that don't have this one; None: there are none.
     """
 
     attention: str
@@ -117,17 +116,17 @@ class Layout:
 
     @property
     def linears(self) -> tuple[str, ...]:
-        """All paths of linear layers that every layer has, each once."""
+        """Paths of the linear layers that every layer has, each once."""
         gate = () if self.gate is None else (self.gate,)
         paths = (self.query, self.key, self.value, self.output, self.up, *gate, self.down)
         return tuple(dict.fromkeys(paths))
 
     @property
     def fused(self) -> bool:
-        """Whether one layer makes queries, keys and values."""
+        """True if one layer makes queries, keys and values."""
         return self.query == self.key == self.value
 
     @property
     def forms(self) -> tuple[Layout, ...]:
-        """This one, and what models of the family are otherwise."""
+        """This layout, and the other layouts of the family."""
         return (self,) if self.otherwise is None else (self, *self.otherwise.forms)
