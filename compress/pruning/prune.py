@@ -56,7 +56,7 @@ def prune(
     example_inputs : MACs are counted on their first sample; the result and the masked original are
         compared on all of them. `labels` are left out.
     task : runs the module.
-    evidence : what the choice depends on besides the weights; None if on nothing else.
+    evidence : what the choice depends on besides the weights; None: on the weights alone.
 
     Raises
     ------

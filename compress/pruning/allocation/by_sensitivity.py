@@ -1,4 +1,4 @@
-"""Ranks units by measured sensitivity, so that a target is met where it costs least."""
+"""Ranks units by measured sensitivity, so that a target is met at the least divergence."""
 
 from __future__ import annotations
 

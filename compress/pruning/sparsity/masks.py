@@ -141,7 +141,7 @@ def masks_by_pattern(
 
 
 def masked(module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy whose zeros in weights stay zero in training.
+    """A copy whose zeros in weights stay zero under training, weight decay and rounding.
 
     `settled` makes it a plain module again.
     """

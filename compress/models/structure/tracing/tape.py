@@ -180,7 +180,7 @@ def _listening(
         first = next(iter((*given, *named.values())), None)
         source = None
         if isinstance(first, Tensor) and first.requires_grad:
-            # A view has the node, also of a leaf, which doesn't name its own.
+            # A view names the node of its base, even of a leaf, which doesn't name its own.
             view: Function = first.view_as(first).grad_fn
             source = TensorRef(*view.next_functions[0])
         tape.calls.append(
