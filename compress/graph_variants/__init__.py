@@ -1,1 +1,1 @@
-"""Other float graphs of the same function, among which a quantization chooses by measuring."""
+"""Float graphs that compute the same function, among which a quantization chooses by measuring."""

@@ -1,9 +1,9 @@
-"""Attention as the one operator that ONNX has for it since opset 23.
+"""Replaces multi-head attention by the Attention operator, which ONNX has since opset 23.
 
-The pattern is what is exported of multi-head attention: queries, keys and values split into heads
+The pattern is multi-head attention as it is exported: queries, keys and values split into heads
 and transposed, the scaled matmul, a mask added, softmax, the second matmul, and heads put
-together again. One operator spares the transpositions and the matrices between them. The number of
-heads is read for each layer, so that layers may differ.
+together again. A single operator needs no transpositions, and no matrices between the steps. The
+number of heads is read for each layer, so that layers may differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compress.onnx_graph.nodes import attribute, is_standard
 OPSET = 23
 OLDEST = 18
 CHANGED = ("GridSample", "DFT", "GroupNormalization", "Resize", "AveragePool")
-"""Operators that mean something else, or are written otherwise, somewhere between these opsets."""
+"""Operators whose meaning or form changes between these opsets."""
 
 HEADS_FIRST = [0, 2, 1, 3]
 KEYS_LAST = [0, 2, 3, 1]
@@ -28,7 +28,7 @@ KEYS_LAST = [0, 2, 3, 1]
 
 @dataclass(frozen=True)
 class _Attention:
-    """What an Attention operator takes, and the nodes that it stands for."""
+    """The inputs of an Attention operator, and the nodes that it replaces."""
 
     queries: str
     keys: str
@@ -55,12 +55,12 @@ def attention_operators(model: onnx.ModelProto) -> int:
 
     Parameters
     ----------
-    model : changed in place; left as it is where it has an opset before 18 or holds operators that
-        changed since.
+    model : changed in place. It is left as it is if its opset is before 18, or if it has operators
+        that changed since.
 
     Returns
     -------
-    How many were replaced.
+    The number of attentions that were replaced.
     """
     standard = next((o for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if standard is None or standard.version < OLDEST:
@@ -117,7 +117,7 @@ def _attention(graph: Graph, softmax: onnx.NodeProto) -> _Attention | None:
 
 
 def _scores(graph: Graph, softmax: onnx.NodeProto) -> _Scores | None:
-    """Walks up from the softmax: an Add of a mask, a Mul or Div by a number, the matmul."""
+    """The scores of a softmax: the matmul, a Mul or Div by a number, and an Add of a mask."""
     node = graph.producer(softmax.input[0])
     nodes, mask, scale = [], "", 1.0
     if node is not None and is_standard(node, "Add"):
@@ -155,7 +155,7 @@ def _number(graph: Graph, name: str) -> float | None:
 
 
 def _split(graph: Graph, name: str, permutation: list[int]) -> tuple[str, int] | None:
-    """The tensor (N, S, H * D) that was split into heads and transposed, and the heads."""
+    """The tensor (N, S, H * D) that was split into heads and transposed, and the number H."""
     transpose = graph.producer(name)
     if transpose is None or not is_standard(transpose, "Transpose"):
         return None
@@ -188,7 +188,7 @@ def _together(graph: Graph, matmul: onnx.NodeProto) -> tuple[onnx.NodeProto, ...
 
 
 def _fits(graph: Graph, mask: str, queries: str, keys: str) -> bool:
-    """onnxruntime wants the mask's last two axes whole: (…, queries, keys), nothing broadcast."""
+    """Return whether a mask is (…, queries, keys) without broadcasting, as onnxruntime requires."""
     if not mask:
         return True
     wanted = tuple((graph.shape(name) or (None, None))[1] for name in (queries, keys))

@@ -1,9 +1,9 @@
-"""Masks that ignore padding alone, in the shape (batch, 1, 1, keys) instead of one row per query.
+"""Reduces masks that hide only padding to (batch, 1, 1, keys), from one row per query.
 
-transformers makes such a mask by twenty operators that index it by every batch row and position,
-and attention then adds a matrix for each head where a row would do. Whether a mask ignores padding
-alone isn't read off the operators: it is computed for random inputs of several shapes, and must be
-what the attention mask alone gives.
+transformers makes such a mask by twenty operators that index it by every batch row and position.
+Attention then adds a matrix for each head where a row would suffice. The operators don't tell
+if a mask hides only padding. Therefore the mask is computed for random inputs of several shapes,
+and must equal what the attention mask alone gives.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHAPES = ((1, 1), (1, 5), (2, 3), (3, 8), (4, 1))
 
 
 def padding_masks(model: onnx.ModelProto) -> int:
-    """Take the rows of all queries out of masks in which they are equal.
+    """Reduce masks whose rows are equal for all queries to a single row.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def padding_masks(model: onnx.ModelProto) -> int:
 
     Returns
     -------
-    How many masks were made smaller.
+    The number of masks that were reduced.
     """
     graph = Graph(model)
     found = [
@@ -51,7 +51,7 @@ def padding_masks(model: onnx.ModelProto) -> int:
 
 
 def _spreads(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Constants of one element by a condition (N, 1, Q, K), added to scores (N, H, Q, K)."""
+    """Return whether a Where makes a mask (N, 1, Q, K) of two numbers, only added to scores."""
     shape, readers = graph.shape(node.output[0]) or (), graph.readers(node.output[0])
     values = [graph.value(name) for name in node.input[1:]]
     return (
@@ -65,7 +65,7 @@ def _spreads(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _covered(graph: Graph, reader: onnx.NodeProto, mask: str) -> bool:
-    """An Add whose other operand alone has the shape of the sum."""
+    """Return whether a reader is an Add whose other operand has the mask's query axis."""
     if not is_standard(reader, "Add") or len(reader.input) != 2:
         return False
     other = next((name for name in reader.input if name != mask), mask)
@@ -74,7 +74,7 @@ def _covered(graph: Graph, reader: onnx.NodeProto, mask: str) -> bool:
 
 
 def _padding(graph: Graph, node: onnx.NodeProto) -> str | None:
-    """The input (N, K) of integers that alone decides the condition, or None."""
+    """The integer input (N, K) that alone decides the condition; None if there is none."""
     part = graph.ending_in([node.input[0]])
     inputs = list(Graph(part).inputs.values())
     if not inputs or any(not _is_integer_matrix(value) for value in inputs):
@@ -102,7 +102,7 @@ def _is_integer_matrix(value: onnx.ValueInfoProto) -> bool:
 
 
 def _row(graph: Graph, node: onnx.NodeProto, name: str) -> list[onnx.NodeProto]:
-    """The condition (N, 1, 1, K) out of the input (N, K); the node now reads it."""
+    """Nodes that make the condition (N, 1, 1, K) of the input (N, K); `node` then reads it."""
     axes, kept, row = (graph.unused_name(f"{name}.{word}") for word in ("axes", "kept", "row"))
     graph.add_initializer(axes, np.array([1, 2], np.int64))
     node.input[0] = row

@@ -1,8 +1,8 @@
 """Keeps onnxruntime from fusing a residual addition with the normalisation after it.
 
-Its `SkipLayerNormalization` goes through a row element by element on a CPU, where
-`LayerNormalization` is vectorised: the two operators one after the other take less than half of
-the time of the fused one. The fusion looks for `Add`; `Sum` of two tensors computes the same.
+On a CPU the fused `SkipLayerNormalization` processes a row element by element, whereas
+`LayerNormalization` is vectorised. The two separate operators take less than half of the time of
+the fused one. The fusion looks for `Add`; `Sum` of two tensors computes the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compress.onnx_graph.nodes import is_standard
 
 
 def residual_sums(model: onnx.ModelProto) -> int:
-    """Write each `Add` of two activations in front of a LayerNormalization as `Sum`.
+    """Replace each `Add` of two activations before a LayerNormalization by `Sum`.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def residual_sums(model: onnx.ModelProto) -> int:
 
     Returns
     -------
-    How many were rewritten.
+    The number of nodes that were replaced.
     """
     graph = Graph(model)
     count = 0
@@ -36,5 +36,8 @@ def residual_sums(model: onnx.ModelProto) -> int:
 
 
 def _residual(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Two activations: a constant is a bias, which belongs to the matmul before it."""
+    """Return whether both inputs are activations.
+
+    A constant is a bias, which belongs to the matmul before it.
+    """
     return all(graph.value(name) is None for name in node.input)

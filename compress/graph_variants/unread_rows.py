@@ -1,9 +1,9 @@
-"""Computes only the rows that are read: a classifier looks at the first token of the last layer.
+"""Computes only the rows that are read, such as a classifier's first token in the last layer.
 
-Where a `Gather` picks one position of an axis, all that went into the other positions and nowhere
-else was in vain: in a BERT's last layer the queries, the attention's output, the feed-forward part
-and the norms. The `Gather` moves up through operators that treat positions alike, to where every
-position is needed.
+If a `Gather` picks one position of an axis, the other positions needn't be computed. In the last
+layer of BERT these are positions of the queries, the attention's output, the feed-forward part and
+the normalisations. The `Gather` moves up through operators that treat all positions alike, to the
+point where every position is needed.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ ELEMENTWISE = (
 )
 
 Wish = tuple[int, int]
-"""An axis, and the position that is wanted of it."""
+"""An axis, and the only position on it that is read."""
 
 
 @dataclass
 class _Plan:
-    """Which tensors become narrow, and how their nodes read."""
+    """The wishes of the readers of each tensor, and the tensors that become narrow."""
 
     wishes: defaultdict[str, list[Wish | None]] = field(default_factory=lambda: defaultdict(list))
     narrow: dict[str, Wish] = field(default_factory=dict)
 
 
 def unread_rows(model: onnx.ModelProto) -> int:
-    """Move every `Gather` of one constant position as far up as it saves work.
+    """Move every `Gather` of one constant position up as far as that saves work.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def unread_rows(model: onnx.ModelProto) -> int:
 
     Returns
     -------
-    How many matmuls with weights are computed for fewer rows.
+    The number of matmuls with weights that are computed for fewer rows.
     """
     graph = Graph(model)
     plan = _plan(graph)
@@ -63,7 +63,7 @@ def unread_rows(model: onnx.ModelProto) -> int:
 
 
 def _plan(graph: Graph) -> _Plan:
-    """From the last node to the first, so that all readers of a tensor have said what they want."""
+    """Plan from the last node to the first, so that all readers of a tensor come first."""
     plan = _Plan()
     for node in reversed(graph.nodes):
         picked = _picked(graph, node)
@@ -94,7 +94,7 @@ def _picked(graph: Graph, node: onnx.NodeProto) -> Wish | None:
 
 
 def _common(graph: Graph, plan: _Plan, node: onnx.NodeProto) -> Wish | None:
-    """What all readers of a node's only output want of it, if they want the same."""
+    """The common wish of all readers of a node's only output; None if there is none."""
     if len(node.output) != 1 or node.output[0] in graph.outputs:
         return None
     wishes = set(plan.wishes[node.output[0]])
@@ -103,7 +103,7 @@ def _common(graph: Graph, plan: _Plan, node: onnx.NodeProto) -> Wish | None:
 
 
 def _operands(graph: Graph, node: onnx.NodeProto, wish: Wish) -> list[int | None] | None:
-    """By input, the axis that becomes narrow (None: none does); None where the node can't."""
+    """For each input the axis that becomes narrow, or None; None if the node can't be narrow."""
     shapes = [graph.shape(name) for name in node.input if name]
     if len(shapes) != len(node.input) or any(shape is None for shape in shapes):
         return None
@@ -138,7 +138,7 @@ def _broadcast(shapes: list[Shape], axis: int, output: Shape) -> list[int | None
 
 
 def _target(source: Shape, output: Shape, axis: int) -> list[int] | None:
-    """The constant shape of a Reshape that leaves `axis` and all before it, once it is narrow."""
+    """The constant shape of a narrow Reshape that keeps `axis` and all axes before it."""
     if (
         len(source) <= axis
         or source[: axis + 1] != output[: axis + 1]

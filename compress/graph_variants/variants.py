@@ -34,19 +34,19 @@ WORDS: dict[Rewrite, str] = {
     attention_operators: "attentions as one operator (opset 23, ONNX Runtime 1.23 or later): {}",
     residual_sums: "residual additions kept apart from the normalisation after them: {}",
 }
-"""What a rewrite is called in a variant's notes, with how often it applied."""
+"""The note of a variant on each rewrite, with the number of times that it applied."""
 
 RECIPES: dict[str, tuple[Rewrite, ...]] = {
     "lean": (padding_masks, unread_rows, residual_sums),
     "attention": (unread_rows, attention_operators, residual_sums),
 }
-"""Each variant's rewrites, in their order; the variant isn't made where its mark doesn't apply."""
+"""The rewrites of each variant, in their order; see `MARKS` for when a variant is made."""
 
 MARKS: dict[str, tuple[Rewrite, ...]] = {
     "lean": RECIPES["lean"],
     "attention": (attention_operators,),
 }
-"""At least one of these must apply, or the variant is none of its own."""
+"""A variant is made only if at least one of these rewrites applies."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class GraphVariant:
     ----------
     name : "plain" (as it was exported), "lean" or "attention".
     path : the file.
-    portable : it holds ONNX's own operators alone.
+    portable : True if it has only ONNX's own operators.
     notes : what was rewritten, one sentence each.
     """
 
@@ -68,7 +68,7 @@ class GraphVariant:
 
 
 def plain(source: Path) -> GraphVariant:
-    """The graph as it is."""
+    """The variant that is the source itself."""
     return GraphVariant(PLAIN, source, _portable(load_graph(source)), ())
 
 
@@ -82,10 +82,10 @@ def graph_variants(
     Parameters
     ----------
     source : a float ONNX file.
-    folder : the other variants become `<folder>/<stem of source>-<name>.onnx`; it is made where it
-        doesn't exist.
-    sample : a batch that the model takes: every variant must then answer it as the source does, to
-        1e-5 of the largest answer. None: variants are checked and loaded, but not run.
+    folder : the folder of the other variants, `<folder>/<stem of source>-<name>.onnx`; it is
+        created if it doesn't exist.
+    sample : a batch of inputs, for which every variant must give the answers of the source, to
+        1e-5 of the largest answer. If None, variants are checked and loaded, but not run.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def graph_variants(
 
     Raises
     ------
-    StageError : a rewritten graph isn't valid ONNX, can't be loaded, or answers otherwise.
+    StageError : a rewritten graph isn't valid ONNX, can't be loaded, or gives other answers.
     """
     made = [plain(source)]
     answers = None if sample is None else run(session(source, threads=1), sample)

@@ -17,7 +17,7 @@ class Constant:
     Attributes
     ----------
     type : a TensorProto.DataType.
-    tensor : its numbers; None where a `Constant` node doesn't hold them as a tensor.
+    tensor : its values; None if a `Constant` node doesn't hold them as a tensor.
     """
 
     type: int
@@ -41,7 +41,7 @@ def constants(graph: GraphProto) -> dict[str, Constant]:
 
 
 def _constant(node: NodeProto) -> Constant | None:
-    """None for texts, which are neither weights nor operands of a matmul."""
+    """A node's constant; None for texts, which are neither weights nor operands of a matmul."""
     attribute = node.attribute[0]
     match attribute.name:
         case "value":

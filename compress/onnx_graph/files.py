@@ -21,7 +21,7 @@ SINGLE_FILE_BYTES = 2**31 - 2**24
 
 
 def load_model(path: Path, *, weights: bool = True) -> ModelProto:
-    """A file as it is, to be changed and written again.
+    """Load a model as it is, to be changed and written again.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
 
 
 def load_graph(path: Path) -> Graph:
-    """A file's graph, to be looked at: external data stay on disk, local functions are written out.
+    """Load a file's graph to be read: external data stay on disk, and local functions are inlined.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def load_graph(path: Path) -> Graph:
 
 
 def fits_one_file(model: ModelProto) -> bool:
-    """Whether its weights, which it holds in memory, leave it small enough for one message."""
+    """Return whether a model with its weights in memory is small enough for one message."""
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer) < SINGLE_FILE_BYTES
 
 
 def save_model(model: ModelProto, path: Path) -> None:
-    """Write an ONNX file; with weights of 2 GB and more also `<path>.data`. Both are replaced.
+    """Write an ONNX file, and with weights of 2 GB or more `<path>.data`; both are replaced.
 
     The file is written under another name and then renamed, so that an interrupted write leaves no
     half file. The same model gives the same bytes. If `<path>.data` was written, the model in
@@ -77,7 +77,7 @@ def copy_model(source: Path, target: Path) -> None:
 
     Raises
     ------
-    InputError : it names external data that don't lie in its folder.
+    InputError : the file names external data outside its folder.
     LoadError : it can't be read.
     OSError : its external data aren't there, or the copy can't be written.
     """
@@ -109,7 +109,7 @@ def copy_model(source: Path, target: Path) -> None:
 
 
 def remove_model(path: Path) -> None:
-    """Delete a file that `save_model` or `copy_model` wrote, and what lies beside it."""
+    """Delete a file that `save_model` or `copy_model` wrote, and its external data."""
     path.unlink(missing_ok=True)
     _data_of(path).unlink(missing_ok=True)
 
@@ -133,7 +133,7 @@ def external_files(path: Path) -> list[Path]:
 
 
 def check_file(path: Path, *, types: bool = True) -> None:
-    """Let `onnx.checker` read the file, external data included.
+    """Check a file by `onnx.checker`, external data included.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A model's graph as the rest of the package sees it: an index to read, and changes to make."""
+"""A model's graph, with an index of its tensors and nodes and methods that change it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Array = NDArray[Any]
 
 
 class Graph:
-    """The top graph of a model, by the names of its tensors and nodes.
+    """The top-level graph of a model, indexed by the names of its tensors and nodes.
 
-    Each part of the index is made when it is first asked for. The methods that change the graph
-    forget it; whoever changes a node by hand (its operator, its inputs) goes on with the index of
-    before, or calls `forget`.
+    Each part of the index is built when it is first used. The methods that change the graph discard
+    the index. After a direct change of a node (its operator, its inputs) the old index stays in use
+    until `forget` is called.
 
     Attributes
     ----------
-    model : what is read, and changed in place.
+    model : the model, which is changed in place.
     """
 
     def __init__(self, model: ModelProto) -> None:
         self.model = model
 
     def forget(self) -> None:
-        """Make the index anew when it is next asked for."""
+        """Discard the index; it is built again when it is next used."""
         model = self.model
         vars(self).clear()
         self.model = model
@@ -58,7 +58,7 @@ class Graph:
 
     @cached_property
     def initializers(self) -> dict[str, TensorProto]:
-        """By name, in their order."""
+        """Initializers by name, in their order."""
         return {tensor.name: tensor for tensor in self.model.graph.initializer}
 
     @cached_property
@@ -68,29 +68,29 @@ class Graph:
 
     @cached_property
     def inputs(self) -> dict[str, ValueInfoProto]:
-        """What a caller gives, by name: initializers may be declared as inputs too, and aren't."""
+        """Inputs that a caller gives, by name; initializers declared as inputs don't count."""
         given = self.model.graph.input
         return {value.name: value for value in given if value.name not in self.initializers}
 
     @cached_property
     def outputs(self) -> dict[str, ValueInfoProto]:
-        """By name, in their order."""
+        """Outputs by name, in their order."""
         return {value.name: value for value in self.model.graph.output}
 
     @property
     def names(self) -> list[str]:
-        """Tensors of the top graph that aren't constants: inputs, and what nodes make."""
+        """Names of the inputs of the top-level graph and of the outputs of its nodes."""
         made = (name for node in self.nodes for name in node.output if name)
         return list(dict.fromkeys([*self.inputs, *made]))
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the model says of itself, by key."""
+        """The model's metadata, by key."""
         return {entry.key: entry.value for entry in self.model.metadata_props}
 
     @property
     def opset(self) -> int:
-        """The version of ONNX's own operators; 0 where the model uses none."""
+        """The version of ONNX's own operators; 0 if the model uses none."""
         versions = (o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         return int(next(versions, 0))
 
@@ -99,47 +99,47 @@ class Graph:
         return tensors(self.model)
 
     def named(self, name: str) -> NodeProto | None:
-        """The node of this name."""
+        """The node of this name; None if there is none."""
         return self._by_name.get(name)
 
     def producer(self, tensor: str) -> NodeProto | None:
-        """The node that makes a tensor, in an inner graph too; None of inputs and initializers."""
+        """The node that makes a tensor, in an inner graph too; None for inputs and initializers."""
         return self._producers.get(tensor)
 
     def made_by(self, tensor: str, *kinds: str) -> NodeProto | None:
-        """The node that makes a tensor, where it is one of these operators."""
+        """The node that makes a tensor, if it is one of these operators; otherwise None."""
         node = self.producer(tensor)
         return node if node is not None and node.op_type in kinds else None
 
     def readers(self, tensor: str) -> list[NodeProto]:
-        """The nodes that read a tensor, each as often as it does.
+        """The nodes that read a tensor, each as often as it reads it.
 
-        A node reads what the graphs inside it read. Outputs of the graph aren't among them.
+        A node also reads what the graphs inside it read. Outputs of the graph don't count.
         """
         return self._readers.get(tensor, [])
 
     def only_reader(self, tensor: str) -> NodeProto | None:
-        """The node that alone reads a tensor which is no output of the graph, or None."""
+        """The only reader of a tensor; None if there are others or it is an output of the graph."""
         readers = self.readers(tensor)
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
     def value(self, tensor: str) -> Array | None:
-        """The numbers of an initializer or of a `Constant` node; None of any other tensor."""
+        """The values of an initializer or of a `Constant` node; None for any other tensor."""
         if tensor in self.initializers:
             return numpy_helper.to_array(self.initializers[tensor])
         node = self.producer(tensor)
         return None if node is None else constant_value(node)
 
     def element_type(self, tensor: str) -> int:
-        """A TensorProto.DataType, inferred where it isn't declared; 0 where it is unknown."""
+        """The TensorProto.DataType of a tensor, declared or inferred; 0 if it is unknown."""
         if tensor in self.initializers:
             return self.initializers[tensor].data_type
         return self._types[tensor].element if tensor in self._types else 0
 
     def shape(self, tensor: str) -> Shape | None:
-        """As declared or inferred; a dimension is a size, a symbol, or None where it is unknown.
+        """The shape of a tensor, declared or inferred; None if the number of dimensions is unknown.
 
-        None where not even the number of dimensions is known.
+        A dimension is a size, a symbol, or None if it is unknown.
         """
         if tensor in self.initializers:
             return tuple(self.initializers[tensor].dims)
@@ -168,7 +168,7 @@ class Graph:
         return infer_types(self.model)
 
     def unused_name(self, name: str) -> str:
-        """`name`, or that with a number where it is taken."""
+        """`name`, with a number appended if it is taken."""
         taken = self._producers.keys() | self.initializers.keys() | self.inputs.keys()
         count, found = 0, name
         while found in taken:
@@ -177,7 +177,7 @@ class Graph:
         return found
 
     def add_initializer(self, name: str, values: Array) -> str:
-        """Add a constant; returns its name."""
+        """Add a constant, and return its name."""
         held = self.model.graph.initializer
         held.append(numpy_helper.from_array(np.asarray(values), name))
         self.initializers[name] = held[-1]
@@ -185,7 +185,7 @@ class Graph:
         return name
 
     def set_initializer(self, name: str, values: Array) -> None:
-        """Give an initializer other numbers, of any type and shape."""
+        """Replace the values of an initializer by others of any type and shape."""
         self.initializers[name].CopyFrom(numpy_helper.from_array(np.asarray(values), name))
         vars(self).pop("constants", None)
 
@@ -194,7 +194,7 @@ class Graph:
         self.remove_initializers([x for x in self.initializers.values() if x.name not in wanted])
 
     def remove_initializers(self, given: Iterable[TensorProto]) -> None:
-        """Remove initializers, in place: a copy of the others may be too large for a message."""
+        """Remove initializers in place, as a copy of the others may be too large for a message."""
         gone = {id(tensor) for tensor in given}
         held = self.model.graph.initializer
         for place in reversed(range(len(held))):
@@ -203,7 +203,7 @@ class Graph:
         self.forget()
 
     def set_nodes(self, nodes: Iterable[NodeProto]) -> None:
-        """Put these nodes in the place of all that are there, in this order."""
+        """Replace all nodes by these, in this order."""
         copies = []
         for node in nodes:
             copy = NodeProto()
@@ -214,14 +214,14 @@ class Graph:
         self.forget()
 
     def replace(self, *, remove: Iterable[NodeProto], add: Sequence[NodeProto]) -> None:
-        """Take nodes out and put others in; they are put in order, and what nothing reads goes."""
+        """Remove nodes and add others; then sort the nodes, and remove what nothing reads."""
         gone = {id(node) for node in remove}
         kept = [*(node for node in self.nodes if id(node) not in gone), *add]
         self.set_nodes(in_order(needed(kept, self.outputs)))
         self.remove_unused()
 
     def redirect(self, renamed: Mapping[str, str]) -> None:
-        """Let every node, of inner graphs too, read other tensors: the new name by the old one."""
+        """Rename the inputs of every node, also in inner graphs; the keys are the old names."""
         for node in self.every_node:
             node.input[:] = [renamed.get(name, name) for name in node.input]
         for graph in self.levels:
@@ -229,14 +229,14 @@ class Graph:
         self.forget()
 
     def forget_types(self, names: Collection[str]) -> None:
-        """Remove what the file notes on the shapes of tensors, as after a change of them."""
+        """Remove the recorded types and shapes of tensors, for example after a change of shape."""
         _remove_value_info(self.model.graph, names)
         self.forget()
 
     def remove_unused(self) -> None:
-        """Remove nodes and initializers that no output needs, and notes on tensors that are gone.
+        """Remove nodes and initializers that no output needs, and the types of removed tensors.
 
-        An initializer that is declared as an input too stays, as a caller would have to give it.
+        An initializer that is also an input stays, as a caller would otherwise have to give it.
         """
         kept = needed(self.nodes, self.outputs)
         if len(kept) < len(self.nodes):
@@ -250,13 +250,13 @@ class Graph:
         self.forget_types(noted - known)
 
     def add_outputs(self, names: Iterable[str]) -> None:
-        """Make tensors outputs of the graph that aren't yet; the runtime infers their types."""
+        """Make tensors outputs of the graph, if they aren't yet; the runtime infers their types."""
         missing = [name for name in dict.fromkeys(names) if name not in self.outputs]
         self.model.graph.output.extend(ValueInfoProto(name=name) for name in missing)
         self.forget()
 
     def ending_in(self, names: Collection[str]) -> ModelProto:
-        """The part of the model that computes some tensors, and has them as its outputs.
+        """The part of the model that computes these tensors, with the tensors as its outputs.
 
         Only the nodes, initializers and inputs that they need are copied.
         """

@@ -27,9 +27,9 @@ def with_inner(graph: GraphProto) -> Iterator[GraphProto]:
 
 
 def reads(node: NodeProto) -> list[str]:
-    """Names that a node and the graphs inside it read, each as often as they do.
+    """Names that a node and the graphs inside it read, each as often as it is read.
 
-    Inputs that are left out aren't among them; tensors of the inner graphs are.
+    Omitted inputs aren't included; tensors of the inner graphs are.
     """
     names = [name for name in node.input if name]
     for graph in inner_graphs(node):

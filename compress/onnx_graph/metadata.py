@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: the task, labels, the recipe it came from."""
+"""Metadata of an ONNX file, such as the task, the labels and the recipe that it came from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 def set_metadata(model: ModelProto, entries: Mapping[str, str]) -> None:
-    """Put these entries, in their order, in the place of all that are there."""
+    """Replace all metadata by these entries, in their order."""
     helper.set_model_props(model, dict(entries))
 
 

@@ -1,4 +1,4 @@
-"""What a node says of itself: its operator and its attributes."""
+"""Reads the operator and the attributes of a node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STANDARD = ("", "ai.onnx")
 
 
 def is_standard(node: NodeProto, *kinds: str) -> bool:
-    """Whether it is one of ONNX's own operators, of these names where some are given."""
+    """Return whether a node is one of ONNX's own operators, and of `kinds` if any are given."""
     return node.domain in STANDARD and (not kinds or node.op_type in kinds)
 
 
@@ -36,7 +36,7 @@ def attributes(node: NodeProto) -> dict[str, Any]:
 
 
 def constant_value(node: NodeProto) -> np.ndarray | None:
-    """The numbers of a `Constant` node; None for another node, for texts and sparse tensors."""
+    """The values of a `Constant` node; None for another node, for texts and sparse tensors."""
     if not is_standard(node, "Constant"):
         return None
     (given,) = node.attribute

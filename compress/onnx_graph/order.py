@@ -1,4 +1,4 @@
-"""Which nodes are needed, and in which order they can stand."""
+"""Finds the nodes that are needed, and an order in which they can run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.onnx_graph.inner import reads
 
 
 def needed(nodes: Sequence[NodeProto], names: Iterable[str]) -> list[NodeProto]:
-    """The nodes that some tensors are computed by, in the order given."""
+    """The nodes that are needed to compute these tensors, in the order given."""
     makers = {name: node for node in nodes for name in node.output if name}
     wanted: set[int] = set()
     open_names = list(names)
@@ -23,7 +23,7 @@ def needed(nodes: Sequence[NodeProto], names: Iterable[str]) -> list[NodeProto]:
 
 
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """In an order in which each node follows what it reads, and else as they stood."""
+    """The nodes in topological order, which is otherwise the order given."""
     makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     done: set[int] = set()
     order: list[NodeProto] = []

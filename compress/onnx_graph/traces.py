@@ -1,4 +1,4 @@
-"""What a graph carries besides what it computes: notes of the exporter, and names of axes."""
+"""Removes the exporter's notes from a graph, and renames its axes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.onnx_graph.inner import with_inner
 
 
 def strip_traces(model: ModelProto) -> None:
-    """Remove what torch notes on each node: stack traces with the machine's paths, class names."""
+    """Remove torch's notes on each node: stack traces with the machine's paths, and class names."""
     model.doc_string = ""
     for function in model.functions:
         function.doc_string = ""
@@ -29,7 +29,7 @@ def strip_traces(model: ModelProto) -> None:
 
 
 def rename_axes(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Give dynamic axes other names, wherever a shape is noted."""
+    """Give dynamic axes other names, wherever a shape is recorded."""
     for graph in with_inner(model.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             for axis in value.type.tensor_type.shape.dim:

@@ -10,19 +10,19 @@ from onnx import ModelProto, ValueInfoProto
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
-"""A dimension is a size, a symbol, or None where it is unknown."""
+"""A dimension is a size, a symbol, or None if it is unknown."""
 
 _LARGE = 1024
-"""Elements; the values of larger constants say nothing about shapes."""
+"""Number of elements; the values of larger constants say nothing about shapes."""
 
 
 class TensorType(NamedTuple):
-    """What is known of a tensor.
+    """The known type and shape of a tensor.
 
     Attributes
     ----------
-    element : a TensorProto.DataType; 0 where it is unknown.
-    shape : None where not even the number of dimensions is known.
+    element : a TensorProto.DataType; 0 if it is unknown.
+    shape : the shape; None if the number of dimensions is unknown.
     """
 
     element: int
@@ -30,7 +30,7 @@ class TensorType(NamedTuple):
 
 
 def declared_type(value: ValueInfoProto) -> TensorType:
-    """What an input, an output or an entry of `value_info` says."""
+    """The type that an input, an output or an entry of `value_info` declares."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return TensorType(kind.elem_type, None)
@@ -42,9 +42,9 @@ def declared_type(value: ValueInfoProto) -> TensorType:
 
 
 def infer_types(model: ModelProto) -> dict[str, TensorType]:
-    """By name, of all tensors of the top graph of which something is known, but initializers.
+    """The known types of the tensors of the top-level graph by name, without initializers.
 
-    Inferred on a copy without large constants: a model of over 2 GB can't be serialized.
+    They are inferred on a copy without large constants, as large models can't be serialized.
     """
     light = ModelProto(ir_version=model.ir_version)
     light.opset_import.extend(model.opset_import)

@@ -1,4 +1,4 @@
-"""The 8-bit numbers that suit a CPU; `measurement.saturation` says why they matter."""
+"""The 8-bit types that suit a CPU; see `measurement.saturation` for the reasons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _S8S8 = Integers("int8", "int8")
 
 
 def integers_for(cpu: TargetCpu, *, method: Method) -> tuple[Integers, ...]:
-    """The types to quantize to for a CPU, best first.
+    """The 8-bit types to quantize to for a CPU, best first.
 
     Parameters
     ----------
     cpu : the kind of CPU that will run the model.
-    method : "dynamic" quantizes activations as they come, which are unsigned then.
+    method : with "dynamic", activations are quantized at run time and are unsigned.
     """
     if cpu in SATURATING:
         return (_U8S7, _U8U8)
@@ -31,7 +31,7 @@ def integers_for(cpu: TargetCpu, *, method: Method) -> tuple[Integers, ...]:
 
 
 def reason(cpu: TargetCpu, integers: Integers) -> str:
-    """Why these types suit that CPU (or don't), in half a sentence."""
+    """The reason why these types suit that CPU or don't, as part of a sentence."""
     if cpu in SATURATING:
         if integers.weights == "uint8":
             return f"{integers}: exact on {cpu}, and slower than U8S8"

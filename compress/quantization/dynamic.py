@@ -1,4 +1,4 @@
-"""Dynamic quantization: weights are stored in 8 bits, activations are quantized as they come."""
+"""Dynamic quantization: weights are stored in 8 bits, activations are quantized at run time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def quantize_dynamic(
     integers: Integers,
     per_channel: bool = True,
 ) -> Path:
-    """Write an INT8 model that needs no calibration; for matmuls and embeddings.
+    """Write an INT8 model that needs no calibration. Only matmuls and embeddings are quantized.
 
     Parameters
     ----------
     source : the float model.
     path : the file to write.
     selection : what to quantize; see `selection.select`.
-    integers : the 8-bit types; activations come out unsigned, whatever it says of them.
-    per_channel : a scale for each output channel of a weight, rather than one for all.
+    integers : the 8-bit types; activations are unsigned in any case.
+    per_channel : use one scale for each output channel of a weight, rather than one for the
+        whole weight.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization import quantize_dynamic as quantize

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from compress.quantization.options import EvaluationOptions
 
 MARGIN = 0.03
-"""A candidate must be faster by more than this part to be preferred to an earlier one."""
+"""A candidate replaces an earlier one only if it is faster by more than this fraction."""
 _WARMUP = 3
 _FLOAT = "float"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An INT8 file that could be handed over.
+    """An INT8 file that could become the result.
 
     Attributes
     ----------
-    name : in words, such as "static, mse, QDQ".
-    path : its file.
-    notes : what was chosen in making it.
+    name : description, such as "static, mse, QDQ".
+    path : the file.
+    notes : the choices made in building it.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Evaluator:
     source : the float model.
     loader : labelled samples that decide quality, in order.
     metric, target, labels, pooling : see `measure_quality`.
-    inputs : by batch size, arrays (N, …) by input name for timing.
+    inputs : inputs for timing by batch size: arrays (N, …) by input name.
     options : sizes of the evaluation.
-    budget : largest `Evaluation.loss` that fits.
-    threads : of quality's sessions.
+    budget : the largest `Evaluation.loss` that is allowed.
+    threads : number of threads of the sessions that measure quality.
     """
 
     source: Path
@@ -74,7 +74,7 @@ class Evaluator:
     _qualities: dict[Path, Quality] = field(default_factory=dict)
 
     def quality(self, path: Path) -> Quality:
-        """The metric of a file; measured once for each."""
+        """The quality of a file, which is measured once."""
         if path not in self._qualities:
             self._qualities[path] = measure_quality(
                 path,
@@ -90,9 +90,9 @@ class Evaluator:
         return self._qualities[path]
 
     def loss(self, path: Path) -> float:
-        """How much worse a file answers than the float model; negative where it is better.
+        """The loss of quality of a file compared with the float model; negative if it is better.
 
-        The absolute difference of the metric; of perplexity the relative one.
+        It is the absolute difference of the metric, or for perplexity the relative difference.
         """
         own, wanted = self.quality(path), self.quality(self.source)
         if wanted.higher_is_better:
@@ -100,14 +100,14 @@ class Evaluator:
         return own.value / wanted.value - 1
 
     def fits(self, path: Path) -> bool:
-        """Whether a file's loss is within the budget, as far as the samples can tell.
+        """Return whether a file's loss is within the budget, as far as the samples can tell.
 
-        Of few samples one alone can be more than the budget; a single one is let pass.
+        With few samples, one sample alone can exceed the budget; a loss of one sample is allowed.
         """
         return self.loss(path) <= max(self.budget, 1 / self.quality(path).samples) + 1e-12
 
     def paces(self, candidates: Iterable[Candidate]) -> dict[str, float]:
-        """Geometric means of the speedups over the float model, by candidate."""
+        """The geometric mean of the speedups over the float model, by candidate."""
         named = {candidate.name: candidate for candidate in candidates}
         return {
             name: prod(s.vs_original for s in found.values()) ** (1 / len(found))
@@ -116,7 +116,7 @@ class Evaluator:
         }
 
     def judge(self, candidates: Sequence[Candidate]) -> list[Evaluation]:
-        """What is measured of the float model and then of each candidate, in the same rounds."""
+        """Evaluations of the float model and then of each candidate, timed in the same rounds."""
         own = Candidate(_FLOAT, self.source)
         times = self._time(candidates)
         return [
@@ -150,7 +150,7 @@ class Evaluator:
                 seconds=options.seconds,
             ),
             progress=self.progress,
-            # A thread's own time leaves out other processes' turns.
+            # The CPU time of the thread leaves out the time of other processes.
             clock=time.thread_time_ns if options.threads == 1 else time.perf_counter_ns,
         )
         sizes = options.batch_sizes
@@ -164,11 +164,11 @@ class Evaluator:
 
 
 def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The fastest that fits; one that isn't clearly faster than an earlier one doesn't replace it.
+    """The fastest candidate that fits; it must be faster than earlier ones by more than `MARGIN`.
 
     Returns
     -------
-    None where none fits.
+    None if no candidate fits.
     """
     best: Evaluation | None = None
     for each in evaluations:

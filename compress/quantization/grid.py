@@ -23,7 +23,7 @@ _ACTIVATIONS: Mapping[Kind, tuple[int, int]] = {"uint8": (0, 255), "int8": (-127
 
 
 def weight_levels(integers: Integers) -> int:
-    """Largest minus least integer of a weight."""
+    """The difference between the largest and the least integer of a weight."""
     low, high = _WEIGHTS[integers.weights, integers.reduce_range]
     return high - low
 
@@ -37,14 +37,14 @@ def weight_zero(integers: Integers) -> int:
 def weight_scale(
     weight: NDArray[np.float32], *, axis: int | None, integers: Integers
 ) -> NDArray[np.float32]:
-    """The symmetric scale by absolute maximum.
+    """The symmetric scale of a weight, from its absolute maximum.
 
     onnxruntime makes a channel's scale larger where its bias would not fit into int32: see
     `onnx_torch.training.with_room_for_bias`.
 
     Parameters
     ----------
-    axis : of the channels; None for one scale.
+    axis : the axis of the channels; None for a single scale.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def weight_scale(
 
 
 def activation_grid(bounds: ranges.Range, *, integers: Integers) -> tuple[np.float32, int]:
-    """Scale and zero point of activations that lie in a range; the range is widened to hold 0."""
+    """Scale and zero point for a range of activations, which is widened to hold 0."""
     low, high = min(0.0, float(np.float32(bounds[0]))), max(0.0, float(np.float32(bounds[1])))
     least, largest = _ACTIVATIONS[integers.activations]
     if integers.activations == "int8":

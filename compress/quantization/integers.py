@@ -1,4 +1,4 @@
-"""Which 8-bit numbers activations and weights become."""
+"""The 8-bit integer types of activations and weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Integers:
 
     Attributes
     ----------
-    activations : asymmetric where unsigned, symmetric where signed.
-    weights : symmetric (a zero point of 0, or of 128 where unsigned).
-    reduce_range : weights keep to 7 bits, so that two products can't saturate 16 bits.
+    activations : type of activations; unsigned is asymmetric, and signed is symmetric.
+    weights : type of weights; always symmetric, with the zero point 0, or 128 if unsigned.
+    reduce_range : weights use 7 bits, so that the sum of two products can't saturate 16 bits.
     """
 
     activations: Kind = "uint8"

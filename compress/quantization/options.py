@@ -1,4 +1,4 @@
-"""How INT8 models are made and chosen. No torch and no onnx here."""
+"""Options that decide how INT8 models are made and chosen. No torch and no onnx here."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ METHODS: tuple[CalibrationMethod, ...] = (
     "entropy",
     "moving_average",
 )
-"""In the order in which `method: null` tries them; of equals the first is kept."""
+"""The methods in the order in which `method: null` tries them; among equals the first is kept."""
 
 
 class Calibration(Options):
@@ -25,15 +25,15 @@ class Calibration(Options):
     samples: int = Field(default=128, ge=1, le=MOST_SAMPLES)
     """First samples of the calibration split that are run through the model."""
     method: CalibrationMethod | None = None
-    """The whole range seen; the mean of each sample's extremes; a percentile of the values; the
-    range of least information lost; or that of least squared error. Null tries all of them and
-    keeps the one whose model answers best."""
+    """`minmax` takes the whole range seen, `moving_average` the mean of each sample's extremes,
+    `percentile` a percentile of the values, `entropy` the range that loses least information, and
+    `mse` the range of least squared error. Null tries all of them and keeps the most accurate."""
     percentile: float = Field(default=99.99, gt=50, le=100)
-    """Part of all values, in percent, that stays in range (method percentile only)."""
+    """Percentage of all values that stays in range (method `percentile` only)."""
 
 
 class EvaluationOptions(Options):
-    """How candidates are measured against the float model and against one another."""
+    """How candidates are compared with the float model and with one another."""
 
     samples: int = Field(default=2000, ge=16, le=MOST_SAMPLES)
     """First samples of the validation split on which quality is measured."""
@@ -42,6 +42,6 @@ class EvaluationOptions(Options):
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of ONNX Runtime; on one thread only the thread's own time counts."""
     rounds: int = Field(default=20, ge=5, le=1000)
-    """Least rounds of a batch size, each running every candidate once."""
+    """Least number of rounds for each batch size; a round runs every candidate once."""
     seconds: float = Field(default=2.0, gt=0, le=3600)
-    """Time of a batch size after which no round beyond `rounds` begins."""
+    """Time for each batch size after which no round beyond `rounds` begins."""

@@ -1,4 +1,4 @@
-"""Which nodes of a graph are quantized."""
+"""Selects the nodes of a graph that are quantized."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Method = Literal["dynamic", "static", "weight_only"]
 
-# The input that holds the weight. Everything else on these lists has no weights.
+# Index of the input that holds the weight. The other operators below have no weights.
 WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DYNAMIC = ("MatMul", "Gemm", "Gather")
@@ -29,8 +29,8 @@ STATIC_CNN = (
 )  # fmt: skip
 # In a transformer Add, Softmax, LayerNormalization and the attention matmuls lose accuracy and
 # gain no time in 8 bits. Embeddings (Gather) cost nothing and are most of a small model's bytes.
-# What reads their outputs isn't quantized, and some outputs are a hundred times as large as others:
-# in 8 bits they cost most of the accuracy, and time.
+# The outputs of matmuls stay in float. The nodes that read them aren't quantized, and some outputs
+# are a hundred times as large as others: 8 bits would cost time and most of the accuracy.
 MATMULS = ("MatMul", "Gemm")
 STATIC_TRANSFORMER = (*CONVOLUTIONS, "MatMul", "Gemm", "Gather")
 STATIC_KNOWN = (
@@ -46,14 +46,14 @@ STATIC_KNOWN = (
 
 @dataclass(frozen=True)
 class Selection:
-    """What will be quantized.
+    """The nodes that will be quantized, and those that stay in float.
 
     Attributes
     ----------
-    method : what it was chosen for.
+    method : the method that the nodes are selected for.
     operators : operator types.
-    nodes : names of the nodes that will be.
-    excluded : names of the nodes of these types that won't.
+    nodes : names of the nodes to quantize.
+    excluded : names of the other nodes of these types.
     notes : the choices that were made.
     float_outputs : operator types whose outputs stay in float in static quantization.
     """
@@ -66,7 +66,7 @@ class Selection:
     float_outputs: tuple[str, ...] = ()
 
     def without(self, nodes: Collection[str]) -> Selection:
-        """The same, but these nodes stay in float."""
+        """The same selection, with these nodes in float."""
         return replace(
             self,
             nodes=tuple(node for node in self.nodes if node not in nodes),
@@ -74,7 +74,7 @@ class Selection:
         )
 
     def only(self, nodes: Collection[str]) -> Selection:
-        """The same, but all nodes other than these stay in float."""
+        """The same selection, with all nodes other than these in float."""
         return self.without([node for node in self.nodes if node not in nodes])
 
 
@@ -86,20 +86,20 @@ def select(
     exclude: Sequence[str] = (),
     per_channel: bool = True,
 ) -> Selection:
-    """Choose the nodes.
+    """Choose the nodes to quantize.
 
     Parameters
     ----------
-    method : dynamic, static, or of weights alone.
-    operators : operator types to quantize; None for the method's own.
-    exclude : patterns (`*`, `?`) of nodes' names or of their weights' names that stay in float.
-    per_channel : whether weights get a scale for each output channel. Those in which no one
-        dimension is that of the output channels then stay in float.
+    method : "dynamic", "static" or "weight_only".
+    operators : operator types to quantize; None for the method's default types.
+    exclude : patterns (`*`, `?`) of the names of nodes or weights that stay in float.
+    per_channel : use one scale for each output channel of a weight. Weights that have no single
+        dimension of output channels then stay in float.
 
     Raises
     ------
-    StageError : an unknown operator, a pattern that fits nothing, or nothing to quantize; dynamic
-        quantization of a model whose weights are convolutions.
+    StageError : an operator is unknown, a pattern matches nothing, there is nothing to quantize, or
+        a model of mostly convolutions would be quantized dynamically.
     """
     weights = _weights(graph)
     _require_fast(graph, method)
@@ -148,10 +148,10 @@ def _quantizable(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
 
 
 def _without_channels(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str]:
-    """Nodes in whose weight no one dimension is that of the output channels.
+    """Names of nodes whose weight has no single dimension of output channels.
 
-    A transposed convolution in groups has (C_in, C_out / groups, …), a batch of matrices one
-    matrix after another.
+    The weight of a grouped transposed convolution is (C_in, C_out / groups, …). In a batch of
+    matrices each matrix has its own output channels.
     """
     return {
         node.name
@@ -166,13 +166,13 @@ def _without_channels(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str
 
 def _mixed_note(nodes: Collection[str]) -> str:
     return (
-        "kept in float, as no one dimension of their weights is that of the output channels "
+        "kept in float, because their weights have no single dimension of output channels "
         f"('per_channel: false' quantizes them): {', '.join(sorted(nodes))}"
     )
 
 
 def convolution_share(graph: Graph) -> float:
-    """Part of the convolutions and matmuls' weights that belongs to convolutions."""
+    """The share of convolutions in the weights of all convolutions and matmuls."""
     weights = _weights(graph)
     sizes = Counter[bool]()
     for node in graph.nodes:
@@ -203,15 +203,15 @@ def _operators(method: Method, given: Sequence[str] | None, *, cnn: bool) -> tup
 
 
 def kept_in_float(names: Sequence[tuple[str, str]], patterns: Sequence[str]) -> set[str]:
-    """The nodes that patterns (`*`, `?`) name by themselves or by their weights.
+    """Names of the nodes whose name, or whose weight's name, matches a pattern (`*`, `?`).
 
     Parameters
     ----------
-    names : of each node, its own and its weight's.
+    names : the node's name and the weight's name of each node.
 
     Raises
     ------
-    StageError : a pattern fits nothing.
+    StageError : a pattern matches nothing.
     """
     found: set[str] = set()
     for pattern in patterns:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Hold back prints and log records up to WARNING of onnxruntime.quantization; errors raise."""
+    """Suppress prints, and log records up to WARNING; errors are still raised."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

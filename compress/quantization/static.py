@@ -39,17 +39,17 @@ def quantize_static(
     source : the float model.
     path : the file to write.
     selection : what to quantize; see `selection.select`.
-    ranges : least and largest value of each of `activations(...)`.
+    ranges : least and largest value of each tensor that `activations` names.
     integers : the 8-bit types.
-    per_channel : a scale for each output channel of a weight, rather than one for all. Unsigned
-        weights of ONNX Runtime's integer operators have one for all in any case: those operators
-        take a scale for each channel with signed weights alone.
+    per_channel : use one scale for each output channel of a weight, rather than one for the whole
+        weight. Unsigned weights of ONNX Runtime's integer operators have one scale in any case,
+        because those operators take a scale for each channel only with signed weights.
     quant_format : "qdq" wraps float operators in QuantizeLinear and DequantizeLinear, which any
         runtime reads; "qoperator" writes ONNX Runtime's integer operators.
 
     Raises
     ------
-    StageError : the written file is no valid model, or too large.
+    StageError : the written file isn't a valid model, or is too large.
     """
     with silence():
         model = _insert(
@@ -64,7 +64,7 @@ def quantize_static(
 
 
 def activations(graph: Graph, selection: Selection) -> tuple[str, ...]:
-    """Names of the float tensors that go in and out of the nodes to quantize."""
+    """Names of the float inputs and outputs of the nodes to quantize."""
     wanted = set(selection.nodes)
     names = dict.fromkeys(
         name
@@ -116,7 +116,7 @@ def _insert(
         quantizer = QDQQuantizer(model, per_channel, integers.reduce_range, *rest)
     else:
         mode = QuantizationMode.QLinearOps
-        # It would write the signed weights, which can saturate, without a word.
+        # Per channel it would silently write signed weights, which can saturate.
         per_channel = per_channel and integers.weights == "int8"
         quantizer = ONNXQuantizer(model, per_channel, integers.reduce_range, mode, True, *rest)
     quantizer.quantize_model()

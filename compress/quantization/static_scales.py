@@ -1,10 +1,10 @@
-"""Fixed activation scales in a dynamically quantized graph, and float results.
+"""Fixed activation scales in a dynamically quantized graph, with float results.
 
-Dynamic quantization finds the scale of an activation in each call, over the whole batch: what a
-sample is answered depends on its neighbours, padding included. Static quantization in QDQ form
-fixes the scales, but onnxruntime then adds biases by operators of their own. Here the integer
-matmul, its scales and its bias are the one operator `com.microsoft.MatMulIntegerToFloat` that
-onnxruntime makes of a dynamic graph itself, with calibrated scales.
+Dynamic quantization computes the scale of an activation in each call, over the whole batch. A
+sample's answer thus depends on the other samples and on padding. Static quantization in QDQ form
+fixes the scales, but onnxruntime then adds biases by separate operators. Here the integer matmul,
+its scales and its bias are one operator, `com.microsoft.MatMulIntegerToFloat`, with calibrated
+scales. onnxruntime fuses a dynamic graph into the same operator.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class _Matmul:
 def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path:
     """Write a dynamically quantized model with the given ranges of its activations.
 
-    Activations are unsigned, whatever the static types are: those of the dynamic graph.
+    Activations are unsigned, as in the dynamic graph.
 
     Parameters
     ----------
-    source : what `quantize_dynamic` wrote.
-    path : the file to write; it holds an operator of onnxruntime's own.
+    source : a file that `quantize_dynamic` wrote.
+    path : the file to write; it has an operator that only onnxruntime defines.
     ranges : least and largest value of each tensor that a quantized matmul reads, by the name that
         it has in the float graph.
 
@@ -68,11 +68,11 @@ def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path
     activations = dict.fromkeys(matmul.activation for matmul in found)
     missing = [name for name in activations if name not in ranges]
     if missing:
-        raise StageError(f"no range is known of {missing[0]!r}; expected one of each activation.")
+        raise StageError(f"no range is known for {missing[0]!r}; expected one for each activation.")
     added = {name: _quantize(graph, name, ranges[name]) for name in activations}
     fused = {matmul.nodes[0].output[0]: _fused(matmul, added) for matmul in found}
     gone = {id(node) for matmul in found for node in matmul.nodes}
-    # The operator stands where the last of its nodes stood: all that it reads is there by then.
+    # The operator replaces the last of its nodes, by which all of its inputs are computed.
     last = {id(matmul.nodes[-1]): fused[matmul.nodes[0].output[0]] for matmul in found}
     _replace(graph, gone=gone, last=last, quantized=added)
     if all(opset.domain != MICROSOFT for opset in model.opset_import):
@@ -81,7 +81,7 @@ def fix_scales(source: Path, *, path: Path, ranges: Mapping[str, Range]) -> Path
 
 
 def _matmul(graph: Graph, node: NodeProto) -> _Matmul | None:
-    """MatMulInteger, Cast, Mul by both scales, and the Add of a bias where there is one."""
+    """A dynamic matmul: MatMulInteger, Cast, Mul by both scales, and Add if there is a bias."""
     if node.op_type != "MatMulInteger" or len(node.input) != 4:
         return None
     dynamic = graph.made_by(node.input[0], "DynamicQuantizeLinear")
@@ -155,7 +155,7 @@ def _replace(
     last: Mapping[int, NodeProto],
     quantized: Mapping[str, NodeProto],
 ) -> None:
-    """Put the new nodes in, and leave out those whose results nobody reads any more."""
+    """Insert the new nodes, and remove those whose results are no longer read."""
     open_nodes = dict(quantized)
     order: list[NodeProto] = []
     for node in graph.nodes:

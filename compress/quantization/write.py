@@ -18,7 +18,7 @@ def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
 
     Raises
     ------
-    StageError : `onnx.checker` refuses it.
+    StageError : `onnx.checker` rejects the model.
     """
     set_metadata(model, metadata_of(source))
     model.producer_name = "onnxruntime.quantization"
@@ -28,7 +28,7 @@ def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
 
 
 def move(source: Path, target: Path, *, metadata: Mapping[str, str]) -> None:
-    """Move a file, its external data with it, and set entries of its metadata."""
+    """Move a model with its external data, and set entries of its metadata."""
     model = load_model(source)
     set_metadata(model, {**metadata_of(source), **metadata})
     save_model(model, target)

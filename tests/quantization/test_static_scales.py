@@ -80,7 +80,7 @@ def test_counts_stay(files, tmp_path):
 
 
 def test_a_missing_range_is_named(files, tmp_path):
-    with pytest.raises(StageError, match="no range is known of 'h'"):
+    with pytest.raises(StageError, match="no range is known for 'h'"):
         fix_scales(files[1], path=tmp_path / "f.onnx", ranges={"x": (-1, 1)})
 
 

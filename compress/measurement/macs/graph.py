@@ -43,10 +43,10 @@ def count_macs(onnx: Path, inputs: Mapping[str, np.ndarray]) -> Macs:
     """Multiply-accumulates of convolutions, recurrences and matmuls for one sample.
 
     The graph runs once, unoptimised, on the first row of the inputs, so shapes are exact; inner
-    graphs (of If, Loop and Scan) count as often as they run. Attention's two products count;
-    biases, norms and element-wise work don't. Matmuls of weights alone, which a runtime has before
-    it is given a sample, and matmuls that nothing reads don't either. A float graph and its INT8
-    form give the same number.
+    graphs (of If, Loop and Scan) count as often as they run. Attention's two matmuls count;
+    biases, norms and element-wise work don't. Matmuls of constants, which a runtime
+    computes in advance, and matmuls whose results nothing reads don't either. A float graph and its
+    INT8 form give the same number.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _operands(node: NodeProto) -> list[str]:
 
 
 def _computed(graph: Graph) -> list[NodeProto]:
-    """The nodes that a sample makes a runtime compute, for an output of the graph."""
+    """The nodes that depend on an input of the graph, and that an output needs."""
     varying = set(graph.inputs)
     found = []
     for node in needed(graph.nodes, graph.outputs):  # in topological order
@@ -115,7 +115,7 @@ def _seen(
     inputs: Mapping[str, np.ndarray],
     onnx: Path,
 ) -> tuple[dict[str, Shape], dict[str, np.ndarray[Any, Any]]]:
-    """Shapes of the matmuls' operands (of constants by reading, others by a run); and probes."""
+    """Shapes of the matmuls' operands, which are read or seen in a run, and the probes' values."""
     static = _static_shapes(graph)
     names = {name for node in matmuls for name in _operands(node)}
     shapes = {name: static[name] for name in names if name in static}
@@ -129,7 +129,7 @@ def _seen(
 def _run(
     graph: Graph, names: list[str], inputs: Mapping[str, np.ndarray], onnx: Path
 ) -> tuple[dict[str, Shape], dict[str, OrtValue]]:
-    """Shapes of the graph's inputs, of one sample; and the tensors of these names."""
+    """Shapes of the graph's inputs for one sample, and the tensors of these names."""
     from onnxruntime import OrtValue
 
     graph.add_outputs(names)

@@ -1,4 +1,4 @@
-"""The layers whose rounding can be optimised, and samples of what goes into them."""
+"""The layers whose rounding can be optimised, and samples of their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class WeightedLayer:
     ----------
     node : its name, the same in the float and the quantized graph.
     kind : Conv, Gemm or MatMul.
-    weight : where its weight is stored.
+    weight : the initialisers that store its weight.
     bias : name of its float bias; "" for none.
     wanted : its output in the float graph, before any activation function.
     given : its input in the quantized graph.
-    limits : between which a ReLU or Clip that follows it lets values through.
-    attributes : of the node.
+    limits : bounds of a ReLU or Clip that follows the layer.
+    attributes : attributes of the node.
     """
 
     node: str
@@ -49,7 +49,7 @@ class WeightedLayer:
 
     @property
     def groups(self) -> int:
-        """Parts of the channels that don't see one another."""
+        """The number of groups of a convolution; 1 for other layers."""
         return int(self.attributes.get("group", 1))
 
     def as_rows(self, weight: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class WeightedLayer:
         return (weight if transposed else weight.T).unsqueeze(0)
 
     def from_rows(self, rows: Tensor, like: Tensor) -> Tensor:
-        """The weight again, in its own shape."""
+        """The inverse of `as_rows`: a weight in the shape of `like`."""
         if self.kind == "Conv":
             return rows.reshape(like.shape)
         transposed = self.kind == "Gemm" and self.attributes.get("transB", 0)
@@ -72,8 +72,8 @@ def find_layers(
 ) -> tuple[list[WeightedLayer], list[str]]:
     """The layers in the order in which they run, and the weights that can't be optimised.
 
-    These are weights that several nodes read, of convolutions that aren't two-dimensional, of
-    transposed convolutions, and of scaled or transposed Gemm inputs.
+    The latter are weights that several nodes read, and weights of convolutions that aren't
+    two-dimensional, of transposed convolutions, and of Gemm with alpha or transA.
     """
     by_output = {weight.output: weight for weight in roles.weights}
     layers: list[WeightedLayer] = []
@@ -134,8 +134,8 @@ def sample_rows(
     ----------
     given : the layer's input in the quantized graph.
     wanted : its output in the float graph.
-    kernel : the weight's last two extents, of a convolution.
-    count : places, at most.
+    kernel : the size of a convolution's kernel, which are the weight's last two extents.
+    count : the largest number of places.
 
     Returns
     -------

@@ -11,24 +11,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_STRETCH = (-0.1, 1.1)  # of the sigmoid, so that it reaches 0 and 1
-_WARM_UP = 0.2  # share of the steps without a push towards 0 and 1
-_SHARPNESS = (20.0, 2.0)  # of that push, from its first step to the last
+_STRETCH = (-0.1, 1.1)  # range of the sigmoid, so that it reaches 0 and 1
+_WARM_UP = 0.2  # share of the steps without the penalty that pushes towards 0 and 1
+_SHARPNESS = (20.0, 2.0)  # exponent of that penalty, from its first step to its last
 _PUSH = 1.0
 _LEARNING_RATE = 3e-2
 _BATCH = 256
-_HELD_OUT = 4  # one row in so many only judges
+_HELD_OUT = 4  # one row in this many is held out
 
 
 class Rows(NamedTuple):
-    """What a layer is given and should answer; G groups.
+    """Inputs and wanted outputs of a layer with G groups.
 
     Attributes
     ----------
     given : (G, R, inputs).
     wanted : (G, R, outputs), after the activation function.
     bias : (G, 1, outputs).
-    limits : of the activation function.
+    limits : bounds of the activation function.
     """
 
     given: Tensor
@@ -47,14 +47,14 @@ class Rows(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A layer's weight in steps of its scale.
+    """A layer's weight in units of its scale.
 
     Attributes
     ----------
     steps : (G, outputs, inputs), not rounded.
-    scale : to be multiplied with them.
+    scale : the scale of each weight.
     limit : largest absolute number of steps.
-    fixed : those that stay as they are: each channel's largest, which makes the scale.
+    fixed : True for weights that stay: the largest of each channel, which determines the scale.
     """
 
     steps: Tensor
@@ -63,11 +63,11 @@ class Grid(NamedTuple):
     fixed: Tensor
 
     def nearest(self) -> Tensor:
-        """Each rounded to the nearest."""
+        """The steps, each rounded to the nearest integer."""
         return self._limited(self.steps.round())
 
     def rounded(self, up: Tensor) -> Tensor:
-        """Each rounded down, and a part in [0, 1] of the way up."""
+        """The steps, each rounded down, plus `up` in [0, 1]."""
         return self._limited(self.steps.floor() + up)
 
     def _limited(self, steps: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ class Rounded(NamedTuple):
 
     Attributes
     ----------
-    steps : whole numbers of steps.
-    before, after : mean squared errors on held-out rows, nearest and optimised.
+    steps : the rounded steps.
+    before, after : mean squared errors on held-out rows, with nearest and optimised rounding.
     """
 
     steps: Tensor
@@ -92,12 +92,12 @@ class Rounded(NamedTuple):
 def optimize_layer(
     grid: Grid, rows: Rows, *, iterations: int, generator: torch.Generator
 ) -> Rounded:
-    """Choose up or down for every weight; nearest stays where that is no better.
+    """Round every weight up or down, or all to the nearest if that is no worse.
 
     Parameters
     ----------
-    iterations : steps of Adam.
-    generator : of the rows' order.
+    iterations : number of steps of Adam.
+    generator : random generator of the rows' order.
     """
     judged = max(1, rows.given.shape[1] // _HELD_OUT)
     held, learned = rows.part(slice(0, judged)), rows.part(slice(judged, None))
@@ -115,7 +115,7 @@ def optimize_layer(
 def _learned(
     grid: Grid, rows: Rows, *, unit: float, iterations: int, generator: torch.Generator
 ) -> Tensor:
-    """How far up each weight wants to go, in [0, 1]."""
+    """The learned part in [0, 1] by which each weight is rounded up."""
     low, high = _STRETCH
     fraction = grid.steps - grid.steps.floor()
     variable = torch.logit((fraction - low) / (high - low)).requires_grad_()

@@ -1,7 +1,7 @@
 """Rounds a float model's weights onto their 8-bit grid so that answers change least.
 
-The outcome is a float file again: its weights lie on the grid that the quantizer will choose, so
-that it keeps every one of them.
+The result is a float file whose weights lie on the grid that the quantizer will choose, so that the
+quantizer changes none of them.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 STEPS = 500
 _SAMPLES = 256
-"""Whose inputs are kept, about."""
+"""Number of samples whose inputs are kept, up to the end of a batch."""
 _ROWS = 2048
-"""Places that a layer is looked at, at most."""
+"""About the number of places at which a layer's inputs and outputs are sampled."""
 _SEED = 0
 
 
 class _Graphs(NamedTuple):
-    """The float graph, and the quantized one as far as it is rounded."""
+    """The float graph, and the quantized graph with the weights rounded so far."""
 
     floating: GraphModule
     quantized: GraphModule
@@ -60,24 +60,24 @@ def optimize_rounding(  # noqa: PLR0913 (each is read by name)
     steps: int = STEPS,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
-    """Write a float model whose weights are rounded as suits the layers' answers best.
+    """Write a float model whose weights are rounded so that the layers' outputs change least.
 
-    AdaRound (Nagel et al., ICML 2020, arXiv:2004.10568). Each layer is given what the graph
-    quantized so far makes, and should answer as the float graph does. The largest weight of a
-    channel stays, which makes the channel's scale. A layer that does no better on held-out places
-    than with the nearest integers keeps these.
+    The method is AdaRound (Nagel et al., ICML 2020, arXiv:2004.10568). Each layer gets the inputs
+    that the graph quantized so far computes, and should give the outputs of the float graph. The
+    largest weight of a channel stays, because it determines the channel's scale. A layer that
+    does no better on held-out places than with the nearest integers keeps those.
 
     Parameters
     ----------
     source : the float model.
     path : the file to write.
-    selection, ranges, integers, per_channel : as `quantize_static` will be given them.
+    selection, ranges, integers, per_channel : the arguments that `quantize_static` will get.
     batches : samples; the first 256 are used.
-    steps : of Adam, for each layer.
+    steps : number of steps of Adam for each layer.
 
     Returns
     -------
-    Notes: how many layers were rounded anew, and by how much their errors fell.
+    Notes that tell how many layers were rounded anew, and by how much their errors fell.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _rows(
     batches: list[list[Tensor]],
     generator: torch.Generator,
 ) -> Rows:
-    """What the layer is given and should answer, at random places of all batches."""
+    """The layer's inputs and wanted outputs, at random places of all batches."""
     weight = graphs.floating.tensor(layer.weight.name)
     each = -(-_ROWS // len(batches))
     inputs, outputs = [], []
@@ -184,7 +184,7 @@ def _grid(layer: WeightedLayer, graphs: _Graphs) -> Grid:
     return Grid(
         steps=layer.as_rows(weight / scale),
         scale=layer.as_rows(scale),
-        # A scale is the largest weight in so many steps, which may be half a step over an integer.
+        # The largest weight is this many steps, which may be half a step over an integer.
         limit=layer.as_rows((largest / scale + 1e-3).floor()),
         fixed=layer.as_rows(weight.abs() == largest),
     )
@@ -196,7 +196,7 @@ def _largest(weight: Tensor, axis: int | None) -> Tensor:
 
 
 def _settle(layer: WeightedLayer, graphs: _Graphs, grid: Grid, found: Rounded) -> Tensor:
-    """Put the integers into the quantized graph; returns the float weight that they stand for."""
+    """Put the integers into the quantized graph, and return the float weight that they mean."""
     stored = layer.weight
     before = graphs.floating.tensor(stored.name)
     integers = graphs.quantized.tensor(stored.integers)

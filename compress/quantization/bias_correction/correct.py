@@ -1,4 +1,4 @@
-"""Bias correction: what quantization adds to a layer's outputs on average is taken out again.
+"""Bias correction: the mean error of quantization is subtracted from each layer's bias.
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
 arXiv:1906.04721 (section 4.2, the empirical variant of appendix D); Finkelstein et al., "Fighting
@@ -33,29 +33,29 @@ def correct_biases(
     batches: Iterable[Batch],
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
-    """Write the float model with biases that make up for its quantization.
+    """Write the float model with biases that compensate for the errors of its quantization.
 
-    Layer by layer, from the input on: the mean of each output channel in the quantized model, with
-    the biases of the layers before it corrected already, less the mean in the float model. Quantize
-    the file that is written as `quantized` was made: from the ranges of `source`, as its own
-    activations are shifted by what quantization will shift back.
+    Layers are corrected one by one, from the input on. The correction of an output channel is its
+    mean in the quantized model, with all earlier biases corrected, minus its mean in the float
+    model. Quantize the written file as `quantized` was made, with the ranges of `source`, because
+    the written file's own activations are shifted by what quantization will shift back.
 
     Parameters
     ----------
     source : the float model.
-    quantized : made from it, in QDQ form, with the nodes' names kept.
+    quantized : the QDQ file that was made from `source`, with the same node names.
     path : the file to write.
-    batches : calibration samples, gone through once for the float model, and once for each layer
-        up to that layer. What a text's padding gives isn't counted. Memory doesn't grow with them.
+    batches : calibration samples, iterated once for the float model, and once for each layer up to
+        that layer. Padding of texts isn't counted. Memory doesn't grow with the number of batches.
 
     Returns
     -------
-    Notes: how many biases were corrected, by how much, and which layers have none.
+    Notes that tell how many biases were corrected, by how much, and which layers have none.
 
     Raises
     ------
-    StageError : no layer of `source` is quantized in `quantized`, there are no batches, or means
-        that aren't finite.
+    StageError : no layer of `source` is quantized in `quantized`, there are no batches, or a mean
+        isn't finite.
     """
     wanted, given = Graph(load_model(source)), Graph(load_model(quantized))
     layers, without = biased_layers(wanted, given)
@@ -83,7 +83,7 @@ def correct_biases(
 
 
 def _relative(error: Floats, mean: Floats) -> float:
-    """Root mean square of the errors, as a part of that of the means."""
+    """Root mean square of the errors, relative to that of the means."""
     return float(np.sqrt(np.square(error).mean() / max(np.square(mean).mean(), 1e-30)))
 
 

@@ -22,15 +22,15 @@ _DEQUANTIZE = "DequantizeLinear"
 
 @dataclass(frozen=True, eq=False)
 class BiasedLayer:
-    """A layer of both graphs.
+    """A layer that is in both graphs.
 
     Attributes
     ----------
     node, quantized : the node that adds the bias, in either graph.
-    place : where the bias is among its inputs; behind the last of them where it has none.
-    axis : of its output's channels.
-    bias : (channels,) in float.
-    factor : what it is multiplied by when it is added.
+    place : index of the bias among the node's inputs; one past the last input if it has no bias.
+    axis : the axis of the channels of the layer's output.
+    bias : (channels,) the float bias.
+    factor : the factor by which the node multiplies the bias.
     """
 
     node: onnx.NodeProto
@@ -41,7 +41,7 @@ class BiasedLayer:
     factor: float = 1.0
 
     def shift(self, error: Array, *graphs: Graph) -> None:
-        """Subtract (channels,) from the outputs, in both graphs, by a bias of the layer's own."""
+        """Subtract `error` (channels,) from the outputs in both graphs, by a new bias."""
         name = f"{self.node.name}_corrected_bias"
         values = (self.bias - error / self.factor).astype(np.float32)
         for node, graph in zip((self.node, self.quantized), graphs, strict=True):
@@ -52,10 +52,10 @@ class BiasedLayer:
 
 
 def biased_layers(source: Graph, quantized: Graph) -> tuple[list[BiasedLayer], list[str]]:
-    """The layers whose weights are quantized, in the graph's order; and those without a bias.
+    """The layers with quantized weights in the graph's order, and the names of those without bias.
 
-    A convolution or `Gemm` without a bias gets one. A `MatMul` has its bias in the `Add` that
-    alone reads it; without one it is among those of the second list, by name.
+    A convolution or `Gemm` without a bias gets one. The bias of a `MatMul` is in the `Add` that
+    alone reads it; a `MatMul` without such an `Add` is in the second list.
     """
     layers: list[BiasedLayer] = []
     without: list[str] = []
@@ -77,7 +77,7 @@ def biased_layers(source: Graph, quantized: Graph) -> tuple[list[BiasedLayer], l
 
 
 def _with_input(node: onnx.NodeProto, twin: onnx.NodeProto, source: Graph) -> BiasedLayer | None:
-    """The layer that has its bias itself; None where that is no constant."""
+    """A layer whose node has the bias as an input; None if the bias isn't constant."""
     weight = source.initializers[node.input[1]].dims
     if node.op_type == "Conv":
         channels = weight[0]
@@ -96,7 +96,7 @@ def _with_input(node: onnx.NodeProto, twin: onnx.NodeProto, source: Graph) -> Bi
 
 
 def _with_sum(matmul: onnx.NodeProto, source: Graph, quantized: Graph) -> BiasedLayer | None:
-    """The layer that a matmul and the sum with its bias make; None where there is no such sum."""
+    """The layer of a matmul and the `Add` of its bias; None if there is no such `Add`."""
     readers = source.readers(matmul.output[0])
     if len(readers) != 1 or readers[0].op_type != "Add":
         return None

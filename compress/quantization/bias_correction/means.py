@@ -28,13 +28,13 @@ def channel_means(
     path: Path,
     batches: Iterable[Batch],
 ) -> list[Floats]:
-    """For each tensor the mean (channels,) over samples and positions.
+    """The mean (channels,) of each tensor over samples and positions.
 
     Parameters
     ----------
-    axes : each tensor's axis of channels.
+    axes : the axis of the channels of each tensor.
     path : the file that the graph comes from.
-    batches : of texts with their `attention_mask`: what isn't 1 there isn't counted.
+    batches : samples; positions that an `attention_mask` marks as padding aren't counted.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The float model's graph, opened so that it returns activations."""
+"""The float model, opened so that it returns activations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLOAT_BYTES = 4
 
 
 class ObservedModel:
-    """A float model whose activations are wanted.
+    """A float model whose activations can be read.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class ObservedModel:
 
     Raises
     ------
-    StageError : a name that the graph doesn't have.
+    StageError : the graph has no tensor of a name.
     """
 
     def __init__(self, source: Path, tensors: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class ObservedModel:
                 raise StageError(unknown("tensor", name, known))
 
     def sizes(self, tensors: Sequence[str], sample: Sample) -> dict[str, int]:
-        """Bytes of each tensor for one sample, found without holding the tensors."""
+        """Number of bytes of each tensor for one sample, found without holding the tensors."""
         computed = self._computed(tensors)
         shapes = {name: f"shape of {name}" for name in computed}
         graph = load_graph(self._source)
@@ -74,7 +74,7 @@ class ObservedModel:
 
 
 class Opened:
-    """A session, if one is needed, and the tensors that it returns with those that are inputs."""
+    """A session, if one is needed, and the names of the activations to return."""
 
     def __init__(
         self, session: onnxruntime.InferenceSession | None, tensors: Sequence[str]
@@ -87,7 +87,7 @@ class Opened:
 
         Raises
         ------
-        StageError : ONNX Runtime refuses the sample or fails.
+        StageError : ONNX Runtime rejects the sample or fails.
         """
         found = run(self._session, sample) if self._session else {}
         return {name: found[name] if name in found else sample[name] for name in self._tensors}

@@ -1,4 +1,4 @@
-"""Finished work of a calibration on disk, so that a killed run doesn't do it again."""
+"""Finished statistics of a calibration on disk, so that a killed run doesn't repeat the work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.onnx_graph.files import external_files
 from compress.quantization.calibration.ranges import HALF_BINS
 from compress.quantization.calibration.statistics import Extremes, Tallied
 
-_FORM = 1  # of these files
+_FORM = 1  # version of the files' format
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -26,7 +26,7 @@ class Kept:
 
     Parameters
     ----------
-    folder : where the files are; made where it is missing. None keeps nothing.
+    folder : the folder of the files, which is created if it is missing; None keeps nothing.
     identity : a digest of the model and of the samples.
     """
 
@@ -37,7 +37,7 @@ class Kept:
             folder.mkdir(parents=True, exist_ok=True)
 
     def extremes(self, tensors: Sequence[str]) -> dict[str, Extremes] | None:
-        """What was kept of these tensors together; None where nothing, or nothing whole, was."""
+        """The kept extremes of these tensors; None if there are none or the file is damaged."""
         content = self._read("extremes", tensors)
         if content is None:
             return None
@@ -49,7 +49,7 @@ class Kept:
         self._write("extremes", tensors, json.dumps(values).encode())
 
     def histograms(self, tensors: Sequence[str]) -> dict[str, Tallied] | None:
-        """As `extremes`."""
+        """The kept histograms of these tensors; see `extremes`."""
         content = self._read("histograms", tensors)
         if content is None:
             return None

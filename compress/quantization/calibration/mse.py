@@ -1,7 +1,7 @@
 """The range of least squared error, from a histogram.
 
-Within a bin values are taken to be spread evenly, so that the expected error of a grid has a closed
-form: no grid is too fine or too coarse for the bins.
+Values are assumed to be uniform within a bin, so that the expected error of a grid has a closed
+form. It holds for grids that are finer or coarser than the bins.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_CLIPS = 128  # tried on either side, evenly in their logarithm
-_LEAST_CLIP = 8  # bins
-_EXACT = 16  # clips, best by the approximation, whose error is then computed exactly
+_CLIPS = 128  # clips tried on either side, evenly spaced in their logarithm
+_LEAST_CLIP = 8  # in bins
+_EXACT = 16  # best clips by the approximation, whose error is then computed exactly
 _EDGES = np.arange(-HALF_BINS, HALF_BINS + 1, dtype=np.float64)
 
 
 def least_error_range(histogram: Histogram, integers: Integers) -> Range:
-    """The clip that minimises the expected squared error of 8 bits: rounding and clipping.
+    """The clip that minimises the expected squared error of 8-bit rounding and clipping.
 
-    Both ends are searched where activations are unsigned (asymmetric), one threshold where they
-    are signed (symmetric). A first search takes the rounding error for step² / 12; the error of the
-    best clips is then computed on the grid that they make, with its zero point a whole number.
+    Both ends are searched if activations are unsigned (asymmetric), and one threshold if they are
+    signed (symmetric). A first search approximates the rounding error by step² / 12. The error of
+    the best clips is then computed on their actual grid, whose zero point is a whole number.
     Banner et al., "Post training 4-bit quantization of convolutional networks for
     rapid-deployment", NeurIPS 2019; Nagel et al., "A White Paper on Neural Network Quantization",
     2021, section 3.1.
@@ -42,7 +42,7 @@ def least_error_range(histogram: Histogram, integers: Integers) -> Range:
     weights[HALF_BINS] -= histogram.zeros
     low, high = _pairs(max(-histogram.low, 0.0) / width, max(histogram.high, 0.0) / width, signed)
     rough = _approximate_error(weights, low, high, steps=254 if signed else 255)
-    # The first pair is the whole range; where all are equally good, that is what is kept.
+    # The first pair is the whole range, which is kept if all pairs are equally good.
     best = np.unique(np.append(0, np.argsort(rough, kind="stable")[:_EXACT]))
     errors = [expected_error(weights, low[i], high[i], signed=signed) for i in best]
     chosen = best[int(np.argmin(errors))]
@@ -50,13 +50,13 @@ def least_error_range(histogram: Histogram, integers: Integers) -> Range:
 
 
 def expected_error(weights: Floats, low: float, high: float, *, signed: bool) -> float:
-    """Squared error, in squared bins, of all values once they were quantized to 8 bits.
+    """The sum of the squared errors of all values after 8-bit quantization, in squared bins.
 
     Parameters
     ----------
-    weights : (2 * HALF_BINS,) values per bin; exact zeros, which cost nothing, left out.
+    weights : (2 * HALF_BINS,) values per bin, without exact zeros, which have no error.
     low, high : how far the range reaches below and above 0, in bins.
-    signed : symmetric in -127 ... 127, rather than asymmetric in 0 ... 255.
+    signed : True for symmetric in -127 ... 127, False for asymmetric in 0 ... 255.
     """
     if signed:
         step = max(low, high) / 127
@@ -65,8 +65,9 @@ def expected_error(weights: Floats, low: float, high: float, *, signed: bool) ->
         step = (low + high) / 255
         zero_point = np.rint(low / step)
         bottom, top = -zero_point * step, (255 - zero_point) * step
-    # The integral of the squared distance to the grid from 0 to each bin's edge: 1/12 for each
-    # whole step and a cube of the rest; outside of the grid a cube of the distance from its end.
+    # The integral of the squared distance to the grid, from 0 to each bin's edge. Inside the grid
+    # each whole step adds step³ / 12, and the rest a third of its cube. Outside, the distance from
+    # the end of the grid adds a third of its cube.
     inside = np.clip(_EDGES, bottom, top)
     whole = np.rint(inside / step)
     integral = step**3 * (whole / 12 + (inside / step - whole) ** 3 / 3)
@@ -90,7 +91,7 @@ def _clips(reach: float) -> Floats:
 
 
 def _approximate_error(weights: Floats, low: Floats, high: Floats, *, steps: int) -> Floats:
-    """As `expected_error`, for many clips at once: at whole bins, and step² / 12 for rounding."""
+    """`expected_error` of many clips, approximated at whole bins and by step² / 12 for rounding."""
     centres = _EDGES[:-1] + 0.5
     moments = [weights, weights * centres, weights * (centres**2 + 1 / 12)]
     below = [np.concatenate([[0.0], np.cumsum(moment)]) for moment in moments]

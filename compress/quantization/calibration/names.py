@@ -1,4 +1,4 @@
-"""Names of the files in which a calibration's statistics lie: by these they are known."""
+"""Names of the files that hold a calibration's statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from compress.core.files.atomic import ASIDE
 from compress.core.files.owned import is_folder, is_plain_file
 
 FOLDER = "calibration"
-"""In the folder that a run's stages share."""
+"""Name of the folder of these files, in the folder that a run's stages share."""
 _KEPT = re.compile(r"(extremes|histograms)-[0-9a-f]{32}")
 
 
 def own_files(folder: Path, *, aside: bool) -> Iterator[Path]:
-    """Files of statistics, or else those that a killed process was writing aside."""
+    """Files of statistics, or with `aside` those that a killed process left unfinished."""
     for path in sorted(folder.iterdir()) if is_folder(folder) else ():
         found = re.fullmatch(ASIDE, path.name)
         if aside != (found is not None):

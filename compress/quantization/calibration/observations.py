@@ -1,4 +1,4 @@
-"""What was seen of a model's activations, and the ranges that each method makes of it."""
+"""Statistics of a model's activations, and the ranges that each method derives from them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Observations:
 
     Attributes
     ----------
-    samples : how many were run.
+    samples : number of samples that were run.
     extremes : least and largest values.
-    histograms : empty where no method that needs them was asked for.
+    histograms : values per bin; empty if no method that needs them was asked for.
     """
 
     samples: int
@@ -45,18 +45,18 @@ class Observations:
         percentile: float = 99.99,
         integers: Integers = _UNSIGNED,
     ) -> dict[str, Range]:
-        """The range of each tensor; all hold 0.
+        """The range of each tensor, by name; every range contains 0.
 
         ONNX Runtime's quantizer would widen a range to hold 0 in any case.
 
         Parameters
         ----------
-        percentile : part of all values, in percent, that stays in range (percentile only).
+        percentile : percentage of all values that stays in range (percentile only).
         integers : the grid whose error is minimised (mse only).
 
         Raises
         ------
-        StageError : a method that needs histograms, where none were observed.
+        StageError : the method needs histograms, and none were observed.
         """
         if method in OF_HISTOGRAMS and self.histograms.keys() != self.extremes.keys():
             raise StageError(expected("method", f"one of {', '.join(OF_EXTREMES)}", method))

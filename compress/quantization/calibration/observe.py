@@ -1,10 +1,11 @@
 """Runs samples through a float model and keeps statistics of its activations, in constant memory.
 
 onnxruntime's own calibrators keep every activation of every sample until the end (or, with a
-limit, drop them), want equal shapes, and fix a histogram's bins by the first samples; through
-`quantize_static` their entropy method has as many bins as levels and is MinMax in effect. Here a
-first pass finds each tensor's extremes, and a second fills histograms of that range. Only one
-sample's activations are ever held, in several passes where even these are too many.
+limit, drop them), require equal shapes, and set a histogram's bins by the first samples. Through
+`quantize_static` their entropy method has as many bins as levels, and is MinMax in effect. Here a
+first pass finds each tensor's extremes, and a second pass fills histograms of that range. Only one
+sample's activations are held at a time. If even these are too large, some tensors are observed in
+later passes.
 """
 
 from __future__ import annotations
@@ -40,27 +41,28 @@ def observe(
     store: Path | None = None,
     progress: Progress | None = None,
 ) -> Observations:
-    """Statistics of activations that serve all of these calibration methods.
+    """The statistics of activations that these calibration methods need.
 
-    Samples are run one by one, without their padding: how they are batched or ordered changes
-    nothing, not even a last bit.
+    Samples are run one by one and without padding, so that neither their order nor the batch size
+    changes any bit of the result.
 
     Parameters
     ----------
     source : the float ONNX file.
-    tensors : names of float activations; graph inputs among them too.
-    batches : gone through once to see which samples there are, and then once for each pass: one
-        for minmax and moving_average, two where another method is asked for.
-    methods : those that `Observations.ranges` will be asked for.
-    memory_bytes : of activations held at once. Where one sample's tensors are more, they are
-        observed in several turns, each with passes of its own. A tensor larger than this is alone.
+    tensors : names of float activations and of float graph inputs.
+    batches : iterated once to count the samples, and then once for each pass. There is one pass for
+        minmax and moving_average, and two passes for other methods.
+    methods : the methods that `Observations.ranges` will be called with.
+    memory_bytes : largest size of the activations that are held at once. If one sample's tensors
+        are larger, they are observed in several turns, each with its own passes. A tensor larger
+        than this has a turn of its own.
     store : a folder for finished passes, so that a run that was killed doesn't repeat them.
 
     Raises
     ------
     DataError : a batch lacks one of the model's inputs.
-    StageError : no samples, other samples in a later pass, an unknown tensor, a tensor that was
-        always empty, or an activation that isn't finite.
+    StageError : there are no samples, a later pass has other samples, a tensor is unknown or always
+        empty, or an activation isn't finite.
     """
     graph = ObservedModel(source, tensors)
     census = SampleCounts()
@@ -86,7 +88,7 @@ def observe(
 
 
 def _chunks(sizes: Mapping[str, int], memory_bytes: int) -> list[tuple[str, ...]]:
-    """The tensors in their order, as many together as fit."""
+    """The tensors in their order, in groups that fit the memory."""
     chunks: list[list[str]] = []
     held = 0
     for name, size in sizes.items():

@@ -19,18 +19,18 @@ ENTROPY_BINS = 2048  # of absolute values, as published
 LEVELS = 128  # of a quantized absolute value, as in 8 bits with a sign
 STRIDE = 8  # bins between two candidates of the entropy search
 SMOOTHING = 1e-4  # share of the quantized distribution spread over all bins
-_BLOCK = 2**18  # values counted at once: what is held beside them stays small, and in the cache
+_BLOCK = 2**18  # values counted at once, so that temporary arrays stay small and in the cache
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values of one tensor.
+    """The histogram of the values of one tensor.
 
     Attributes
     ----------
     low, high : the least and the largest value.
     counts : (2 * HALF_BINS,) values per bin over [-limit, limit].
-    zeros : how many of them are exactly 0, and so lie on every grid.
+    zeros : number of values that are exactly 0, which lie on every grid.
     """
 
     low: float
@@ -45,14 +45,14 @@ class Histogram:
 
     @property
     def constant(self) -> bool:
-        """Whether there is only one value, or none: nothing can then be gained by a clip."""
+        """True if there is at most one distinct value, so that clipping can't help."""
         return self.low == self.high or not self.counts.any()
 
 
 def count(values: NDArray[np.float32], limit: float) -> Counts:
     """The histogram's counts of some values; counts of parts can be added.
 
-    Values are finite and within [-limit, limit]; where `limit` is 0 all are in bin HALF_BINS.
+    Values are finite and within [-limit, limit]; if `limit` is 0, all are in bin HALF_BINS.
     """
     counts = np.zeros(2 * HALF_BINS, np.int64)
     flat = values.reshape(-1)
@@ -91,7 +91,7 @@ def percentile_range(histogram: Histogram, percentile: float) -> Range:
 def entropy_range(histogram: Histogram) -> Range:
     """The symmetric clip whose quantization keeps most information about the values.
 
-    Of all thresholds t, the one where the distribution of |x| clipped at t diverges least
+    The threshold t is the one at which the distribution of |x| clipped at t diverges least
     (Kullback-Leibler) from the same distribution in 128 levels. Migacz, "8-bit Inference with
     TensorRT", GTC 2017.
     """
@@ -99,7 +99,7 @@ def entropy_range(histogram: Histogram) -> Range:
         return histogram.low, histogram.high
     fine = histogram.counts[HALF_BINS:] + histogram.counts[:HALF_BINS][::-1]
     absolute = fine.reshape(ENTROPY_BINS, -1).sum(axis=1)
-    # Exact zeros (ReLU) cost nothing in any range, and would drown all else.
+    # Exact zeros (ReLU) have no error in any range, and would outweigh all other values.
     absolute[0] = absolute[1]
     candidates = [*range(LEVELS, ENTROPY_BINS, STRIDE), ENTROPY_BINS]
     divergences = [_divergence(absolute, bins) for bins in candidates]
@@ -109,7 +109,7 @@ def entropy_range(histogram: Histogram) -> Range:
 
 
 def _divergence(absolute: Counts, bins: int) -> float:
-    """KL(p || q) of the counts clipped to their first `bins`, and of these in LEVELS levels."""
+    """KL(p || q) of the counts p, clipped to their first `bins`, and q, p in LEVELS levels."""
     kept = absolute[:bins].astype(np.float64)
     clipped = kept.copy()
     clipped[-1] += absolute[bins:].sum()
@@ -121,8 +121,8 @@ def _divergence(absolute: Counts, bins: int) -> float:
     quantized = np.where(seen, spread[level], 0.0)
     if not kept.any():
         return float("inf")
-    # A share of everything for every bin: else a single outlier, clipped into an empty bin, would
-    # make the divergence infinite, and no range but the whole one be possible.
+    # Every bin gets a share of the total. Otherwise a single outlier that is clipped into an empty
+    # bin would make the divergence infinite, and only the whole range would be possible.
     p = clipped / clipped.sum()
     q = (1 - SMOOTHING) * quantized / quantized.sum() + SMOOTHING / bins
     filled = p > 0

@@ -1,7 +1,7 @@
-"""Samples out of batches, one by one and without their padding.
+"""Takes samples from batches, one by one and without padding.
 
-So nothing depends on how samples were batched, padding is never counted, and short texts are run at
-their own length.
+Thus nothing depends on the batch size, padding is never counted, and short texts are run at their
+own length.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _DIGESTS = 2**256
 def samples(batches: Batches, inputs: Sequence[str]) -> Iterator[Sample]:
     """Every sample's inputs, each array with a batch of 1.
 
-    Of inputs (N, S) and (N, S, H) the places before a sample's first and after its last token are
-    cut off, where the batch has an attention mask (N, S).
+    If the batch has an attention mask (N, S), inputs (N, S) and (N, S, H) are cut to the positions
+    from a sample's first token to its last.
 
     Parameters
     ----------
-    inputs : names of the model's inputs. Caches and positions are left to the session.
+    inputs : names of the model's inputs. The session supplies caches and positions.
 
     Raises
     ------
@@ -75,12 +75,12 @@ def _cut(arrays: Mapping[str, Array], mask: Array | None, place: int) -> Sample:
 
 
 class SampleCounts:
-    """Which samples there were, whatever their order.
+    """Count and digest of samples, whatever their order.
 
     Attributes
     ----------
-    count : how many.
-    largest : the one with the most elements; None before the first.
+    count : number of samples.
+    largest : the sample with the most elements; None before the first sample.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class SampleCounts:
 
     @property
     def digest(self) -> str:
-        """The same for the same samples in any order and in any batches."""
+        """A digest that is the same for the same samples in any order and in any batches."""
         return f"{self.count}-{self._sum:064x}"
 
 

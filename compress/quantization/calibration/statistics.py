@@ -1,6 +1,7 @@
-"""What is kept of the activations: a few numbers and one histogram a tensor, however many samples.
+"""Statistics of activations: a few numbers and one histogram for each tensor.
 
-All of it is exact (extremes, whole numbers), so that the order of the samples can't matter.
+Their size doesn't depend on the number of samples. They are exact (extremes and whole numbers), so
+that the order of the samples doesn't matter.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from compress.quantization.calibration.ranges import HALF_BINS, Counts, Range, c
 if TYPE_CHECKING:
     from compress.quantization.calibration.samples import Array
 
-# A finite fp32 number is a whole multiple of its least subnormal one, and times this a finite fp64.
+# A finite fp32 number times this is a whole number, and finite in fp64: 2^-149 is the least
+# subnormal fp32 number.
 _WHOLE = 2.0**149
 
 
@@ -27,9 +29,9 @@ class Extremes:
 
     Attributes
     ----------
-    low, high : over all samples.
-    low_total, high_total : sums of each sample's own extremes, in units of 2^-149: exact.
-    count : samples for which the tensor wasn't empty.
+    low, high : the extremes over all samples.
+    low_total, high_total : exact sums of each sample's extremes, in units of 2^-149.
+    count : number of samples for which the tensor wasn't empty.
     """
 
     low: float
@@ -45,13 +47,13 @@ class Extremes:
 
     @property
     def mean(self) -> Range:
-        """The means over the samples of each one's least and largest value, correctly rounded."""
+        """The means of the samples' least and largest values, correctly rounded."""
         units = self.count * int(_WHOLE)
         return self.low_total / units, self.high_total / units
 
 
 def widen(seen: dict[str, Extremes], values: Mapping[str, Array]) -> None:
-    """Take one sample's activations into the extremes.
+    """Update the extremes with one sample's activations.
 
     Raises
     ------
@@ -87,7 +89,7 @@ class Tallied:
     Attributes
     ----------
     counts : (2 * HALF_BINS,) values per bin; added to in place.
-    zeros : how many of them are exactly 0.
+    zeros : number of values that are exactly 0.
     """
 
     counts: Counts
@@ -97,7 +99,7 @@ class Tallied:
 def tally(
     counted: dict[str, Tallied], values: Mapping[str, Array], limits: Mapping[str, float]
 ) -> None:
-    """Take one sample's activations into the histograms."""
+    """Update the histograms with one sample's activations."""
     for name, array in values.items():
         found = counted.get(name) or Tallied(np.zeros(2 * HALF_BINS, np.int64))
         np.add(found.counts, count(array, limits[name]), out=found.counts)

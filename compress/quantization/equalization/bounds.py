@@ -1,4 +1,4 @@
-"""How far channels before a `Clip` can be scaled without reaching its bound."""
+"""Limits of the scales of channels before a `Clip`, so that they don't reach its bound."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def least_scales(
     path: Path,
     batches: Iterable[Batch],
 ) -> dict[str, Array]:
-    """For each pair with a `Clip`, the least number that each channel may be divided by.
+    """The least number that each channel may be divided by, for each pair with a `Clip`.
 
-    Infinite for a channel that comes near the bound: the clip cuts off its values, or nearly.
+    It is infinite for a channel whose values reach the bound or come near it.
 
     Parameters
     ----------
     path : the file that the graph comes from.
-    batches : gone through once; where there are none, the answer is empty.
+    batches : samples, iterated once; without samples the result is empty.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def least_scales(
         outputs = run(opened, batch)
         for name in bounds:
             found = np.moveaxis(outputs[name], 1, 0).reshape(outputs[name].shape[1], -1).max(1)
-            # np.maximum hands NaN on.
+            # np.maximum propagates NaN.
             largest[name] = np.maximum(largest.get(name, found), found)
     least: dict[str, Array] = {}
     for name, values in largest.items():

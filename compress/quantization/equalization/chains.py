@@ -16,17 +16,17 @@ Array = NDArray[np.float32]
 
 CONVOLUTION, PRODUCT = "Conv", "Gemm"
 _PASSES = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")
-"""Operators that give s * f(x) for s * x, channel by channel, where s > 0."""
+"""Operators f with f(s * x) = s * f(x), channel by channel, for s > 0."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers of which only the second reads what the first makes.
+    """Two layers; the second alone reads the output of the first.
 
     Attributes
     ----------
     first, second : the layers' nodes.
-    clip : the node between them that cuts off above, where there is one.
+    clip : the node between them that clips at an upper bound, if there is one.
     """
 
     first: onnx.NodeProto
@@ -35,14 +35,14 @@ class Pair:
 
 
 class Weights:
-    """The float initialisers of a graph, to be changed and put back."""
+    """The float initialisers of a graph, to be changed and stored again."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._arrays: dict[str, Array] = {}
 
     def alone(self, name: str) -> bool:
-        """Whether it is a float initialiser that one node reads."""
+        """Return whether a tensor is a float initialiser that exactly one node reads."""
         tensor = self._graph.initializers.get(name)
         is_float = tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
         return is_float and len(self._graph.readers(name)) == 1
@@ -64,12 +64,12 @@ class Weights:
 
 
 def find_pairs(graph: Graph, weights: Weights) -> list[Pair]:
-    """All pairs, in the graph's order.
+    """All pairs of a graph, in its order.
 
-    Both layers are convolutions (of any number of groups) or `Gemm`s whose weights nobody else
-    reads. Between them each tensor has one reader and is no output of the graph, and there are only
-    operators that keep positive factors of a channel: ReLU, pooling, padding with zeros; and
-    `Clip` from 0, which keeps them except for its upper bound.
+    Both layers are convolutions (of any number of groups) or `Gemm`s, and no other node reads their
+    weights. Each tensor between them has one reader, and isn't an output of the graph. The
+    operators between them preserve positive factors of a channel: ReLU, pooling and padding with
+    zeros. `Clip` from 0 is allowed too, which preserves them except for its upper bound.
     """
     layers = [node for node in graph.nodes if _is_layer(node, weights, makes=True)]
     found = (_follow(node, graph, weights) for node in layers)
@@ -95,7 +95,10 @@ def _follow(first: onnx.NodeProto, graph: Graph, weights: Weights) -> Pair | Non
 
 
 def _is_layer(node: onnx.NodeProto, weights: Weights, *, makes: bool) -> bool:
-    """Whether it has a weight of its own; `makes`: and a bias of its own, where it has one."""
+    """Return whether a node is a layer with a weight of its own.
+
+    With `makes`, a bias must be the node's own too.
+    """
     if node.op_type not in (CONVOLUTION, PRODUCT) or not weights.alone(node.input[1]):
         return False
     if attribute(node, "transA", 0):
@@ -105,7 +108,7 @@ def _is_layer(node: onnx.NodeProto, weights: Weights, *, makes: bool) -> bool:
 
 
 def is_clip_from_zero(node: onnx.NodeProto, weights: Weights) -> bool:
-    """Whether it is a `Clip` from 0 to a constant, such as ReLU6."""
+    """Return whether a node is a `Clip` from 0 to a constant, such as ReLU6."""
     if node.op_type != "Clip" or len(node.input) < 3:
         return False
     low, high = weights.value(node.input[1]), weights.value(node.input[2])
@@ -122,14 +125,14 @@ def _is_zero_padding(node: onnx.NodeProto, weights: Weights) -> bool:
 
 
 def made_channels(node: onnx.NodeProto, weight: Array) -> Array:
-    """A layer's weight with the channels that it makes first; a view."""
+    """A view of a layer's weight whose first axis is the layer's output channels."""
     return weight.T if _holds_columns_first(node) else weight
 
 
 def read_channels(node: onnx.NodeProto, weight: Array) -> Array:
-    """A layer's weight with the channels that it reads along the second axis of four.
+    """A view of a layer's weight whose second axis is the layer's input channels.
 
-    (groups, channels of a group, outputs of a group, kernel); a view.
+    The shape is (groups, input channels of a group, output channels of a group, kernel).
     """
     if node.op_type == PRODUCT:
         rows = weight.T if _holds_columns_first(node) else weight

@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: neighbouring convolutions share out the ranges of their channels.
+"""Cross-layer equalisation: consecutive layers get equal ranges of the channels between them.
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
 arXiv:1906.04721.
@@ -42,26 +42,27 @@ def equalize(
 ) -> tuple[str, ...]:
     """Write a float model with the same answers whose weights are easier to quantize.
 
-    Where only one layer reads what another makes, channel i can be divided by s_i there and
-    multiplied by it here, through ReLU, pooling and padding with zeros: with
-    s_i = sqrt(max|W1_i| / max|W2_i|) both get the same range, and no channel is lost beside a wider
-    one. Repeated over all pairs until nothing changes, as one layer is the second of a pair and the
-    first of the next.
+    If a single layer reads the output of another, channel i can be divided by s_i in the first
+    layer and multiplied by s_i in the second, through ReLU, pooling and padding with zeros. With
+    s_i = sqrt(max|W1_i| / max|W2_i|) both layers get the same range, so that no channel is lost
+    beside a wider one. This is repeated over all pairs until nothing changes, because one layer can
+    be the second of a pair and the first of the next.
 
-    Scales don't commute with the upper bound of a `Clip` (ReLU6). Where samples are given, channels
-    that stay under it are scaled, and not so far that they would reach it; other channels aren't.
+    Scales don't commute with the upper bound of a `Clip` (ReLU6). If samples are given, channels
+    that stay under the bound are scaled, but not so far that they would reach it. Other channels
+    aren't scaled.
 
     Parameters
     ----------
     source : the float model: convolutions with batch normalisation folded in.
     path : the file to write.
-    batches : calibration samples, gone through once; without them nothing is scaled through `Clip`.
-    replace_clip : make every `Clip` ReLU and scale all its channels, as the paper does. That
+    batches : calibration samples, iterated once; without them nothing is scaled through `Clip`.
+    replace_clip : replace every `Clip` by ReLU and scale all its channels, as the paper does. That
         changes the answers wherever the bound was reached.
 
     Returns
     -------
-    Notes: what was scaled, and what wasn't.
+    Notes that tell what was scaled, and what wasn't.
 
     Raises
     ------
@@ -94,8 +95,8 @@ class Link:
 
     Parameters
     ----------
-    least : (channels,) what the product of a channel's scales must not fall below; infinite: the
-        channel stays as it is. None: no bounds.
+    least : (channels,) lower bound of the product of a channel's scales. Infinite leaves the
+        channel as it is; None means no bounds.
     """
 
     def __init__(self, pair: Pair, weights: Weights, least: Array | None = None) -> None:
@@ -113,7 +114,7 @@ class Link:
         return largest
 
     def share(self) -> float:
-        """Give both layers the same ranges; returns the largest change's logarithm."""
+        """Give both layers the same ranges, and return the largest logarithm of a scale."""
         wide, narrow = self.ranges, np.abs(self._read).max(axis=(2, 3)).reshape(-1)
         alive = (wide > 0) & (narrow > 0)
         scales = np.ones_like(wide)
@@ -130,7 +131,7 @@ class Link:
 
 
 def _settle(links: Sequence[Link]) -> int:
-    """Equalise pair after pair until nothing moves; returns how many rounds that took."""
+    """Equalise pair after pair until nothing changes, and return the number of rounds."""
     for done in range(_ROUNDS):
         if max((link.share() for link in links), default=0.0) < _SETTLED:
             return done
@@ -138,7 +139,7 @@ def _settle(links: Sequence[Link]) -> int:
 
 
 def _spread(links: Sequence[Link]) -> float:
-    """How many times wider the widest channel is than the median one, in the worst layer."""
+    """The ratio of the widest channel to the median one, in the layer where it is largest."""
     worst = 1.0
     for link in links:
         alive = link.ranges[link.ranges > 0]
@@ -151,7 +152,7 @@ def _notes(
     found: int, scaled: int, rounds: int, before: float, after: float, replaced: int
 ) -> tuple[str, ...]:
     if not found:
-        return ("equalisation: no two layers of which only the second reads the first",)
+        return ("equalisation: no layer is the only reader of the layer before it",)
     notes = []
     if scaled:
         notes.append(
@@ -159,10 +160,12 @@ def _notes(
             f"{before:.3g} times the median one of its layer, now {after:.3g}"
         )
     if replaced:
-        notes.append(f"equalisation: {replaced} Clip made Relu; answers change where they cut off")
+        notes.append(
+            f"equalisation: {replaced} Clip replaced by Relu; answers change where it clipped"
+        )
     if scaled < found:
         notes.append(
-            f"equalisation: {found - scaled} pairs left alone: a Clip between them, whose bound "
-            "scales would move, and no samples to see who stays under it"
+            f"equalisation: {found - scaled} pairs left alone: scales would move the bound of the "
+            "Clip between them, and no samples tell which channels stay under it"
         )
     return tuple(notes)

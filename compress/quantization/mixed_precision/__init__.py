@@ -1,1 +1,1 @@
-"""Float fallback: nodes that INT8 disturbs most stay in float."""
+"""Float fallback: the nodes that lose most accuracy in INT8 stay in float."""

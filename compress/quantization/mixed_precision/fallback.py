@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 
 class Returned(NamedTuple):
-    """A model some of whose nodes stay in float.
+    """A model with some of its nodes in float.
 
     Attributes
     ----------
     path : its file.
-    nodes : those that fell back to float.
-    good : whether it is good enough now.
+    nodes : names of the nodes that fell back to float.
+    good : True if the model is good enough.
     """
 
     path: Path
@@ -29,14 +29,14 @@ def return_to_float(
     good: Callable[[Path], bool],
     most: int,
 ) -> list[Returned]:
-    """Every model on the way, each with one more node in float than the one before.
+    """Build models, each with one more node in float than the one before, and return all of them.
 
     Parameters
     ----------
     ranking : nodes, the worst first.
     build : writes the model with these nodes in float.
-    good : whether a model is good enough; the search ends with the first that is.
-    most : how many nodes fall back at most.
+    good : returns whether a model is good enough; the search ends with the first good model.
+    most : the largest number of nodes that fall back.
     """
     steps: list[Returned] = []
     for count in range(1, min(most, len(ranking)) + 1):

@@ -1,4 +1,4 @@
-"""How much each quantized node disturbs a model's answers."""
+"""Signal-to-quantization-noise ratio (SQNR) of a model's answers for each quantized node."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def signal_to_noise(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, float]:
-    """Decibels between the float answers and what quantizing one node alone adds to them.
+    """The signal-to-noise ratio of the answers for each node quantized alone, in decibels.
 
-    Noise that is measured at a node's own output says little: a later normalisation may drown it,
-    or a softmax double it. So each node is quantized alone, and the answers are compared.
+    The noise at a node's own output says little about the answers, because a later normalisation
+    may hide it, and a softmax may amplify it. Therefore the answers are compared.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def signal_to_noise(
 
     Returns
     -------
-    By node, least first: 10 log10(sum of squared answers / sum of squared differences), inf where
-    nothing differs.
+    The ratio by node, least first: 10 log10(sum of squared answers / sum of squared differences),
+    or inf if nothing differs.
     """
     samples = list(batches)
     wanted = _answers(source, samples, threads)

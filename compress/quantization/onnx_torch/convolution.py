@@ -23,7 +23,7 @@ _MEAN_POOLS: tuple[Callable[..., Tensor], ...] = (F.avg_pool1d, F.avg_pool2d, F.
 
 
 def padded(x: Tensor, attributes: Attributes, *, value: float = 0.0) -> tuple[Tensor, list[int]]:
-    """The images, padded where the two sides differ, and the padding that is still to do."""
+    """The images, padded if the two sides differ, and the padding that is still to be applied."""
     rank = x.ndim - 2
     if attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise StageError(f"'auto_pad' must be NOTSET or VALID. Got {attributes['auto_pad']!r}.")

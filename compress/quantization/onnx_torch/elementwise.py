@@ -1,4 +1,4 @@
-"""Operators that work number by number."""
+"""Element-wise operators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def torch_type(code: int) -> torch.dtype:
 
 
 def _plain(function: Callable[..., Tensor]) -> Operator:
-    """A torch function of the node's inputs alone."""
+    """An operator that applies a torch function to the node's inputs, without attributes."""
 
     def compute(inputs: Inputs, attributes: Attributes) -> Tensor:
         return function(*inputs)
@@ -52,7 +52,7 @@ def _plain(function: Callable[..., Tensor]) -> Operator:
 
 
 def _folded(function: Callable[..., Tensor]) -> Operator:
-    """A torch function of two inputs, over any number of them."""
+    """An operator that reduces any number of inputs by a torch function of two."""
 
     def compute(inputs: Inputs, attributes: Attributes) -> Tensor:
         total: Tensor = reduce(function, inputs)
@@ -62,7 +62,7 @@ def _folded(function: Callable[..., Tensor]) -> Operator:
 
 
 def divide(left: Tensor, right: Tensor) -> Tensor:
-    """Whole numbers are divided towards zero."""
+    """Divide tensors; the quotient of integers is truncated towards zero."""
     whole = not left.is_floating_point() and not right.is_floating_point()
     return torch.div(left, right, rounding_mode="trunc" if whole else None)
 

@@ -1,7 +1,7 @@
-"""Quantization that is undone at once, with a gradient that passes through the rounding.
+"""Fake quantization: quantize and dequantize, with a gradient that passes through the rounding.
 
-Rounds as onnxruntime does: x / scale in fp32, to the nearest even integer, plus the zero point,
-limited to the integer type. Always in fp32, whatever precision surrounds it.
+The rounding is that of onnxruntime: x / scale in fp32, rounded half to even, plus the zero point,
+clipped to the integer type. It is always computed in fp32, whatever precision surrounds it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from compress.quantization.onnx_torch.operator import Attributes, Inputs, Operat
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """(round(x / scale), limited) * scale.
+    """Computes clip(round(x / scale)) * scale.
 
-    The gradient of x is 1 where x isn't limited and 0 elsewhere; that of the scale is as in LSQ
-    (Esser et al., ICLR 2020, arXiv:1902.08153), a gradient scale of 1 / sqrt(levels * values of a
-    sample) included.
+    The gradient of x is 1 where x isn't clipped, and 0 elsewhere. The gradient of the scale is as
+    in LSQ (Esser et al., ICLR 2020, arXiv:1902.08153), with a gradient scale of
+    1 / sqrt(levels * values of a sample).
     """
 
     @staticmethod
@@ -55,12 +55,12 @@ _fake_quantize: Callable[..., Tensor] = _FakeQuantize.apply
 
 
 def fake_quantize(x: Tensor, scale: Tensor, zero: Tensor, *, axis: int = 1) -> Tensor:
-    """Quantize and dequantize.
+    """Quantize and dequantize a tensor.
 
     Parameters
     ----------
     x : any shape.
-    scale, zero : of one element, or (C,) along the axis; the zero point's type is the integers'.
+    scale, zero : one element, or (C,) along the axis. The zero point has the integer type.
     """
     low, high = limits(zero, axis=axis, rank=x.ndim)
     return _fake_quantize(x, along(scale, axis=axis, rank=x.ndim), low, high)
@@ -83,7 +83,7 @@ def along(values: Tensor, *, axis: int, rank: int) -> Tensor:
 
 
 class _Round(torch.autograd.Function):
-    """Round and limit, with the gradient of the limits alone."""
+    """Rounds and clips; the gradient is that of the clipping alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ _round: Callable[..., Tensor] = _Round.apply
 
 
 def quantize_linear(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """Integers, held as floats so that gradients pass."""
+    """Quantize to integers that are held as floats, so that gradients pass."""
     x, scale, zero = _read(inputs, attributes)
     axis = attributes.get("axis", 1)
     low, high = limits(zero, axis=axis, rank=x.ndim)
@@ -117,7 +117,7 @@ def dequantize_linear(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def both(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """QuantizeLinear and its DequantizeLinear in one."""
+    """Compute QuantizeLinear and its DequantizeLinear in one step."""
     x, scale, zero = _read(inputs, attributes)
     return fake_quantize(x, scale, zero, axis=attributes.get("axis", 1))
 

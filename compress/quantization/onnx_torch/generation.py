@@ -1,4 +1,4 @@
-"""What a graph that generates text takes besides tokens and mask, as `measurement.session` does."""
+"""Inputs of a graph that generates text besides tokens and mask, as in `measurement.session`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from compress.measurement.session import PAST, POSITIONS, TOKENS
 
 
 def supplied(name: str, shape: Sequence[int], given: Mapping[str, Tensor]) -> Tensor | None:
-    """An input that wasn't given: an empty cache, or positions that don't count padding.
+    """The value of an input that wasn't given: an empty cache, or positions without padding.
 
     Parameters
     ----------
-    shape : of the input in the graph; 0 where it is open.
+    shape : the input's shape in the graph; 0 for a dynamic axis.
     given : the other inputs.
 
     Returns
     -------
-    None where it doesn't follow from the others.
+    None if it doesn't follow from the other inputs.
     """
     if name.startswith(PAST) and given:
         first = next(iter(given.values()))

@@ -1,4 +1,4 @@
-"""Operators that pick numbers by their places."""
+"""Operators that pick elements by index."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from compress.quantization.onnx_torch.generation import supplied
 from compress.quantization.onnx_torch.plan import PlanStep, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
 
-# Where a float initialiser of these dimensions stands for something learned; others (masks,
+# By operator, the numbers of dimensions of the float initialisers that are learned; others (masks,
 # frequencies, limits) are constants.
 _LEARNED = {
     "Add": (1,),
@@ -34,13 +34,13 @@ _LEARNED = {
 class GraphModule(nn.Module):
     """Runs a graph node by node, with the graph's initialisers as parameters and buffers.
 
-    Weights of matmuls, convolutions and tables, biases and factors of channels are parameters;
-    all else is a buffer. The graph is taken as an inference graph: nothing changes in train mode.
+    Weights of matmuls, convolutions and tables, biases and per-channel factors are parameters;
+    everything else is a buffer. The graph is an inference graph: nothing changes in train mode.
 
     Parameters
     ----------
-    graph : with its weights loaded.
-    trained : names of the float initialisers that become parameters; None for those above.
+    graph : the graph, with its weights loaded.
+    trained : names of the float initialisers that become parameters; None for the ones above.
 
     Raises
     ------
@@ -81,23 +81,23 @@ class GraphModule(nn.Module):
 
         Parameters
         ----------
-        inputs : as many as the graph has, in its order; a cache of keys and values, and the
+        inputs : the graph's inputs, in its order; a cache of keys and values, and the
             positions of tokens, can be left out at the end.
         """
         first = self.outputs[0]
         return self.values(inputs, (first,))[first]
 
     def values(self, inputs: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        """Values that the graph names; runs no further than it must.
+        """The values of these names; the graph runs only as far as needed.
 
         Parameters
         ----------
         inputs : see `forward`.
-        names : of outputs, or of any values in between.
+        names : names of outputs, or of any values in between.
 
         Raises
         ------
-        StageError : a wrong number of inputs, or no such value.
+        StageError : the number of inputs is wrong, or a value doesn't exist.
         """
         known = self._known(inputs)
         found = {name: known[name] for name in names if name in known}
@@ -116,7 +116,7 @@ class GraphModule(nn.Module):
         return {name: found[name] for name in names}
 
     def _known(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The inputs by name; caches and positions are supplied where they are left out."""
+        """The inputs by name; caches and positions are supplied if they are left out."""
         known = dict(zip(self.inputs, inputs, strict=False))
         for name in self.inputs[len(inputs) :]:
             tensor = supplied(name, self._shapes[name], known)
@@ -136,12 +136,12 @@ class GraphModule(nn.Module):
         known.update((name, value) for name, value in zip(step.outputs, made, strict=False) if name)
 
     def extra_repr(self) -> str:
-        """How large it is."""
+        """The number of nodes, and the inputs."""
         return f"{len(self.steps)} nodes, inputs {', '.join(self.inputs)}"
 
 
 def _constants(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
-    """Initialisers and the values of Constant nodes."""
+    """Names and values of initialisers and `Constant` nodes."""
     for name, tensor in graph.initializers.items():
         yield name, numpy_helper.to_array(tensor)
     for node in graph.nodes:
@@ -154,7 +154,7 @@ def _constants(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def learned_names(graph: Graph) -> list[str]:
-    """Float initialisers that stand where a graph has weights, biases and factors."""
+    """Names of the float initialisers that serve as weights, biases and factors of a graph."""
     shapes = {
         name: tuple(tensor.dims)
         for name, tensor in graph.initializers.items()

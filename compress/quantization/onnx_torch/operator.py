@@ -1,4 +1,4 @@
-"""What an operator of the table is."""
+"""Types of the operators in the table, and functions that read their inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 Inputs = Sequence[Any]
-"""A node's input tensors in order; None where one is left out in the middle."""
+"""A node's input tensors in order; None for one that is left out in the middle."""
 Attributes = Mapping[str, Any]
 """A node's attributes as plain Python values; tensors as torch's."""
 Operator = Callable[[Inputs, Attributes], Tensor | tuple[Tensor, ...]]
@@ -16,12 +16,12 @@ Operator = Callable[[Inputs, Attributes], Tensor | tuple[Tensor, ...]]
 
 
 def given(inputs: Inputs, place: int) -> Any:
-    """An optional input, or None."""
+    """An optional input; None if it is left out."""
     return inputs[place] if place < len(inputs) else None
 
 
 def integers(inputs: Inputs, place: int, attributes: Attributes, name: str) -> list[int] | None:
-    """Integers that are an input in newer opsets and an attribute in older ones; None for none."""
+    """Integers that are an input in newer opsets and an attribute in older ones; None if absent."""
     tensor = given(inputs, place)
     if tensor is not None:
         return [int(value) for value in tensor.reshape(-1).tolist()]

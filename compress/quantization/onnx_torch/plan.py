@@ -1,4 +1,4 @@
-"""A graph as a list of steps, each with what can be forgotten after it."""
+"""A graph as a list of steps, each with the values that can be freed after it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ONNX_DOMAINS = ("", "ai.onnx", DOMAIN)
 
 @dataclass(frozen=True)
 class PlanStep:
-    """One node.
+    """One node of a graph.
 
     Attributes
     ----------
-    kind : the operator.
+    kind : name of the operator.
     inputs, outputs : names of values; "" for an input that is left out.
     attributes : plain values.
-    forget : values that nobody needs after it.
+    forget : values that no later step needs.
     """
 
     kind: str
@@ -49,7 +49,7 @@ def make_plan(graph: Graph) -> tuple[PlanStep, ...]:
 
     Raises
     ------
-    StageError : an operator, or the opset, isn't one that can be run here.
+    StageError : an operator or the opset can't be run here.
     """
     for entry in graph.model.opset_import:
         if not entry.domain and entry.version < _LEAST_OPSET:
@@ -97,7 +97,7 @@ def _fused(steps: Sequence[PlanStep], kept: set[str]) -> list[PlanStep]:
 
 
 def forgetting(steps: Sequence[PlanStep], kept: set[str]) -> tuple[PlanStep, ...]:
-    """The steps, each with the values whose last use it is."""
+    """The steps, each with the values that no later step uses."""
     uses = Counter(name for step in steps for name in set(step.inputs) if name)
     done: list[PlanStep] = []
     for step in steps:

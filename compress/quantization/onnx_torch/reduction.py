@@ -1,4 +1,4 @@
-"""Operators that bring an axis together: means, sums, softmax, normalisations, products."""
+"""Operators over whole axes: means, sums, softmax, normalisations, matmuls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that move numbers without changing them, and those that compute shapes."""
+"""Operators that move elements without changing them, and operators that compute shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compress.quantization.onnx_torch.operator import (
 
 
 def sizes(tensor: Tensor) -> list[int]:
-    """A tensor of whole numbers as a list."""
+    """The integers of a tensor as a list."""
     return [int(value) for value in tensor.reshape(-1).tolist()]
 
 

@@ -1,4 +1,4 @@
-"""All operators that are known, by name."""
+"""All known operators, by name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def operator(name: str, *, node: str) -> Operator:
-    """The operator of that name.
+    """The operator of a name.
 
     Raises
     ------
-    StageError : it isn't among those that can be trained.
+    StageError : the operator isn't known.
     """
     found = OPERATORS.get(name)
     if found is None:

@@ -1,4 +1,4 @@
-"""Operators of quantization-aware training, which the file itself doesn't have."""
+"""Operators of quantization-aware training (QAT), which the ONNX file doesn't contain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.quantization.onnx_torch.operator import Attributes, Inputs, Operat
 DOMAIN = "compress.training"
 WEIGHT, BIAS, SCALE = "TrainedWeight", "TrainedBias", "TrainedScale"
 INT32_LEVELS = 2.0**32 - 2
-# onnxruntime keeps a bias so far from the end of int32, and makes the weight's scale larger for it.
+# onnxruntime keeps a bias this factor away from the limits of int32, by a larger weight scale.
 BIAS_ROOM = 1.0001
 
 
@@ -26,7 +26,7 @@ def weight_scale(weight: Tensor, *, axis: int | None, levels: int) -> Tensor:
 
     Parameters
     ----------
-    axis : of the channels; None for one scale.
+    axis : the axis of the channels; None for a single scale.
     levels : largest minus least integer.
 
     Returns
@@ -41,11 +41,11 @@ def weight_scale(weight: Tensor, *, axis: int | None, levels: int) -> Tensor:
 
 
 def with_room_for_bias(scale: Tensor, *, bias: Tensor, input_scale: Tensor) -> Tensor:
-    """A weight's scale, made larger where its bias would else not fit into int32.
+    """A weight's scale, enlarged where the bias would otherwise not fit into int32.
 
     Parameters
     ----------
-    scale : (C,) or () of the weight.
+    scale : (C,) or (), the weight's scale.
     bias : (C,), whose scale is the product of the weight's and the input's.
     input_scale : ().
     """
@@ -57,10 +57,10 @@ def with_room_for_bias(scale: Tensor, *, bias: Tensor, input_scale: Tensor) -> T
 
 
 def trained_weight(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, Tensor]:
-    """A float weight on its grid, whose scale follows the weight; and that scale.
+    """A float weight rounded to its grid, and the grid's scale, which follows the weight.
 
-    Inputs: the weight, the zero point, and for each matmul that has a bias, this and the input's
-    scale.
+    The inputs are the weight, the zero point, and for each matmul with a bias, the bias and the
+    scale of the matmul's input.
     """
     weight, zero = inputs[:2]
     axis = attributes.get("axis")
@@ -71,7 +71,7 @@ def trained_weight(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, Tens
 
 
 class _Nearest(torch.autograd.Function):
-    """A bias on the grid of the matmul that it is added to."""
+    """Rounds a bias to the grid of the matmul that it is added to."""
 
     @staticmethod
     def forward(ctx: Any, bias: Tensor, scale: Tensor) -> Tensor:
@@ -88,14 +88,17 @@ _nearest: Callable[..., Tensor] = _Nearest.apply
 
 
 def trained_bias(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """A float bias on its int32 grid. Inputs: the bias, the input's and the weight's scale."""
+    """A float bias rounded to its int32 grid.
+
+    The inputs are the bias, the scale of the matmul's input and the scale of the weight.
+    """
     bias, input_scale, scale_of_weight = inputs
     grid = (input_scale.detach() * scale_of_weight).float()
     return _nearest(bias, along(grid, axis=0, rank=1))
 
 
 def trained_scale(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """A positive scale: what it was, times e to the power of what was learned."""
+    """A positive scale: the initial scale times exp of the learned change."""
     before, change = inputs
     scale: Tensor = before * change.exp()
     return scale

@@ -1,1 +1,1 @@
-"""Quantization-aware training."""
+"""Quantization-aware training (QAT)."""

@@ -1,7 +1,7 @@
-"""Quantization-aware training of exactly the graph that runs.
+"""Quantization-aware training (QAT) of exactly the graph that runs.
 
-The file that the quantizer wrote becomes a module: its integers give way to float weights that are
-put on the same grid in every step, its QuantizeLinear and DequantizeLinear stay where they are.
+The file that the quantizer wrote becomes a module. Its integers are replaced by float weights that
+are rounded to the same grid in every step; its QuantizeLinear and DequantizeLinear nodes stay.
 After the training the integers are written back into the file.
 """
 
@@ -39,18 +39,17 @@ def aware(
     integers: Integers,
     learn_scales: bool = True,
 ) -> GraphModule:
-    """The module that answers as a QDQ file does, and can be trained.
+    """A trainable module that computes what a QDQ file computes.
 
-    Weights and biases are float parameters, rounded onto the file's grid in every step: the
-    weights' scales follow their absolute maxima, biases have the scale of the matmul that they
-    are added to. Gradients pass through the rounding.
+    Weights and biases are float parameters that are rounded to the file's grid in every step. The
+    scale of a weight follows its absolute maximum, and a bias has the scale of the matmul that it
+    is added to. Gradients pass through the rounding.
 
     Parameters
     ----------
-    quantized : as `quantize_static` wrote it, in form "qdq".
-    source : the float file that it was made of; None where there is none: the weights then begin
-        on the grid.
-    integers : that it was quantized to.
+    quantized : a file that `quantize_static` wrote in the format "qdq".
+    source : the float file that it was made from. If None, the weights start on the grid.
+    integers : the 8-bit types of the file.
     learn_scales : train the activations' scales too (LSQ, Esser et al., ICLR 2020,
         arXiv:1902.08153); their zero points stay.
 
@@ -73,13 +72,13 @@ def write_back(module: nn.Module, quantized: Path, *, path: Path) -> Path:
 
     Parameters
     ----------
-    module : as `aware` made it, trained.
-    quantized : the file that it was made of.
+    module : a module that `aware` made, after training.
+    quantized : the file that it was made from.
     path : the file to write.
 
     Raises
     ------
-    StageError : the module isn't of this file.
+    StageError : the module wasn't made from this file.
     """
     if not isinstance(module, GraphModule):
         raise StageError(expected("module", "one that 'aware' made", type(module).__name__))
@@ -91,14 +90,14 @@ def write_back(module: nn.Module, quantized: Path, *, path: Path) -> Path:
     for name, array in changed.items():
         if name in graph.initializers:
             before = numpy_helper.to_array(graph.initializers[name])
-            # A zero point is one number here, and may be one for each channel there.
+            # A module has one number as a zero point, and a file may have one for each channel.
             array = np.full(before.shape, array) if array.size == 1 else array.reshape(before.shape)
             graph.set_initializer(name, array.astype(before.dtype))
     return write(graph.model, path=path, source=quantized)
 
 
 def _masters(graph: Graph, roles: Roles, source: Path | None) -> dict[str, NDArray[np.float32]]:
-    """The float tensors that the integers were made of, or else what they stand for."""
+    """The float tensors that the integers were made from, or else the dequantized integers."""
     arrays = graph.initializers
     floats = {} if source is None else Graph(load_model(source)).initializers
     found = {}

@@ -1,4 +1,4 @@
-"""What the constants of a QDQ graph are for."""
+"""Roles of the constants of a QDQ graph."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Stored:
 
     Attributes
     ----------
-    name : of the float tensor that it was made of.
-    integers, scale, zero : names of the initialisers; zero "" where there is none.
-    output : the dequantized value.
-    axis : of the channels; None for one scale.
+    name : name of the float tensor that it was made from.
+    integers, scale, zero : names of the initialisers; zero is "" if there is none.
+    output : name of the dequantized value.
+    axis : the axis of the channels; None for a single scale.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Roles:
 
     Attributes
     ----------
-    weights : of matmuls and convolutions; symmetric.
-    biases : in int32.
-    others : tables, and constants that are added or multiplied; on grids of their own.
+    weights : symmetric weights of matmuls and convolutions.
+    biases : int32 biases.
+    others : tables, and constants that are added or multiplied; each has a grid of its own.
     scales : names of the activations' scales.
     """
 
@@ -77,7 +77,7 @@ def find_roles(graph: Graph) -> Roles:
 
     Raises
     ------
-    StageError : it has no quantized weights; an int32 constant is no bias.
+    StageError : the graph has no quantized weights, or an int32 constant isn't a bias.
     """
     types = graph.initializers
     stored = {

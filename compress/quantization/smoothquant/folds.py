@@ -1,4 +1,4 @@
-"""Where channels can be divided by scales in one layer and multiplied again in those after it."""
+"""Finds channels that one layer can divide by scales and the next layers can multiply by them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 _SEED = 0
 _POWERS = (0.25, 1.0, 4.0)
-"""Scales of the proof: powers of two change no bit but the exponent's."""
+"""Scales of the proof. Powers of two change only the exponent of a number."""
 _ALIKE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Channels that one layer makes, and that linear layers alone read.
+    """Channels that one layer outputs and that only linear layers read.
 
     Attributes
     ----------
     maker : path of a normalisation or linear layer.
-    start : the first of its outputs that are meant.
-    channels : how many of them.
+    start : index of the first of these channels among its outputs.
+    channels : number of channels.
     readers : paths of the linear layers.
-    index : (inputs of a reader,) which channel each is; one channel may be read several times,
-        where query heads share a head of values.
+    index : (inputs of a reader,) the channel of each input; a channel is read several times if
+        query heads share a value head.
     """
 
     maker: str
@@ -43,7 +43,10 @@ class Fold:
     index: Tensor
 
     def apply(self, module: nn.Module, scales: Tensor) -> None:
-        """Divide what is made by `scales` (channels,) and multiply what reads it, in place."""
+        """Divide the channels by `scales` (channels,), and multiply the readers' weights by them.
+
+        The layers are changed in place.
+        """
         with torch.no_grad():
             maker = module.get_submodule(self.maker)
             rows = slice(self.start, self.start + self.channels)
@@ -61,22 +64,23 @@ def columns(reader: nn.Module) -> Tensor:
 
 
 def is_linear(part: nn.Module) -> bool:
-    """Whether it is a linear layer, and none that does more."""
+    """Return whether a module is a linear layer, and not a subclass that does more."""
     return type(part) is nn.Linear or is_conv1d(part)
 
 
 def find_folds(module: nn.Module, *, task: Task, batch: Batch) -> tuple[list[Fold], list[Fold]]:
-    """All folds that leave the module's answers alone, and those that were tried and don't.
+    """The folds that leave the module's outputs unchanged, and those that were tried and fail.
 
-    Candidates are what hooks see (a normalisation or a linear layer whose output linear layers
-    read, layers without weights between them) and what the model's family is known to have
-    (values and the attention's output; a gated feed-forward). Each is proved on the batch: with
-    random powers of two as scales, the answers must be the same. A normalisation that also feeds
-    a residual sum (post-norm), or an activation that isn't linear, fails.
+    Candidates come from two sources. Hooks find normalisations and linear layers whose output is
+    read by linear layers, directly or through layers without weights. The model's family tells the
+    values and the output of an attention, and the layers of a gated feed-forward. Each candidate is
+    proved on the batch: with random powers of two as scales, the outputs must be the same. It fails
+    if a normalisation also feeds a residual sum (post-norm), or if an activation function doesn't
+    preserve positive factors.
 
     Parameters
     ----------
-    module : in eval mode on the CPU; left as it was.
+    module : a module in eval mode on the CPU; it is left unchanged.
     """
     kept: list[Fold] = []
     failed: list[Fold] = []
@@ -112,10 +116,10 @@ def _restored(module: nn.Module, paths: Iterable[str]) -> Iterator[None]:
 
 
 def _seen(module: nn.Module, task: Task, batch: Batch) -> list[Fold]:
-    """Makers and their readers, by the identity of the tensors that pass between modules."""
+    """Folds that hooks find, by the identity of the tensors that pass between modules."""
     origins: dict[int, str] = {}
     readers: dict[str, list[str]] = {}
-    alive: list[Any] = []  # so that no tensor's id is given to another one
+    alive: list[Any] = []  # so that no tensor's id is reused
     names = {part: name for name, part in module.named_modules()}
 
     def see(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
@@ -140,7 +144,7 @@ def _seen(module: nn.Module, task: Task, batch: Batch) -> list[Fold]:
 
 
 def _is_normalisation(part: nn.Module) -> bool:
-    """Whether all that it has is a gain, and perhaps an offset, for each channel."""
+    """Return whether a module has only a gain, and possibly an offset, for each channel."""
     shapes = {name: tuple(tensor.shape) for name, tensor in part.named_parameters(recurse=False)}
     return "weight" in shapes and {*shapes} <= {"weight", "bias"} and (
         len({*shapes.values()}) == 1 and len(shapes["weight"]) == 1
@@ -153,7 +157,7 @@ def _whole(module: nn.Module, maker: str, readers: Sequence[str]) -> Fold:
 
 
 def _described(module: nn.Module) -> Iterator[Fold]:
-    """Values and what reads them after the attention; `up` of a gated feed-forward and `down`."""
+    """Folds of a known family: attention values and output; `up` and `down` of a feed-forward."""
     kind = family(module)
     for layout in LAYOUTS[kind].forms if kind else ():
         for path in laid_out_layers(module, layout):
@@ -169,12 +173,13 @@ def _described(module: nn.Module) -> Iterator[Fold]:
 
 
 def _joined(module: nn.Module, maker: str, reader: str, block: int, before: int) -> Fold | None:
-    """The fold between two linear layers; None where their widths don't fit.
+    """The fold between two linear layers; None if their widths don't fit.
 
     Parameters
     ----------
-    block : outputs that stay together (a head), where several blocks read the same one.
-    before : how many times as many outputs the maker has before those that are meant.
+    block : number of outputs that stay together, such as a head; several blocks of inputs can
+        read the same block.
+    before : number of equally wide parts that precede the fold's part in the maker's outputs.
     """
     if isinstance(module.get_submodule(maker), LowRankLayer):
         maker += ".expand"

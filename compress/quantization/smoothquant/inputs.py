@@ -1,4 +1,4 @@
-"""What linear layers are given: the range of each channel, and a sample of the rows."""
+"""Statistics of the inputs of linear layers: ranges of channels, and a sample of the rows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from compress.core.progress import Advance
 
 ROWS = 512
-"""Rows of each layer's inputs that are kept."""
+"""Number of rows of each layer's inputs that are kept."""
 _SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Of one layer.
+    """Statistics of the inputs of one layer.
 
     Attributes
     ----------
     low, high : (channels,) the least and the largest value over all samples.
-    rows : (at most ROWS, channels), drawn evenly from all samples.
+    rows : (at most ROWS, channels), drawn uniformly from all samples.
     """
 
     low: Tensor
@@ -44,10 +44,10 @@ def watch_inputs(
     batches: Iterable[Batch],
     advance: Advance,
 ) -> dict[str, Inputs]:
-    """Run the batches through the module, and see what the layers are given.
+    """Run the batches through the module, and return statistics of the layers' inputs.
 
-    What a text's padding gives isn't seen. Memory doesn't grow with the batches, and how samples
-    are batched changes nothing but the last bits (where padding changes no answers).
+    Padding of texts isn't counted. Memory doesn't grow with the number of batches. If padding
+    changes no answers, the batch size changes only the last bits.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def watch_inputs(
 
     Raises
     ------
-    StageError : there are no batches, or a layer is given what isn't finite.
+    StageError : there are no batches, or a layer's input isn't finite.
     """
     watchers = {path: _Watcher() for path in layers}
     mask: list[Tensor | None] = [None]
@@ -88,7 +88,7 @@ def without_padding(values: Tensor, mask: Tensor | None) -> Tensor:
 
     Parameters
     ----------
-    mask : (N, S), 1 at real tokens; what isn't (N, S, C) or (N * S, C) is taken whole.
+    mask : (N, S), 1 at real tokens; all rows are kept if values aren't (N, S, C) or (N * S, C).
     """
     rows = values.reshape(-1, values.shape[-1])
     if mask is None or values.shape[:-1] not in (mask.shape, (mask.numel(),)):
@@ -97,7 +97,7 @@ def without_padding(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class _Watcher:
-    """Keeps the rows that drew the largest random numbers: an even sample of a stream."""
+    """Keeps the rows that drew the largest random numbers: a uniform sample of a stream."""
 
     def __init__(self) -> None:
         self._generator = torch.Generator().manual_seed(_SEED)
@@ -125,5 +125,5 @@ class _Watcher:
             raise StageError(f"no calibration sample reached {path!r}.")
         found = Inputs(self._kept["low"][0], self._kept["high"][0], self._kept["rows"])
         if not (found.low.isfinite() & found.high.isfinite()).all():
-            raise StageError(f"{path!r} is given what isn't finite on the calibration samples.")
+            raise StageError(f"{path!r} has inputs that aren't finite on the calibration samples.")
         return found

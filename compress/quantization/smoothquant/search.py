@@ -1,4 +1,4 @@
-"""How far outliers are moved from activations into weights: tried, and measured in 8 bits."""
+"""Searches how far outliers move from activations into weights, by the error in 8 bits."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from compress.quantization.integers import Integers
 from compress.quantization.smoothquant.inputs import Inputs
 
 _LEAST = 1e-5
-"""Of a channel's largest value, as a part of the largest of all: below, it counts as dead."""
+"""A channel is dead if its largest value is below this fraction of the largest of all channels."""
 _TINY = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
 class AlphaChoice:
-    """What was best for one group of layers.
+    """The best alpha for one group of layers.
 
     Attributes
     ----------
-    alpha : None: leave it as it is.
-    scales : (channels,) that activations are divided by.
-    before, after : mean squared error of the layers' 8-bit outputs, as a part of their mean square.
+    alpha : the best alpha; None to leave the layers as they are.
+    scales : (channels,) the divisors of the activations.
+    before, after : mean squared error of the layers' 8-bit outputs, relative to their mean square.
     """
 
     alpha: float | None
@@ -58,7 +58,7 @@ def choose_alpha(
     best = AlphaChoice(None, torch.ones(channels), *(2 * [_error(inputs, weights, None, integers)]))
     for alpha in alphas:
         scales = torch.where(alive, given**alpha / read ** (1 - alpha), 1.0)
-        # One factor for all channels changes nothing in 8 bits; without it numbers stay as large.
+        # A common factor changes nothing in 8 bits; dividing by it keeps the numbers' magnitude.
         scales = torch.where(alive, scales / scales[alive].log().mean().exp(), 1.0)
         error = _error(inputs, weights, scales[index], integers)
         if error < best.after:
@@ -86,7 +86,7 @@ def _error(
 
 
 def _quantized_rows(rows: Tensor, bounds: Range, integers: Integers) -> Tensor:
-    """Activations on their one grid."""
+    """Activations, rounded to their common grid."""
     scale, zero = activation_grid(bounds, integers=integers)
     least, most = (0, 255) if integers.activations == "uint8" else (-127, 127)
     levels = (rows / float(scale)).round().add(zero).clamp(least, most)
@@ -94,7 +94,7 @@ def _quantized_rows(rows: Tensor, bounds: Range, integers: Integers) -> Tensor:
 
 
 def _quantized_weight(weight: Tensor, integers: Integers) -> Tensor:
-    """A weight (outputs, columns) on its grids, one for each output."""
+    """A weight (outputs, columns), rounded to its grids, one for each output."""
     levels = weight_levels(integers)
     scale = weight.abs().amax(1, keepdim=True) * 2 / levels
     scale = torch.where(scale > 0, scale, 1.0)

@@ -56,24 +56,25 @@ def smooth(
 ) -> Smoothed:
     """Divide channels of activations by scales, and multiply the weights that read them.
 
-    The division is folded into the layer that makes the channels, so no operation is added: a
-    normalisation that linear layers alone read (pre-norm transformers), the values of an attention,
-    `up` of a gated feed-forward, a linear layer before ReLU. Each fold is proved on a batch; see
-    `find_folds`. Of every group of layers that read the same channels, alpha is the one with the
-    least squared error of their outputs, weights in 8 bits by output channel and activations in 8
-    bits by tensor, over the range seen. Where none is better than leaving it, it is left.
+    The division is folded into the layer that makes the channels, so that no operation is added.
+    That layer is a normalisation that only linear layers read (pre-norm transformers), the values
+    of an attention, `up` of a gated feed-forward, or a linear layer before ReLU. Each fold is
+    proved on a batch; see `find_folds`. Each group of layers that read the same channels gets the
+    alpha with the least squared error of their outputs. The error is that of 8-bit weights per
+    output channel and 8-bit activations per tensor, over the range seen. A group for which no alpha
+    reduces the error is left as it is.
 
     Parameters
     ----------
-    module : in eval mode or not; stays as it is.
-    batches : calibration samples, gone through once, and begun once more for the proof.
+    module : a module in train or eval mode; it is left unchanged.
+    batches : calibration samples, iterated once, and started once more for the proof.
     alphas : in [0, 1]; 0 evens out the weights, 1 the activations.
     integers : the 8-bit types of the graph to be; None for U8S8.
 
     Raises
     ------
-    StageError : no batches, an alpha out of its range, activations that aren't finite, or answers
-        that would differ by more than 1e-4 of the largest.
+    StageError : there are no batches, an alpha is out of its range, activations aren't finite, or
+        answers would differ by more than 1e-4 of the largest.
     """
     for alpha in alphas:
         if not 0 <= alpha <= 1:

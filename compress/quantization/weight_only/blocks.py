@@ -1,7 +1,7 @@
-"""Numbers in 4 or 8 bits, with a scale for every block of a row.
+"""Weights in 4 or 8 bits, with a scale for every block of a row.
 
-Unsigned levels, as ONNX Runtime's MatMulNBits and GatherBlockQuantized read them: a weight is
-(level - zero point) * scale, the zero point in the middle of the levels unless it is stored.
+Levels are unsigned, as ONNX Runtime's MatMulNBits and GatherBlockQuantized read them. A weight is
+(level - zero point) * scale. A zero point that isn't stored is the middle of the levels.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Bits = Literal[4, 8]
 Levels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# A narrower range rounds most weights better and clips the largest; these parts of it are tried.
+# A narrower range rounds most weights better and clips the largest; these fractions are tried.
 CANDIDATES = tuple(np.linspace(1.0, 0.7, 13, dtype=np.float32))
-_CHUNK = 2**22  # weights worked on at a time
+_CHUNK = 2**22  # weights quantized at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Blocks:
 
     Attributes
     ----------
-    levels : (N, blocks, block size); the last block is filled up with what stands for 0.
+    levels : (N, blocks, block size); the last block is padded with the level of 0.
     scales : (N, blocks).
-    zeros : (N, blocks) zero points; None where all are the middle, 2 ** (bits - 1).
-    columns : numbers of a row that aren't filling.
+    zeros : (N, blocks) zero points; None if all are the middle, 2 ** (bits - 1).
+    columns : number of weights in a row, without padding.
     """
 
     levels: Levels
@@ -40,30 +40,29 @@ class Blocks:
     bits: Bits
 
     def weight(self) -> Floats:
-        """(N, columns) the numbers that these stand for."""
+        """The dequantized weight (N, columns)."""
         middle = np.uint8(2 ** (self.bits - 1))
         zeros = middle if self.zeros is None else self.zeros[..., None]
         values = (self.levels.astype(np.float32) - np.float32(zeros)) * self.scales[..., None]
         return np.asarray(values.reshape(len(values), -1)[:, : self.columns])
 
     def packed_rows(self) -> Levels:
-        """(N, bytes of a row) without the filling."""
+        """The packed levels (N, bytes of a row), without padding."""
         return pack(self.levels.reshape(len(self.levels), -1)[:, : self.columns], self.bits)
 
 
 def quantize_blocks(
     weight: Floats, *, bits: Bits, block_size: int, symmetric: bool, search: bool = True
 ) -> Blocks:
-    """Round to the nearest level, block by block.
+    """Round a weight to the nearest levels, block by block.
 
     Parameters
     ----------
     weight : (N, K); blocks lie along K.
-    symmetric : zero points stay in the middle, so that 0 is exact and none is stored; the level
-        with no counterpart goes to the block's largest weight. Otherwise the levels span the
-        block's range, widened to hold 0.
-    search : take of each block the range, as a part of the whole one, that gives the least squared
-        error.
+    symmetric : keep zero points in the middle, so that 0 is exact and no zero points are stored.
+        The level without a counterpart then stands for the block's largest weight. If False, the
+        levels span the block's range, widened to hold 0.
+    search : choose for each block the fraction of its range with the least squared error.
     """
     rows, columns = weight.shape
     count = -(-columns // block_size)
@@ -79,7 +78,7 @@ def quantize_blocks(
 
 
 def pack(levels: Levels, bits: Bits) -> Levels:
-    """Packed along the last axis: of 4 bits two in a byte, the first in its lower half."""
+    """Pack levels along the last axis; 4-bit levels go two to a byte, the lower half first."""
     if bits == 8:
         return levels
     if levels.shape[-1] % 2:
@@ -102,7 +101,7 @@ def _best(
 def _rounded(
     blocks: Floats, bits: Bits, symmetric: bool, part: np.float32
 ) -> tuple[Levels, Floats, Levels, Floats]:
-    """Levels, scales, zero points and squared errors with a part of each block's range."""
+    """Levels, scales, zero points and squared errors for a fraction of each block's range."""
     top = 2**bits - 1
     if symmetric:
         least, most = blocks.min(-1), blocks.max(-1)
@@ -121,5 +120,5 @@ def _rounded(
 
 
 def _over(values: Floats, scales: Floats) -> Floats:
-    """0 where a block is all zeros."""
+    """Values divided by scales; 0 where a scale is 0."""
     return np.divide(values, scales, out=np.zeros_like(values), where=scales != 0)

@@ -1,4 +1,4 @@
-"""The graph of a model whose weights are rounded in blocks."""
+"""Rewrites a graph so that its weights are quantized in blocks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Gather": 0}
 
 @dataclass(frozen=True)
 class WeightOnly:
-    """How weights are rounded.
+    """Options of weights that are quantized in blocks.
 
     Attributes
     ----------
-    bits : of a weight.
-    block_size : weights of a row that share a scale.
-    symmetric : no zero points: see `blocks.quantize_blocks`.
-    accuracy_level : of MatMulNBits: with 4 activations are rounded to int8, block by block, while
-        multiplying, which is much faster; with 1 they stay fp32.
+    bits : number of bits of a weight.
+    block_size : number of weights of a row that share a scale.
+    symmetric : store no zero points; see `blocks.quantize_blocks`.
+    accuracy_level : the attribute of MatMulNBits. With 4, activations are rounded to int8, block
+        by block, in the matmul, which is much faster; with 1 they stay in fp32.
     """
 
     bits: Bits = 4
@@ -40,7 +40,7 @@ class WeightOnly:
 
 
 class _Stored(NamedTuple):
-    """Names of the tensors that hold a weight; no zero points where it is symmetric."""
+    """Names of the tensors that hold a weight; `zeros` is empty if it is symmetric."""
 
     levels: str
     scales: str
@@ -48,7 +48,7 @@ class _Stored(NamedTuple):
 
 
 class Rewriting:
-    """Replaces nodes of a graph, keeping each weight once."""
+    """Replaces nodes of a graph, and stores each weight once."""
 
     def __init__(self, model: onnx.ModelProto, options: WeightOnly) -> None:
         self.graph, self.options = Graph(model), options
@@ -58,7 +58,7 @@ class Rewriting:
             for name, tensor in self.graph.initializers.items()
             if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
         }
-        # A large tied head is exported as the embedding behind a Transpose.
+        # A large tied head is exported as a Transpose of the embedding.
         self._turned = {
             node.output[0]: node.input[0]
             for node in self.graph.nodes
@@ -84,7 +84,7 @@ class Rewriting:
                 yield node
 
     def weight_of(self, node: onnx.NodeProto) -> str | None:
-        """The name of a node's constant weight; None where it has none."""
+        """The name of a node's constant weight; None if it has none."""
         index = WEIGHT_INPUT.get(node.op_type)
         if index is None:
             return None
@@ -96,8 +96,8 @@ class Rewriting:
         return self.options.bits == 4 and self._weights[name].dims[1] % 2 == 1
 
     def rewrite(self, outputs: set[str]) -> None:
-        """Replace the nodes with these outputs, and drop weights that nothing uses any more."""
-        # Matmuls first: an embedding tied to one then finds its weight there.
+        """Replace the nodes with these outputs, and remove weights that are no longer used."""
+        # Matmuls come first, so that a tied embedding can read the weight of its matmul.
         made = {
             id(node): self._replaced(node)
             for node in sorted(self.graph.nodes, key=lambda node: node.op_type == "Gather")
@@ -111,7 +111,7 @@ class Rewriting:
             opsets.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
     def error(self) -> float:
-        """Root mean square of what rounding changed, as a part of the weights' own."""
+        """Root mean square of the rounding errors, relative to that of the weights."""
         return float(np.sqrt(self._sums[0] / max(self._sums[1], np.finfo(float).tiny)))
 
     def _replaced(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -123,7 +123,7 @@ class Rewriting:
         return self._matmul(node, name, array if has_rows else np.ascontiguousarray(array.T))
 
     def _matmul(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
-        """MatMulNBits, with the Gemm's bias where it is a vector and else an Add after it."""
+        """MatMulNBits with a Gemm's bias, or with an Add after it if the bias isn't a vector."""
         key = _digest(rows)
         stored = self._matmuls.get(key)
         if stored is None:
@@ -152,7 +152,7 @@ class Rewriting:
         return [matmul, onnx.helper.make_node("Add", [output, bias], list(node.output))]
 
     def _embedding(self, node: onnx.NodeProto, name: str, rows: Floats) -> list[onnx.NodeProto]:
-        """GatherBlockQuantized; it reads the weight of a matmul that it is tied to."""
+        """GatherBlockQuantized, which reads the weight of a matmul if it is tied to one."""
         key, before = _digest(rows), []
         stored = self._embeddings.get(key)
         if stored is None:
@@ -196,7 +196,7 @@ class Rewriting:
         )
 
     def _add(self, name: str, array: np.ndarray[Any, Any]) -> str:
-        # As where a Gather and a matmul keep one weight differently.
+        # A Gather and a matmul can store one weight in different forms.
         while name in self.graph.initializers:
             name += "_"
         return self.graph.add_initializer(name, array)

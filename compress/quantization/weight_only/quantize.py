@@ -1,10 +1,11 @@
-"""Weights in 4 or 8 bits with a scale for every few of them; activations stay in float.
+"""Weight-only quantization: weights have 4 or 8 bits and a scale for every block of them.
 
-A language model that writes one token at a time waits for its weights to come from memory, so fewer
-bytes are less time; and rounding in small blocks keeps answers near in 4 bits, which whole channels
-don't. ONNX Runtime computes with such weights in MatMulNBits and GatherBlockQuantized. Its own
-tool for this leaves Gemm (every layer of a GPT-2) in float, stores a tied embedding twice, embeds
-in 4 bits only, and rounds over each block's whole range; so the graph is rewritten here.
+Activations stay in float. A language model that generates one token at a time is limited by the
+time to read its weights from memory, so that smaller weights are faster. Rounding in small blocks
+keeps a model accurate in 4 bits, unlike rounding in whole channels. ONNX Runtime computes with such
+weights in MatMulNBits and GatherBlockQuantized. Its own tool leaves Gemm (every layer of a GPT-2)
+in float, stores a tied embedding twice, quantizes embeddings to 4 bits only, and rounds over each
+block's whole range. Therefore the graph is rewritten here.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ def quantize_weights(
 
     Parameters
     ----------
-    source : the float model. Of one that has such weights already, those in float are taken: two
-        calls give two parts of a model different bits.
+    source : the float model. If it has such weights already, only float weights are quantized, so
+        that two calls can give two parts of a model different bits.
     path : the file to write; graph inputs, outputs, nodes' names and metadata are kept.
-    exclude : patterns (`*`, `?`) of nodes' names or of their weights' names that stay in float.
+    exclude : patterns (`*`, `?`) of the names of nodes or weights that stay in float.
 
     Returns
     -------
-    Notes: what was quantized, what wasn't, and how far weights were moved.
+    Notes that tell what was quantized, what wasn't, and how far weights were moved.
 
     Raises
     ------
-    StageError : a pattern that fits nothing, or nothing to quantize.
+    StageError : a pattern matches nothing, or there is nothing to quantize.
     """
     options = options or WeightOnly()
     model = load_model(source)

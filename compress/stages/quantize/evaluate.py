@@ -23,7 +23,7 @@ _QUALITY_BATCH = 32
 def make_evaluator(
     stage: QuantizeOptions, artifact: Artifact, context: Context, *, source: Path
 ) -> Evaluator:
-    """Return a evaluator on validation samples, with the task's own metric.
+    """Return an evaluator on validation samples, with the task's own metric.
 
     Parameters
     ----------

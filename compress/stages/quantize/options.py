@@ -44,9 +44,9 @@ class QuantizeOptions(Options):
     per_channel: bool = True
     """Use one scale for each output channel of a weight, rather than one for the whole weight."""
     bits: Literal[4, 8] = 8
-    """Bits of a weight, with method `weights`."""
+    """Bits of a weight, with method `weight_only`."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Number of weights that share a scale, with method `weights`."""
+    """Number of weights that share a scale, with method `weight_only`."""
     target_cpu: TargetCpu | None = None
     """The kind of CPU that the file is made for; null for this machine's."""
     operators: tuple[str, ...] | None = None

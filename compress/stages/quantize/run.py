@@ -50,7 +50,7 @@ class QuantizationRun:
 
     Parameters
     ----------
-    stage : its fields.
+    stage : the options of the stage.
     """
 
     def __init__(self, stage: QuantizeOptions, artifact: Artifact, context: Context) -> None:

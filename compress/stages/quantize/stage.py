@@ -52,7 +52,7 @@ class Quantize(QuantizeOptions, Stage):
         return artifact.with_onnx(path, format=Format.ONNX_INT8, notes=notes)
 
     def summarize(self) -> str:
-        """Such as "static, minmax on 128 samples, per channel"."""
+        """Return a summary such as "static, minmax on 128 samples, per channel"."""
         words = [f"{self.bits}-bit weights" if self.method == "weight_only" else self.method]
         if self.method in ("static", "static_scales", "auto"):
             method = self.calibration.method or "best calibration"

@@ -157,7 +157,7 @@ def test_no_samples_are_refused():
 def test_values_that_are_not_finite_are_refused():
     module, batch = _plain()
     broken = {"pixel_values": torch.full((2, 8), float("nan"))}
-    with pytest.raises(StageError, match="isn't finite"):
+    with pytest.raises(StageError, match="aren't finite"):
         smooth(module, task=TASKS["image-classification"], batches=[batch, broken])
 
 
