@@ -58,7 +58,7 @@ class GraphVariant:
     name : "plain" (as it was exported), "lean" or "attention".
     path : the file.
     portable : True if it has only ONNX's own operators.
-    notes : what was rewritten, one sentence each.
+    notes : the rewrites that were applied, one sentence each.
     """
 
     name: str

@@ -31,7 +31,7 @@ def quantize_dynamic(
     ----------
     source : the float model.
     path : the file to write.
-    selection : what to quantize; see `selection.select`.
+    selection : the nodes to quantize; see `selection.select`.
     integers : the 8-bit types; activations are unsigned in any case.
     per_channel : use one scale for each output channel of a weight, rather than one for the
         whole weight.

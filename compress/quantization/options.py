@@ -20,7 +20,7 @@ METHODS: tuple[CalibrationMethod, ...] = (
 
 
 class Calibration(Options):
-    """How the ranges of activations are found, for static quantization."""
+    """Options of the calibration of activation ranges, for static quantization."""
 
     samples: int = Field(default=128, ge=1, le=MOST_SAMPLES)
     """First samples of the calibration split that are run through the model."""
@@ -33,7 +33,7 @@ class Calibration(Options):
 
 
 class EvaluationOptions(Options):
-    """How candidates are compared with the float model and with one another."""
+    """Options of the comparison of candidates with the float model and with one another."""
 
     samples: int = Field(default=2000, ge=16, le=MOST_SAMPLES)
     """First samples of the validation split on which quality is measured."""

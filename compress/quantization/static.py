@@ -38,7 +38,7 @@ def quantize_static(
     ----------
     source : the float model.
     path : the file to write.
-    selection : what to quantize; see `selection.select`.
+    selection : the nodes to quantize; see `selection.select`.
     ranges : least and largest value of each tensor that `activations` names.
     integers : the 8-bit types.
     per_channel : use one scale for each output channel of a weight, rather than one for the whole

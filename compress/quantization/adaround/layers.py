@@ -134,7 +134,7 @@ def sample_rows(
     ----------
     given : the layer's input in the quantized graph.
     wanted : its output in the float graph.
-    kernel : the size of a convolution's kernel, which are the weight's last two extents.
+    kernel : height and width of a convolution's kernel.
     count : the largest number of places.
 
     Returns

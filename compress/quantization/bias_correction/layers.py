@@ -54,8 +54,8 @@ class BiasedLayer:
 def biased_layers(source: Graph, quantized: Graph) -> tuple[list[BiasedLayer], list[str]]:
     """The layers with quantized weights in the graph's order, and the names of those without bias.
 
-    A convolution or `Gemm` without a bias gets one. The bias of a `MatMul` is in the `Add` that
-    alone reads it; a `MatMul` without such an `Add` is in the second list.
+    A convolution or `Gemm` without a bias gets one. The bias of a `MatMul` is in the `Add` that is
+    its only reader; a `MatMul` without such an `Add` is in the second list.
     """
     layers: list[BiasedLayer] = []
     without: list[str] = []

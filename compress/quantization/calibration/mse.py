@@ -55,7 +55,7 @@ def expected_error(weights: Floats, low: float, high: float, *, signed: bool) ->
     Parameters
     ----------
     weights : (2 * HALF_BINS,) values per bin, without exact zeros, which have no error.
-    low, high : how far the range reaches below and above 0, in bins.
+    low, high : the extent of the range below and above 0, in bins.
     signed : True for symmetric in -127 ... 127, False for asymmetric in 0 ... 255.
     """
     if signed:

@@ -109,7 +109,7 @@ def entropy_range(histogram: Histogram) -> Range:
 
 
 def _divergence(absolute: Counts, bins: int) -> float:
-    """KL(p || q) of the counts p, clipped to their first `bins`, and q, p in LEVELS levels."""
+    """KL(p || q): p are the counts clipped to their first `bins`; q are these in LEVELS levels."""
     kept = absolute[:bins].astype(np.float64)
     clipped = kept.copy()
     clipped[-1] += absolute[bins:].sum()

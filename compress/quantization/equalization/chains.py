@@ -21,7 +21,7 @@ _PASSES = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers; the second alone reads the output of the first.
+    """Two layers, the second of which is the only reader of the first one's output.
 
     Attributes
     ----------

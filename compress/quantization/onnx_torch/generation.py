@@ -12,7 +12,7 @@ from compress.measurement.session import PAST, POSITIONS, TOKENS
 
 
 def supplied(name: str, shape: Sequence[int], given: Mapping[str, Tensor]) -> Tensor | None:
-    """The value of an input that wasn't given: an empty cache, or positions without padding.
+    """The value of an input that wasn't given: an empty cache, or positions that skip padding.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def smooth(
     ----------
     module : a module in train or eval mode; it is left unchanged.
     batches : calibration samples, iterated once, and started once more for the proof.
-    alphas : in [0, 1]; 0 evens out the weights, 1 the activations.
+    alphas : alphas to try, in [0, 1]; 0 evens out the weights, and 1 the activations.
     integers : the 8-bit types of the graph to be; None for U8S8.
 
     Raises

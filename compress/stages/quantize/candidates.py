@@ -40,10 +40,10 @@ class CandidateSpec:
 
     Attributes
     ----------
-    kind : what is quantized, and when.
+    kind : the kind of quantization.
     variant : the float graph that it is made from.
     integers : the 8-bit types.
-    calibration : how ranges are found; None where none are needed.
+    calibration : the method that finds the ranges; None if no ranges are needed.
     kept : nodes that stay in float.
     ranged : the variant that gives the ranges of activations; None for its own.
     """

@@ -17,7 +17,7 @@ Improvement = Literal["smoothquant", "equalize", "bias_correction", "adaround", 
 
 
 class QuantizeOptions(Options):
-    """How an INT8 model is made, chosen and improved."""
+    """Options that decide how an INT8 model is made, chosen and improved."""
 
     method: Literal["auto", "dynamic", "static_scales", "static", "weight_only"] = "auto"
     """`dynamic` computes the scales of activations at run time; `static` calibrates them.
@@ -34,7 +34,7 @@ class QuantizeOptions(Options):
     """The largest loss of quality on validation samples that method `auto` allows: an absolute
     difference of the metric, or for perplexity a relative one."""
     evaluation: EvaluationOptions = EvaluationOptions()
-    """How candidates are measured."""
+    """Options of the measurement of candidates."""
     improve: tuple[Improvement, ...] | None = None
     """Steps that raise accuracy, in this order. Null leaves the choice to method `auto`, which
     improves fast candidates that lose too much; with other methods null means none."""

@@ -27,9 +27,9 @@ class SearchResult:
 
     Attributes
     ----------
-    spec : the chosen one; None where none is good enough.
+    spec : the chosen spec; None if none is good enough.
     candidates : the finalists.
-    evaluations : of the float model, and then of each finalist.
+    evaluations : evaluations of the float model, and then of each finalist.
     notes : the cost of each node that fell back to float.
     """
 
@@ -45,9 +45,9 @@ class Search:
 
     Parameters
     ----------
-    variants : of the float graph, the plain one first.
-    kinds : to try, each with its 8-bit types; among equally fast kinds the first is kept.
-    improvements : tried in turn on a spec that is fast but loses too much.
+    variants : variants of the float graph, the plain one first.
+    kinds : kinds to try, each with its 8-bit types; among equally fast kinds the first is kept.
+    improvements : improvements to try in turn on a spec that is fast but loses too much.
     """
 
     builder: CandidateBuilder
@@ -159,7 +159,7 @@ def float_costs(
 
     Parameters
     ----------
-    evaluations : of the float model, and then of each spec.
+    evaluations : evaluations of the float model, and then of each spec.
     """
     found = dict(zip(specs, evaluations[1:], strict=True))
     lines = []
