@@ -87,12 +87,12 @@ def cut_out(module: nn.Module, made: Plan, *, example_inputs: Batch, task: Task)
             f"parameters, {made.after.params:,} were predicted. It can't be pruned."
         )
     if made.target is not None and made.target.quantity == "macs":
-        _require_foretold(after, made)
+        _require_predicted(after, made)
     notes = (*made.notes, _describe_cost(made.before, after, single))
     return Pruned(smaller, made.before, after, notes)
 
 
-def _require_foretold(after: Cost, made: Plan) -> None:
+def _require_predicted(after: Cost, made: Plan) -> None:
     """Require the predicted MACs, as a target of MACs was met by prediction."""
     if met(after.macs, made.after.macs, TOLERANCE):
         return

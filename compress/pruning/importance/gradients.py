@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Loss = Callable[[nn.Module, "Batch"], Tensor]
 """Returns the mean loss of a batch."""
-Matmuls = dict[nn.Parameter, Tensor]
+Products = dict[nn.Parameter, Tensor]
 """One sample's gradients times the weights, for the parameters that its loss depends on."""
 
 
@@ -97,8 +97,8 @@ def _means(
             placed = placed_batch(batch, device=device, channels_last=False)
             for place in range(sample_count(batch)):
                 sample = {name: value[place : place + 1] for name, value in placed.items()}
-                matmuls = _matmuls(module, sample, wanted, loss=loss)
-                values = {each: of_weights(matmul) for each, matmul in matmuls.items()}
+                products = _products(module, sample, wanted, loss=loss)
+                values = {each: of_weights(product) for each, product in products.items()}
                 for total, own in zip(totals, weights, strict=True):
                     total += of_units(own.sums(values))
                 samples += 1
@@ -107,9 +107,9 @@ def _means(
     return [total / samples for total in totals]
 
 
-def _matmuls(
+def _products(
     module: nn.Module, sample: Batch, wanted: Sequence[nn.Parameter], *, loss: Loss
-) -> Matmuls:
+) -> Products:
     with torch.enable_grad():
         value = loss(module, sample)
         if not value.requires_grad:

@@ -63,7 +63,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
 
     def size_bytes(self, module: nn.Module) -> int:
         """See `Meter.size_bytes`."""
-        with self._lowered(module) as path:
+        with self._exported(module) as path:
             return size_bytes(path)
 
     def latency_ratio(self, module: nn.Module, original: nn.Module) -> float:
@@ -75,8 +75,8 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
             warmup=_WARMUP,
             seconds=_SECONDS,
         )
-        whole = self._lowered_original(original)
-        with self._lowered(module) as path:
+        whole = self._exported_original(original)
+        with self._exported(module) as path:
             times = measure_latency(
                 {"this": path, "original": whole},
                 {self.batch_size: self._inputs()},
@@ -87,7 +87,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         speedup, _ = times.speedup(self.batch_size, "this", over="original")
         return 1 / speedup
 
-    def _lowered_original(self, original: nn.Module) -> Path:
+    def _exported_original(self, original: nn.Module) -> Path:
         """Return the original's ONNX file. It is exported once, as it is measured many times."""
         if self._original is None or self._original[0] is not original:
             folder = Path(self._folder.name) / "original"
@@ -96,7 +96,7 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         return self._original[1]
 
     @contextmanager
-    def _lowered(self, module: nn.Module) -> Iterator[Path]:
+    def _exported(self, module: nn.Module) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             yield self._export_module(module, Path(folder))
 
