@@ -34,7 +34,7 @@ class Scaled(nn.Module):
         return torch.tanh(pixel_values.flatten(1) * self.up) * self.bounded
 
 
-def _lowered(module, path):
+def _exported(module, path):
     return export_module(module.eval(), task=IMAGE, example=images(), path=path, labels=LABELS)
 
 
@@ -88,7 +88,7 @@ def test_rotary_angles_stay_in_float32(lowered_of, tmp_path, monkeypatch):
     ("up", "said"), [(1e5, "'up' reaches 100,000"), (6e4, "the activation 'mul")]
 )
 def test_values_that_fp16_cannot_hold_are_refused(up, said, tmp_path):
-    path = _lowered(Scaled(up, 1.0), tmp_path / "float.onnx")
+    path = _exported(Scaled(up, 1.0), tmp_path / "float.onnx")
     sample = {"pixel_values": torch.full((2, 1, 8, 8), 2.0)}
     with pytest.raises(StageError, match=f"fp16 holds no value beyond 65,504, and {said}"):
         to_half(path, path=tmp_path / "half.onnx", batches=[sample])
@@ -96,7 +96,7 @@ def test_values_that_fp16_cannot_hold_are_refused(up, said, tmp_path):
 
 
 def test_what_fp16_loses_fails_parity(tmp_path):
-    path = _lowered(Scaled(1e-9, 6e4), tmp_path / "float.onnx")
+    path = _exported(Scaled(1e-9, 6e4), tmp_path / "float.onnx")
     sample = {"pixel_values": torch.full((2, 1, 8, 8), 6e4)}
     with pytest.raises(ParityError, match=r"in fp16 doesn't answer as in fp32.*first node"):
         to_half(path, path=tmp_path / "half.onnx", batches=[sample])

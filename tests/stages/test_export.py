@@ -68,7 +68,7 @@ def test_half_precision_of_any_image_size(problem, half):
     assert example.startswith("infer.py on 8 raw samples: largest difference ")
 
 
-def test_a_file_of_an_earlier_stage_is_halved_but_not_lowered_anew(problem, tmp_path):
+def test_a_file_of_an_earlier_stage_is_halved_but_not_exported_anew(problem, tmp_path):
     from dataclasses import replace
 
     artifact, context = problem

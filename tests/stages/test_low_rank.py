@@ -72,7 +72,7 @@ def test_activations_lose_less_than_weights_do(problem, tmp_path):
     assert found["activation"] > found["svd"]
 
 
-def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
+def test_it_is_stored_loaded_and_exported(problem, tmp_path):
     made = apply(problem, tmp_path, ratio=0.5)
     save_checkpoint(made.module, made.source, tmp_path / "stored")
     again, source = load_checkpoint(tmp_path / "stored")

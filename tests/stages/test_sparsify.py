@@ -73,7 +73,7 @@ def test_notes_count_zeros_and_do_not_promise_speed(problem, tmp_path):
     assert "nothing faster" in warning
 
 
-def test_it_is_stored_loaded_and_lowered(problem, tmp_path):
+def test_it_is_stored_loaded_and_exported(problem, tmp_path):
     made = apply(problem, tmp_path, ratio=0.5, scope="layer")
     save_checkpoint(made.module, made.source, tmp_path / "stored")
     again, _ = load_checkpoint(tmp_path / "stored")

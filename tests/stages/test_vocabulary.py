@@ -104,7 +104,7 @@ def test_every_row_is_answered_as_before(split, folders, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_lowered_file_answers_as_before(folders, tmp_path):
+def test_the_exported_file_answers_as_before(folders, tmp_path):
     original, context = problem(folders, tmp_path, layers=1)
     made = Vocabulary().apply(original, context)
     onnx = tmp_path / "model.onnx"

@@ -48,7 +48,7 @@ def test_each_family_answers_as_onnxruntime_at_other_sizes(family):
         assert np.abs(got - want).max() < 1e-5 * max(1, np.abs(want).max())
 
 
-def test_gradients_are_those_of_the_module_that_was_lowered(family):
+def test_gradients_are_those_of_the_module_that_was_exported(family):
     name, path = family
     module, graph = module_of(name), GraphModule(Graph(onnx.load(path)))
     batch = inputs_of(name)
