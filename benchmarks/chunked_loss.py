@@ -47,8 +47,8 @@ def measure(form: str, options: argparse.Namespace, gradients: Path) -> dict[str
     else:
         mask = torch.ones_like(targets, dtype=torch.bool)
         parts = {
-            "response": losses.Part(response, (teacher_hidden,), mask),
-            "labels": losses.Part(losses.labels, (targets,), mask),
+            "response": losses.TokenLoss(response, (teacher_hidden,), mask),
+            "labels": losses.TokenLoss(losses.labels, (targets,), mask),
         }
         found = losses.chunked(hidden, head=head, parts=parts, chunk_tokens=options.chunk_tokens)
         total = found["response"] + found["labels"]

@@ -84,7 +84,7 @@ def test_missing_weights_file_and_generation_are_told_together(tmp_path):
 
 def test_checking_imports_no_torch():
     script = (
-        "import sys\nfrom compress.models.spec import ModelSpec\nimport compress.models.source\n"
+        "import sys\nfrom compress.models.spec import ModelSpec\n"
         "ModelSpec(python='compress.models.resnet:resnet').check('image-classification')\n"
         "print('torch' in sys.modules, 'transformers' in sys.modules)"
     )

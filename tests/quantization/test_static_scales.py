@@ -1,4 +1,4 @@
-"""Dynamic products with fixed scales: the same function, and no more depending on the batch."""
+"""Dynamic matmuls with fixed scales: the same function, and no more depending on the batch."""
 
 import numpy as np
 import onnx
@@ -22,7 +22,7 @@ def floats(*shape):
 
 @pytest.fixture
 def files(tmp_path):
-    """Two products of one input, one with a bias, and a third of their sum: in float and INT8."""
+    """Two matmuls of one input, one with a bias, and a third of their sum: in float and INT8."""
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["xa"], name="first"),
         helper.make_node("Add", ["xa", "bias"], ["biased"]),
@@ -85,5 +85,5 @@ def test_a_missing_range_is_named(files, tmp_path):
 
 
 def test_a_float_graph_is_refused(files, tmp_path):
-    with pytest.raises(StageError, match="no dynamically quantized products"):
+    with pytest.raises(StageError, match="no dynamically quantized matmuls"):
         fix_scales(files[0], path=tmp_path / "f.onnx", ranges=RANGES)
