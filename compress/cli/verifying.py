@@ -38,6 +38,6 @@ def verify(folder: Path, *, call_seconds: float) -> int:
         console.print(line)
     failed, warned = counts["failed"], counts["warning"]
     more = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
-    verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all holds"
+    verdict = f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all checks passed"
     console.print(Text(f"{shown(str(folder))}: {verdict}{more}"), soft_wrap=True)
     return ExitCode.CHECK_FAILED if failed else ExitCode.PASSED

@@ -68,7 +68,7 @@ def test_a_bundle_that_holds_is_exit_code_0(command, bundle):
         *(["ok", name] for name in ("labels", "shapes", "CPU")),
     ]
     assert "not run: the bundle keeps no raw samples" in out
-    assert out.replace("\n", "").endswith("bundle: all holds, 1 warning")
+    assert out.replace("\n", "").endswith("bundle: all checks passed, 1 warning")
 
 
 def test_a_changed_file_is_exit_code_1(command, bundle):
@@ -84,7 +84,7 @@ def test_warnings_leave_exit_code_0(command, bundle):
     code, out, _ = command("verify", bundle)
     assert code == 0
     assert "warning  files    not in the manifest: extra.txt" in out
-    assert "all holds, 2 warnings" in out.replace("\n", "")
+    assert "all checks passed, 2 warnings" in out.replace("\n", "")
 
 
 def test_no_bundle_is_exit_code_2(command, tmp_path):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from compress.cli import main
 from compress.errors import InputError, ModelError
@@ -19,6 +18,7 @@ from compress.models.resnet import resnet
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
 from compress.tasks.task import task
+from tests.models.bert_folder import save_bert
 
 torch.set_num_threads(1)
 TEXT = task("text-classification")
@@ -38,22 +38,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad"]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=16,
-        id2label={0: "no", 1: "yes"},
-        label2id={"no": 0, "yes": 1},
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=16).save_pretrained(folder)
-    return folder
+    return save_bert(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(autouse=True)
