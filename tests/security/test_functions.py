@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,8 +168,10 @@ def test_no_python(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         )
     ]
     assert not Path("exports").exists()
-    with pytest.raises(RecipeError, match=r"recipe: 'model\.python' names a function"):
+    with pytest.raises(RecipeError) as caught:
         compress.run(load_recipe("recipe.yaml"), python=False)
+    [problem] = caught.value.problems
+    assert re.search(r"recipe: 'model\.python' names a function", problem)
 
 
 def test_no_python_refuses_a_checkpoint_that_calls_one(here: Path) -> None:
