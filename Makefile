@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Processes that the tests run in; each takes about a gigabyte, and one thread.
 WORKERS ?= 2
+# A process takes file after file, in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-fast test-deploy coverage lint types hooks lock clean
@@ -15,14 +17,14 @@ demo: .venv/installed
 test test-fast coverage: export OMP_NUM_THREADS := 1
 
 test: lint types .venv/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTEST)
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Lines and branches of the package that no test reaches. `TESTS=tests/recipe` takes a part.
 coverage: .venv/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report term $(TESTS)
+	$(PYTEST) --cov --cov-report term $(TESTS)
 
 # Bundles of small models in the runtimes where people deploy: onnxruntime alone, onnxruntime-node and
 # -web (in Chromium), Transformers.js, Optimum, OpenVINO. All of these are installed into .deploy/.

@@ -21,6 +21,7 @@ from compress.exporting.initializers import check_shapes
 from compress.exporting.onnx_file import add_metadata, name_weights
 from compress.exporting.signature import BATCH, HEIGHT, ExportSignature, plain_signature, widened
 from compress.exporting.silence import silence
+from compress.exporting.torch_tables import shared_tables
 from compress.onnx_graph.files import check_file, save_model
 from compress.onnx_graph.traces import rename_axes, strip_traces
 
@@ -112,7 +113,7 @@ def _config(module: nn.Module) -> dict[str, str]:
 def _export(signature: ExportSignature, *, name: str, opset: int | None) -> onnx.ModelProto:
     _forget_recurrent_kernels()
     try:
-        with silence(), torch.no_grad(), _without_reuse_of_shapes():
+        with silence(), torch.no_grad(), _without_reuse_of_shapes(), shared_tables():
             program = torch.onnx.export(
                 signature.traced,
                 tuple(signature.inputs.values()),
