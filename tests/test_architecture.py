@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,13 +31,18 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imported_rooms(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             names = [node.module or ""]
@@ -67,7 +73,7 @@ def name_of(path: Path) -> str:
 def imported_files(path: Path, known: set[str]) -> set[str]:
     """Modules of the package that a file imports, wherever in it, for types alone included."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 submodule = f"{node.module}.{alias.name}"
@@ -114,7 +120,7 @@ class Imports(ast.NodeVisitor):
         self.loaded: set[str] = set()
         self.deferred: list[tuple[int, str]] = []
         self._in_function = False
-        self.visit(ast.parse(path.read_text(encoding="utf-8")))
+        self.visit(tree(path))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         outer, self._in_function = self._in_function, True
@@ -250,7 +256,7 @@ def test_graphs_are_indexed_in_one_place() -> None:
     offenders = []
     for path in FILES:
         if room_of(path) != "onnx_graph" and name_of(path) not in OF_PROTOBUFS:
-            for part in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for part in ast.walk(tree(path)):
                 found = own_index(part)
                 if found:
                     line = getattr(part, "lineno", None) or part.iter.lineno
@@ -280,7 +286,7 @@ def test_one_class_is_called_graph() -> None:
     found = [
         name_of(path)
         for path in FILES
-        for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for part in ast.walk(tree(path))
         if isinstance(part, ast.ClassDef) and part.name.strip("_") == "Graph"
     ]
     assert found == ["compress.onnx_graph.graph"]
