@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import compress
+from compress.measurement.macs.module import module_macs
+from compress.models.load import load_model
 from compress.recipe.load import load_recipe
 from compress.report.document import Report
 from compress.tasks.task import TASKS
@@ -40,6 +43,14 @@ def fp32(*stages: str) -> list[str]:
 
 def uses(report: Report) -> list[str | None]:
     return [row.use for row in report.stages]
+
+
+BLOCKS = [
+    "model.arguments.blocks=[1, 1]",
+    "stages.distill.student.arguments.blocks=[1]",
+]
+"""Two stages of one block for the teacher, one for the student: exports take as long as blocks are
+many."""
 
 
 def infer(bundle: Path, *arguments: str) -> str:
@@ -73,6 +84,7 @@ def test_digits_runs_small(tmp_path: Path) -> None:
         overrides=[
             *QUICK,
             *epochs("train", "distill", "prune.recovery"),
+            *BLOCKS,
             "data.limit={train: 200, validation: 64, test: 64}",
             "data.calibration_samples=16",
         ],
@@ -95,6 +107,7 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
             *QUICK,
             *epochs(*stages),
             *fp32(*stages),
+            *BLOCKS,
             f"data.idx={tmp_path}",
             "stages.quantize.calibration.samples=16",
         ],
@@ -103,9 +116,26 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
     )
     assert uses(report) == [None, "train", "distill", "prune", "quantize", "export"]
     teacher, final = report.stages[1], report.stages[-1]
-    assert 2_700_000 < teacher.params < 2_900_000
-    assert 0.11e9 < teacher.macs < 0.13e9
     assert final.macs < 0.3 * teacher.macs
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [
+        ("fashion-mnist.yaml", 2_797_034, 114_064_384),
+        ("mobilenet.yaml", 700_202, 3_283_728),
+    ],
+)
+def test_models_of_images_as_large_as_the_recipe_makes_them(
+    name: str, params: int, macs: int
+) -> None:
+    loaded = load_recipe(recipe(name), overrides=["data={sklearn: digits}"])
+    task = TASKS[loaded.task]
+    module = load_model(loaded.model, task=task, seed=0).module.eval()
+    assert sum(parameter.numel() for parameter in module.parameters()) == params
+    images = {"pixel_values": torch.zeros(1, 1, 28, 28)}
+    assert module_macs(module, task=task, inputs=images).total == macs
+    assert task.logits(module, images).shape == (1, 10)
 
 
 @pytest.mark.slow
@@ -116,6 +146,7 @@ def test_mobilenet_runs_small_and_trains_quantization_aware(tmp_path: Path) -> N
         overrides=[
             *QUICK,
             *epochs("train"),
+            "model={python: tests.runner.nets:mobilenet}",
             f"data.idx={tmp_path}",
             "stages.quantize.budget=0.9",
             "stages.quantize.target_cpu=x86-vnni",
@@ -126,7 +157,7 @@ def test_mobilenet_runs_small_and_trains_quantization_aware(tmp_path: Path) -> N
         threads=1,
     )
     assert uses(report) == [None, "train", "quantize", "export"]
-    assert report.stages[-1].size_bytes < 0.4 * report.stages[1].size_bytes
+    assert report.stages[-1].size_bytes < 0.6 * report.stages[1].size_bytes
     names = [candidate.name for candidate in report.stages[2].candidates]
     assert names == ["float", "static QDQ, U8S8, minmax, plain", names[1] + ", trained"]
 
@@ -167,7 +198,6 @@ def _text_classifier(folder: Path, *, more: tuple[str, ...] = ()) -> list[str]:
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["good", "fine", "bad", "poor", "film", "food", "the", "a", "was"]
@@ -255,7 +285,6 @@ def test_text_classification_tiny_runs_small_on_a_local_model(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> None:
-    import torch
     from PIL import Image
     from transformers import ViTConfig, ViTForImageClassification
 
@@ -265,11 +294,11 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
     ViTForImageClassification(
         ViTConfig(
             hidden_size=32,
-            num_hidden_layers=3,
+            num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=128,
             image_size=16,
-            patch_size=8,
+            patch_size=4,
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
         )
@@ -297,7 +326,8 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
         overrides=[
             *QUICK,
             *epochs("distill", "prune.recovery"),
-            "stages.distill.student.layers=2",
+            "stages.distill.student.layers=1",
+            "stages.prune.round_to=1",
             f"model.transformers={model}",
             f"data={{huggingface: imagefolder, folder: {images}}}",
         ],
@@ -314,13 +344,9 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
     assert "dark" in answer
 
 
-GPT2 = (
-    "model.config={model_type: gpt2, vocab_size: 512, n_embd: 32, n_layer: 2, n_head: 2, "
-    "n_positions: 64, bos_token_id: 0, eos_token_id: 0}"
-)
 LLAMA = (
-    "model.config={model_type: llama, vocab_size: 512, hidden_size: 32, intermediate_size: 48, "
-    "num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, "
+    "model.config={model_type: llama, vocab_size: 512, hidden_size: 32, intermediate_size: 96, "
+    "num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 2, "
     "max_position_embeddings: 64, tie_word_embeddings: true, bos_token_id: 0, eos_token_id: 0}"
 )
 
@@ -334,16 +360,15 @@ def small_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_library")
-@pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
-def test_text_generation_runs_small(config: str, tmp_path: Path) -> None:
+def test_text_generation_runs_small(tmp_path: Path) -> None:
     run = tmp_path / "run"
     report = compress.run(
         recipe("text-generation.yaml"),
         overrides=[
             *QUICK,
             *epochs("train", "distill"),
-            config,
-            "stages.distill.student.layers=1",
+            LLAMA,
+            "stages.distill.student={layers: 1, width: {intermediate_size: 8}}",
             "data.limit={train: 200, validation: 20, test: 20}",
             "data.tokenizer={train: {vocab_size: 512}}",
             "data.max_length=64",
@@ -400,7 +425,6 @@ def test_token_classification_runs_small(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_library")
 def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
-    import torch
     from transformers import BertConfig, BertModel
 
     from compress.data.sources.docstrings import load_docstrings

@@ -63,12 +63,11 @@ def run(values: dict[str, Any], folder: Path) -> Report:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("source", "labels"), [("sets_of_colours", 3), ("is_red", 1)])
-def test_sets_of_classes_and_the_binary_head_run_whole(source, labels, tmp_path):
+def test_sets_of_classes_run_whole(tmp_path):
     values = recipe(
-        source,
+        "sets_of_colours",
         task="multi-label-text-classification",
-        model=bert(labels, initializer_range=0.1),
+        model=bert(3, initializer_range=0.1),
         stages=[
             {"use": "train", **training(12)},
             {"use": "distill", "student": {"layers": 1}, **training(6)},
@@ -84,6 +83,21 @@ def test_sets_of_classes_and_the_binary_head_run_whole(source, labels, tmp_path)
     assert student.quality.value > 0.7
     assert final.quality.samples == 48
     assert [gate.name for gate in report.gates] == ["accuracy_drop"]
+
+
+@pytest.mark.slow
+def test_the_binary_head_is_trained_quantized_and_exported(tmp_path):
+    values = recipe(
+        "is_red",
+        task="multi-label-text-classification",
+        model=bert(1, initializer_range=0.1),
+        stages=[{"use": "train", **training(12)}, QUANTIZE, {"use": "export"}],
+    )
+    untrained, trained, _, final = run(values, tmp_path / "run").stages
+    assert {row.quality.metric for row in (untrained, trained, final)} == {"f1_micro"}
+    assert trained.quality.value > max(0.9, untrained.quality.value)
+    assert final.quality.value > 0.8
+    assert final.quality.samples == 48
 
 
 @pytest.mark.slow
