@@ -19,6 +19,7 @@ from compress.cli.interrupts import Interrupted, Interrupts
 from compress.cli.process import _WITHOUT_RESUMING
 from compress.core.progress import Silent
 from compress.errors import StageError
+from tests.launching import command, forked
 
 COMMAND = (sys.executable, "-m", "compress")
 
@@ -186,40 +187,44 @@ def measured(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(tmp_path, measured):
-    """A run that is at its training, which goes on for long."""
-    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
-    process = subprocess.Popen(
-        [*COMMAND, "slow.yaml", "--output", "run", "--threads", "1"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process:
-        try:
-            assert "01-train\n" in iter(process.stdout.readline, "")
-            yield process
-        finally:
-            process.kill()
+def at_its_training(lines):
+    """Read what a run says until it is at its training, which goes on for long."""
+    assert "01-train\n" in iter(lines.readline, "")
 
 
 @pytest.mark.slow
-def test_a_run_that_is_ended_by_a_hangup_and_more_signals(run, tmp_path):
-    for number in (signal.SIGHUP, *[signal.SIGINT] * 4):
-        run.send_signal(number)
-        time.sleep(0.05)
-    _, said = run.communicate(timeout=120)
-    assert run.returncode == 129
-    assert said == "Interrupted. Run the same command again to resume.\n"
+def test_a_run_that_is_ended_by_a_hangup_and_more_signals(measured, tmp_path):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    words = ["slow.yaml", "--output", "run", "--threads", "1"]
+    with forked(command, words, folder=tmp_path) as run:
+        at_its_training(run.stdout)
+        for number in (signal.SIGHUP, *[signal.SIGINT] * 4):
+            run.send_signal(number)
+            time.sleep(0.05)
+        ended = run.wait()
+    assert ended.returncode == 129
+    assert ended.stderr == "Interrupted. Run the same command again to resume.\n"
     assert status(tmp_path) == "interrupted"
 
 
+def talking(words):
+    """The command, which doesn't wait ten seconds before it says more about the same work."""
+    from compress.report import progress
+
+    progress.LINE_SECONDS = progress.SILENCE_SECONDS = 0.1
+    command(words)
+
+
 @pytest.mark.slow
-def test_a_run_whose_reader_goes(run, tmp_path):
-    run.stdout.close()
-    run.stdout = None
-    _, said = run.communicate(timeout=120)
-    assert run.returncode == 141
-    assert said == "Interrupted. Run the same command again to resume.\n"
+def test_a_run_whose_reader_goes(measured, tmp_path):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    words = ["slow.yaml", "--output", "run", "--threads", "1"]
+    with forked(talking, words, folder=tmp_path) as run:
+        at_its_training(run.stdout)
+        run.stdout.close()
+        ended = run.wait()
+    assert ended.returncode == 141
+    assert ended.stderr == "Interrupted. Run the same command again to resume.\n"
     assert status(tmp_path) == "interrupted"
 
 

@@ -4,10 +4,10 @@ import hashlib
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -16,6 +16,7 @@ from compress.core.progress import Silent
 from compress.errors import InputError, StageError, TargetError
 from compress.exporting.verify.bundle import verify_bundle
 from compress.report.document import Report
+from tests.launching import Forked, command, forked
 
 pytestmark = pytest.mark.slow
 
@@ -177,9 +178,8 @@ def test_a_gate_that_fails_keeps_everything(recipe_path: Path, whole: Path) -> N
     assert (whole / "model.onnx").is_file()
 
 
-def broken_by(command: list[str], folder: Path, sent: signal.Signals) -> tuple[int, str]:
-    """The exit code and the last words of a run that a signal ends in its third stage."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def broken_by(process: Forked | Popen[str], folder: Path, sent: signal.Signals) -> None:
+    """End a run by a signal in its third stage."""
     third = folder / ".compress" / "building" / "03-prune"
     end = time.monotonic() + 120
     for there in (False, True):  # an earlier broken run's goes first
@@ -188,34 +188,43 @@ def broken_by(command: list[str], folder: Path, sent: signal.Signals) -> tuple[i
             assert time.monotonic() < end
             time.sleep(0.005)
     process.send_signal(sent)
-    _, said = process.communicate()
-    return process.returncode, said
+
+
+def assert_broken(folder: Path, said: str, status: str) -> None:
+    assert "Traceback" not in said
+    assert not (folder / "stages" / "03-prune").exists()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["status"] == status
+    assert len(report["stages"]) == 3
 
 
 def test_a_broken_command_redoes_only_the_stage_it_was_broken_in(
-    recipe_path: Path, tmp_path: Path, made_in_python: tuple[Path, Report]
+    recipe_path: Path, tmp_path: Path, whole: Path, made_in_python: tuple[Path, Report]
 ) -> None:
     """Broken twice and then let run, the command gives the bytes of the run made in Python."""
-    broken = tmp_path / "broken"
-    command = [sys.executable, "-m", "compress", str(recipe_path), "--threads", "1"]
-    command += ["--output", str(broken)]
-    for sent, code, status in [
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGKILL, -signal.SIGKILL, "running"),
-    ]:
-        ended, said = broken_by([*command, "-q"], broken, sent)
-        assert ended == code
-        assert "Traceback" not in said
-        assert not (broken / "stages" / "03-prune").exists()
-        report = json.loads((broken / "report.json").read_text())
-        assert report["status"] == status
-        assert len(report["stages"]) == 3
+    for stage in STAGES[2:]:
+        shutil.rmtree(whole / "stages" / stage)
+    (whole / "model.onnx").unlink()
+    words = [str(recipe_path), "--threads", "1", "--output", str(whole)]
+    interrupted = Popen([sys.executable, "-m", "compress", *words, "-q"], stderr=PIPE, text=True)
+    broken_by(interrupted, whole, signal.SIGINT)
+    said = interrupted.communicate()[1]
+    assert interrupted.returncode == 130
+    assert_broken(whole, said, "interrupted")
 
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    with forked(command, [*words, "-q"], folder=tmp_path) as killed:
+        broken_by(killed, whole, signal.SIGKILL)
+        ended = killed.wait()
+    assert ended.returncode == -signal.SIGKILL
+    assert_broken(whole, ended.stderr, "running")
+
+    with forked(command, words, folder=tmp_path) as unbroken:
+        done = unbroken.wait()
+    assert done.returncode == 0, done.stderr
     lines = Lines()
     lines.lines = done.stdout.splitlines()
     assert lines.reused == set(STAGES[:3])
-    assert weights(broken) == weights(made_in_python[0])
+    assert weights(whole) == weights(made_in_python[0])
 
 
 def test_a_failed_stage_keeps_the_rows_before_it(recipe_path: Path, whole: Path) -> None:
