@@ -73,14 +73,12 @@ def launch(recipe: Path, output: Path, *options: str) -> Ended:
     return first
 
 
-def launch_by_accelerate(
-    recipe: Path, output: Path, *options: str
+def launch_by(
+    launcher: list[str], recipe: Path, output: Path, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    config = recipe.with_name("ddp.yaml")
-    config.write_text(DDP, encoding="utf-8")
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "compress"]
+    """The end of what a launcher starts, given its module and its options."""
     return subprocess.run(
-        [sys.executable, *launcher, *words(recipe, output, *options)],
+        [sys.executable, "-m", *launcher, "-m", "compress", *words(recipe, output, *options)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -96,7 +94,9 @@ def quality(output: Path) -> list[float]:
 def test_two_processes_reach_what_one_reaches(recipe: Path, tmp_path: Path) -> None:
     training = recipe.with_name("training.yaml")
     training.write_text(RECIPE.split("  - use: prune")[0], encoding="utf-8")
-    done = launch_by_accelerate(training, tmp_path / "two")
+    (tmp_path / "ddp.yaml").write_text(DDP, encoding="utf-8")
+    accelerate = ["accelerate.commands.launch", "--config_file", str(tmp_path / "ddp.yaml")]
+    done = launch_by(accelerate, training, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("01-train\n") == 1, "only the first process speaks"
     assert "process 1" not in done.stderr
@@ -148,7 +148,8 @@ def test_a_failure_ends_both_processes_and_is_told_once(
 @pytest.mark.slow
 def test_a_failure_ends_what_was_launched_and_is_told_once(recipe: Path, tmp_path: Path) -> None:
     other = ["--set", "model.arguments={blocks: [1], width: 8, num_classes: 7}"]
-    assert "labels" in told_once(launch_by_accelerate(recipe, tmp_path / "run", *other))
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    assert "labels" in told_once(launch_by(torchrun, recipe, tmp_path / "run", *other))
     assert not (tmp_path / "run").exists()
 
 

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +9,7 @@ from compress.distillation.cache.open import MOST, open_cache
 from compress.errors import InputError, StageError
 from compress.training.augmentation.augment import Augmenter
 from compress.training.options import Augment
+from tests.distillation.cache import fills
 from tests.distillation.cache.models import (
     CLASSES,
     Data,
@@ -21,7 +18,7 @@ from tests.distillation.cache.models import (
     augmenter_for,
     context_for,
 )
-from tests.launching import ENVIRONMENT
+from tests.launching import forked, launch_two
 
 WHOLE = Kept(logits=True, features=("hidden", "pooled"))
 
@@ -109,10 +106,8 @@ def test_a_second_stage_takes_it_from_disk(tmp_path):
 
 @pytest.mark.parametrize("answers", [1, 4])
 def test_a_killed_fill_goes_on_where_it_was(tmp_path, answers):
-    script = Path(__file__).with_name("killed_fill.py")
-    command = [sys.executable, script, tmp_path / "shared", str(answers)]
-    done = subprocess.run(command, timeout=120, env=ENVIRONMENT)
-    assert done.returncode == -9
+    with forked(fills.killed, tmp_path / "shared", answers, folder=tmp_path) as process:
+        assert process.wait().returncode == -9
     data, teacher = Data("text"), Teacher(per_token=True)
     cached = open_cache(
         teacher,
@@ -322,16 +317,8 @@ def test_bytes_are_those_on_disk(tmp_path):
 
 @pytest.mark.slow
 def test_of_two_processes_one_asks_and_both_read(tmp_path):
-    script = Path(__file__).with_name("two_process_fill.py")
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--standalone",
-    ]
-    subprocess.run([*launch, script, tmp_path], check=True, timeout=200, env=ENVIRONMENT)
+    for ended in launch_two(fills.one_of_several, tmp_path, folder=tmp_path):
+        assert ended.returncode == 0, ended.stderr
     said = sorted((tmp_path / f"said-{index}").read_text() for index in (0, 1))
     assert said == ["0  computed", "7  computed"]
 

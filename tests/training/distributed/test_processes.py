@@ -38,8 +38,9 @@ def launch(folder, **options):
     return results(folder)
 
 
-def launch_by(launcher, folder, **options):
-    """Both results of processes that a launcher starts, given its module and its options."""
+def launch_by_accelerate(config, folder, **options):
+    """Both results of processes that accelerate starts."""
+    launcher = "accelerate.commands.launch", "--config_file", str(config)
     arguments = [training_launched.__file__, str(folder), json.dumps(options)]
     done = subprocess.run(
         [sys.executable, "-m", *launcher, *arguments],
@@ -94,8 +95,7 @@ def test_two_processes_give_the_same_bytes_again(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     first, _ = launch(tmp_path / "first", precision="bf16")
-    torchrun = "torch.distributed.run", "--standalone", "--nproc_per_node", "2"
-    second, _ = launch_by(torchrun, tmp_path / "second", precision="bf16")
+    second, _ = launch(tmp_path / "second", precision="bf16")
     assert_close(first, second, atol=0, rtol=0)
 
 
@@ -104,8 +104,7 @@ def test_weights_sharded_by_fsdp_come_back_whole(tmp_path):
     options = {"batch_size": 4, "accumulation_steps": 3, "max_grad_norm": 0.1}
     config = tmp_path / "fsdp.yaml"
     config.write_text(FSDP)
-    launcher = "accelerate.commands.launch", "--config_file", str(config)
-    first, second = launch_by(launcher, tmp_path, **options)
+    first, second = launch_by_accelerate(config, tmp_path, **options)
     (tmp_path / "one").mkdir()
     assert first["types"] == ["Parameter"]
     assert_close(first, second, atol=0, rtol=0)
