@@ -179,13 +179,14 @@ def _misfits(spec: DataSpec) -> list[str]:
     """Problems of keys that their source would ignore, or that it needs and lacks."""
     wants_files = spec.huggingface in FILE_FORMATS
     wants_folder = spec.huggingface == "imagefolder"
+    names_splits = not wants_files and spec.sklearn is None
     rules = (
         ("files", spec.files is not None, wants_files, f"'huggingface' {', '.join(FILE_FORMATS)}"),
         ("folder", spec.folder is not None, wants_folder, "'huggingface: imagefolder'"),
         ("config", spec.config is not None, spec.from_hub, "a hub data set"),
         ("revision", spec.revision is not None, spec.from_hub, "a hub data set"),
         ("arguments", bool(spec.arguments), spec.python is not None, "'python'"),
-        ("splits", spec.splits is not None, not wants_files, "data without 'files'"),
+        ("splits", spec.splits is not None, names_splits, "data without 'files' and 'sklearn'"),
     )
     problems = [f"'{key}' is only for {use}." for key, given, fits, use in rules if given > fits]
     if wants_files and "train" not in (spec.files or {}):

@@ -10,6 +10,7 @@ from compress.data.spec import SOURCES, DataSpec, ImageSpec
         ({}, f"exactly one of {', '.join(SOURCES)} must be named. Got none"),
         ({"idx": "a", "sklearn": "digits"}, "Got idx and sklearn"),
         ({"sklearn": "digits", "files": {"train": "a"}}, "'files' is only for"),
+        ({"sklearn": "digits", "splits": {"test": "a"}}, "'splits' is only for"),
         ({"huggingface": "parquet"}, "needs 'files' with a 'train' entry"),
         ({"huggingface": "csv", "files": {"test": "a"}}, "needs 'files' with a 'train' entry"),
         ({"huggingface": "imagefolder"}, "needs 'folder'"),
