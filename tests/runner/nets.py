@@ -22,3 +22,15 @@ def mobilenet():
     kept = body.layer[-1].reduce_1x1.convolution.out_channels
     body.conv_1x1.convolution = nn.Conv2d(kept, module.classifier.in_features, 1, bias=False)
     return module
+
+
+def convolution(num_classes=10):
+    """One convolution with batch norm and a linear layer: enough for digits, and soon exported."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * 16, num_classes),
+    )
