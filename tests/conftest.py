@@ -1,9 +1,12 @@
 import gc
+import os
 import signal
 from collections import Counter
 
 import pytest
 from hypothesis import settings
+
+from tests.exported import ExportedOnce
 
 # The same examples each time, so that a run that passes passes again; a busy machine's clock fails
 # none. `--hypothesis-profile default` looks for new ones.
@@ -43,3 +46,27 @@ def pytest_runtest_teardown(item, nextitem):
         gc.collect()
         gc.freeze()
     return ended
+
+
+@pytest.fixture(scope="session")
+def exported_once(tmp_path_factory):
+    """Exports each model once in a session; see `ExportedOnce`."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return ExportedOnce(folder / "exported")
+
+
+@pytest.fixture(scope="session")
+def exported_model(exported_once):
+    """A model of `tests.exporting.tasks` and its ONNX file, for tests that change neither."""
+    modules = {}
+
+    def exported(name):
+        from tests.exporting import tasks
+
+        if name not in modules:
+            modules[name] = tasks.model_for(name)
+        return modules[name], exported_once(name, lambda path: tasks.export(name, path))
+
+    return exported

@@ -2,18 +2,12 @@
 
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    ViTConfig,
-    ViTForImageClassification,
-)
 
 from compress.exporting.to_onnx import export_module
 from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
-from tests.exporting.samples import LABELS, images, texts
-from tests.exporting.tasks import inputs, model_for, task_of
+from tests.exporting.samples import LABELS, images
+from tests.exporting.tasks import model_for
 
 
 @pytest.fixture(autouse=True)
@@ -25,71 +19,20 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def _bert():
-    # Weights large enough that every token has its say in the answers.
-    return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=60,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            intermediate_size=24,
-            max_position_embeddings=40,
-            num_labels=3,
-            initializer_range=0.5,
-        )
-    ).eval()
-
-
 @pytest.fixture
 def bert():
-    return _bert()
+    return model_for("bert")
 
 
 @pytest.fixture(scope="session")
-def lowered_bert(tmp_path_factory):
+def exported_bert(exported_model):
     """A BERT and its ONNX file, for tests that change neither."""
-    torch.manual_seed(0)
-    module = _bert()
-    module.config._name_or_path = "/somewhere/private"
-    path = tmp_path_factory.mktemp("exported") / "bert.onnx"
-    task = TASKS["text-classification"]
-    return module, export_module(
-        module, task=task, example=texts(padding=4), path=path, labels=LABELS
-    )
-
-
-@pytest.fixture(scope="session")
-def lowered_of(tmp_path_factory):
-    """A model of `tests.exporting.tasks`, and its file, for tests that change neither."""
-    made = {}
-
-    def exported(name):
-        if name not in made:
-            module = model_for(name)
-            path = tmp_path_factory.mktemp(name) / "model.onnx"
-            export_module(module, task=task_of(name), example=inputs(name), path=path, labels=())
-            made[name] = module, path
-        return made[name]
-
-    return exported
+    return exported_model("bert")
 
 
 @pytest.fixture
 def vit():
-    return ViTForImageClassification(
-        ViTConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=24,
-            image_size=8,
-            patch_size=4,
-            num_channels=1,
-            num_labels=3,
-            initializer_range=0.5,
-        )
-    ).eval()
+    return model_for("vit")
 
 
 def _cnn():
@@ -108,8 +51,10 @@ def cnn():
 
 
 @pytest.fixture(scope="session")
-def cnn_file(tmp_path_factory):
+def cnn_file(exported_once):
     """The ONNX file of `cnn`, for tests that don't change it."""
-    path = tmp_path_factory.mktemp("cnn") / "cnn.onnx"
     task = TASKS["image-classification"]
-    return export_module(_cnn(), task=task, example=images(), path=path, labels=LABELS)
+    return exported_once(
+        "cnn",
+        lambda path: export_module(_cnn(), task=task, example=images(), path=path, labels=LABELS),
+    )

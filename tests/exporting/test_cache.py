@@ -19,8 +19,8 @@ SLOW = pytest.param("qwen2", marks=pytest.mark.slow)
 
 
 @pytest.fixture(params=["llama", "gpt2", SLOW])
-def exported(request, lowered_of):
-    return request.param, *lowered_of(request.param)
+def exported(request, exported_model):
+    return request.param, *exported_model(request.param)
 
 
 def _full(module, ids, mask):
@@ -79,7 +79,7 @@ def test_names_and_axes(exported):
             f"past_key_values.{part}": ["batch_size", heads, "past_sequence_length", 4]
             for part in parts
         },
-        "logits": ["batch_size", "sequence_length", 60],
+        "logits": ["batch_size", "sequence_length", SIZES["vocab_size"]],
         **{
             f"present.{part}": ["batch_size", heads, "past_sequence_length + sequence_length", 4]
             for part in parts
@@ -88,8 +88,8 @@ def test_names_and_axes(exported):
     assert graph.output[0].name == "logits"
 
 
-def test_a_wrong_cache_fails_parity(lowered_of, tmp_path):
-    module, path = lowered_of("llama")
+def test_a_wrong_cache_fails_parity(exported_model, tmp_path):
+    module, path = exported_model("llama")
     model = onnx.load(path)
     for node in model.graph.node:
         for names in (node.input, node.output):
@@ -133,8 +133,8 @@ def test_what_keeps_no_cache_is_exported_without():
     assert cached_signature(encoder, task=task_of("tokens"), inputs=batch) is None
 
 
-def test_a_batch_gets_empty_caches_and_positions(lowered_of):
-    _, path = lowered_of("gpt2")
+def test_a_batch_gets_empty_caches_and_positions(exported_model):
+    _, path = exported_model("gpt2")
     batch = inputs("gpt2", 3, 6, padding=2)
     batch = {name: values.flip(1).numpy() for name, values in batch.items()}
     arrays = feed(session(path, threads=1), batch)
@@ -144,8 +144,8 @@ def test_a_batch_gets_empty_caches_and_positions(lowered_of):
     assert feed(session(path, threads=1), last)["position_ids"].tolist() == [[5]] * 3
 
 
-def test_macs_are_those_of_the_prompt(lowered_of):
-    _, path = lowered_of("gpt2")
+def test_macs_are_those_of_the_prompt(exported_model):
+    _, path = exported_model("gpt2")
     batch = {name: values.numpy() for name, values in inputs("gpt2", 1, 10).items()}
     width, inner, length, layers = 16, 64, 10, layers_of("gpt2")
     layer = length * (4 * width * width + 2 * width * inner) + 2 * length * length * width

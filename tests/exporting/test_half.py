@@ -39,9 +39,9 @@ def _exported(module, path):
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "tokens"])
-def test_a_file_of_half_the_precision_answers_nearly_the_same(name, lowered_of, tmp_path):
+def test_a_file_of_half_the_precision_answers_nearly_the_same(name, exported_model, tmp_path):
     torch.manual_seed(0)
-    _, path = lowered_of(name)
+    _, path = exported_model(name)
     made = tmp_path / "half.onnx"
     batches = [inputs(name, 3, 6, padding=3), inputs(name, 2, 8)]
     target = "token-class" if name == "tokens" else "next-token"
@@ -57,9 +57,9 @@ def test_a_file_of_half_the_precision_answers_nearly_the_same(name, lowered_of, 
     assert count_params(made) == count_params(path)
 
 
-def test_a_row_of_padding_gives_numbers_where_fp16_is_really_computed(lowered_of, tmp_path):
+def test_a_row_of_padding_gives_numbers_where_fp16_is_really_computed(exported_model, tmp_path):
     # ONNX Runtime computes fp16 in float32 on CPUs; onnx's own evaluator doesn't.
-    _, path = lowered_of("llama")
+    _, path = exported_model("llama")
     made = tmp_path / "half.onnx"
     batch = {name: values.flip(1) for name, values in inputs("llama", 2, 4, padding=3).items()}
     to_half(path, path=made, batches=[batch], target="next-token")
@@ -67,8 +67,8 @@ def test_a_row_of_padding_gives_numbers_where_fp16_is_really_computed(lowered_of
     assert np.isfinite(ReferenceEvaluator(str(made)).run(["logits"], arrays)[0]).all()
 
 
-def test_rotary_angles_stay_in_float32(lowered_of, tmp_path, monkeypatch):
-    _, path = lowered_of("llama")
+def test_rotary_angles_stay_in_float32(exported_model, tmp_path, monkeypatch):
+    _, path = exported_model("llama")
     batch = inputs("llama", 1, 8)
     batch["position_ids"] = torch.arange(20001, 20009)[None]
     arrays = feed(session(path, threads=1), batch)

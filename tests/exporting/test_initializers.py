@@ -62,8 +62,8 @@ def test_a_weight_of_another_shape_is_named(name, shape, pruned):
         check_shapes(model, module)
 
 
-def test_transposed_weights_are_held_against_the_module(lowered_of):
-    module, path = lowered_of("tokens")
+def test_transposed_weights_are_held_against_the_module(exported_model):
+    module, path = exported_model("tokens")
     model = onnx.load(path)
     check_shapes(model, module)
     _resize(model, "bert.encoder.layer.0.intermediate.dense.weight.transposed", (24, 16))

@@ -31,8 +31,8 @@ def test_a_task_loads_the_class_that_optimum_loads(name):
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "tokens"])
-def test_a_file_takes_the_dummy_inputs_of_optimum(name, lowered_of):
-    module, path = lowered_of(name)
+def test_a_file_takes_the_dummy_inputs_of_optimum(name, exported_model):
+    module, path = exported_model(name)
     task, opened = task_of(name), session(path, threads=1)
     config = NormalizedConfigManager.get_normalized_config_class(module.config.model_type)(
         module.config
@@ -65,9 +65,9 @@ def _caches(module, config, sizes):
     }
 
 
-def test_images_are_pixel_values_and_encoders_answer_with_hidden_states(lowered_of):
+def test_images_are_pixel_values_and_encoders_answer_with_hidden_states(exported_model):
     assert "pixel_values" in DummyVisionInputGenerator.SUPPORTED_INPUT_NAMES
-    module, path = lowered_of("encoder")
+    module, path = exported_model("encoder")
     names = [value.name for value in session(path, threads=1).get_outputs()]
     assert names == ["last_hidden_state"]
     with torch.no_grad():

@@ -10,8 +10,8 @@ from tests.exporting.tasks import TASK_OF, inputs, model_for
 
 
 @pytest.fixture(params=TASK_OF)
-def exported(request, lowered_of):
-    return request.param, *lowered_of(request.param)
+def exported(request, exported_model):
+    return request.param, *exported_model(request.param)
 
 
 def test_a_file_answers_as_its_module_at_other_sizes(exported):

@@ -27,8 +27,8 @@ def _answers(path, batch):
     return run(session(path, threads=1), batch)["logits"]
 
 
-def test_a_text_model_takes_any_batch_and_sequence(lowered_bert):
-    bert, path = lowered_bert
+def test_a_text_model_takes_any_batch_and_sequence(exported_bert):
+    bert, path = exported_bert
     for count, length in ((1, 2), (1, 9), (5, 30)):
         batch = texts(count, length, padding=3)
         wanted = module_answers(bert, task=TEXT)(batch)
@@ -42,8 +42,8 @@ def test_a_recurrent_text_model_is_exported_right_every_time(kind, tmp_path):
     class Recurrent(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(8, 2)
-            self.body = kind(6, 4, batch_first=True, bidirectional=True)
+            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(4, 2)
+            self.body = kind(6, 4, batch_first=True)
 
         def forward(self, input_ids, attention_mask):
             mask = attention_mask.unsqueeze(-1).float()
@@ -63,8 +63,8 @@ def test_a_recurrent_text_model_is_exported_right_every_time(kind, tmp_path):
             np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
-def test_padding_changes_nothing(lowered_bert):
-    _, path = lowered_bert
+def test_padding_changes_nothing(exported_bert):
+    _, path = exported_bert
     torch.manual_seed(1)
     plain = texts(3, 7)
     torch.manual_seed(1)
@@ -75,11 +75,8 @@ def test_padding_changes_nothing(lowered_bert):
 
 
 @pytest.mark.parametrize("name", ["vit", "cnn"])
-def test_an_image_model_takes_any_batch(name, cnn_file, tmp_path, request):
-    module = request.getfixturevalue(name)
-    path = cnn_file
-    if name == "vit":
-        path = _export_module(module, tmp_path / "model.onnx", task=IMAGE, example=images(1))
+def test_an_image_model_takes_any_batch(name, cnn, cnn_file, exported_model):
+    module, path = exported_model("vit") if name == "vit" else (cnn, cnn_file)
     for count in (1, 7):
         batch = images(count)
         wanted = module_answers(module, task=IMAGE)(batch)
@@ -101,8 +98,8 @@ def test_a_model_that_fixes_the_size_of_images_is_refused_with_the_reason(vit, t
     assert not (tmp_path / "vit.onnx").exists()
 
 
-def test_inputs_outputs_and_axes_are_named(lowered_bert):
-    graph = onnx.load(lowered_bert[1]).graph
+def test_inputs_outputs_and_axes_are_named(exported_bert):
+    graph = onnx.load(exported_bert[1]).graph
     axes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
@@ -124,8 +121,8 @@ def test_the_module_is_left_as_it_was(bert, tmp_path):
     assert all(torch.equal(before[name], tensor) for name, tensor in bert.state_dict().items())
 
 
-def test_the_same_module_gives_the_same_bytes_without_paths(lowered_bert, tmp_path):
-    bert, path = lowered_bert
+def test_the_same_module_gives_the_same_bytes_without_paths(exported_bert, tmp_path):
+    bert, path = exported_bert
     first = path.read_bytes()
     second = _export_module(bert, tmp_path / "bert.onnx", example=texts(4, 13)).read_bytes()
     assert first == second
@@ -134,8 +131,8 @@ def test_the_same_module_gives_the_same_bytes_without_paths(lowered_bert, tmp_pa
     assert b"private" not in first
 
 
-def test_weights_keep_their_names(lowered_bert):
-    bert, path = lowered_bert
+def test_weights_keep_their_names(exported_bert):
+    bert, path = exported_bert
     model = onnx.load(path)
     weights = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
@@ -174,8 +171,8 @@ def test_batch_norms_are_folded(cnn_file):
     assert "BatchNormalization" not in kinds
 
 
-def test_the_metadata_says_task_labels_and_config(lowered_bert, cnn_file):
-    text = onnx.load(lowered_bert[1])
+def test_the_metadata_says_task_labels_and_config(exported_bert, cnn_file):
+    text = onnx.load(exported_bert[1])
     metadata = {entry.key: entry.value for entry in text.metadata_props}
     assert metadata["task"] == "text-classification"
     assert json.loads(metadata["labels"]) == list(LABELS)

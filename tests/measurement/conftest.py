@@ -41,10 +41,10 @@ def cnn() -> Cnn:
 
 
 @pytest.fixture(scope="session")
-def cnn_onnx(cnn, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("cnn") / "model.onnx"
-    images = torch.zeros(2, 1, 8, 8)
-    return export(cnn, {"pixel_values": images}, path, {"pixel_values": {0: torch.export.Dim.AUTO}})
+def cnn_onnx(cnn, exported_once) -> Path:
+    images = {"pixel_values": torch.zeros(2, 1, 8, 8)}
+    axes = {"pixel_values": {0: torch.export.Dim.AUTO}}
+    return exported_once("measured_cnn", lambda path: export(cnn, images, path, axes))
 
 
 @pytest.fixture(scope="session")
@@ -68,11 +68,12 @@ def bert():
 
 
 @pytest.fixture(scope="session")
-def bert_onnx(bert, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("bert") / "model.onnx"
+def bert_onnx(bert, exported_once) -> Path:
     batch = {name: torch.from_numpy(value) for name, value in text_inputs(2).items()}
     axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    return export(bert, batch, path, dict.fromkeys(batch, axes))
+    return exported_once(
+        "measured_bert", lambda path: export(bert, batch, path, dict.fromkeys(batch, axes))
+    )
 
 
 def export(module, batch, path, dynamic_shapes) -> Path:

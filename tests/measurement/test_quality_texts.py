@@ -1,13 +1,14 @@
 """Quality of small language models and encoders, from their ONNX files."""
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, numpy_helper
 from torch.nn import functional as F
 
 from compress.errors import DataError, StageError
-from compress.exporting.to_onnx import export_module
 from compress.measurement.quality import Reference, measure_quality
-from compress.tasks.task import TASKS
 
 
 def batches(*sizes, labels=True):
@@ -16,47 +17,29 @@ def batches(*sizes, labels=True):
         ids = torch.randint(1, 40, (size, length))
         mask = torch.ones_like(ids)
         mask[-1, length // 2 :] = 0
-        batch = {"input_ids": ids, "attention_mask": mask}
+        batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
         if labels:
             batch["labels"] = torch.where(mask == 1, ids, -100)
         yield batch
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=32,
-        initializer_range=0.5, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    module = LlamaForCausalLM(config).eval()
-    path = tmp_path_factory.mktemp("llama") / "model.onnx"
-    task = TASKS["text-generation"]
-    return module, export_module(
-        module, task=task, example=next(batches((2, 9))), path=path, labels=()
-    )
+def llama(exported_model):
+    return exported_model("llama")
 
 
 @pytest.fixture(scope="module")
-def encoders(tmp_path_factory):
-    from transformers import BertConfig, BertModel
-
-    config = BertConfig(
-        vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=24, max_position_embeddings=32, initializer_range=0.5,
-    )  # fmt: skip
-    paths = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        module = BertModel(config).eval()
-        path = tmp_path_factory.mktemp("encoder") / "model.onnx"
-        example = next(batches((2, 9), labels=False))
-        task = TASKS["feature-extraction"]
-        paths.append(export_module(module, task=task, example=example, path=path, labels=()))
-    return paths
+def encoders(exported_model, tmp_path_factory):
+    """The files of two encoders of the same graph."""
+    _, path = exported_model("encoder")
+    model, generator = onnx.load(path), np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT:
+            values = generator.normal(size=tensor.dims).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    other = tmp_path_factory.mktemp("encoder") / "other.onnx"
+    onnx.save(model, other)
+    return path, other
 
 
 def test_perplexity_of_a_file_is_that_of_its_module(llama):

@@ -41,8 +41,8 @@ def test_the_same_samples_are_the_same_file(cnn_file, tmp_path):
     assert len({(file / "samples.npz").read_bytes() for file in files}) == 1
 
 
-def test_what_is_large_is_cut(cnn_file, lowered_bert, tmp_path, monkeypatch):
-    _, bert = lowered_bert
+def test_what_is_large_is_cut(cnn_file, exported_bert, tmp_path, monkeypatch):
+    _, bert = exported_bert
     monkeypatch.setattr(samples, "LARGEST", 4 * 8 * 8 * 4)
     assert read_samples(write_samples(cnn_file, [digits()], tmp_path)).count == 2
     monkeypatch.setattr(samples, "LARGEST", 200)

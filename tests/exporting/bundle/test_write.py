@@ -73,8 +73,8 @@ def _same(printed, wanted):
         assert printed[label] == pytest.approx(value, abs=6e-5)
 
 
-def test_a_text_bundle_answers_as_the_session(lowered_bert, tokenizer, tmp_path):
-    _, path = lowered_bert
+def test_a_text_bundle_answers_as_the_session(exported_bert, tokenizer, tmp_path):
+    _, path = exported_bert
     preprocessor = TextPreprocessor(tokenizer)
     folder = tmp_path / "bundle"
     model = write_bundle(
@@ -135,8 +135,8 @@ def test_the_image_script_crops_as_the_preprocessor(size, tmp_path):
     np.testing.assert_allclose(module["preprocess"]([picture])["pixel_values"], wanted, atol=1e-6)
 
 
-def test_the_bundle_holds_config_and_labels(lowered_bert, tokenizer, tmp_path):
-    _, path = lowered_bert
+def test_the_bundle_holds_config_and_labels(exported_bert, tokenizer, tmp_path):
+    _, path = exported_bert
     folder = tmp_path / "bundle"
     write_bundle(
         path,

@@ -24,30 +24,28 @@ from compress.models.resnet import resnet
 from compress.tasks.task import TASKS
 from tests.exporting.examples.inputs import word_level
 from tests.exporting.samples import LABELS
-from tests.exporting.tasks import SIZES
 
 TEXTS = ("a b", "c", "h g f e d c b a a a b c", "a [UNK] b")
 PAIRS = (["a b", "c"], ["a b c d e f g", "a b"], ["a", "a b c d e f g h"])
 WORDS = (["a", "b"], ["c"], list("hgfedcbaaabc"))
 
 
-def model_of(task):
-    import transformers as hf
+TEXT_MODELS = {
+    "text-classification": "bert",
+    "multi-label-text-classification": "bert",
+    "token-classification": "tokens",
+    "text-generation": "llama",
+    "feature-extraction": "encoder",
+}
 
+
+def image_model():
     torch.manual_seed(0)
-    if TASKS[task].modality == "image":
-        module = resnet(blocks=(1, 1), width=4, in_channels=3, num_classes=3).train()
-        with torch.no_grad():
-            module(torch.randn(16, 3, 12, 20))
-        module.fc.weight.data *= 5
-        return module.eval()
-    if task == "text-generation":
-        ends = {"bos_token_id": 3, "eos_token_id": 3}
-        return hf.LlamaForCausalLM(hf.LlamaConfig(**SIZES, **ends)).eval()
-    if task == "feature-extraction":
-        return hf.BertModel(hf.BertConfig(**SIZES)).eval()
-    kind = "Token" if task == "token-classification" else "Sequence"
-    return getattr(hf, f"BertFor{kind}Classification")(hf.BertConfig(**SIZES, num_labels=3)).eval()
+    module = resnet(blocks=(1, 1), width=4, in_channels=3, num_classes=3).train()
+    with torch.no_grad():
+        module(torch.randn(16, 3, 12, 20))
+    module.fc.weight.data *= 5
+    return module.eval()
 
 
 def photographs():
@@ -66,17 +64,16 @@ def photographs():
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A task's ONNX file, made once."""
-    files = {}
+def exported(exported_model, tmp_path_factory):
+    """A task's ONNX file. One classifier serves both tasks of classes."""
+    image = tmp_path_factory.mktemp("exported") / "image.onnx"
 
-    def exported(task, batch, labels):
-        if task not in files:
-            path = tmp_path_factory.mktemp("exported") / "model.onnx"
-            files[task] = export_module(
-                model_of(task), task=TASKS[task], example=batch, path=path, labels=labels
-            )
-        return files[task]
+    def exported(task, batch):
+        if TASKS[task].modality == "text":
+            return exported_model(TEXT_MODELS[task])[1]
+        if not image.exists():
+            export_module(image_model(), task=TASKS[task], example=batch, path=image, labels=LABELS)
+        return image
 
     return exported
 
@@ -112,7 +109,7 @@ def make(folder, task, exported, *, kind=None, **options):
             preprocessor.input_names = ("input_ids", "attention_mask")
     labels = LABELS if found.target not in ("none", "next-token") else ()
     model = write_bundle(
-        exported(task, batch, labels),
+        exported(task, batch),
         directory=folder / "bundle",
         preprocessor=preprocessor,
         labels=labels,

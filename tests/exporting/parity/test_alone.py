@@ -125,17 +125,17 @@ def test_small_differences_are_noted(share, said):
 
 @pytest.mark.parametrize("name", ["tokens", "encoder", "sets", "llama"])
 @pytest.mark.parametrize("left", [False, True])
-def test_models_of_texts_that_heed_the_mask_say_nothing(name, left, lowered_of):
+def test_models_of_texts_that_heed_the_mask_say_nothing(name, left, exported_model):
     if left and name != "llama":
         pytest.skip("their positions count padding")
-    module, path = lowered_of(name)
+    module, path = exported_model(name)
     task = task_of(name)
     for answers in (module_answers(module, task=task), onnx_answers(path)):
         assert alone(answers, ragged(name, left=left), target=task.target, name=name) == ()
 
 
-def test_positions_that_count_padding_are_noted(lowered_bert):
-    module, path = lowered_bert
+def test_positions_that_count_padding_are_noted(exported_bert):
+    module, path = exported_bert
     batch = texts(4, 12)
     for row, length in enumerate((9, 8, 7, 5)):
         for values in batch.values():
@@ -170,8 +170,8 @@ def test_texts_too_short_for_a_model_are_noted():
     assert "Kernel size can't be greater" in note
 
 
-def test_dynamic_scales_are_noted_and_never_refused(lowered_bert, tmp_path):
-    module, path = lowered_bert
+def test_dynamic_scales_are_noted_and_never_refused(exported_bert, tmp_path):
+    module, path = exported_bert
     int8 = tmp_path / "int8.onnx"
     quantize_dynamic(
         path,

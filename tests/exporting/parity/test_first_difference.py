@@ -33,8 +33,8 @@ def _broken(path, weight, folder):
         ("tokens", "bert.encoder.layer.0.output.dense.weight.transposed"),
     ],
 )
-def test_the_layer_whose_weight_was_changed_is_named(name, weight, lowered_of, tmp_path):
-    module, path = lowered_of(name)
+def test_the_layer_whose_weight_was_changed_is_named(name, weight, exported_model, tmp_path):
+    module, path = exported_model(name)
     broken, node = _broken(path, weight, tmp_path)
     batch, task = inputs(name, 3, 7, padding=2), task_of(name)
     found = first_difference(module, broken, task=task, batch=batch)

@@ -40,9 +40,9 @@ def bundle(made, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["8 bits", "7 bits"])
-def int8(request, lowered_bert, tmp_path_factory):
+def int8(request, exported_bert, tmp_path_factory):
     """A text model's INT8 bundle: (7 bits, folder)."""
-    _, path = lowered_bert
+    _, path = exported_bert
     folder = tmp_path_factory.mktemp("int8")
     quantize_dynamic(
         path,

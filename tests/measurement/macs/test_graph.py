@@ -293,7 +293,7 @@ def test_a_missing_input_is_named(cnn_onnx):
 
 
 def test_a_sample_that_does_not_fit_is_a_stage_error(cnn_onnx):
-    with pytest.raises(StageError, match=r"model\.onnx"):
+    with pytest.raises(StageError, match=r"measured_cnn\.onnx"):
         count_macs(cnn_onnx, {"pixel_values": np.zeros((1, 3, 8, 8), dtype=np.float32)})
 
 

@@ -1,6 +1,5 @@
 """Parameters and MACs: predicted, they are what is counted after the cut."""
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -10,14 +9,11 @@ from torch import nn
 from torch.nn import functional
 
 from compress.errors import StageError
-from compress.exporting.to_onnx import export_module
-from compress.measurement.macs.graph import count_macs
 from compress.models.structure.cut import cut
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import Group, Slice, block_index
 from compress.models.structure.transformers.families import family
 from compress.models.structure.transformers.groups import family_groups, prunable
-from compress.onnx_graph.files import load_graph
 from compress.pruning.cost.model import CostModel, count_cost, count_params
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
@@ -75,32 +71,6 @@ def test_positions_that_go_into_attention_as_they_are_stored_are_foretold():
     options = CutOptions(target=Target(macs=0.7))
     made = prune(module, options, example_inputs=example(kind), task=task(kind))
     assert made.after.macs == pytest.approx(0.7 * made.before.macs, rel=0.05)
-
-
-def one_sample(path, inputs):
-    """Arrays for all inputs of a graph: positions from 0, and an empty cache."""
-    arrays = {name: value[:1].numpy() for name, value in inputs.items()}
-    for given_input in load_graph(path).inputs.values():
-        sizes = [dim.dim_value for dim in given_input.type.tensor_type.shape.dim]
-        if given_input.name == "position_ids":
-            arrays["position_ids"] = np.arange(arrays["input_ids"].shape[1])[None]
-        elif given_input.name not in arrays:
-            arrays[given_input.name] = np.zeros((1, sizes[1], 0, sizes[3]), np.float32)
-    return arrays
-
-
-@pytest.mark.parametrize("name", ["deberta-v2", "llama", "vit"])
-def test_of_a_cut_model_its_graph_takes_what_was_foretold(name, tmp_path):
-    """Positions of weights alone, fewer heads of keys than of queries, an image's patches."""
-    module, inputs, task, groups = every_group(name, layers=1)
-    counts = [group.units // 2 for group in groups]
-    single = {name: value[:1] for name, value in inputs.items()}
-    predicted = CostModel(module, groups, task=task, inputs=single).predict(counts).macs
-    smaller = cut(module, groups, [torch.arange(count) for count in counts])
-    path = export_module(
-        smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=["a"] * 3
-    )
-    assert count_macs(path, one_sample(path, inputs)) == (predicted, ())
 
 
 def test_a_transformer_encoder_costs_what_is_foretold():

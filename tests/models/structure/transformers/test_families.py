@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from compress.exporting.to_onnx import export_module
+from compress.measurement.macs.graph import count_macs
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.structure.cut import cut, mask
 from compress.models.structure.find import find_groups
 from compress.models.structure.transformers.families import LAYOUTS
 from compress.models.structure.transformers.groups import family_groups, prunable
+from compress.onnx_graph.files import load_graph
+from compress.pruning.cost.model import CostModel
 from compress.pruning.importance.magnitude import magnitude
 from tests.models.structure.family_models import MODELS, family_model
 
@@ -132,14 +135,27 @@ def test_heads_are_told_how_many_they_are(name):
                 assert getattr(new, attribute) == was - was // group.units
 
 
+def one_sample(path, inputs):
+    """Arrays for all inputs of a graph: positions from 0, and an empty cache."""
+    arrays = {name: value[:1].numpy() for name, value in inputs.items()}
+    for given_input in load_graph(path).inputs.values():
+        sizes = [dim.dim_value for dim in given_input.type.tensor_type.shape.dim]
+        if given_input.name == "position_ids":
+            arrays["position_ids"] = np.arange(arrays["input_ids"].shape[1])[None]
+        elif given_input.name not in arrays:
+            arrays[given_input.name] = np.zeros((1, sizes[1], 0, sizes[3]), np.float32)
+    return arrays
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
-def test_the_exported_file_has_the_cut_shapes_and_answers(name, tmp_path):
+def test_the_exported_file_has_the_cut_shapes_predicted_macs_and_answers(name, tmp_path):
     """Of one layer, but of an encoder and a decoder two, which then differ in their widths."""
     layers = 2 if name in ("bert", "llama") else 1
     module, _, inputs, task = family_model(name, layers=layers)
     groups = family_groups(module, units=units_of(name))
-    smaller = cut(module, groups, unlike(groups, some_of(groups)))
+    gone = unlike(groups, some_of(groups))
+    smaller = cut(module, groups, gone)
     if layers == 2:
         left = {(group.kind, group.units) for group in family_groups(smaller, units=units_of(name))}
         widths = Counter(kind for kind, _ in left)
@@ -147,6 +163,9 @@ def test_the_exported_file_has_the_cut_shapes_and_answers(name, tmp_path):
     path = export_module(
         smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=("a", "b")
     )
+    single = {key: values[:1] for key, values in inputs.items()}
+    predicted = CostModel(module, groups, task=task, inputs=single).predict([len(u) for u in gone])
+    assert count_macs(path, one_sample(path, inputs)) == (predicted.macs, ())
     inputs = {key: torch.cat([values, values[:1]]) for key, values in inputs.items()}
     if "attention_mask" in inputs:  # and of another length than the example
         inputs = {key: values[:, :9] for key, values in inputs.items()}
