@@ -25,7 +25,7 @@ def texts(rows: int = 2, length: int = 7) -> dict[str, torch.Tensor]:
 
 def images(rows: int = 2) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {"pixel_values": torch.rand(rows, 1, 16, 16, generator=generator)}
+    return {"pixel_values": torch.rand(rows, 1, 8, 8, generator=generator)}
 
 
 def sample(kind: str, rows: int = 2, length: int = 7) -> dict[str, torch.Tensor]:
@@ -53,17 +53,6 @@ def module(kind: str) -> nn.Module:
         )
     elif kind == "gpt2":
         made = t.GPT2ForSequenceClassification(t.GPT2Config(**sizes, **WORDS))
-    elif kind == "llama":
-        made = t.LlamaForSequenceClassification(
-            t.LlamaConfig(**sizes, **WORDS, intermediate_size=48, num_key_value_heads=2)
-        )
-    elif kind == "vit":
-        made = t.ViTForImageClassification(
-            t.ViTConfig(
-                **sizes, intermediate_size=48, image_size=16, patch_size=4, num_channels=1,
-                num_labels=3,
-            )
-        )  # fmt: skip
     else:
         made = resnet(blocks=[1, 1], width=8, in_channels=1, num_classes=3)
     for parameter in made.parameters():  # equal biases would be stored as one

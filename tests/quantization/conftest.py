@@ -14,12 +14,12 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def cnn(tmp_path_factory):
+def cnn(exported_once):
     """A small CNN trained on digits, as an ONNX file."""
-    return export_cnn(tmp_path_factory.mktemp("cnn") / "cnn.onnx", digits())
+    return exported_once("trained_cnn", lambda path: export_cnn(path, digits()))
 
 
 @pytest.fixture(scope="session")
-def transformer(tmp_path_factory):
+def transformer(exported_once):
     """A tiny random BERT as an ONNX file."""
-    return export_transformer(tmp_path_factory.mktemp("bert") / "bert.onnx")
+    return exported_once("bert_of_two_layers", export_transformer)

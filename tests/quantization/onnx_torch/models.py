@@ -13,8 +13,8 @@ from compress.quantization.onnx_torch.module import GraphModule
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.tasks.task import TASKS
+from tests.exporting import tasks
 
-_TEXT = {"vocab_size": 60, "bos_token_id": 0, "eos_token_id": 0}
 TASK_OF = {
     "inverted": "image-classification",
     "convnext": "image-classification",
@@ -22,6 +22,8 @@ TASK_OF = {
     "gpt2": "text-generation",
     "llama": "text-generation",
 }
+SHARED = ("vit", "gpt2", "llama")
+"""Those of `tests.exporting.tasks`."""
 
 
 class InvertedResidual(nn.Module):
@@ -42,6 +44,8 @@ class InvertedResidual(nn.Module):
 
 
 def module_of(family):
+    if family in SHARED:
+        return tasks.model_for(family)
     import transformers as hf
 
     torch.manual_seed(0)
@@ -50,36 +54,6 @@ def module_of(family):
         "convnext": lambda: hf.ConvNextForImageClassification(
             hf.ConvNextConfig(
                 num_channels=1, hidden_sizes=[8], depths=[1], num_stages=1, num_labels=3
-            )
-        ),
-        "vit": lambda: hf.ViTForImageClassification(
-            hf.ViTConfig(
-                hidden_size=16,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                intermediate_size=24,
-                image_size=8,
-                patch_size=4,
-                num_channels=1,
-                num_labels=3,
-                initializer_range=0.5,
-            )
-        ),
-        "gpt2": lambda: hf.GPT2LMHeadModel(
-            hf.GPT2Config(
-                **_TEXT, n_embd=16, n_layer=1, n_head=2, n_positions=40, initializer_range=0.5
-            )
-        ),
-        "llama": lambda: hf.LlamaForCausalLM(
-            hf.LlamaConfig(
-                **_TEXT,
-                hidden_size=16,
-                num_hidden_layers=1,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-                intermediate_size=24,
-                max_position_embeddings=40,
-                initializer_range=0.5,
             )
         ),
     }

@@ -14,6 +14,7 @@ from compress.quantization.integers import Integers
 from compress.quantization.onnx_torch.module import GraphModule
 from tests.quantization.models import digits, texts
 from tests.quantization.onnx_torch.models import (
+    SHARED,
     TASK_OF,
     exported,
     inputs_of,
@@ -33,7 +34,9 @@ QUICK = ("inverted", "convnext")
         pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TASK_OF
     ],
 )
-def family(request, tmp_path_factory):
+def family(request, exported_model, tmp_path_factory):
+    if request.param in SHARED:
+        return request.param, exported_model(request.param)[1]
     path = tmp_path_factory.mktemp("families") / f"{request.param}.onnx"
     return request.param, exported(request.param, path)
 
