@@ -115,7 +115,19 @@ def act(workdir, action, *given):
         getattr(workdir, action)(*given)
 
 
-def run_in_a_child(root, done, killed_at):
+def run(root, done):
+    """Do all that; 1 if the folder is refused."""
+    workdir = Workdir(root)
+    try:
+        with workdir.open():
+            for action in done:
+                act(workdir, *action)
+    except InputError:
+        return 1
+    return 0
+
+
+def run_killed(root, done, killed_at):
     """Do all that in a process that ends without warning before it changes the n-th thing."""
     child = os.fork()
     if child:
@@ -131,16 +143,11 @@ def run_in_a_child(root, done, killed_at):
                 os._exit(9)
 
     try:
-        if left is not None:
-            sys.addaudithook(count)
-        workdir = Workdir(root)
-        with workdir.open():
-            for action in done:
-                act(workdir, *action)
-        os._exit(0)
+        sys.addaudithook(count)
+        os._exit(run(root, done))
     except BaseException as error:  # noqa: BLE001 (a child must not go on as pytest)
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        os._exit(1 if isinstance(error, InputError) else 3)
+        os._exit(3)
 
 
 def put(root, place, mine, number):
@@ -178,8 +185,10 @@ def test_what_users_put_into_a_runs_folder_survives(several, last):
             for place in written:
                 number += 1
                 put(root, place, mine, number)
-            code = run_in_a_child(root, done, killed_at)
-            assert code in (0, 9) if killed_at is not None else code == 0
+            if killed_at is None:
+                assert run(root, done) == 0
+            else:
+                assert run_killed(root, done, killed_at) in (0, 9)
             there = contents(root)
             assert set(mine) <= set(there.values())
             for content, place in mine.items():
@@ -204,7 +213,7 @@ def test_a_folder_that_is_no_runs_is_never_changed(tree, done):
         for number, place in enumerate(tree):
             put(root, place, mine, number)
         before = contents(root)
-        assert run_in_a_child(root, done, None) == 1
+        assert run(root, done) == 1
         assert contents(root) == before
 
 
@@ -239,9 +248,9 @@ def test_a_bundle_is_the_old_or_the_new_one_wherever_a_run_was_killed(tmp_path, 
     for killed_at in range(0, 200, step):
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(before, root)
-        code = run_in_a_child(root, [new], killed_at)
+        code = run_killed(root, [new], killed_at)
         if again is not None:
-            run_in_a_child(root, [], again)
+            run_killed(root, [], again)
         with (workdir := Workdir(root)).open():
             assert contents_of_bundle(root) in bundles
             act(workdir, *old)
