@@ -110,15 +110,19 @@ def test_a_stage_that_changes_its_input_is_found_out(tmp_path: Path) -> None:
 RECIPE = """\
 version: 1
 name: rounded
-model:
-  python: compress.models.resnet:resnet
-  arguments: {blocks: [1], width: 4, in_channels: 1, num_classes: 10}
+model: {python: "net:linear"}
 task: image-classification
 data: {sklearn: digits, limit: {train: 200}}
 measure: {batch_sizes: [1], rounds: 5, warmup: 1, seconds: 0.01}
 stages:
   - use: round_weights
     bits: 6
+"""
+NET = """\
+from torch import nn
+
+def linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
 COMMANDS = """\
 from pathlib import Path
@@ -147,12 +151,13 @@ def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path)
         [*pip, "--no-build-isolation", "--target", site, source], check=True, capture_output=True
     )
     (tmp_path / "rounded.yaml").write_text(RECIPE, encoding="utf-8")
+    (tmp_path / "net.py").write_text(NET, encoding="utf-8")
 
     def python(*arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=tmp_path,
-            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,
