@@ -20,7 +20,7 @@ version: 1
 name: tiny
 model:
   python: compress.models.resnet:resnet
-  arguments: {blocks: [1], width: 8, in_channels: 1, num_classes: 10}
+  arguments: {blocks: [], width: 8, in_channels: 1, num_classes: 10}
 task: image-classification
 data: {sklearn: digits, limit: {train: 64, test: 32}, calibration_samples: 8}
 measure: {batch_sizes: [1], threads: 1, rounds: 5, warmup: 1, seconds: 0.01, samples: 32}

@@ -83,7 +83,7 @@ def test_half_of_the_layers_go_and_recovery_brings_accuracy_back(problem, tmp_pa
 
 
 def test_the_result_can_be_stored_and_exported(problem, tmp_path):
-    made = apply(problem, tmp_path, layers=3, criterion="block_influence")
+    made = apply(problem, tmp_path, layers=1, criterion="block_influence")
     save_checkpoint(made.module, made.source, tmp_path / "stored")
     again, source = load_checkpoint(tmp_path / "stored")
     [batch] = digits().loader("test", preprocessor(), batch_size=8, limit=8)
