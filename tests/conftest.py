@@ -39,10 +39,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
-    """After a file's last test, take what is left (imported libraries) from all later collections:
-    every measured latency collects garbage first."""
+    """After a file's last test and before each slow one, take what is left (imported libraries and
+    what exports keep) from all later collections: every measured latency collects garbage first,
+    which takes a third of a second in a process that has exported a model."""
     ended = yield
-    if nextitem is None or nextitem.path != item.path:
+    if nextitem is None or nextitem.path != item.path or nextitem.get_closest_marker("slow"):
         gc.collect()
         gc.freeze()
     return ended
