@@ -79,8 +79,10 @@ class Forked:
     said: Path
 
     def send_signal(self, number: int) -> None:
-        assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None and self.process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""

@@ -200,7 +200,7 @@ def test_a_run_that_is_ended_by_a_hangup_and_more_signals(measured, tmp_path):
         at_its_training(run.stdout)
         for number in (signal.SIGHUP, *[signal.SIGINT] * 4):
             run.send_signal(number)
-            time.sleep(0.05)
+            time.sleep(0.01)
         ended = run.wait()
     assert ended.returncode == 129
     assert ended.stderr == "Interrupted. Run the same command again to resume.\n"
