@@ -42,8 +42,8 @@ def test_a_recurrent_text_model_is_exported_right_every_time(kind, tmp_path):
     class Recurrent(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(4, 2)
-            self.body = kind(6, 4, batch_first=True)
+            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(8, 2)
+            self.body = kind(6, 4, batch_first=True, bidirectional=True)
 
         def forward(self, input_ids, attention_mask):
             mask = attention_mask.unsqueeze(-1).float()

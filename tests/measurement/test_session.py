@@ -42,7 +42,7 @@ def test_an_absent_file_is_named(tmp_path):
 def test_unoptimized_session_names_the_file_of_an_invalid_graph(cnn_onnx):
     model = onnx.load(cnn_onnx)
     model.graph.node[0].op_type = "NoSuchOperator"
-    with pytest.raises(StageError, match=r"model\.onnx"):
+    with pytest.raises(StageError, match=r"measured_cnn\.onnx"):
         unoptimized_session(model, path=cnn_onnx)
 
 
