@@ -39,11 +39,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
-    """After a file's last test and before each slow one, take what is left (imported libraries and
-    what exports keep) from all later collections: every measured latency collects garbage first,
-    which takes a third of a second in a process that has exported a model."""
+    """After the last test of a file that exports models, free what they left, which is much and
+    refers to itself, and take the rest (imported libraries) from all later collections."""
     ended = yield
-    if nextitem is None or nextitem.path != item.path or nextitem.get_closest_marker("slow"):
+    is_last = nextitem is None or nextitem.path != item.path
+    if is_last and item.get_closest_marker("slow"):
         gc.collect()
         gc.freeze()
     return ended
