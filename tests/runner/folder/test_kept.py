@@ -1,5 +1,6 @@
 """What isn't a run's own survives it bit for bit, whatever it did and wherever it died."""
 
+import multiprocessing
 import os
 import shutil
 import sys
@@ -166,6 +167,29 @@ def put(root, place, mine, number):
     mine[content] = place
 
 
+def serve(asked):
+    """Call `run_killed` for each of what is asked, until None is."""
+    os.fsync = lambda handle: None
+    while (given := asked.recv()) is not None:
+        asked.send(run_killed(*given))
+
+
+@pytest.fixture(scope="module")
+def killed():
+    """`run_killed`, forked from a small process: to fork that of the tests takes far longer."""
+    asked, served = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(served,))
+    process.start()
+
+    def run_there(*given):
+        asked.send(given)
+        return asked.recv()
+
+    yield run_there
+    asked.send(None)
+    process.join()
+
+
 @pytest.fixture(autouse=True)
 def _no_flush(monkeypatch):
     """Nothing here outlives the machine; it costs most of the time."""
@@ -174,7 +198,7 @@ def _no_flush(monkeypatch):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(several=sessions(), last=st.tuples(SLOTS, PUBLISHED))
-def test_what_users_put_into_a_runs_folder_survives(several, last):
+def test_what_users_put_into_a_runs_folder_survives(killed, several, last):
     with tempfile.TemporaryDirectory() as folder:
         root, mine, number = Path(folder).resolve() / "run", {}, 0
         with Workdir(root).open():
@@ -188,7 +212,7 @@ def test_what_users_put_into_a_runs_folder_survives(several, last):
             if killed_at is None:
                 assert run(root, done) == 0
             else:
-                assert run_killed(root, done, killed_at) in (0, 9)
+                assert killed(root, done, killed_at) in (0, 9)
             there = contents(root)
             assert set(mine) <= set(there.values())
             for content, place in mine.items():
@@ -234,7 +258,9 @@ def test_stages_of_any_number_are_kept_apart(count, kept, name):
 
 
 @pytest.mark.parametrize(("again", "step"), [(None, 2), (12, 5), (16, 5), (20, 5), (24, 5)])
-def test_a_bundle_is_the_old_or_the_new_one_wherever_a_run_was_killed(tmp_path, again, step):
+def test_a_bundle_is_the_old_or_the_new_one_wherever_a_run_was_killed(
+    killed, tmp_path, again, step
+):
     """`again`: the run that puts things right is killed too."""
     root, before = tmp_path / "run", tmp_path / "before"
     old = ("publish", {"README.md", "manifest.json", "onnx", "a/b/c", SAME}, "k")
@@ -248,9 +274,9 @@ def test_a_bundle_is_the_old_or_the_new_one_wherever_a_run_was_killed(tmp_path, 
     for killed_at in range(0, 200, step):
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(before, root)
-        code = run_killed(root, [new], killed_at)
+        code = killed(root, [new], killed_at)
         if again is not None:
-            run_killed(root, [], again)
+            killed(root, [], again)
         with (workdir := Workdir(root)).open():
             assert contents_of_bundle(root) in bundles
             act(workdir, *old)
