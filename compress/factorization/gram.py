@@ -44,7 +44,7 @@ def gram_matrices(
     ------
     StageError : there are no batches, or an input of a layer isn't finite.
     """
-    sums = _Sums()
+    sums = _Grams()
     hooks = [
         part.register_forward_hook(sums.hook(path, part), with_kwargs=True)
         for path, part in layers.items()
@@ -63,7 +63,7 @@ def gram_matrices(
     return {path: sums.mean(path) for path in layers}
 
 
-class _Sums:
+class _Grams:
     """Sums of x x' by layer, and their numbers of x."""
 
     def __init__(self) -> None:

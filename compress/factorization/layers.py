@@ -121,7 +121,7 @@ def find_layers(
     return FoundLayers(found, (f"left whole: {reasons}.",) if reasons else ())
 
 
-def _judge(path: str, part: nn.Module, call: _Call | None, *, named: bool) -> MatrixLayer | str:
+def _judge(path: str, part: nn.Module, call: _Called | None, *, named: bool) -> MatrixLayer | str:
     """Return the layer, or the reason why it stays whole."""
     if call is None:
         return "the model doesn't call it"
@@ -153,14 +153,14 @@ def _whole_by_structure(module: nn.Module, parts: Mapping[str, nn.Module]) -> di
     return reasons
 
 
-class _Call(NamedTuple):
+class _Called(NamedTuple):
     positions: int
     makes_output: bool
 
 
 def _run(
     module: nn.Module, parts: Mapping[str, nn.Module], *, task: Task, inputs: Batch
-) -> dict[str, _Call]:
+) -> dict[str, _Called]:
     """Return how the model calls its layers for one sample."""
     positions: Counter[str] = Counter()
     answers: dict[str, Tensor] = {}
@@ -181,12 +181,12 @@ def _run(
             hook.remove()
     place = output.untyped_storage().data_ptr()
     return {
-        name: _Call(positions[name], answer.untyped_storage().data_ptr() == place)
+        name: _Called(positions[name], answer.untyped_storage().data_ptr() == place)
         for name, answer in answers.items()
     }
 
 
-def _layer(path: str, part: nn.Module, call: _Call) -> MatrixLayer:
+def _layer(path: str, part: nn.Module, call: _Called) -> MatrixLayer:
     rows, columns = matrix(part).shape
     return MatrixLayer(path, rows, columns, call.positions)
 

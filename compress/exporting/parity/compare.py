@@ -144,7 +144,7 @@ def compare(
     ------
     StageError : there are no batches, or the answers' shapes differ.
     """
-    sums: dict[str, _Sums] = {}
+    sums: dict[str, _Errors] = {}
     for batch in batches:
         left, right = wanted(batch), got(batch)
         if left.shape != right.shape:
@@ -155,7 +155,7 @@ def compare(
         if left.ndim == 3 and ATTENTION_MASK in batch:
             counted = np.asarray(batch[ATTENTION_MASK]) != 0
             left, right = left[counted], right[counted]
-        sums.setdefault(_shape(batch), _Sums()).add(left, right, samples=samples, target=target)
+        sums.setdefault(_shape(batch), _Errors()).add(left, right, samples=samples, target=target)
     if not sums:
         raise StageError("no samples to compare the two models on.")
     measure = _MEASURES[target]
@@ -163,8 +163,8 @@ def compare(
     return replace(_total(sums.values()).parity(measure), by_shape=by_shape)
 
 
-class _Sums:
-    """Sums over batches."""
+class _Errors:
+    """Sums of errors over batches."""
 
     def __init__(self) -> None:
         self.largest = self.scale = self.total = self.same = 0.0
@@ -187,8 +187,8 @@ class _Sums:
         return Parity(self.largest, mean, self.scale, agreement, self.samples, measure)
 
 
-def _total(parts: Iterable[_Sums]) -> _Sums:
-    whole = _Sums()
+def _total(parts: Iterable[_Errors]) -> _Errors:
+    whole = _Errors()
     for part in parts:
         whole.largest = float(np.maximum(whole.largest, part.largest))
         whole.scale = max(whole.scale, part.scale)

@@ -84,7 +84,7 @@ def _plain_kernels() -> Iterator[None]:
 
 
 @dataclass
-class _Call:
+class _OperatorCall:
     """A matmul in the run: the operator's number, and the parameter or attention it belongs to."""
 
     macs: int
@@ -97,7 +97,7 @@ class _Call:
 class _Seen:
     module: nn.Module
     flow: Flow
-    calls: list[_Call] = field(default_factory=list)
+    calls: list[_OperatorCall] = field(default_factory=list)
     stack: list[str] = field(default_factory=list)
     unknown: list[tuple[int, str]] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class _Seen:
         names = [name for x in reversed(operands) if (name := self._name(x)) is not None]
         layer = names[0] if names else None
         attention = self.stack[-1] if self.stack and layer is None else None
-        self.calls.append(_Call(macs, operator, layer, attention))
+        self.calls.append(_OperatorCall(macs, operator, layer, attention))
 
     def macs(self, needed: Collection[int], attentions: Sequence[str]) -> ModuleMacs:
         """The MACs of what a runtime computes for each sample and what the answer needs."""

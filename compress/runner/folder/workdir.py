@@ -56,7 +56,7 @@ class Workdir:
         self.shared = self.stages / _SHARED
         self.notes: list[str] = []
         self._own = root / _OWN
-        self._work = self._own / "work"
+        self._work = self._own / "aside"
         self._slots = Slots(self.stages, own=self._own, work=self._work, note=self.note)
         self._top: TopFiles | None = None
 

@@ -57,7 +57,7 @@ OTHERS = (
     "stages/kept-1.00-x",
     "README.md.kept-1",
     ".compress/mine",
-    ".compress/work/mine",
+    ".compress/aside/mine",
     ".compress/leaving/mine",
     ".compress/building/mine",
 )
@@ -92,7 +92,7 @@ OWN = (
     ".compress/building/0",
     ".compress/building/1",
     ".compress/building/9",
-    ".compress/work/put-",
+    ".compress/aside/put-",
 )
 """Where a killed run's unfinished work is; nothing else is swept."""
 
@@ -221,7 +221,7 @@ def test_what_users_put_into_a_runs_folder_survives(killed, several, last):
         with workdir.open():
             assert workdir.find(slot, "k") is not None
             assert all((root / name).read_text() == f"{name} k" for name in found)
-        for name in ("building", "leaving", "work"):
+        for name in ("building", "leaving", "aside"):
             assert set(names(root / ".compress" / name)) <= {"mine"}
 
 

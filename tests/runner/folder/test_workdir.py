@@ -362,7 +362,7 @@ def test_what_users_put_among_the_stages_stays(tmp_path: Path) -> None:
         "stages/02-x/notes.txt": "in a stage's folder",
         "stages/shared/notes.txt": "in the shared folder",
         "stages/shared/teacher/mine/0.rows": "in a folder that is no cache's",
-        ".compress/work/notes.txt": "in the folder for work",
+        ".compress/aside/notes.txt": "in the folder for work",
         "README.md": "in the way of the card",
         "x.partial": "mine",
     }
@@ -447,7 +447,7 @@ def test_what_a_killed_run_was_writing_goes_with_the_next(tmp_path):
     with workdir.open():
         cache = workdir.shared / "teacher" / ("a" * 16 + "-" + "b" * 16)
         calibration = workdir.shared / "calibration"
-        work = workdir.root / ".compress" / "work"
+        work = workdir.root / ".compress" / "aside"
         left = [
             cache / ".arrays.json.abcd_012.partial",
             calibration / (".histograms-" + "c" * 32 + ".abcd_012.partial"),
