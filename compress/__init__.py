@@ -46,6 +46,10 @@ if TYPE_CHECKING:  # the names once more, for type checkers; a test compares the
     from compress.stages.sparsify import Sparsify as Sparsify
     from compress.stages.train import Train as Train
     from compress.stages.vocabulary import Vocabulary as Vocabulary
+    from compress.tasks.contract import Input as Input
+    from compress.tasks.contract import Output as Output
+    from compress.tasks.contract import Task as Task
+    from compress.tasks.contract import TaskMetric as TaskMetric
 
 __version__ = "0.1.0"
 
@@ -56,9 +60,11 @@ _MODULES = {
     "Distill": "compress.stages.distill",
     "Export": "compress.stages.export",
     "Format": "compress.core.artifact",
+    "Input": "compress.tasks.contract",
     "LowBit": "compress.stages.low_bit",
     "LowRank": "compress.stages.low_rank",
     "Options": "compress.core.options",
+    "Output": "compress.tasks.contract",
     "Pipeline": "compress.runner.pipeline",
     "Prune": "compress.stages.prune.stage",
     "Quantize": "compress.stages.quantize.stage",
@@ -66,6 +72,8 @@ _MODULES = {
     "Report": "compress.report.document",
     "Sparsify": "compress.stages.sparsify",
     "Stage": "compress.stages.contract",
+    "Task": "compress.tasks.contract",
+    "TaskMetric": "compress.tasks.contract",
     "Train": "compress.stages.train",
     "Vocabulary": "compress.stages.vocabulary",
     "load": "compress.runner.load",

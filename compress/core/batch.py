@@ -17,6 +17,7 @@ MIX_WITH = "mix_with"
 MIX_WEIGHT = "mix_weight"
 """(N,) float32 in [0, 1]: the share of a sample's own embeddings in the mixture."""
 NOT_INPUTS = frozenset({LABELS, SAMPLE_IDS, MIX_WITH, MIX_WEIGHT})
+_LABELS_OF = f"{LABELS}."
 
 IGNORED = -100
 """The class index that stands for "no label"."""
@@ -26,4 +27,22 @@ _Value = TypeVar("_Value")
 
 def model_inputs(batch: Mapping[str, _Value]) -> dict[str, _Value]:
     """The entries of a batch that are model inputs, in the batch's order."""
-    return {name: value for name, value in batch.items() if name not in NOT_INPUTS}
+    return {
+        name: value
+        for name, value in batch.items()
+        if name not in NOT_INPUTS and not name.startswith(_LABELS_OF)
+    }
+
+
+def labels_key(output: str) -> str:
+    """The name of the labels of one output, for models with several."""
+    return _LABELS_OF + output
+
+
+def labels_in(batch: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The labels of a batch: "labels", or those of each output by the output's name."""
+    return {
+        name.removeprefix(_LABELS_OF): value
+        for name, value in batch.items()
+        if name == LABELS or name.startswith(_LABELS_OF)
+    }

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor
 
 Split = Literal["train", "validation", "test", "calibration"]
-Target = Literal["class", "class-set", "token-class", "next-token", "none"]
+Modality = Literal["image", "text", "tensors"]
+"""The kind of a task's samples: images, texts, or arrays by name."""
+Target = Literal["class", "class-set", "token-class", "next-token", "none", "own"]
 """The kind of a sample's label. It decides what a batch holds as `labels`:
 
 class : (N,) int64, a class's index; -100 for a sample without a label.
@@ -23,6 +25,7 @@ class-set : (N, C) float32 of 0 and 1, C >= 1; a row of -1 for a sample without 
 token-class : (N, S) int64, a class for each token; -100 for a token without a class.
 next-token : (N, S) int64, the tokens themselves, not shifted; -100 on padding.
 none : there are no labels.
+own : what the task's own `collate` makes, and its own loss and metrics read.
 """
 Pooling = Literal["mean", "cls"]
 """The way in which one vector is made from those of a text's tokens: the mean over the unmasked
@@ -47,7 +50,7 @@ class Raw(Protocol):
     """A few samples as the source has them; see `compress.data.raw.RawSamples`."""
 
     @property
-    def kind(self) -> Literal["text", "pair", "words", "image", "prompt"]:
+    def kind(self) -> Literal["text", "pair", "words", "image", "prompt", "tensors"]:
         """The kind of the samples."""
         ...
 
@@ -112,8 +115,13 @@ class Task(Protocol):
         ...
 
     @property
-    def modality(self) -> Literal["image", "text"]:
+    def modality(self) -> Modality:
         """The kind of the inputs."""
+        ...
+
+    @property
+    def auto_class(self) -> str:
+        """The class of `transformers` that loads such models; empty if there is none."""
         ...
 
     @property
@@ -124,6 +132,11 @@ class Task(Protocol):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics by which the model's quality can be measured; the first is the default."""
+        ...
+
+    @property
+    def metrics_without_labels(self) -> tuple[str, ...]:
+        """Metrics that can be measured on data without labels."""
         ...
 
     @property
@@ -142,7 +155,20 @@ class Task(Protocol):
         ...
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
-        """Run a module on the inputs; returns its first output, mostly raw scores (N, C)."""
+        """Run a module on the inputs; returns its output, mostly raw scores (N, C). Several outputs
+        are joined: see `compress.tasks.outputs.joined`."""
+        ...
+
+    def named_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """Run a module on the inputs; returns its outputs by name."""
+        ...
+
+    def varying_axes(self, name: str, value: Tensor) -> Mapping[int, str]:
+        """The axes of an input, besides the first, whose sizes may vary, by their names."""
+        ...
+
+    def default_metric(self, *, labelled: bool = True) -> str:
+        """The metric that is used if the recipe names none."""
         ...
 
 

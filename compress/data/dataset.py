@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compress.core.artifact import Preprocessor
-from compress.core.context import Split, Target
+from compress.core.context import Split, Target, Task
+from compress.data.fields.dataset import TaskData, task_data
 from compress.data.fingerprint import digest
 from compress.data.images.transform import ImagePreprocessor
 from compress.data.labels.encode import encode_labels
 from compress.data.loader import BatchLoader
 from compress.data.raw import RawSamples, raw_samples
 from compress.data.rows import label_column
+from compress.data.sources.array_files import open_arrays
 from compress.data.sources.arrays import open_digits, open_idx
 from compress.data.sources.functions import open_python
 from compress.data.sources.huggingface import open_huggingface
@@ -24,7 +26,7 @@ from compress.data.splits import Samples, complete
 from compress.data.texts.blocks import cut_blocks
 from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError
-from compress.tasks.task import Task
+from compress.tasks.contract import Task as OwnTask
 
 _TEXTS = 1024
 
@@ -145,7 +147,9 @@ def _known(preprocessor: Preprocessor) -> TextPreprocessor | ImagePreprocessor:
     return preprocessor
 
 
-def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int) -> Dataset:
+def load_data(
+    spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int
+) -> Dataset | TaskData:
     """Open the data that a recipe names, and make its four splits.
 
     Parameters
@@ -162,6 +166,8 @@ def load_data(spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int)
     for split, rows in source.splits.items():
         if not len(rows):
             raise DataError(f"split '{split}' is empty.")
+    if isinstance(task, OwnTask):
+        return task_data(source, spec, task=task, labels=labels, seed=seed)
     labelled = label_column(spec.columns, task) is not None
     encoded = encode_labels(
         list(source.splits.values()), labels, target=task.target, labelled=labelled
@@ -192,7 +198,11 @@ def open_source(spec: DataSpec, task: Task) -> Source:
     DataError : the data is missing or broken, lacks a column, or isn't of the task's kind.
     """
     if spec.source in IMAGE_SOURCES and task.modality != "image":
-        raise DataError(f"'{spec.source}' holds images; the task needs texts.")
+        raise DataError(f"'{spec.source}' holds images; the task needs {task.modality}.")
+    if spec.arrays is not None:
+        if task.target != "own":
+            raise DataError(f"'arrays' holds tensors; {task.name} needs {task.modality}s.")
+        return open_arrays(spec.arrays, spec)
     if spec.idx is not None:
         return open_idx(spec.idx, spec)
     if spec.sklearn is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.context import Split
+from compress.core.context import Split, Task
 from compress.data.labels.encode import encode_labels
 from compress.data.peek import Peek, peek
 from compress.data.rows import Indices, Values, input_columns, label_column
@@ -16,7 +16,6 @@ from compress.errors import DataError, unknown
 
 if TYPE_CHECKING:
     from compress.data.spec import DataSpec
-    from compress.tasks.task import Task
 
 Problem = tuple[str, str]
 
@@ -49,8 +48,8 @@ def misfits_of(
     labels : the model's class names in the order of its scores; empty if unknown or none.
     outputs : number of scores that the model gives; None if unknown.
     """
-    if spec.huggingface not in FILE_FORMATS or spec.files is None:
-        return []
+    if spec.huggingface not in FILE_FORMATS or spec.files is None or task.target == "own":
+        return []  # a task of one's own finds its fields when it is loaded
     found: list[Problem] = []
     for split in spec.files:
         for path in spec.paths(split):

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from compress.core.context import Task
 from compress.core.files.paths import folder_problem, only_a_path
 from compress.core.foreign.boundary import reading
 from compress.core.foreign.remote_code import why
+from compress.data.fields.preprocessor import TensorPreprocessor
 from compress.data.images.processor import reduce_processor
 from compress.data.images.transform import ImagePreprocessor, Transform
 from compress.data.sources.quiet import quiet
@@ -18,11 +20,10 @@ from compress.data.spec import DataSpec, ImageSpec, TrainedTokenizer
 from compress.data.texts.encode import LENGTH_LIMIT, ORIGINAL_IDS, TextPreprocessor
 from compress.data.vocabulary.train import train_tokenizer
 from compress.errors import DataError, clipped
-from compress.tasks.task import Task
 
 __all__ = ["ImagePreprocessor", "TextPreprocessor", "load_preprocessor", "transform_of"]
 
-Preprocessor = TextPreprocessor | ImagePreprocessor
+Preprocessor = TextPreprocessor | ImagePreprocessor | TensorPreprocessor
 _VOCABULARIES = ("tokenizer.json", "tokenizer*.model", "vocab*", "*.spm", "spiece.model", "*.bpe*")
 
 
@@ -59,6 +60,8 @@ def load_preprocessor(
             notes=notes,
             original_ids=_original_ids(model_folder_or_id),
         )
+    if task.modality == "tensors":
+        return TensorPreprocessor()
     if spec.image is not None or model_folder_or_id is None:
         return ImagePreprocessor(transform_of(spec.image or ImageSpec()))
     with reading(f"the image processor of {model_folder_or_id!r}", error=DataError):

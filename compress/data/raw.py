@@ -15,7 +15,7 @@ from compress.data.sources.huggingface import TableRows
 from compress.data.splits import Samples
 from compress.errors import DataError
 
-Kind = Literal["text", "pair", "words", "image", "prompt"]
+Kind = Literal["text", "pair", "words", "image", "prompt", "tensors"]
 _PROMPT = 200
 """Characters of a text's beginning that a model is to continue."""
 _AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA")
@@ -29,7 +29,7 @@ class RawSamples:
     ----------
     kind : the kind of the samples.
     values : for each sample a text, a list of two texts, a list of words, an image file's bytes, or
-        a text's beginning.
+        a text's beginning, or a mapping of fields.
     """
 
     kind: Kind

@@ -14,8 +14,8 @@ from compress.core.foreign.boundary import foreign
 from compress.errors import DataError, clipped, unknown
 
 if TYPE_CHECKING:
+    from compress.core.context import Task
     from compress.data.spec import Columns
-    from compress.tasks.task import Task
 
 Indices = npt.NDArray[np.int64]
 Values = Sequence[Any] | npt.NDArray[Any]
@@ -189,8 +189,16 @@ class JoinedRows:
         yield from self.second.labels()
 
 
-def input_columns(columns: Columns, task: Task) -> dict[str, str]:
-    """The data's names of the input columns, by our names."""
+def input_columns(columns: Columns, task: Task, available: Sequence[str] = ()) -> dict[str, str]:
+    """The data's names of the input columns, by our names.
+
+    Parameters
+    ----------
+    available : names of all columns. For a task that isn't built in, the columns keep their names,
+        and those of labels are among them.
+    """
+    if task.target == "own":
+        return {name: name for name in available}
     if task.modality == "image":
         return {"image": columns.image}
     if task.target == "token-class":
@@ -201,7 +209,7 @@ def input_columns(columns: Columns, task: Task) -> dict[str, str]:
 
 def label_column(columns: Columns, task: Task) -> str | None:
     """The column of the labels; None if there is none, or the task reads none."""
-    return None if task.target in ("next-token", "none") else columns.label
+    return None if task.target in ("next-token", "none", "own") else columns.label
 
 
 def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -> None:

@@ -13,9 +13,9 @@ from compress.core.files.paths import exists, file_problem, folder_problem, only
 from compress.core.foreign.entries import entry_problem
 from compress.core.options import Options
 from compress.data.sources.idx import find_files
-from compress.errors import clipped
+from compress.errors import clipped, expected
 
-SOURCES = ("huggingface", "idx", "sklearn", "python")
+SOURCES = ("huggingface", "idx", "sklearn", "arrays", "python")
 """Keys that name where samples come from."""
 IMAGE_SOURCES = frozenset({"idx", "sklearn"})
 """The sources whose samples are always images."""
@@ -45,6 +45,12 @@ class Columns(Options):
     Token classification takes lists of classes, one for each word (-100: none). Multi-label takes
     lists of classes, or lists of floats or booleans, one for each class; a model of a single class
     takes 0 or 1 too. Text generation and feature extraction read no labels."""
+    inputs: dict[str, str | list[str]] | None = None
+    """Columns of the inputs by name, for tasks on tensors and tasks of one's own; several columns
+    of numbers become one vector. Null: the task's own names, or every column but the labels."""
+    targets: dict[str, str | list[str]] | None = None
+    """Columns of the labels by the output's name, for models with several outputs, instead of
+    `label`."""
 
 
 class Vocabulary(Options):
@@ -96,6 +102,9 @@ class DataSpec(Options):
     """A folder of IDX files, gzipped or not, with MNIST's names (train-images-idx3-ubyte …)."""
     sklearn: Literal["digits"] | None = None
     """A small data set inside scikit-learn: 1,797 handwritten digits of 8x8 pixels."""
+    arrays: Path | None = None
+    """A .npz file, or a folder with one for each split (train.npz), or with a .npy file for each
+    array; for tasks on tensors and tasks of one's own."""
     python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     """"package.module:function". The function returns a mapping of split names to sequences of
     mappings, such as {"train": [{"image": …, "label": 3}, …]}. Images are PIL or uint8 arrays."""
@@ -165,7 +174,7 @@ class DataSpec(Options):
 
     def local_paths(self) -> tuple[Path, ...]:
         """Local files and folders that the training samples come from; empty for other sources."""
-        named = [path for path in (self.folder, self.idx) if path is not None]
+        named = [path for path in (self.folder, self.idx, self.arrays) if path is not None]
         if self.from_hub and self.huggingface is not None and Path(self.huggingface).is_dir():
             named.append(Path(self.huggingface))
         return (*self.paths("train"), *named)
@@ -197,7 +206,7 @@ def _misfits(spec: DataSpec) -> list[str]:
 
 
 def _problems(spec: DataSpec) -> list[Problem]:
-    problems = [*_files(spec), *_folder(spec), *_idx(spec), *_python(spec)]
+    problems = [*_files(spec), *_folder(spec), *_idx(spec), *_arrays(spec), *_python(spec)]
     for key, name in (("huggingface", spec.huggingface), ("tokenizer", spec.tokenizer)):
         if isinstance(name, str) and only_a_path(name) and not exists(name):
             problems.append(
@@ -229,6 +238,18 @@ def _idx(spec: DataSpec) -> list[Problem]:
     if problem is not None:
         return [("idx", f"there is no folder {clipped(repr(str(spec.idx)))}: {problem}.")]
     return [("idx", missing) for missing in find_files(spec.idx, spec.splits).missing]
+
+
+def _arrays(spec: DataSpec) -> list[Problem]:
+    if spec.arrays is None or spec.arrays.is_dir():
+        return []
+    problem = file_problem(spec.arrays)
+    if problem is not None:
+        said = clipped(repr(str(spec.arrays)))
+        return [("arrays", f"there is no file or folder {said}: {problem}.")]
+    if spec.arrays.suffix != ".npz":
+        return [("arrays", expected("arrays", "a .npz file or a folder", str(spec.arrays)))]
+    return []
 
 
 def _python(spec: DataSpec) -> list[Problem]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from compress.core.context import Task
 from compress.data.dataset import Dataset, open_source
 from compress.data.fingerprint import digest
 from compress.data.labels.targets import join_targets, no_targets
@@ -13,7 +14,6 @@ from compress.data.rows import JoinedRows, input_columns
 from compress.data.spec import Columns, DataSpec
 from compress.data.splits import Samples
 from compress.errors import DataError
-from compress.tasks.task import Task
 
 
 def with_unlabeled(data: Dataset, spec: DataSpec, *, task: Task, seed: int) -> Dataset:

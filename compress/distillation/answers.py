@@ -39,12 +39,14 @@ class Answers:
     attentions : attention weights by the path of their layer, (N, heads, S, S).
     head : computes logits from the last hidden states, if `features` holds these instead of logits
         (see `compress.distillation.hidden`).
+    outputs : every output by its name; empty if they come from a cache or weren't computed.
     """
 
     logits: Tensor | TopK | None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     attentions: Mapping[str, Tensor] = field(default_factory=dict)
     head: Callable[[Tensor], Tensor] | None = None
+    outputs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Teacher(Protocol):

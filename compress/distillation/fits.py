@@ -74,11 +74,13 @@ def _response(response: Response, target: Target) -> Iterator[Problem]:
             )
     if response.decoupled is not None and target != "class":
         yield key + "decoupled", "must be null: it needs exactly one class a sample."
-    if response.logit_standardization and target == "class-set":
-        yield (
-            key + "logit_standardization",
-            "must be false: each class of several has a sigmoid of its own.",
+    if response.logit_standardization and target in ("class-set", "own"):
+        why = (
+            "each class of several has a sigmoid of its own."
+            if target == "class-set"
+            else "the task itself says how outputs are compared."
         )
+        yield key + "logit_standardization", f"must be false: {why}"
     variants = [
         name
         for name, is_used in (
@@ -130,6 +132,8 @@ def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Pro
     key, response, relation = "teacher.cache.top_k", losses.response, losses.relation
     if target == "class-set":
         yield key, "must be null: each class of several has a sigmoid of its own."
+    if target == "own":
+        yield key, "must be null: the task itself says how outputs are compared."
     if response is not None and (
         response.decoupled or response.logit_standardization or response.divergence != "forward"
     ):

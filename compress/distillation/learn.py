@@ -21,7 +21,7 @@ from compress.distillation.options import Labels, Losses
 from compress.distillation.taps import Taps
 from compress.distillation.teacher import LiveTeacher
 from compress.distillation.teacher_spec import CacheSpec, TeacherSpec
-from compress.distillation.terms.label import LabelsTerm
+from compress.distillation.terms.of_task import labels_term
 from compress.models.low_bit.layers import stored_bytes, to_low_bit
 from compress.models.transformers.vocabulary import as_seen_by
 from compress.training.acceleration import placed_copy
@@ -45,7 +45,7 @@ def learn_labels(
     ------
     StageError : see `compress.training.loop.fit`.
     """
-    terms = [LabelsTerm(labels, target=context.task.target)]
+    terms = [labels_term(labels, context.task)]
     return fit(
         artifact.require_module(),
         loss=Objective(terms, task=context.task, taps=Taps()),

@@ -18,9 +18,8 @@ from compress.distillation.teacher import answers
 from compress.distillation.terms.attention import AttentionTerm, Projections
 from compress.distillation.terms.chunked import ChunkedTerm
 from compress.distillation.terms.feature import FeatureTerm
-from compress.distillation.terms.label import LabelsTerm
+from compress.distillation.terms.of_task import labels_term, response_term
 from compress.distillation.terms.relation import RelationTerm
-from compress.distillation.terms.response import ResponseTerm
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
 from compress.models.structure.transformers.families import LAYOUTS
@@ -87,15 +86,15 @@ def _terms(
     losses: Losses, *, student: nn.Module, teacher: nn.Module, task: Task, seed: int
 ) -> tuple[Term, ...]:
     """Return a term for each loss with a weight; in chunks, response and labels share a term."""
-    weights, target = losses.weights, task.target
+    weights = losses.weights
     terms: list[Term] = []
     response = losses.response if "response" in weights else None
     labels = losses.labels if "labels" in weights else None
     if response is not None and response.chunk_tokens is not None:
         terms.append(ChunkedTerm(response, labels))
     else:
-        terms += [ResponseTerm(response, target=target)] if response else []
-        terms += [LabelsTerm(labels, target=target)] if labels else []
+        terms += [response_term(response, task)] if response else []
+        terms += [labels_term(labels, task)] if labels else []
     if losses.feature is not None and "feature" in weights:
         matches = match(losses.feature.layers, student=student, teacher=teacher)
         terms.append(FeatureTerm(losses.feature, matches=matches, seed=seed))

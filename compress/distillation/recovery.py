@@ -9,7 +9,7 @@ from compress.distillation.fits import problems
 from compress.distillation.options import Losses
 from compress.distillation.students.predicted import label_problems
 from compress.distillation.teacher_spec import TeacherSpec
-from compress.tasks.task import TASKS
+from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Recovery(Options):
         data : the recipe's `data`.
         key : the key of this recovery inside its stage.
         """
-        modality, target = TASKS[task].modality, TASKS[task].target
+        known = outline(task)
+        modality, target = known.modality, known.target
         weight = self.losses.labels.weight if self.losses.labels else 0.0
         found = [
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),

@@ -12,6 +12,7 @@ from compress.core.context import Batch, Task
 from compress.distillation.answers import Answers
 from compress.distillation.hidden import LAST_HIDDEN, head_of, last_hidden
 from compress.distillation.taps import Taps
+from compress.tasks.outputs import joined
 from compress.training.augmentation.mixing import mixed_embeddings
 from compress.training.options import Precision
 
@@ -64,9 +65,13 @@ def answers(module: nn.Module, batch: Batch, *, task: Task, taps: Taps, head: bo
     """
     inputs = model_inputs(batch)
     logits: Tensor | None = None
+    outputs: dict[str, Tensor] = {}
     with mixed_embeddings(module, batch), taps.recording(module) as (features, attentions):
         if head:
-            logits = task.logits(module, inputs)
+            outputs = task.named_outputs(module, inputs)
+            logits = joined(list(outputs.values()))
         else:
             features[LAST_HIDDEN] = last_hidden(module, inputs)
-    return Answers(logits, features, attentions, head=None if head else head_of(module))
+    return Answers(
+        logits, features, attentions, head=None if head else head_of(module), outputs=outputs
+    )

@@ -36,7 +36,7 @@ class ExportSignature:
 
 
 class _Positional(nn.Module):
-    """The module as a function from the batch's tensors, in order, to the task's output."""
+    """The module as a function from the batch's tensors, in order, to the task's outputs."""
 
     def __init__(self, module: nn.Module, task: Task, names: Sequence[str]) -> None:
         super().__init__()
@@ -44,8 +44,10 @@ class _Positional(nn.Module):
         self._task = task
         self._names = tuple(names)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self._task.logits(self.module, dict(zip(self._names, tensors, strict=True)))
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        inputs = dict(zip(self._names, tensors, strict=True))
+        answers = tuple(self._task.named_outputs(self.module, inputs).values())
+        return answers[0] if len(answers) == 1 else answers
 
 
 def plain_signature(
@@ -55,16 +57,15 @@ def plain_signature(
     inputs: Mapping[str, Tensor],
     dynamic_image_size: bool = False,
 ) -> ExportSignature:
-    """Return the signature with the batch's inputs, under their names, and the task's first output.
+    """Return the signature with the batch's inputs and the task's outputs, under their names.
 
-    Image inputs (N, C, H, W) get a dynamic batch, text inputs (N, S) also a dynamic sequence.
+    All inputs get a dynamic batch, text inputs (N, S) also a dynamic sequence, and those of other
+    tasks the axes that the task names.
     """
-    if task.modality == "text":
-        axes: Axes = {0: BATCH, 1: SEQUENCE}
-    else:
-        axes = {0: BATCH, 2: HEIGHT, 3: WIDTH} if dynamic_image_size else {0: BATCH}
+    size: Axes = {2: HEIGHT, 3: WIDTH} if dynamic_image_size else {}
+    axes = tuple({0: BATCH, **task.varying_axes(name, x), **size} for name, x in inputs.items())
     traced = _Positional(module, task, tuple(inputs))
-    return ExportSignature(traced.eval(), inputs, tuple(axes for _ in inputs), task.output_names)
+    return ExportSignature(traced.eval(), inputs, axes, task.output_names)
 
 
 def widened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

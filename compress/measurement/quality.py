@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.core.batch import LABELS
-from compress.core.context import Batch, Loader, Pooling, Target
+from compress.core.context import Batch, Loader, Target, Task
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.metrics.tally import Answer
 from compress.measurement.results import Quality
 from compress.measurement.session import run, session
+from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Answering = Path | Callable[[Batch], "NDArray[np.float32]"]
-"""An ONNX file; or, for a model without one, a function from a batch to scores."""
+Answering = Path | Callable[[Batch], "NDArray[np.float32] | dict[str, NDArray[np.float32]]"]
+"""An ONNX file; or, for a model without one, a function from a batch to its outputs: one array, or
+arrays by name."""
 
 _SHAPES: Mapping[Target, tuple[int, str]] = {
     "class": (2, "scores of shape ({samples}, classes)"),
@@ -31,6 +33,7 @@ _SHAPES: Mapping[Target, tuple[int, str]] = {
     "next-token": (3, "scores of shape ({samples}, tokens, vocabulary)"),
     "none": (3, "hidden states of shape ({samples}, tokens, width)"),
 }
+_ONE_OUTPUT = "the model's first output"
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,8 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     *,
     loader: Loader,
     metric: str,
-    target: Target = "class",
+    task: Task = TASKS["image-classification"],
     labels: Sequence[str] = (),
-    pooling: Pooling = "mean",
     reference: Reference | None = None,
     threads: int = 1,
     progress: Progress | None = None,
@@ -67,9 +69,8 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     ----------
     model : an ONNX file, run in ONNX Runtime, or a function that answers.
     metric : such as "accuracy"; see `compress.measurement.metrics.registry.METRICS`.
-    target : the kind of a sample's label.
+    task : the task; says what the outputs and the labels are, and holds the metrics of its own.
     labels : class names in the order of the scores, for metrics that read them.
-    pooling : the way in which an embedding is made from the tokens', for metrics of embeddings.
     reference : for metrics that compare the model with another; None: the model itself.
     seed : seed of the intervals' bootstraps.
 
@@ -79,12 +80,12 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     DataError : a batch lacks an input or `labels`, or there are no samples.
     StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
-    found = metric_named(metric, target=target, labels=labels, pooling=pooling)
+    found = metric_named(metric, task=task, labels=labels)
     tally = found.tally(labels)
     wanted = reference if found.needs_reference else None
-    other = None if wanted is None else _answers(wanted, loader, target, threads)
+    other = None if wanted is None else _answers(wanted, loader, task, threads)
     with (progress or Silent()).track(f"measuring {metric}", len(loader)) as advance:
-        for answer in _answers(Reference(model), loader, target, threads):
+        for answer in _answers(Reference(model), loader, task, threads):
             if found.needs_reference:
                 compared = answer if other is None else next(other)
                 answer = replace(answer, reference=compared)
@@ -97,37 +98,60 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     return Quality(metric, value, ci95, tally.samples, found.higher_is_better)
 
 
-def _answers(model: Reference, loader: Loader, target: Target, threads: int) -> Iterator[Answer]:
+def _answers(model: Reference, loader: Loader, task: Task, threads: int) -> Iterator[Answer]:
     """The model's answer to each batch."""
-    answer = _answering(model.model, threads)
+    answer = _answering(model.model, task, threads)
     for batch in model.loader or loader:
-        said, scores = answer(batch)
-        _require_scores(scores, batch, said=said, target=target)
-        yield Answer(scores, {key: np.asarray(value) for key, value in batch.items()})
+        said, outputs = answer(batch)
+        scores = next(iter(outputs.values()))
+        _require_scores(outputs, batch, said=said, target=task.target)
+        arrays = {key: np.asarray(value) for key, value in batch.items()}
+        yield Answer(scores, arrays, outputs=outputs)
 
 
 def _answering(
-    model: Answering, threads: int
-) -> Callable[[Batch], tuple[str, NDArray[np.float32]]]:
-    """A function from a batch to the words for its scores in a message, and the scores."""
+    model: Answering, task: Task, threads: int
+) -> Callable[[Batch], tuple[str, dict[str, NDArray[np.float32]]]]:
+    """A function from a batch to the words for the outputs in a message, and the outputs."""
     if callable(model):
-        return lambda batch: ("the model's first output", model(batch))
+        return lambda batch: (_ONE_OUTPUT, _by_name(model(batch), task))
     runtime = session(model, threads=threads)
 
-    def answer(batch: Batch) -> tuple[str, NDArray[np.float32]]:
-        name, scores = next(iter(run(runtime, batch).items()))
-        return f"output {name!r} of {model}", scores
+    def answer(batch: Batch) -> tuple[str, dict[str, NDArray[np.float32]]]:
+        outputs = run(runtime, batch)
+        return f"output {next(iter(outputs))!r} of {model}", outputs
 
     return answer
 
 
+def _by_name(answer: Any, task: Task) -> dict[str, NDArray[np.float32]]:
+    return answer if isinstance(answer, dict) else {task.output_names[0]: answer}
+
+
 def _require_scores(
-    scores: NDArray[np.float32], batch: Batch, *, said: str, target: Target
+    outputs: Mapping[str, NDArray[np.float32]], batch: Batch, *, said: str, target: Target
 ) -> None:
     samples = len(next(iter(batch.values()))) if LABELS not in batch else len(batch[LABELS])
+    if target == "own":
+        _require_numbers(outputs, samples)
+        return
+    scores = next(iter(outputs.values()))
     dimensions, allowed = _SHAPES[target]
     if scores.ndim != dimensions or len(scores) != samples:
         raise StageError(f"{said} must be {allowed.format(samples=samples)}. Got {scores.shape}.")
+    _require_finite(said, scores)
+
+
+def _require_numbers(outputs: Mapping[str, NDArray[np.float32]], samples: int) -> None:
+    for name, values in outputs.items():
+        if values.ndim == 0 or len(values) != samples:
+            raise StageError(
+                f"output {name!r} must have {samples} samples. Got the shape {values.shape}."
+            )
+        _require_finite(f"output {name!r}", values)
+
+
+def _require_finite(said: str, scores: NDArray[np.float32]) -> None:
     # NaN passes through min and max, which need no second array of this size.
     if not np.isfinite([scores.min(initial=0), scores.max(initial=0)]).all():
         raise StageError(f"{said} has scores that aren't finite numbers.")

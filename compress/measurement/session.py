@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, LoadError, StageError, clipped
+from compress.tasks.outputs import joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,8 @@ ERRORS_ONLY = 3
 PROVIDERS = ["CPUExecutionProvider"]
 PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
 """Inputs of models that generate text, as Optimum and Transformers.js name them."""
+PRESENT = "present."
+"""Beginning of the names of such a model's outputs that are its cache."""
 
 
 def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
@@ -137,6 +140,17 @@ def run(
         shapes = ", ".join(f"{name} {v.dtype} {v.shape}" for name, v in inputs.items())
         said = clipped(str(error))
         raise StageError(f"ONNX Runtime failed on the inputs {shapes}: {said}") from error
+
+
+def answer_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The outputs of `run` as one array, as `compress.tasks.outputs.joined` makes it.
+
+    The cache of a model that generates text doesn't count.
+    """
+    answer: np.ndarray = joined(
+        [value for name, value in outputs.items() if not name.startswith(PRESENT)]
+    )
+    return answer
 
 
 @cache

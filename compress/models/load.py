@@ -18,7 +18,7 @@ from compress.models.weights.finite import require_finite
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.tasks.task import Task
+    from compress.core.context import Task
 
 
 def load_model(spec: ModelSpec, *, task: Task, seed: int) -> LoadedModel:

@@ -20,7 +20,7 @@ from compress.measurement.spec import MeasureSpec
 if TYPE_CHECKING:
     import numpy as np
 
-    from compress.core.context import Loader, Pooling, Target
+    from compress.core.context import Loader, Task
     from compress.quantization.options import EvaluationOptions
 
 MARGIN = 0.03
@@ -53,7 +53,7 @@ class Evaluator:
     ----------
     source : the float model.
     loader : labelled samples that decide quality, in order.
-    metric, target, labels, pooling : see `measure_quality`.
+    metric, task, labels : see `measure_quality`.
     inputs : inputs for timing by batch size: arrays (N, …) by input name.
     options : sizes of the evaluation.
     budget : the largest `Evaluation.loss` that is allowed.
@@ -63,13 +63,12 @@ class Evaluator:
     source: Path
     loader: Loader
     metric: str
-    target: Target
+    task: Task
     labels: Sequence[str]
     inputs: Mapping[int, Mapping[str, np.ndarray]]
     options: EvaluationOptions
     budget: float
     threads: int = 1
-    pooling: Pooling = "mean"
     progress: Progress = field(default_factory=Silent)
     _qualities: dict[Path, Quality] = field(default_factory=dict)
 
@@ -80,9 +79,8 @@ class Evaluator:
                 path,
                 loader=self.loader,
                 metric=self.metric,
-                target=self.target,
+                task=self.task,
                 labels=self.labels,
-                pooling=self.pooling,
                 reference=Reference(self.source),
                 threads=self.threads,
                 progress=self.progress,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from compress.core.context import Task
 from compress.core.foreign.boundary import reading
 from compress.data.spec import IMAGE_SOURCES, DataSpec
 from compress.errors import ModelError, expected
@@ -19,7 +20,6 @@ from compress.models.spec import ModelSpec, is_folder
 from compress.models.transformers.architectures import head_missing, kind_problem, stored_class
 from compress.models.transformers.heads import SCORED, head_problem, outputs_of, untrained_head
 from compress.models.transformers.positions import image_size, longest_text, positions_allowed
-from compress.tasks.task import Task
 
 Misfit = tuple[tuple[str, str], str]
 """The section, the dotted key in it, and the problem in words."""
@@ -43,8 +43,9 @@ def misfits(
         return
     yield from _of_inputs(model, config, data, task)
     if data.source in IMAGE_SOURCES:
-        if task.modality == "text":
-            yield ("data", data.source), f"it holds images, and {task.name} needs texts."
+        if task.modality != "image":
+            needed = "texts" if task.modality == "text" else task.modality
+            yield ("data", data.source), f"it holds images, and {task.name} needs {needed}."
         return
     if data.files is None:
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from compress.core.context import Task
 from compress.core.options import Options
 from compress.data.spec import DataSpec
-from compress.errors import RecipeError, clipped, expected, unknown
+from compress.errors import InputError, RecipeError, clipped, expected, unknown
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
 from compress.recipe.bounds import MOST_PROBLEMS, MOST_STAGES, beyond
@@ -24,7 +25,8 @@ from compress.recipe.schema import Gates, Head, Recipe, Step
 from compress.recipe.sentences import Fault, brief, faults
 from compress.stages.contract import Stage
 from compress.stages.registry import stage_class, stage_name, stage_names
-from compress.tasks.task import TASKS, Task
+from compress.tasks.registry import outline, task_names
+from compress.tasks.spec import TaskSpec
 
 RESERVED = "original"
 """Name of the row of the model that a run begins with."""
@@ -145,19 +147,36 @@ class _Check:
 
     def task(self) -> Task | None:
         """Return the task; None if the recipe names no known one."""
-        name = self.data.get("task")
-        if not isinstance(name, str):
+        name = self.task_name()
+        if name is None:
             return None
-        found = TASKS.get(name)
-        if found is None:
-            self.findings.report(("task",), unknown("task", name, TASKS, nearness=0.85))
-        return found
+        if ":" not in name and name not in task_names():
+            keys: Keys = ("task",) if isinstance(self.data["task"], str) else ("task", "name")
+            self.findings.report(keys, unknown("task", name, task_names(), nearness=0.85))
+            return None
+        spec = self.data["task"]
+        for key, problem in TaskSpec.model_validate(spec).check() if name != spec else ():
+            self.findings.said("task", key, problem)
+            return None
+        try:
+            return outline(name)
+        except InputError as error:
+            self.findings.report(("task",), str(error))
+            return None
+
+    def task_name(self) -> str | None:
+        """Return the name of the recipe's task; None if what is given is wrong by itself."""
+        given = self.data.get("task")
+        if isinstance(given, str):
+            return given
+        if "task" in self.bad or not isinstance(given, Mapping):
+            return None
+        return TaskSpec.model_validate(given).known_as
 
     def inputs(self, parts: Parts) -> None:
         """Check the model and the data by themselves."""
-        name = self.data.get("task")
         if parts.model is not None:
-            for key, problem in parts.model.check(name if isinstance(name, str) else ""):
+            for key, problem in parts.model.check(self.task_name() or ""):
                 self.findings.said("model", key, problem)
         if parts.data is not None:
             for key, problem in parts.data.check():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compress.core.context import Task
 from compress.data.spec import DataSpec
 from compress.errors import expected, unknown
 from compress.measurement.spec import MeasureSpec
@@ -16,7 +17,6 @@ from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Step
 from compress.recipe.sentences import Fault, said_by_model
 from compress.stages.contract import Stage
-from compress.tasks.task import Task
 
 COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
 """Fields of stages that are checked against the sizes of the recipe's model."""
@@ -78,8 +78,8 @@ class Parts:
 def check_metric(parts: Parts, findings: Findings) -> None:
     """Check that the metric is one of the task's, and goes with the data and the gates."""
     task, measure, data = parts.task, parts.measure, parts.data
-    if task is None or measure is None:
-        return
+    if task is None or measure is None or not task.metrics:
+        return  # the metrics of a task in a `python:` entry are known when it is imported
     keys, causes = ("measure", "metric"), (("task",), ("measure", "metric"))
     if measure.metric is not None and measure.metric not in task.metrics:
         sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
@@ -174,6 +174,8 @@ def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
 
 
 def _can_work(stage: type[Stage], task: Task) -> bool:
+    if task.target == "own":
+        return stage.own_tasks
     return stage.tasks is None or task.name in stage.tasks
 
 

@@ -37,11 +37,12 @@ class Entry(NamedTuple):
 
 
 def python_entries(recipe: Recipe) -> tuple[Entry, ...]:
-    """Return all functions that a recipe names: of the model, of the data, and inside stages."""
+    """Return all functions and classes that a recipe names, in its parts and inside stages."""
     found = [
         Entry((section, *keys), dotted((section, *keys)), name)
-        for section in ("model", "data")
-        for keys, name in named_in(getattr(recipe, section))
+        for section in ("model", "task", "data")
+        if isinstance(options := getattr(recipe, section), BaseModel)
+        for keys, name in named_in(options)
     ]
     for index, step in enumerate(recipe.stages):
         found += [

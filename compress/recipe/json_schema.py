@@ -7,7 +7,7 @@ from typing import Any
 from compress.recipe.schema import NAME_PATTERN, Head
 from compress.stages.contract import Stage
 from compress.stages.registry import stage_class, stage_names
-from compress.tasks.task import TASKS
+from compress.tasks.registry import task_names
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -24,7 +24,9 @@ def recipe_schema() -> dict[str, Any]:
         branch, inner = _stage(use, stage_class(use))
         definitions |= inner | {use: branch}
         branches.append({"$ref": f"#/$defs/{use}"})
-    head["properties"]["task"]["enum"] = sorted(TASKS)
+    for branch in head["properties"]["task"]["anyOf"]:
+        if branch.get("type") == "string":
+            branch["enum"] = sorted(task_names())
     head["properties"]["stages"] = {
         "description": "The stages, in the order in which they run.",
         "type": "array",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.core.options import Options
+from compress.data.spec import SOURCES
 from compress.recipe.order import chain
 from compress.recipe.schema import Recipe
-from compress.tasks.task import TASKS
+from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
 
 
@@ -18,15 +19,16 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     ----------
     output : the folder of the results; None for exports/<name>.
     """
-    task = TASKS[recipe.task]
+    task = outline(recipe.task_name)
     measure = recipe.measure
     labelled = recipe.data.columns.label is not None
-    metric = measure.metric or task.default_metric(labelled=labelled)
+    default = task.default_metric(labelled=labelled) if task.metrics else "the task's first metric"
+    metric = measure.metric or default
     batches = ", ".join(str(size) for size in measure.batch_sizes)
     threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
     head = {
         "model": _source(recipe.model, ("transformers", "python")),
-        "task": recipe.task,
+        "task": recipe.task_name,
         "data": _data(recipe),
         "measure": f"{metric}; latency at batch {batches}, {threads}",
         "gates": _gates(recipe),
@@ -49,7 +51,7 @@ def stage_warnings(recipe: Recipe) -> dict[str, list[str]]:
     changed = False
     for step in recipe.stages:
         stage = step.stage
-        lines = stage.warnings(task=recipe.task, model=recipe.model, data=recipe.data)
+        lines = stage.warnings(task=recipe.task_name, model=recipe.model, data=recipe.data)
         if lines and changed:
             lines = [*lines, "as if this stage were given the recipe's model as it is"]
         if lines:
@@ -95,7 +97,7 @@ def _source(spec: Options, kinds: tuple[str, ...]) -> str:
 
 def _data(recipe: Recipe) -> str:
     spec = recipe.data
-    source = _source(spec, ("huggingface", "idx", "sklearn", "python"))
+    source = _source(spec, SOURCES)
     splits = [f"{split} {_paths(paths)}" for split, paths in (spec.files or {}).items()]
     carved = [
         f"{split} carved from train ({fraction:g})"

@@ -17,6 +17,7 @@ from compress.data.spec import DataSpec
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
 from compress.stages.contract import Stage
+from compress.tasks.spec import TaskSpec
 from compress.tasks.task import LOWER_IS_BETTER
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -57,14 +58,25 @@ class Head(Options):
     """Seed of all randomness."""
     model: ModelSpec
     """The model that the run begins with."""
-    task: str
-    """The task of the model, such as image-classification."""
+    task: str | TaskSpec
+    """The task of the model, such as image-classification; or a mapping with `name` or `python` and
+    `arguments`, for a task that takes arguments or is one's own."""
     data: DataSpec
     """The source of the samples."""
     measure: MeasureSpec = MeasureSpec()
     """How every row of the report is measured."""
     gates: Gates = Gates()
     """Requirements on the final model."""
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task; for one's own "package.module:Class"."""
+        return self.task if isinstance(self.task, str) else self.task.known_as
+
+    @property
+    def task_arguments(self) -> dict[str, Any]:
+        """Arguments of the task's class."""
+        return {} if isinstance(self.task, str) else self.task.arguments
 
     @property
     def teaches(self) -> bool:

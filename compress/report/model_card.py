@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from compress.core.shown import one_line
 from compress.report import tables, words
 from compress.report.markdown import code, escape, table
-from compress.tasks.task import TASKS
+from compress.tasks.registry import outline
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -58,7 +58,7 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
 
 def _optimum(task: str) -> str:
     """Return the name of Optimum's class for a task's models."""
-    purpose = TASKS[task].auto_class.removeprefix("AutoModel")
+    purpose = outline(task).auto_class.removeprefix("AutoModel")
     return f"ORTModel{purpose or 'ForFeatureExtraction'}"
 
 

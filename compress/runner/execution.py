@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from compress.core.context import Context
 from compress.core.files.storage import storing
 from compress.core.foreign.boundary import foreign_within
+from compress.core.foreign.sources import source_digest
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
@@ -32,6 +33,8 @@ from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.reports import end_of, write_broken, write_reports
 from compress.stages.registry import stage_name
+from compress.tasks.registry import source_module
+from compress.tasks.spec import TaskSpec
 from compress.training.distributed.processes import Processes
 
 if TYPE_CHECKING:
@@ -105,13 +108,18 @@ class Execution:
             "labels": list(original.labels),
             "preprocessor": original.require_preprocessor().fingerprint,
             "data": self._origin.data,
-            "task": recipe.task,
+            "task": recipe.task_name,
             "pooling": [inputs.task.pooling, inputs.task.normalize],
             "seed": recipe.seed,
             "device": settings.device,
             "threads": settings.threads,
             "sources": sources(recipe.model, recipe.data),
         }
+        if isinstance(recipe.task, TaskSpec):
+            decisive["task_arguments"] = recipe.task_arguments
+        module = source_module(inputs.task)
+        if module is not None:
+            decisive["task_source"] = source_digest(module)
         if settings.leader.processes.count > 1:
             decisive["processes"] = settings.leader.processes.count
         key = first_key(decisive)

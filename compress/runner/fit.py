@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.foreign.boundary import foreign
 from compress.data.texts.full_length import filled_up
 from compress.errors import ModelError
+from compress.measurement.metrics.registry import metric_named
+from compress.measurement.metrics.tally import Answer
 from compress.models.source import PythonSource
 from compress.models.transformers.heads import one_output, untrained_head
+from compress.tasks.checked import own_loss
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.core.artifact import Artifact
-    from compress.core.context import Batch, Split
-    from compress.data.dataset import Dataset
+    from compress.core.context import Batch, Data, Split, Task
     from compress.models.loaded import LoadedModel
     from compress.recipe.schema import Head
-    from compress.tasks.task import Task
 
 
 def require_trained_head(loaded: LoadedModel, recipe: Head, task: Task) -> None:
@@ -33,7 +36,7 @@ def require_trained_head(loaded: LoadedModel, recipe: Head, task: Task) -> None:
         raise ModelError(untrained_head(loaded.folder or "the model", task))
 
 
-def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
+def check_fit(original: Artifact, data: Data, task: Task) -> None:
     """Run the model on one batch of each split, before long work begins.
 
     Raises
@@ -42,6 +45,10 @@ def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
     """
     splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
     _require_vocabulary(original)
+    if isinstance(task, OwnTask):
+        for split in splits:
+            _try_own(original, data, task, split)
+        return
     for split in splits:
         loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
         batch = next(iter(loader))
@@ -49,6 +56,45 @@ def check_fit(original: Artifact, data: Dataset, task: Task) -> None:
         _require_outputs(tuple(answer.shape), batch, original=original, task=task)
         if split == "train" and task.modality == "text":
             _check_texts(original, batch, task)
+
+
+def _try_own(original: Artifact, data: Data, task: OwnTask, split: Split) -> None:
+    """Run the model on one batch of a split, and the task's loss and metrics on its outputs."""
+    loader = data.loader(split, original.require_preprocessor(), batch_size=2, limit=2)
+    batch = next(iter(loader))
+    inputs = model_inputs(batch)
+    for one in task.inputs:
+        if one.name not in inputs:
+            raise ModelError(
+                f"{task.name}: the input {one.name!r} isn't in a batch. It has: {', '.join(batch)}."
+            )
+    outputs = _outputs(original, inputs, task)
+    count = len(next(iter(inputs.values())))
+    for name, value in outputs.items():
+        if value.ndim == 0 or len(value) != count:
+            raise ModelError(
+                f"{task.name}: output {name!r} must have {count} samples. "
+                f"Got the shape {tuple(value.shape)}."
+            )
+    if data.labelled:
+        own_loss(task, outputs, batch)
+    arrays = {name: value.numpy() for name, value in batch.items()}
+    answers = {name: value.float().numpy() for name, value in outputs.items()}
+    answer = Answer(next(iter(answers.values())), arrays, outputs=answers)
+    for name in task.metrics if data.labelled else task.metrics_without_labels:
+        tally = metric_named(name, task=task, labels=original.labels).tally(original.labels)
+        tally.add(replace(answer, reference=answer))
+
+
+def _outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
+            return task.named_outputs(original.require_module(), inputs)
+    except ModelError as error:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
 
 
 def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
@@ -73,14 +119,7 @@ def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
 
 
 def _answer(original: Artifact, inputs: Batch, task: Task) -> Tensor:
-    import torch
-
-    try:
-        with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
-            return task.logits(original.require_module(), inputs)
-    except ModelError as error:
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-        raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
+    return _outputs(original, inputs, task)[task.output_names[0]]
 
 
 def _forward_of(original: Artifact) -> str:

@@ -17,13 +17,15 @@ from compress.measurement.metrics.registry import metric_named
 from compress.models.load import load_model
 from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
-from compress.tasks.task import task as find_task
+from compress.tasks.registry import find_task
+from compress.tasks.task import KnownTask
 
 if TYPE_CHECKING:
+    from compress.core.context import Task
     from compress.data.dataset import Dataset
+    from compress.data.fields.dataset import TaskData
     from compress.models.folder.sentence_transformers import SentenceModel
     from compress.recipe.schema import Head
-    from compress.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Inputs:
     """The original model, the data, and notes on choices that loading them made."""
 
     original: Artifact
-    data: Dataset
+    data: Dataset | TaskData
     task: Task
 
 
@@ -90,7 +92,7 @@ def load_inputs(recipe: Head) -> Inputs:
     ------
     ModelError, DataError : the model or the data can't be loaded, or they don't fit each other.
     """
-    task = find_task(recipe.task)
+    task: Task = find_task(recipe.task_name, recipe.task_arguments)
     seed_everything(recipe.seed)
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)
     require_trained_head(loaded, recipe, task)
@@ -119,13 +121,13 @@ def load_inputs(recipe: Head) -> Inputs:
         ),
     )
     metric = recipe.measure.metric or task.default_metric(labelled=data.labelled)
-    metric_named(metric, target=task.target, labels=original.labels)
+    metric_named(metric, task=task, labels=original.labels)
     check_fit(original, data, task)
     return Inputs(original=original, data=data, task=task)
 
 
 def _as_the_model_pools(task: Task, sentence: SentenceModel | None) -> Task:
-    if sentence is None:
+    if sentence is None or not isinstance(task, KnownTask):
         return task
     return replace(task, pooling=sentence.pooling, normalize=sentence.normalize)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from compress.core.batch import model_inputs
 from compress.exporting.checked import answer_batch_size
-from compress.exporting.parity.compare import module_answers
+from compress.exporting.parity.compare import module_answers, module_outputs
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import metric_named
@@ -26,7 +26,6 @@ from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Row
 from compress.runner.inputs import torch_threads
 from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_calls
-from compress.tasks.task import task as find_task
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -145,15 +144,8 @@ def _comparable(rival: ComparedModel | None, measured: MeasuredModel) -> Compare
 
 
 def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
-    name = spec.metric or find_task(context.task.name).default_metric(
-        labelled=context.data.labelled
-    )
-    return metric_named(
-        name,
-        target=context.task.target,
-        labels=artifact.labels,
-        pooling=context.task.pooling,
-    )
+    name = spec.metric or context.task.default_metric(labelled=context.data.labelled)
+    return metric_named(name, task=context.task, labels=artifact.labels)
 
 
 def _quality(
@@ -169,9 +161,8 @@ def _quality(
         _answering(measured, context, in_torch=in_torch),
         loader=_quality_loader(measured.artifact, metric, context=context, spec=spec),
         metric=metric.name,
-        target=context.task.target,
+        task=context.task,
         labels=measured.artifact.labels,
-        pooling=context.task.pooling,
         reference=None
         if original is None
         else Reference(
@@ -187,7 +178,8 @@ def _answering(
     model: MeasuredModel | ComparedModel, context: Context, *, in_torch: bool
 ) -> Answering:
     if in_torch or model.onnx is None:
-        return module_answers(model.artifact.require_module(), task=context.task)
+        answers = module_outputs if context.task.target == "own" else module_answers
+        return answers(model.artifact.require_module(), task=context.task)
     return model.onnx
 
 

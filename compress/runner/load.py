@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.data.spec import DataSpec
     from compress.models.spec import ModelSpec
+    from compress.tasks.spec import TaskSpec
 
 
 def load(
     model: ModelSpec | Mapping[str, Any],
-    task: str,
+    task: str | TaskSpec | Mapping[str, Any],
     data: DataSpec | Mapping[str, Any],
     *,
     directory: Path | None = None,
@@ -35,7 +36,7 @@ def load(
     Parameters
     ----------
     model, data : as in a recipe: a spec, or its keys.
-    task : such as "text-classification".
+    task : such as "text-classification"; or a mapping with `name` or `python` and `arguments`.
     directory : an empty folder for the files of one stage; it is made if it is missing. The
         default is a new temporary folder. Each stage needs a folder of its own.
     seed : of all randomness.

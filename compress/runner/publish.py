@@ -64,7 +64,7 @@ def publish(
         workdir.note(*notes)
         manifest: dict[str, Any] = {
             "name": recipe.name,
-            "task": recipe.task,
+            "task": recipe.task_name,
             **stated,
             "made_from": origin.made_from(recipe),
             "python": functions_of(recipe),

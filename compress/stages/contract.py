@@ -24,7 +24,8 @@ class Stage(Options):
     Attributes
     ----------
     accepts : the formats it takes, each with the format it then produces.
-    tasks : the tasks it can work for; None: all of them.
+    tasks : the built-in tasks it can work for; None: all of them.
+    own_tasks : whether it can work for tasks that aren't built in.
     makes_reference : whether its result becomes the reference (only `train` does).
     trains : whether it trains. If several processes were launched together, all of them apply a
         stage that trains; every other stage is applied by the first process alone.
@@ -32,6 +33,7 @@ class Stage(Options):
 
     accepts: ClassVar[Mapping[Format, Format]]
     tasks: ClassVar[frozenset[str] | None] = None
+    own_tasks: ClassVar[bool] = True
     makes_reference: ClassVar[bool] = False
     trains: ClassVar[bool] = False
 

@@ -17,7 +17,6 @@ from compress.models.folder.header import known_config, layer_count
 from compress.pruning.depth.options import DepthCriterion, remaining_layers
 from compress.stages.calibration import calibration_batches
 from compress.stages.contract import Stage
-from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -32,7 +31,6 @@ class Depth(Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
     layers: int | None = Field(default=None, ge=1, le=MOST_LAYERS)
     """How many layers remain; or give `ratio`."""

@@ -22,7 +22,7 @@ from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError
 from compress.models.spec import ModelSpec
 from compress.stages.contract import Stage
-from compress.tasks.task import TASKS
+from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class Distill(Stage):
     """Train a smaller student to answer as the reference model does."""
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
-    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
     trains: ClassVar[bool] = True
 
     student: StudentSpec | None = None
@@ -51,7 +50,8 @@ class Distill(Stage):
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        target = TASKS[task].target
+        known = outline(task)
+        target = known.target
         weight = self.losses.labels.weight if self.losses.labels else 0.0
         return [
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
@@ -59,9 +59,7 @@ class Distill(Stage):
             *data_problems(self.unlabeled, key="unlabeled"),
             *(
                 (f"training.{key}", problem)
-                for key, problem in self.training.misfits(
-                    modality=TASKS[task].modality, target=target
-                )
+                for key, problem in self.training.misfits(modality=known.modality, target=target)
             ),
             *student_problems(self.student, model=model, task=task, max_length=data.max_length),
         ]
@@ -116,7 +114,7 @@ class Distill(Stage):
             artifact.require_module(),
             artifact.source,
             labels=artifact.labels,
-            auto_class=TASKS[context.task.name].auto_class,
+            auto_class=context.task.auto_class,
             seed=context.seed,
         )
 
@@ -128,9 +126,7 @@ class Distill(Stage):
             return context, ()
         if not isinstance(context.data, Dataset):
             raise StageError("'unlabeled' goes with data that a recipe names.")
-        data = with_unlabeled(
-            context.data, self.unlabeled, task=TASKS[context.task.name], seed=context.seed
-        )
+        data = with_unlabeled(context.data, self.unlabeled, task=context.task, seed=context.seed)
         return replace(context, data=data), data.notes[-1:]
 
     def dry_run(self, artifact: Artifact, context: Context) -> Artifact:

@@ -11,7 +11,7 @@ from pydantic import Field
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
 from compress.stages.contract import Stage
-from compress.tasks.task import task as find_task
+from compress.tasks.registry import outline
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -126,7 +126,7 @@ class Export(Stage):
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         problems = []
-        if self.dynamic_image_size and find_task(task).modality != "image":
+        if self.dynamic_image_size and outline(task).modality != "image":
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
         if self.transformers_js and model.python is not None:
             wrong = "Transformers.js loads models of transformers only, and 'model' is 'python'."

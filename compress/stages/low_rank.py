@@ -11,7 +11,6 @@ from compress.errors import StageError
 from compress.factorization.options import LowRankOptions
 from compress.stages.calibration import calibration_batches
 from compress.stages.contract import Stage
-from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +27,6 @@ class LowRank(LowRankOptions, Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
     recovery: Recovery | None = Recovery()
     """Training afterwards, with the reference as teacher; null for none."""

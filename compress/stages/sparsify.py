@@ -9,7 +9,6 @@ from compress.core.artifact import Format
 from compress.distillation.recovery import Recovery
 from compress.pruning.sparsity.options import Pattern, SparsityOptions
 from compress.stages.contract import Stage
-from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +24,6 @@ class Sparsify(SparsityOptions, Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
     recovery: Recovery | None = Recovery()
     """Training afterwards that keeps the zeros, with the reference as teacher; null for none."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from compress.core.artifact import Format
 from compress.distillation.options import Labels
 from compress.stages.contract import Stage
+from compress.tasks.registry import outline
 from compress.tasks.task import TASKS
 from compress.training.options import TrainingOptions
 
@@ -37,7 +38,8 @@ class Train(Stage):
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
-        found = self.training.misfits(modality=TASKS[task].modality, target=TASKS[task].target)
+        known = outline(task)
+        found = self.training.misfits(modality=known.modality, target=known.target)
         return [(f"training.{key}", problem) for key, problem in found]
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:

@@ -70,7 +70,7 @@ class Vocabulary(Stage):
         size = vocabulary_size(module, artifact.source)
         if not isinstance(context.data, Dataset):
             raise StageError("'vocabulary' goes with data that a recipe names.")
-        texts = texts_of(context.data, extra=self.extra, task=TASKS[context.task.name])
+        texts = texts_of(context.data, extra=self.extra, task=context.task)
         choice, preprocessor = _tokenizer(artifact, context, texts=texts)
         if len(choice.original) == size:
             note = f"nothing to drop; data or unknown text need all {size:,} tokens"

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from compress.core.batch import model_inputs
 from compress.errors import InputError, unknown
+from compress.tasks.modules import answer_of_module, outputs_of_answer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.core.context import Batch, Pooling, Target
-
-Modality = Literal["image", "text"]
+    from compress.core.context import Batch, Modality, Pooling, Target
 
 WITHOUT_LABELS = frozenset({"agreement", "spearman", "recall_at_1", "recall_at_10"})
 """Metrics that compare a model with the reference and need no labels."""
-LOWER_IS_BETTER = frozenset({"perplexity"})
+LOWER_IS_BETTER = frozenset({"perplexity", "mse", "rmse", "mae"})
 """Metrics for which lower is better."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """The task that a model is for.
+class KnownTask:
+    """A built-in task, by the kind of its samples and labels.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class Task:
     normalize: bool = True
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
-        """Run a module; returns its first output.
+        """Run a module; returns its output.
 
         A `transformers` model gets the inputs by name, any other module by position. Entries that
         aren't model inputs (such as `labels`) are left out. Models that generate text keep no
@@ -62,12 +61,17 @@ class Task:
         ------
         InputError : the module's answer has no such output.
         """
-        given: dict[str, Any] = model_inputs(inputs)
-        if not _by_name(module):
-            return self._scores(module(*given.values()))
-        if self.target == "next-token":
-            given["use_cache"] = False
-        return self._scores(module(**given))
+        return self.named_outputs(module, inputs)[self.output_names[0]]
+
+    def named_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """The same as `logits`, under the output's name."""
+        generates = self.target == "next-token"
+        answer = answer_of_module(module, model_inputs(inputs), generates=generates)
+        return outputs_of_answer(answer, self.output_names, task=self.name)
+
+    def varying_axes(self, name: str, value: Tensor) -> Mapping[int, str]:
+        """The axes of an input, besides the first, that may vary: the sequence of texts."""
+        return {1: "sequence_length"} if self.modality == "text" else {}
 
     def default_metric(self, *, labelled: bool = True) -> str:
         """The metric that is used if the recipe names none.
@@ -86,65 +90,47 @@ class Task:
             return self.metrics
         return tuple(name for name in self.metrics if name in WITHOUT_LABELS)
 
-    def _scores(self, answer: Any) -> Tensor:
-        from torch import Tensor
-
-        name = self.output_names[0]
-        scores = answer if isinstance(answer, Tensor) else getattr(answer, name, None)
-        if not isinstance(scores, Tensor):
-            raise InputError(
-                f"a model for {self.name} must return a tensor or an object with '{name}'. "
-                f"Got {type(answer).__name__}."
-            )
-        return scores
-
-
-def _by_name(module: nn.Module) -> bool:
-    # A transformers model exists only if transformers is imported already.
-    transformers = sys.modules.get("transformers")
-    return transformers is not None and isinstance(module, transformers.PreTrainedModel)
-
 
 _CLASS = ("accuracy", "f1_macro", "agreement")
 _CLASS_SET = ("f1_micro", "f1_macro", "agreement")
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, KnownTask] = {
     task.name: task
     for task in (
-        Task(
+        KnownTask(
             "image-classification",
             "image",
             "AutoModelForImageClassification",
             metrics=_CLASS,
         ),
-        Task(
+        KnownTask(
             "text-classification",
             "text",
             "AutoModelForSequenceClassification",
             metrics=_CLASS,
         ),
-        Task(
+        KnownTask(
             "multi-label-image-classification",
             "image",
             "AutoModelForImageClassification",
             target="class-set",
             metrics=_CLASS_SET,
         ),
-        Task(
+        KnownTask(
             "multi-label-text-classification",
             "text",
             "AutoModelForSequenceClassification",
             target="class-set",
             metrics=_CLASS_SET,
         ),
-        Task(
+        KnownTask(
             "token-classification",
             "text",
             "AutoModelForTokenClassification",
             target="token-class",
             metrics=("accuracy", "f1_macro", "f1_entities", "agreement"),
         ),
-        Task(
+        KnownTask(
             "feature-extraction",
             "text",
             "AutoModel",
@@ -152,7 +138,7 @@ TASKS: dict[str, Task] = {
             output_names=("last_hidden_state",),
             metrics=("spearman", "recall_at_1", "recall_at_10"),
         ),
-        Task(
+        KnownTask(
             "text-generation",
             "text",
             "AutoModelForCausalLM",
@@ -161,11 +147,11 @@ TASKS: dict[str, Task] = {
         ),
     )
 }
-"""Every task by its name."""
+"""Every built-in task by its name."""
 
 
-def task(name: str) -> Task:
-    """The task of that name.
+def task(name: str) -> KnownTask:
+    """The built-in task of that name; see `compress.tasks.registry` for all others.
 
     Raises
     ------

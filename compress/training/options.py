@@ -67,6 +67,9 @@ class GradientCompression(Options):
     """Rank of a compressed gradient matrix, as a fraction of its shorter side."""
 
 
+_SAID = {"text": "texts", "image": "images", "tensors": "tensors"}
+
+
 class TrainingOptions(Options):
     """Epochs, optimizer, learning-rate schedule and arithmetic of one training."""
 
@@ -130,9 +133,12 @@ class TrainingOptions(Options):
         if augment is None:
             return
         if modality != "image" and augment.changes_images:
-            yield "augment", "crop, flip, mixup and cutmix of 'augment' are for images. Got texts."
+            yield (
+                "augment",
+                f"crop, flip, mixup and cutmix of 'augment' are for images. Got {_SAID[modality]}.",
+            )
         if modality != "text" and augment.changes_texts:
-            yield "augment", "mask_tokens and mix_embeddings are for texts. Got images."
+            yield "augment", f"mask_tokens and mix_embeddings are for texts. Got {_SAID[modality]}."
         if augment.mixes and target not in ("class", "class-set"):
             yield (
                 "augment",

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 from compress.errors import DataError, StageError
 from compress.measurement.quality import Reference, measure_quality
+from compress.tasks.task import TASKS
+
+FEATURES, TEXTS = TASKS["feature-extraction"], TASKS["text-generation"]
 
 
 def batches(*sizes, labels=True):
@@ -45,7 +48,7 @@ def encoders(exported_model, tmp_path_factory):
 def test_perplexity_of_a_file_is_that_of_its_module(llama):
     module, path = llama
     loader = list(batches((3, 12), (2, 7)))
-    found = measure_quality(path, loader=loader, metric="perplexity", target="next-token")
+    found = measure_quality(path, loader=loader, metric="perplexity", task=TEXTS)
     loss = count = 0.0
     with torch.no_grad():
         for batch in loader:
@@ -61,14 +64,14 @@ def test_perplexity_of_a_file_is_that_of_its_module(llama):
 def test_embeddings_against_a_reference(encoders):
     model, other = encoders
     loader = list(batches((8, 10), (6, 8), labels=False))
-    alone = measure_quality(model, loader=loader, metric="spearman", target="none")
+    alone = measure_quality(model, loader=loader, metric="spearman", task=FEATURES)
     assert alone.value == pytest.approx(1)
     same = measure_quality(
-        model, loader=loader, metric="recall_at_1", target="none", reference=Reference(model)
+        model, loader=loader, metric="recall_at_1", task=FEATURES, reference=Reference(model)
     )
     assert same.value == 1
     far = measure_quality(
-        model, loader=loader, metric="spearman", target="none", reference=Reference(other)
+        model, loader=loader, metric="spearman", task=FEATURES, reference=Reference(other)
     )
     assert -0.5 < far.value < 0.95
     assert far.samples == 14
@@ -80,7 +83,7 @@ def test_the_reference_may_read_the_samples_in_its_own_way(encoders):
     own = [{**batch, "input_ids": (batch["input_ids"] + 1) % 40} for batch in loader]
     values = {
         measure_quality(
-            model, loader=loader, metric="spearman", target="none", reference=reference
+            model, loader=loader, metric="spearman", task=FEATURES, reference=reference
         ).value
         for reference in (Reference(other), Reference(other, own))
     }
@@ -91,7 +94,7 @@ def test_the_reference_may_read_the_samples_in_its_own_way(encoders):
             model,
             loader=loader,
             metric="spearman",
-            target="none",
+            task=FEATURES,
             reference=Reference(other, short),
         )
 
@@ -109,4 +112,4 @@ def test_labels_that_are_all_unknown(llama):
         {**batch, "labels": torch.full_like(batch["labels"], -100)} for batch in batches((2, 6))
     ]
     with pytest.raises(DataError, match="no labelled samples to measure perplexity on"):
-        measure_quality(llama[1], loader=loader, metric="perplexity", target="next-token")
+        measure_quality(llama[1], loader=loader, metric="perplexity", task=TEXTS)

@@ -17,6 +17,7 @@ from compress.quantization.options import EvaluationOptions
 from compress.quantization.selection import select
 from compress.quantization.static import activations, quantize_static
 from compress.report.candidates import FILE_NAME, read_candidates
+from compress.tasks.task import TASKS
 from tests.quantization.models import digits
 
 QUICK = EvaluationOptions(batch_sizes=(1, 8), rounds=5, seconds=0.1)
@@ -63,7 +64,7 @@ def _trial(source, **changes):
         source=source,
         loader=_loader(),
         metric="accuracy",
-        target="class",
+        task=TASKS["image-classification"],
         labels=[str(digit) for digit in range(10)],
         inputs={n: {"pixel_values": images[:n].numpy()} for n in (1, 8)},
         options=QUICK,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from compress.core.context import Split
+from compress.core.context import Split, Task
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry
 from compress.data.fingerprint import digest
@@ -18,7 +18,6 @@ from compress.data.rows import SequenceRows, input_columns, label_column
 from compress.data.sources.source import Source
 from compress.data.spec import DataSpec
 from compress.errors import DataError, unknown
-from compress.tasks.task import Task
 
 
 def open_python(target: str, spec: DataSpec, task: Task) -> Source:
@@ -41,7 +40,9 @@ def open_python(target: str, spec: DataSpec, task: Task) -> Source:
             )
         found = {str(name): samples for name, samples in returned.items()}
     names = choose_splits(list(found), spec.splits)
-    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
+    available = _keys_of_samples(target, [found[theirs] for theirs in names.values()])
+    columns = input_columns(spec.columns, task, available)
+    label = label_column(spec.columns, task)
     splits = {
         ours: SequenceRows(ours, found[theirs], columns, label, entry=target)
         for ours, theirs in names.items()
@@ -73,6 +74,13 @@ def unused_note(available: Mapping[str, Any], names: Mapping[str, str]) -> tuple
     """A note on splits of the data that aren't used; empty if all are."""
     unused = [str(name) for name in available if name not in names.values()]
     return (f"splits of the data that are not used: {', '.join(unused)}.",) if unused else ()
+
+
+def _keys_of_samples(target: str, splits: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    """The keys of the first sample."""
+    with foreign(repr(target), error=DataError):
+        first: Any = next((samples[0] for samples in splits if len(samples)), {})
+        return tuple(map(str, first)) if isinstance(first, Mapping) else ()
 
 
 def _is_sequence(value: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.core.context import Task
 from compress.core.files.paths import file_problem, folder_problem, only_a_path
 from compress.core.foreign.boundary import described, reading
 from compress.core.foreign.remote_code import why
@@ -27,7 +28,6 @@ from compress.data.sources.quiet import quiet
 from compress.data.sources.source import Source
 from compress.data.spec import FILE_FORMATS, DataSpec
 from compress.errors import DataError, clipped, unknown
-from compress.tasks.task import Task
 
 _LOCAL = (
     "name a local folder instead ('huggingface: ./folder'), or local files "
@@ -205,7 +205,8 @@ def _load(name: str, config: str | None = None, **options: Any) -> dict[str, Any
 def _table_rows(split: str, table: Any, spec: DataSpec, task: Task) -> Rows:
     import datasets
 
-    columns, label = input_columns(spec.columns, task), label_column(spec.columns, task)
+    columns = input_columns(spec.columns, task, table.column_names)
+    label = label_column(spec.columns, task)
     for column in (*columns.values(), *([] if label is None else [label])):
         if column not in table.column_names:
             raise DataError(

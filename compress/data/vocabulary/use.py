@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from compress.core.context import Task
 from compress.core.progress import Progress
 from compress.data.dataset import Dataset, open_source
 from compress.data.rows import Rows, Values
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples
 from compress.errors import StageError
-from compress.tasks.task import Task
 
 _TEXTS = 256
 """Texts tokenised at a time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from compress.core.context import Task
 from compress.core.files.paths import home_expanded
 from compress.data.spec import DataSpec
 from compress.distillation.students.layer_choice import chosen_layers
@@ -30,7 +31,7 @@ from compress.models.spec import ModelSpec, is_folder
 from compress.models.transformers.architectures import kind_problem
 from compress.models.transformers.heads import HEAD_KEYS, head_problem
 from compress.models.transformers.positions import longest_text
-from compress.tasks.task import TASKS, Task
+from compress.tasks.registry import outline
 
 SMALLEST, LARGEST = 0.10, 0.70
 """Range of the student's share of the teacher's parameters; the check warns outside of it."""
@@ -63,7 +64,7 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     if named is not None:
         return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
-        counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, TASKS[task])
+        counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, outline(task))
     except CompressError as error:
         return [f"student: its parameters can't be counted before the run: {error}"]
     return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
@@ -142,8 +143,8 @@ def _beside_task(
         config = {key: x for key, x in config.items() if key not in HEAD_KEYS}  # the teacher's
     else:
         return
-    problem = kind_problem(config, TASKS[task]) or head_problem(config, TASKS[task])
-    most = longest_text(config) if TASKS[task].modality == "text" else None
+    problem = kind_problem(config, outline(task)) or head_problem(config, outline(task))
+    most = longest_text(config) if outline(task).modality == "text" else None
     if problem is None and most is not None and max_length is not None and most < max_length:
         problem = f"it must have positions for at least {max_length} tokens, 'data.max_length'. "
         problem += f"Got {most}."

@@ -43,7 +43,9 @@ def write_conventions(model: Path, *, labels: Sequence[str], task: Task) -> None
         write_json(folder / CONFIG, _with_labels(config, labels) | _PROBLEM.get(task.target, {}))
     if task.modality == "text":
         _adapt_tokenizer(folder / TOKENIZER_CONFIG, constants, task)
-    elif config is not None and not (folder / PROCESSOR_CONFIG).exists():
+    elif (
+        task.modality == "image" and config is not None and not (folder / PROCESSOR_CONFIG).exists()
+    ):
         processor = _processor(constants)
         if processor is not None:
             write_json(folder / PROCESSOR_CONFIG, processor)

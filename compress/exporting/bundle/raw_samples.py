@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.context import Raw
 from compress.core.foreign.boundary import reading
-from compress.measurement.session import run, session
+from compress.measurement.session import answer_of, run, session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 PREFIX = "raw/"
 _KIND, _TEXTS, _IMAGE, _ANSWERS = "kind", "texts", "image/", "answers"
 _MOST_PROMPTS = 2
+_ARRAYS = "arrays"
+_AS_FILES = ("image", _ARRAYS)
+"""The kinds whose values are contents of files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,8 @@ class RawSamples:
     Attributes
     ----------
     kind : the kind of the values.
-    values : texts, pairs, lists of words, image files' bytes, or texts to continue.
+    values : texts, pairs, lists of words, image files' bytes, texts to continue, or one .npz file's
+        bytes of inputs.
     answers : as `compress.exporting.examples.answers.example_answers` gives them.
     inputs : the model's inputs by name, without columns of padding alone; not stored.
     """
@@ -67,10 +72,12 @@ def answered(
     postprocessing : the bundle's constants.
     most_bytes : largest total size of the kept samples.
     """
+    opened = session(model, threads=1)
+    if task.target == "own":
+        return _of_arrays(opened, batch, most_bytes)
     values = _fitting(raw, most_bytes)
     if not values:
         return None
-    opened = session(model, threads=1)
     if raw.kind == "prompt":
         return _prompts(opened, values[:_MOST_PROMPTS], preprocessor, task.output_names[0])
     few = _trimmed({name: np.asarray(x)[: len(values)] for name, x in model_inputs(batch).items()})
@@ -87,7 +94,7 @@ def answered(
 def packed(raw: RawSamples) -> dict[str, Array]:
     """Return raw samples as plain arrays by name; no name is that of a model's input."""
     arrays: dict[str, Array] = {PREFIX + _KIND: np.array(raw.kind), PREFIX + _ANSWERS: raw.answers}
-    if raw.kind == "image":
+    if raw.kind in _AS_FILES:
         files = (np.frombuffer(value, np.uint8) for value in raw.values)
         return arrays | {f"{PREFIX}{_IMAGE}{at}": file for at, file in enumerate(files)}
     return arrays | {PREFIX + _TEXTS: np.array(json.dumps(list(raw.values)))}
@@ -104,12 +111,23 @@ def unpacked(arrays: Mapping[str, Array]) -> RawSamples | None:
         return None
     with reading("the raw samples"):
         kind, answers = str(arrays[PREFIX + _KIND]), arrays[PREFIX + _ANSWERS]
-        if kind == "image":
+        if kind in _AS_FILES:
             count = sum(name.startswith(PREFIX + _IMAGE) for name in arrays)
             files = (arrays[f"{PREFIX}{_IMAGE}{at}"].tobytes() for at in range(count))
             return RawSamples(kind, tuple(files), answers, {})
         values = json.loads(str(arrays[PREFIX + _TEXTS]))
         return RawSamples(kind, tuple(values), answers, {})
+
+
+def _of_arrays(opened: Any, batch: Batch, most: int) -> RawSamples | None:
+    """Return a batch's inputs as one .npz file, and all outputs as one array."""
+    inputs = {name: np.asarray(x) for name, x in model_inputs(batch).items()}
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **inputs)
+    if len(file.getvalue()) > most:
+        return None
+    answers = answer_of(run(opened, inputs)).astype(np.float64)
+    return RawSamples(_ARRAYS, (file.getvalue(),), answers, inputs)
 
 
 def _fitting(raw: Raw, most: int) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from compress.core.files.atomic import write_bytes
 from compress.core.foreign.boundary import reading
 from compress.errors import InputError, StageError
 from compress.exporting.bundle.raw_samples import RawSamples, packed, unpacked
-from compress.measurement.session import run, session
+from compress.measurement.session import answer_of, run, session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,8 @@ class Samples:
     ----------
     inputs : arrays (N, …) by the model's input names. Caches of generation are empty, and so aren't
         stored.
-    answers : the model's first output (N, …), by its name, as the published file gave it.
+    answers : the model's outputs as one array (N, …), by the first one's name, as the published
+        file gave them; see `answer_of`.
     reference : the uncompressed model's answers to the same inputs; empty if unknown.
     raw : samples before preprocessing, with their final answers; None if none are kept.
     """
@@ -139,7 +140,8 @@ def shorter(inputs: Mapping[str, Values]) -> dict[str, Values] | None:
 
 
 def _answer(outputs: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    return next(iter(outputs.items()))
+    """The name of the first output, and all outputs as one array."""
+    return next(iter(outputs)), answer_of(outputs)
 
 
 def _bytes(inputs: Batch) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compress.exporting.bundle.conventions import write_conventions, write_json
 from compress.exporting.examples.write import write_examples
 from compress.onnx_graph.files import copy_model, load_graph
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -22,6 +23,7 @@ _ACTIVATIONS: Mapping[Target, str | None] = {
     "token-class": "softmax",
     "next-token": "softmax",
     "none": None,
+    "own": None,
 }
 
 
@@ -70,7 +72,7 @@ def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
     constants = json.loads(path.read_text(encoding="utf-8"))
     if task.modality == "text":
         constants["pairs"] = pairs
-    elif constants.get("channels", 0) is None:
+    elif task.modality == "image" and constants.get("channels", 0) is None:
         given = next(iter(load_graph(model).inputs.values()))
         dims = given.type.tensor_type.shape.dim
         constants["channels"] = dims[1].dim_value or None
@@ -82,12 +84,17 @@ def postprocessing(task: Task) -> dict[str, Any]:
 
     Returns
     -------
-    task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the last axis,
-    or null); threshold (probability over which one of several labels holds); word_class (for token
-    classification: the token of a word that decides); for embeddings pooling ("mean" of the
-    unmasked tokens, or "cls", the first of them) and normalize (to length 1).
+    For a task of one's own: task; outputs (name and role of each).
+
+    Otherwise: task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the
+    last axis, or null); threshold (probability over which one of several labels holds); word_class
+    (for token classification: the token of a word that decides); for embeddings pooling ("mean" of
+    the unmasked tokens, or "cls", the first of them) and normalize (to length 1).
     """
     pooled = task.target == "none"
+    if isinstance(task, OwnTask):
+        outputs = [{"name": each.name, "role": each.role} for each in task.outputs]
+        return {"task": task.name, "outputs": outputs}
     return {
         "task": task.name,
         "output": task.output_names[0],

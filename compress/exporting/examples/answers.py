@@ -26,12 +26,13 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
     script : the script's text; it runs as if it lay in the bundle.
     folder : the bundle's folder.
     target : the kind of a sample's label; see `compress.core.context.Target`.
-    samples : texts, pairs of texts, lists of words, or paths of image files.
+    samples : texts, pairs of texts, lists of words, or paths of image files; for "own"
+        paths of .npz files.
 
     Returns
     -------
     answers : probabilities (N, C); classes of all words, -1 for a word without a class; vectors
-        (N, H); or scores of the next token (N, V).
+        (N, H); scores of the next token (N, V); or, for "own", all outputs as one array.
     inputs/… : the model's inputs by name; those of prompts follow one another in one axis.
     """
     given: dict[str, Any] = {"__name__": "infer", "__file__": str(folder / "infer.py")}
@@ -43,9 +44,21 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
         inputs = inputs[0]
         classes = [said for row in given["predict"](list(samples)) for said in row]
         answers = np.array([-1 if said is None else said for said in classes], np.int64)
+    elif target == "own":
+        answers = _joined(list(given["predict"](inputs).values()))
     else:
         answers = given["embed" if target == "none" else "predict"](inputs)
     return {"answers": answers, **{f"inputs/{name}": array for name, array in inputs.items()}}
+
+
+def _joined(outputs: list[Any]) -> Any:
+    """Return several outputs as one array, as `compress.tasks.outputs.joined` does."""
+    if len(outputs) == 1:
+        return outputs[0]
+    seconds = {values.shape[1] if values.ndim > 1 else None for values in outputs}
+    leading = 2 if len(seconds) == 1 and None not in seconds else 1
+    flat = [values.reshape(*values.shape[:leading], -1) for values in outputs]
+    return np.concatenate(flat, axis=-1)
 
 
 def _next_tokens(given: dict[str, Any], prompts: Sequence[str]) -> Arrays:

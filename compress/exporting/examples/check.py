@@ -66,7 +66,7 @@ def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> t
         raise ParityError(
             f"the bundle's {SCRIPT} doesn't answer as the model was measured: {said}."
         )
-    return found["answers"], f"{SCRIPT} on {len(raw.values)} raw samples: {said}"
+    return found["answers"], f"{SCRIPT} on {_count(raw)} raw samples: {said}"
 
 
 def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precision) -> Check:
@@ -87,7 +87,7 @@ def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precisi
     if isinstance(found, str):
         return Check("example", "failed", f"{SCRIPT} fails on the raw samples: {found}")
     same, said = compared(found["answers"], raw.answers, target=task.target, precision=precision)
-    text = f"{SCRIPT} on {len(raw.values)} raw samples: {said}"
+    text = f"{SCRIPT} on {_count(raw)} raw samples: {said}"
     return Check("example", "ok" if same else "failed", text)
 
 
@@ -111,13 +111,18 @@ def compared(
 
 
 def given(raw: RawSamples, place: Path) -> list[Any]:
-    """Return the samples as a script takes them: images as files in a folder."""
-    if raw.kind != "image":
+    """Return the samples as a script takes them: images and arrays as files in a folder."""
+    if raw.kind not in ("image", "arrays"):
         return list(raw.values)
-    files = [place / f"{at}.image" for at in range(len(raw.values))]
+    suffix = "npz" if raw.kind == "arrays" else "image"
+    files = [place / f"{at}.{suffix}" for at in range(len(raw.values))]
     for file, content in zip(files, raw.values, strict=True):
         file.write_bytes(content)
     return [str(file) for file in files]
+
+
+def _count(raw: RawSamples) -> int:
+    return len(raw.answers) if raw.kind == "arrays" else len(raw.values)
 
 
 def _require_inputs(name: str, got: Array, wanted: Array) -> None:

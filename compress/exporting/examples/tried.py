@@ -40,13 +40,17 @@ def tried(
     ParityError : the example's inputs or answers differ from the measured ones.
     StageError : the example fails.
     """
-    if not raw.values:
+    if not raw.values and task.target != "own":
         return None, (f"{SCRIPT} wasn't tried: no sample holds a text to continue",)
     folder = model.parent
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     if not constants.get("exact", True):
         return None, (f"{SCRIPT} takes preprocessed arrays alone: no constants say it all",)
-    if task.modality == "text" and not (folder / "tokenizer.json").is_file():
+    if (
+        task.target != "own"
+        and task.modality == "text"
+        and not (folder / "tokenizer.json").is_file()
+    ):
         return None, (f"{SCRIPT} can't read texts: there is no tokenizer.json of this tokenizer",)
     postprocessing = json.loads((folder / "postprocessing.json").read_text(encoding="utf-8"))
     kept = answered(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.files.atomic import write_text
+from compress.tasks.answers import answers_text
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.core.context import Target, Task
@@ -75,13 +77,21 @@ _CLASSIFICATION = {
 }
 
 
+_TENSORS = _Examples("infer_tensors", {}, ())
+
+
 def example_script(task: Task) -> str:
     """Return the text of the bundle's infer.py."""
-    return _python(_examples(task).python)
+    text = _python(_examples(task).python)
+    if isinstance(task, OwnTask):
+        return text.replace("# answers\n", answers_text(task.answers_file))
+    return text
 
 
 def write_examples(directory: Path, *, task: Task) -> None:
     """Write infer.py, infer.mjs, index.html (not for generation), their parts and package.json.
+
+    For a task of one's own it is infer.py alone.
 
     Parameters
     ----------
@@ -92,6 +102,8 @@ def write_examples(directory: Path, *, task: Task) -> None:
     write_text(directory / SCRIPT, example_script(task))
     for name, template in examples.javascript.items():
         write_text(directory / name, _template(f"javascript/{template}.txt"))
+    if not examples.javascript:
+        return
     package = {
         "private": True,
         "type": "module",
@@ -101,6 +113,8 @@ def write_examples(directory: Path, *, task: Task) -> None:
 
 
 def _examples(task: Task) -> _Examples:
+    if isinstance(task, OwnTask):
+        return _TENSORS
     return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
 
 

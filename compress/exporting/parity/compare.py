@@ -17,7 +17,7 @@ from compress.errors import ParityError, StageError
 from compress.exporting.cache import POSITIONS, positions, takes_positions
 from compress.exporting.parity.first_difference import first_difference
 from compress.exporting.parity.stepwise import stepwise_answers
-from compress.measurement.session import PAST, run, session
+from compress.measurement.session import PAST, answer_of, run, session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4
 _COSINE = "mean cosine similarity"
+_CLOSE = "numbers within 1 %"
 _MEASURES: dict[Target, str] = {
     "class": "top-1 agreement",
     "class-set": "agreement",
     "token-class": "top-1 agreement",
     "next-token": "top-1 agreement",
     "none": _COSINE,
+    "own": _CLOSE,
 }
 
 Answers = Callable[["Batch"], np.ndarray]
@@ -60,7 +62,8 @@ class Parity:
     scale : largest absolute output of the model that is compared with.
     agreement : fraction of the answers (samples or tokens) with the same top class. For sets of
         classes it is the fraction of (sample, class) pairs with the same decision; for hidden
-        states it is the mean cosine similarity.
+        states it is the mean cosine similarity; for the outputs of one's own task the fraction of
+        numbers that differ by at most 1 % of the largest.
     samples : number of samples that were compared.
     measure : name of the measure in `agreement`, in words.
     by_shape : the parity for each shape of inputs, in the order of the batches.
@@ -121,12 +124,24 @@ def module_answers(module: nn.Module, *, task: Task) -> Answers:
     return answer
 
 
+def module_outputs(module: nn.Module, *, task: Task) -> Callable[[Batch], dict[str, np.ndarray]]:
+    """Return the module as a function from a batch to its outputs by name."""
+    quiet = copy.deepcopy(module).eval() if module.training else module
+
+    def answer(batch: Batch) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            found = task.named_outputs(quiet, model_inputs(batch))
+        return {name: value.float().numpy() for name, value in found.items()}
+
+    return answer
+
+
 def onnx_answers(onnx: Path, *, threads: int = 1) -> Answers:
-    """Return the ONNX file as a function from a batch to its first output."""
+    """Return the ONNX file as a function from a batch to its answer; see `answer_of`."""
     opened = session(onnx, threads=threads)
 
     def answer(batch: Batch) -> np.ndarray:
-        return next(iter(run(opened, batch).values()))
+        return answer_of(run(opened, batch))
 
     return answer
 
@@ -152,8 +167,9 @@ def compare(
                 f"the two models answer in different shapes: {left.shape} and {right.shape}."
             )
         samples = left.shape[0]
-        if left.ndim == 3 and ATTENTION_MASK in batch:
-            counted = np.asarray(batch[ATTENTION_MASK]) != 0
+        mask = batch.get(ATTENTION_MASK)
+        if left.ndim == 3 and mask is not None and left.shape[:2] == mask.shape:
+            counted = np.asarray(mask) != 0
             left, right = left[counted], right[counted]
         sums.setdefault(_shape(batch), _Errors()).add(left, right, samples=samples, target=target)
     if not sums:
@@ -209,6 +225,8 @@ def _alike(left: np.ndarray, right: np.ndarray, target: Target) -> np.ndarray:
     """Return the agreement of each answer of two models, in [0, 1] (a cosine in [-1, 1])."""
     if target == "class-set":
         return np.asarray((left > 0) == (right > 0))
+    if target == "own":  # 1 % of the largest
+        return np.asarray(np.abs(left - right) <= 0.01 * np.abs(left).max())
     if target != "none":
         return np.asarray(left.argmax(-1) == right.argmax(-1))
     lengths = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)

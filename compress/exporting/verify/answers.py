@@ -14,7 +14,7 @@ from compress.exporting.bundle.samples import Samples, read_samples, shorter
 from compress.exporting.examples.check import TOLERANCES, Precision
 from compress.exporting.verify.check import Check, Status
 from compress.measurement.bench.inputs import declared, fixed_batch, make_inputs
-from compress.measurement.session import run, session
+from compress.measurement.session import answer_of, run, session
 from compress.onnx_graph.files import load_graph
 from compress.onnx_graph.metadata import metadata_of
 from compress.tasks.task import TASKS
@@ -48,7 +48,7 @@ class Answering:
     def __init__(self, model: Path, samples: Path, *, task: str) -> None:
         self._model = model
         self._path = samples
-        self._target = TASKS[task].target if task in TASKS else "class"
+        self._target = TASKS[task].target if task in TASKS else "own"
 
     def as_published(self) -> Check:
         """Check that the answers are the stored ones, up to the tolerance."""
@@ -58,6 +58,8 @@ class Answering:
         samples = self._samples
         name, wanted = next(iter(samples.answers.items()))
         outputs = self._run(samples.inputs)
+        if name in outputs:
+            outputs = {**outputs, name: answer_of(outputs)}
         if name not in outputs or outputs[name].shape != wanted.shape:
             given = ", ".join(f"{each} {list(x.shape)}" for each, x in outputs.items())
             text = f"{name} {list(wanted.shape)} is stored, and the model gives {given}"
@@ -161,6 +163,8 @@ class Answering:
         """Return the fraction of equal answers; for hidden states, the mean cosine similarity."""
         if self._target == "class-set":
             return float(((got > 0) == (wanted > 0)).mean())
+        if self._target == "own":
+            return float((np.abs(got - wanted) <= 0.01 * np.abs(wanted).max()).mean())
         if self._target != "none":
             return float((got.argmax(-1) == wanted.argmax(-1)).mean())
         lengths = np.linalg.norm(got, axis=-1) * np.linalg.norm(wanted, axis=-1)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.core.context import Pooling, Target
+from compress.core.context import Pooling, Target, Task
 from compress.errors import InputError, unknown
 from compress.measurement.metrics import classes, embeddings, tokens
 from compress.measurement.metrics.entities import f1_entities
+from compress.measurement.metrics.own import own_tally
 from compress.measurement.metrics.tally import Score, Tally
+from compress.tasks.contract import Task as OwnTask
+from compress.tasks.contract import TaskMetric
 from compress.tasks.task import LOWER_IS_BETTER, WITHOUT_LABELS
 
 __all__ = ["METRICS", "Metric", "Score", "metric_named"]
@@ -24,25 +27,25 @@ class Metric:
     name : name of the metric, such as "accuracy".
     tally : makes a new tally from the names of the classes.
     most_samples : largest number of samples that it reads; None: any number.
+    higher_is_better : whether higher values are better.
+    needs_reference : whether it compares the model's answers with the reference's.
     """
 
     name: str
     tally: Callable[[Sequence[str]], Tally]
     most_samples: int | None = None
-
-    @property
-    def higher_is_better(self) -> bool:
-        """True if higher values are better."""
-        return self.name not in LOWER_IS_BETTER
-
-    @property
-    def needs_reference(self) -> bool:
-        """True if the metric compares the model's answers with the reference's."""
-        return self.name in WITHOUT_LABELS
+    higher_is_better: bool = True
+    needs_reference: bool = False
 
 
 def _metric(name: str, tally: Callable[[], Tally], most_samples: int | None = None) -> Metric:
-    return Metric(name, lambda labels: tally(), most_samples)
+    return Metric(
+        name,
+        lambda labels: tally(),
+        most_samples,
+        higher_is_better=name not in LOWER_IS_BETTER,
+        needs_reference=name in WITHOUT_LABELS,
+    )
 
 
 def _table(*metrics: Metric) -> Mapping[str, Metric]:
@@ -85,24 +88,36 @@ METRICS: Mapping[Target, Mapping[str, Metric]] = {
 }
 
 
-def metric_named(
-    name: str, *, target: Target, labels: Sequence[str] = (), pooling: Pooling = "mean"
-) -> Metric:
+def metric_named(name: str, *, task: Task, labels: Sequence[str] = ()) -> Metric:
     """The metric of that name.
 
     Parameters
     ----------
-    target : the kind of a sample's label.
+    task : its own metrics, or those of the kind of its labels, are looked up.
     labels : class names, for metrics that read them.
-    pooling : the way in which an embedding is made from the tokens', for metrics of embeddings.
 
     Raises
     ------
     InputError : there is no such metric, or it doesn't fit these class names.
     """
-    known = METRICS[target] if target != "none" else _of_embeddings(pooling)
+    known = _metrics_of(task)
     if name not in known:
         raise InputError(unknown("metric", name, known))
     found = known[name]
     found.tally(labels)
     return found
+
+
+def _metrics_of(task: Task) -> Mapping[str, Metric]:
+    if isinstance(task, OwnTask):
+        return _table(*(_own(metric) for metric in task.table_of_metrics()))
+    return METRICS[task.target] if task.target != "none" else _of_embeddings(task.pooling)
+
+
+def _own(metric: TaskMetric) -> Metric:
+    return Metric(
+        metric.name,
+        lambda labels: own_tally(metric),
+        higher_is_better=metric.higher_is_better,
+        needs_reference=not metric.needs_labels,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -36,11 +36,13 @@ class Answer:
     scores : the model's first output, (N, C), (N, S, C) or (N, S, H).
     batch : arrays by name; with `labels` if there are any.
     reference : the reference's answer to the same samples; None if it isn't needed.
+    outputs : every output by its name, for tasks of one's own.
     """
 
     scores: Floats
     batch: Mapping[str, NDArray[Any]]
     reference: Answer | None = None
+    outputs: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def labels(self) -> NDArray[Any]:

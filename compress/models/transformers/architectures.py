@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from compress.core.context import Task
 from compress.errors import clipped
-from compress.tasks.task import TASKS, Task
+from compress.tasks.task import TASKS
 
 Table = Mapping[str, tuple[str, ...]]
 """Names of classes by `model_type`."""

@@ -19,7 +19,7 @@ from compress.models.transformers.hub import only_cached
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from compress.tasks.task import Task
+    from compress.core.context import Task
 
 _OF_LOADING = frozenset(
     {

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from compress.core.context import Task
 from compress.errors import clipped
-from compress.tasks.task import TASKS, Task
+from compress.tasks.task import TASKS
 
 HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 """Keys of a config that tell the meaning of its head."""

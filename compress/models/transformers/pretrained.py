@@ -33,7 +33,7 @@ from compress.models.weights.weightless import require_room
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.tasks.task import Task
+    from compress.core.context import Task
 
 
 def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> LoadedModel:

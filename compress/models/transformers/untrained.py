@@ -21,7 +21,7 @@ from compress.models.transformers.quiet import quiet_transformers
 from compress.models.weights.weightless import require_room
 
 if TYPE_CHECKING:
-    from compress.tasks.task import Task
+    from compress.core.context import Task
 
 
 def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedModel:

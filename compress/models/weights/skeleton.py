@@ -19,7 +19,7 @@ from compress.models.transformers.quiet import quiet_transformers
 from compress.models.weights.weightless import without_weights
 
 if TYPE_CHECKING:
-    from compress.tasks.task import Task
+    from compress.core.context import Task
 
 
 def skeleton(spec: ModelSpec, *, task: Task) -> tuple[nn.Module, ModelSource]:

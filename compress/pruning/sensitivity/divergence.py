@@ -15,6 +15,7 @@ MEASURES: dict[Target, str] = {
     "token-class": "KL of the class probabilities, nats a token",
     "next-token": "KL of the next token's probabilities, nats a token",
     "none": "squared difference of the hidden states as a part of their square",
+    "own": "squared difference of the outputs as a part of their square",
 }
 """Names of the divergence by kind of label."""
 _ELEMENTS = 2**22
@@ -39,7 +40,7 @@ def distances(
     wanted, answer = real_tokens(wanted, batch), real_tokens(answer, batch)
     rows = max(1, _ELEMENTS // wanted.shape[-1])
     pieces = list(zip(torch.split(wanted, rows), torch.split(answer, rows), strict=True))
-    if target == "none":
+    if target in ("none", "own"):
         differences = (float((w.double() - a.double()).square().sum()) for w, a in pieces)
         return sum(differences), sum(float(w.double().square().sum()) for w, _ in pieces)
     kl = sum(_kl(w.double(), a.double(), each=target == "class-set") for w, a in pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from compress.models.structure.masking import without
 from compress.pruning.importance.unchanged import evaluating
 from compress.pruning.sensitivity.divergence import MEASURES, distances
 from compress.pruning.sensitivity.losses import GroupSensitivity, Sensitivity
+from compress.tasks.outputs import joined
 from compress.training.acceleration import placed_batch
 from compress.training.batches import sample_count
 
@@ -72,9 +73,7 @@ def measure_sensitivity(
     StageError : the module's own answers aren't finite numbers.
     """
     task = samples.task
-    metric = metric_named(
-        samples.metric, target=task.target, labels=samples.labels, pooling=task.pooling
-    )
+    metric = metric_named(samples.metric, task=task, labels=samples.labels)
     trials = [
         [_Trial(group, units, metric.tally(samples.labels)) for units in _cuts(score, ratios)]
         for group, score in zip(groups, scores, strict=True)
@@ -85,18 +84,21 @@ def measure_sensitivity(
     with evaluating(module) as device, torch.no_grad(), track as advance:
         for batch in samples.loader:
             inputs = placed_batch(model_inputs(batch), device=device, channels_last=False)
-            wanted = task.logits(module, inputs)
+            outputs = task.named_outputs(module, inputs)
+            wanted = joined(list(outputs.values()))
             if not bool(wanted.isfinite().all()):
                 raise StageError(f"{type(module).__name__}'s own answers aren't all numbers.")
-            reference = _answer(wanted, batch)
+            reference = _answer(outputs, batch)
             whole.add(replace(reference, reference=reference))
             seen += sample_count(batch)
             advance()
             for trial in (trial for each in trials for trial in each):
                 with without(module, trial.group, trial.units):
-                    answer = task.logits(module, inputs)
-                trial.tally.add(replace(_answer(answer, batch), reference=reference))
-                trial.diverge(wanted, answer, batch=inputs, target=task.target)
+                    changed = task.named_outputs(module, inputs)
+                trial.tally.add(replace(_answer(changed, batch), reference=reference))
+                trial.diverge(
+                    wanted, joined(list(changed.values())), batch=inputs, target=task.target
+                )
                 advance()
     if not whole.samples:
         raise DataError(f"there are no samples to measure {metric.name} on.")
@@ -148,9 +150,10 @@ def _cuts(score: Tensor, ratios: Sequence[float]) -> list[Tensor]:
     return [order[:count] for count in sorted(counts) if count > 0]
 
 
-def _answer(scores: Tensor, batch: Batch) -> Answer:
+def _answer(outputs: Mapping[str, Tensor], batch: Batch) -> Answer:
     arrays = {name: np.asarray(value) for name, value in batch.items()}
-    return Answer(scores.float().cpu().numpy(), arrays)
+    found = {name: value.float().cpu().numpy() for name, value in outputs.items()}
+    return Answer(next(iter(found.values())), arrays, outputs=found)
 
 
 def _measured(group: Group, trials: Sequence[_Trial]) -> GroupSensitivity:

@@ -10,11 +10,13 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from compress.errors import StageError
+from compress.measurement.session import PRESENT
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.nodes import constant_value
 from compress.quantization.onnx_torch.generation import supplied
 from compress.quantization.onnx_torch.plan import PlanStep, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
+from compress.tasks.outputs import joined
 
 # By operator, the numbers of dimensions of the float initialisers that are learned; others (masks,
 # frequencies, limits) are constants.
@@ -77,15 +79,17 @@ class GraphModule(nn.Module):
         return found
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The graph's first output.
+        """The graph's outputs as one tensor; a cache of keys and values is left out.
 
         Parameters
         ----------
         inputs : the graph's inputs, in its order; a cache of keys and values, and the
             positions of tokens, can be left out at the end.
         """
-        first = self.outputs[0]
-        return self.values(inputs, (first,))[first]
+        names = [name for name in self.outputs if not name.startswith(PRESENT)]
+        found = self.values(inputs, names)
+        answer: Tensor = joined([found[name] for name in names])
+        return answer
 
     def values(self, inputs: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
         """The values of these names; the graph runs only as far as needed.

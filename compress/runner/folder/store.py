@@ -14,9 +14,8 @@ from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from compress.core.context import Context
+    from compress.core.context import Context, Task
     from compress.data.spec import DataSpec
-    from compress.tasks.task import Task
 
 ONNX_FILE = "model.onnx"
 _PREPROCESSOR = "preprocessor"

@@ -30,7 +30,6 @@ from compress.pruning.sensitivity.trials import ValidationSamples
 from compress.stages.calibration import calibration_batches
 from compress.stages.prune.meter import OnnxMeter
 from compress.stages.prune.options import PruneOptions
-from compress.tasks.task import TASKS
 from compress.training.batch_norm import has_statistics, reestimate
 from compress.training.batches import first_inputs
 from compress.training.distributed.processes import join
@@ -224,7 +223,7 @@ class GradualCut:
         return ValidationSamples(
             task,
             list(islice(loader, -(-options.samples // options.batch_size))),
-            TASKS[task.name].default_metric(labelled=data.labelled),
+            task.default_metric(labelled=data.labelled),
             self._artifact.labels,
         )
 

@@ -10,7 +10,7 @@ from compress.pruning.allocation.ratios import ratio_meaning
 from compress.pruning.options import READ_LABELS, CutOptions
 from compress.stages.contract import Stage
 from compress.stages.prune.options import PruneOptions
-from compress.tasks.task import TASKS
+from compress.tasks.registry import outline
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
@@ -24,7 +24,6 @@ class Prune(PruneOptions, Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     trains: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[str] | None] = frozenset(TASKS)
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
@@ -37,7 +36,7 @@ class Prune(PruneOptions, Stage):
             if training is not None:
                 found += training.problems(task=task, data=data, key=key)
         unlabelled = data.columns.label is None
-        if self.importance in READ_LABELS and (unlabelled or TASKS[task].target == "none"):
+        if self.importance in READ_LABELS and (unlabelled or outline(task).target == "none"):
             found.append(
                 (
                     "importance",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from compress.exporting.checked import answer_batch_size
 from compress.quantization.evaluation import Evaluator
-from compress.tasks.task import task
 from compress.training.batches import first_inputs
 
 if TYPE_CHECKING:
@@ -38,14 +37,13 @@ def make_evaluator(
             batch_size=answer_batch_size(preprocessor, task=context.task, most=_QUALITY_BATCH),
             limit=stage.evaluation.samples,
         ),
-        metric=task(context.task.name).default_metric(labelled=context.data.labelled),
-        target=context.task.target,
+        metric=context.task.default_metric(labelled=context.data.labelled),
+        task=context.task,
         labels=artifact.labels,
         inputs={size: _inputs(size, artifact, context) for size in stage.evaluation.batch_sizes},
         options=stage.evaluation,
         budget=stage.budget,
         threads=context.threads,
-        pooling=context.task.pooling,
         progress=context.progress,
     )
 

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compress.core.batch import IGNORED, LABELS, model_inputs
+from compress.core.batch import IGNORED, LABELS, labels_in, model_inputs
 from compress.core.context import Batch, Target, Task
 from compress.errors import StageError
+from compress.tasks.checked import own_loss
+from compress.tasks.contract import Task as OwnTask
+from compress.training.batches import sample_count
 from compress.training.distributed.processes import Processes
 
 _LOSS, _RIGHT, _ENTRIES = "loss", "right", "entries"
@@ -59,8 +62,10 @@ def labelled_sums(task: Task, student: torch.nn.Module, batch: Batch) -> Mapping
 
     The loss is that of the task's target. It is cross-entropy for classes, binary cross-entropy
     over all entries for class sets, and cross-entropy of each token after the first for next
-    tokens.
+    tokens. For one's own task it is the task's `loss`.
     """
+    if isinstance(task, OwnTask):
+        return _own_sums(task, student, batch)
     logits = task.logits(student, model_inputs(batch)).float()
     labels = batch[LABELS]
     if task.target == "class-set":
@@ -76,6 +81,16 @@ def labelled_sums(task: Task, student: torch.nn.Module, batch: Batch) -> Mapping
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     right = (logits.argmax(-1) == labels) & known
     return _sums(loss, right.sum(), known.sum())
+
+
+def _own_sums(task: OwnTask, student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+    """The loss of one's own task, which has no right answers to count; nothing without labels."""
+    samples = sample_count(batch)
+    if not labels_in(batch):
+        nothing = torch.zeros(())
+        return _sums(nothing, nothing, nothing)
+    loss = own_loss(task, task.named_outputs(student, batch), batch)
+    return _sums(loss * samples, loss.new_zeros(()), loss.new_tensor(samples))
 
 
 def _sums(loss: Tensor, right: Tensor, entries: Tensor) -> Mapping[str, Tensor]:
@@ -119,6 +134,8 @@ def score_of(target: Target, sums: Mapping[str, float]) -> Score | None:
         # e^710 exceeds a float; such a model is useless in any case.
         figures = {"perplexity": math.exp(min(loss, 700.0)), "loss": loss, "accuracy": accuracy}
         return Score("perplexity", higher_is_better=False, figures=figures)
+    if target == "own":
+        return Score("loss", higher_is_better=False, figures={"loss": loss})
     figures = {"accuracy": accuracy, "loss": loss}
     if target == "class-set":
         return Score("loss", higher_is_better=False, figures=figures)

@@ -19,8 +19,12 @@ from compress.tasks.task import TASKS
 IOB2 = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 
+def by_target(target):
+    return next(task for task in TASKS.values() if task.target == target)
+
+
 def measured(target, name, *answers, labels=(), seed=0):
-    tally = metric_named(name, target=target, labels=labels).tally(labels)
+    tally = metric_named(name, task=by_target(target), labels=labels).tally(labels)
     for answer in answers:
         tally.add(answer)
     return tally.score(seed=seed), tally.samples
@@ -47,7 +51,7 @@ def test_every_metric_of_a_task_is_there():
         assert tuple(METRICS[task.target]) == task.metrics
     assert not METRICS["next-token"]["perplexity"].higher_is_better
     with pytest.raises(InputError, match="unknown metric 'bleu'"):
-        metric_named("bleu", target="next-token")
+        metric_named("bleu", task=TASKS["text-generation"])
 
 
 @given(seed=st.integers(0, 1000))
@@ -180,9 +184,9 @@ def test_f1_of_entities_by_hand():
 
 def test_f1_of_entities_needs_iob2():
     with pytest.raises(InputError, match=r"IOB2.*Got PER"):
-        metric_named("f1_entities", target="token-class", labels=("O", "PER"))
+        metric_named("f1_entities", task=TASKS["token-classification"], labels=("O", "PER"))
     with pytest.raises(InputError, match=r"IOB2.*Got O"):
-        metric_named("f1_entities", target="token-class", labels=("O",))
+        metric_named("f1_entities", task=TASKS["token-classification"], labels=("O",))
     answer = Answer(np.zeros((1, 2, 5), np.float32), {"labels": np.zeros((1, 2), int)})
     with pytest.raises(DataError, match="no sample has anything"):
         measured("token-class", "f1_entities", answer, labels=IOB2)

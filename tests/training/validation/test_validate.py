@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.context import Task
 from compress.errors import StageError
-from compress.tasks.task import Task
 from compress.training.distributed.processes import Processes
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions

@@ -16,6 +16,7 @@ from compress.core.batch import model_inputs
 from compress.errors import StageError
 from compress.models.structure.tracing.layers import Port, ports_of
 from compress.models.structure.tracing.operations import MATMULS, operation_name
+from compress.tasks.outputs import joined
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
@@ -154,7 +155,7 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
 def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> list[Function]:
     """The operations that made the module's answer, without leaves."""
     try:
-        answer = task.logits(traced, inputs)
+        answer = joined(list(task.named_outputs(traced, inputs).values()))
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise StageError(
             f"{type(traced).__name__} can't be traced: {type(error).__name__}: {error}"

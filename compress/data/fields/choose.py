@@ -1,0 +1,120 @@
+"""Chooses which columns of the data are a task's inputs, and which its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from compress.core.batch import LABELS, labels_key
+from compress.data.spec import Columns
+from compress.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from compress.data.rows import Values
+    from compress.tasks.contract import Task
+
+Named = str | list[str]
+"""A column, or several whose numbers become one vector."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of a sample, and the columns that they come from.
+
+    Attributes
+    ----------
+    inputs : columns by the name of the input.
+    labels : columns by the batch's key of the labels; empty: the data has none.
+    """
+
+    inputs: Mapping[str, Named]
+    labels: Mapping[str, Named]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that are read, each once."""
+        named = (*self.inputs.values(), *self.labels.values())
+        return tuple(dict.fromkeys(column for each in named for column in _listed(each)))
+
+    def samples(self, fetched: Mapping[str, Values]) -> list[dict[str, Any]]:
+        """The samples of some rows, from their values by column."""
+        wanted = {**self.inputs, **self.labels}
+        count = len(next(iter(fetched.values())))
+        return [
+            {
+                field: fetched[named][row]
+                if isinstance(named, str)
+                else [fetched[column][row] for column in named]
+                for field, named in wanted.items()
+            }
+            for row in range(count)
+        ]
+
+
+def choose_fields(task: Task, columns: Columns, available: Sequence[str], split: str) -> Fields:
+    """The fields of a task's samples in data with these columns.
+
+    Inputs are those that `columns.inputs` names, else the task's own fields, else all columns that
+    aren't labels. Labels are those of `columns.targets`, else the column `columns.label`.
+
+    Parameters
+    ----------
+    split : our name of the split, for messages.
+
+    Raises
+    ------
+    DataError : a column is missing, or an output with this name doesn't exist.
+    """
+    labels = _labels(task, columns)
+    inputs = _inputs(task, columns, available, labels)
+    if not inputs:
+        raise DataError(f"split '{split}' has no column of inputs. It has: {_said(available)}.")
+    found = Fields(inputs, labels)
+    for column in found.columns:
+        if column not in available:
+            raise DataError(
+                f"split '{split}': {unknown('column', column, list(available))} Say which column "
+                "is which with 'columns', such as {inputs: {x: [a, b]}, label: y}."
+            )
+    return found
+
+
+def _labels(task: Task, columns: Columns) -> dict[str, Named]:
+    names = task.output_names
+    if columns.targets is not None:
+        for name in columns.targets:
+            if name not in names:
+                raise DataError(f"columns.targets: {unknown('output', name, names)}")
+        return {labels_key(name): column for name, column in columns.targets.items()}
+    return {} if columns.label is None else {LABELS: columns.label}
+
+
+def _inputs(
+    task: Task, columns: Columns, available: Sequence[str], labels: Mapping[str, Named]
+) -> dict[str, Named]:
+    own = task.columns or tuple(one.name for one in task.inputs)
+    if own:
+        given = dict(columns.inputs or {})
+        for name in given:
+            if name not in own:
+                raise DataError(f"columns.inputs: {unknown(f'field of {task.name}', name, own)}")
+        return {name: given.get(name, _text_column(name, columns)) for name in own}
+    if columns.inputs is not None:
+        return dict(columns.inputs)
+    used = {column for each in labels.values() for column in _listed(each)}
+    return {name: name for name in available if name not in used}
+
+
+def _text_column(name: str, columns: Columns) -> str:
+    if name == "text":
+        return columns.text
+    return (columns.text_pair or name) if name == "text_pair" else name
+
+
+def _listed(named: Named) -> list[str]:
+    return [named] if isinstance(named, str) else named
+
+
+def _said(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

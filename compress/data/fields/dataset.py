@@ -1,0 +1,234 @@
+"""The data of a task that says itself what a sample is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.core.batch import IGNORED, SAMPLE_IDS
+from compress.core.foreign.boundary import foreign
+from compress.data.fields.choose import Fields, choose_fields
+from compress.data.fields.classes import ClassNames, find_classes
+from compress.data.fingerprint import digest
+from compress.data.raw import RawSamples
+from compress.data.spec import DataSpec
+from compress.data.splits import Samples, complete
+from compress.errors import DataError, StageError
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Preprocessor
+    from compress.core.context import Split
+    from compress.data.rows import Indices
+    from compress.data.sources.source import Source
+    from compress.tasks.contract import Task
+
+_TEXTS = 1024
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The four splits; implements `compress.core.context.Data`.
+
+    Attributes
+    ----------
+    splits : rows of each split.
+    task : makes batches of samples.
+    fields : the columns that a sample is made of.
+    classes : the names of classes in the labels.
+    labels : class names in the order of the first output's scores; empty: there are none.
+    fingerprint : see `compress.core.context.Data`.
+    notes : what was carved, limited or decided, and why.
+    """
+
+    splits: dict[str, Samples]
+    task: Task
+    fields: Fields
+    classes: ClassNames
+    labels: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    target: str = field(default="own", init=False)
+
+    @property
+    def labelled(self) -> bool:
+        """See `compress.core.context.Data`."""
+        return bool(self.fields.labels)
+
+    def bound(self, preprocessor: Preprocessor) -> TaskData:
+        """The same data: no preprocessor changes the number of its samples."""
+        return self
+
+    def size(self, split: Split) -> int:
+        """See `compress.core.context.Data`."""
+        return len(self.splits[split])
+
+    def samples(self, split: Split, positions: Indices) -> list[dict[str, Any]]:
+        """The samples at some positions of a split, their classes as numbers."""
+        samples = self.splits[split]
+        return self.classes.encode(self.fields.samples(samples.fetch(positions)))
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """All texts among the inputs of a split, one after another."""
+        size = self.size(split)
+        for start in range(0, size, _TEXTS):
+            positions = np.arange(start, min(start + _TEXTS, size), dtype=np.int64)
+            for sample in self.samples(split, positions):
+                for name in self.fields.inputs:
+                    yield from _texts_in(sample[name])
+
+    def raw(self, split: Split, *, limit: int) -> RawSamples:
+        """The first samples of a split, without labels: a mapping of fields for each."""
+        positions = np.arange(min(limit, self.size(split)), dtype=np.int64)
+        samples = self.samples(split, positions)
+        values = ({name: sample[name] for name in self.fields.inputs} for sample in samples)
+        return RawSamples("tensors", tuple(values))
+
+    def loader(
+        self,
+        split: Split,
+        preprocessor: Preprocessor,
+        *,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+        limit: int | None = None,
+        fixed_length: bool = False,
+        sample_ids: bool = False,
+    ) -> TaskLoader:
+        """Batches of a split: see `compress.core.context.Data.loader`."""
+        return TaskLoader(
+            self,
+            split,
+            preprocessor,
+            size=self.size(split) if limit is None else min(limit, self.size(split)),
+            batch_size=batch_size,
+            shuffle_seed=shuffle_seed,
+            fixed_length=fixed_length,
+            sample_ids=sample_ids,
+        )
+
+
+class TaskLoader:
+    """Implements `compress.core.context.Loader` with the task's own `collate`.
+
+    Attributes
+    ----------
+    epoch : number of the next epoch, which decides with `shuffle_seed` on its order.
+    """
+
+    def __init__(
+        self,
+        data: TaskData,
+        split: Split,
+        preprocessor: Preprocessor,
+        *,
+        size: int,
+        batch_size: int,
+        shuffle_seed: int | None,
+        fixed_length: bool,
+        sample_ids: bool,
+    ) -> None:
+        self._data, self._split, self._preprocessor = data, split, preprocessor
+        self._size, self._batch_size = size, batch_size
+        self._shuffle_seed, self._fixed_length = shuffle_seed, fixed_length
+        self._sample_ids = sample_ids
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-self._size // self._batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """One epoch. An incomplete batch comes last."""
+        order = np.arange(self._size, dtype=np.int64)
+        if self._shuffle_seed is not None:
+            np.random.default_rng((self._shuffle_seed, self.epoch)).shuffle(order)
+        self.epoch += 1
+        return self._batches(order)
+
+    def _batches(self, order: Indices) -> Iterator[dict[str, Tensor]]:
+        for start in range(0, len(order), self._batch_size):
+            positions = order[start : start + self._batch_size]
+            batch = self._collated(positions)
+            if self._sample_ids:
+                batch[SAMPLE_IDS] = torch.from_numpy(positions)
+            yield batch
+
+    def _collated(self, positions: Indices) -> dict[str, Tensor]:
+        task = self._data.task
+        samples = self._data.samples(self._split, positions)
+        where = f"'collate' of {task.name} (split '{self._split}')"
+        with foreign(where, error=DataError):
+            batch = task.collate(
+                samples, preprocessor=self._preprocessor, fixed_length=self._fixed_length
+            )
+        for name, value in batch.items():
+            if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(positions):
+                given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise StageError(
+                    f"{where} must return tensors of {len(positions)} samples. "
+                    f"Got {given} for {name!r}."
+                )
+        return dict(batch)
+
+
+def task_data(
+    source: Source, spec: DataSpec, *, task: Task, labels: tuple[str, ...], seed: int
+) -> TaskData:
+    """The four splits of a task's data.
+
+    Parameters
+    ----------
+    labels : the model's class names; empty: those found in the data.
+
+    Raises
+    ------
+    DataError : a split is empty or lacks a column, or a class of labels is unknown.
+    """
+    targets = {split: np.full(len(rows), IGNORED) for split, rows in source.splits.items()}
+    splits, notes = complete(source.splits, targets, spec, seed)
+    available = tuple(splits["train"].fetch(np.zeros(1, np.int64)))
+    fields = choose_fields(task, spec.columns, available, "train")
+    keys = [
+        key
+        for output in task.outputs
+        if output.role == "classes" and (key := task.label_of(output, fields.labels)) is not None
+    ]
+    classes = find_classes(splits["train"].rows, fields, keys, labels)
+    decides = spec.model_dump(
+        mode="json",
+        include={
+            "columns", "splits", "limit",
+            "validation_fraction", "test_fraction", "calibration_samples",
+        },
+    )  # fmt: skip
+    named = {key: list(names) for key, names in classes.names.items()}
+    return TaskData(
+        splits,
+        task,
+        fields,
+        classes,
+        labels or classes.names.get(keys[0] if keys else "", ()),
+        digest([source.fingerprint, decides, named, seed]),
+        (*source.notes, *notes, _said(fields)),
+    )
+
+
+def _said(fields: Fields) -> str:
+    inputs = ", ".join(
+        name if named == name else f"{name} (of {named if isinstance(named, str) else len(named)})"
+        for name, named in fields.inputs.items()
+    )
+    labels = ", ".join(str(named) for named in fields.labels.values()) or "none"
+    return f"inputs: {inputs}; labels: {labels}."
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from (each for each in value if isinstance(each, str))

@@ -1,0 +1,127 @@
+"""Tallies of the metrics that a task of one's own brings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.core.batch import labels_in
+from compress.core.foreign.boundary import foreign
+from compress.errors import StageError
+from compress.measurement.intervals import percentile
+from compress.measurement.metrics.tally import Answer, Score, Sums, Tally, ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from compress.tasks.contract import TaskMetric
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+_RESAMPLES = 200
+"""Number of resamples for a metric that is computed anew from all samples each time."""
+
+
+def own_tally(metric: TaskMetric) -> Tally:
+    """A new tally of a task's metric. What the metric's functions raise becomes a StageError."""
+    if metric.rows is None:
+        return _OfAll(metric)
+    return Sums(_Rows(metric), _Value(metric))
+
+
+class _Rows:
+    """The numbers (M, K) of a batch's samples."""
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric = metric
+
+    def __call__(self, answer: Answer) -> NDArray[np.float64]:
+        name, rows = self._metric.name, self._metric.rows
+        if rows is None:
+            raise TypeError(f"metric {name!r} has no 'rows'.")
+        with foreign(f"metric {name!r}", error=StageError):
+            found = np.asarray(rows(answer.outputs, _beside(self._metric, answer)), np.float64)
+        if found.ndim == 1:
+            found = found[:, None]
+        if found.ndim != 2:
+            raise StageError(
+                f"metric {name!r}: 'rows' must return an array (samples, numbers). "
+                f"Got the shape {found.shape}."
+            )
+        if not np.isfinite(found).all():
+            raise StageError(f"metric {name!r}: 'rows' must return finite numbers. Got others.")
+        if self._metric.value is None:
+            found = np.hstack([found, np.ones((len(found), 1))])
+        return found
+
+
+class _Value:
+    """The metric (R,) from sums (R, K)."""
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric = metric
+
+    def __call__(self, sums: NDArray[Any]) -> NDArray[Any]:
+        value = self._metric.value
+        if value is None:
+            return ratio(sums[:, 0], sums[:, -1])
+        with foreign(f"metric {self._metric.name!r}", error=StageError):
+            return np.asarray(value(sums), np.float64)
+
+
+class _OfAll:
+    """A metric that needs all outputs and labels together, which are kept in memory."""
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric = metric
+        self._outputs: list[Arrays] = []
+        self._labels: list[Arrays] = []
+        self.samples = 0
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`."""
+        self._outputs.append(answer.outputs)
+        self._labels.append(_beside(self._metric, answer))
+        self.samples += len(answer.scores)
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`; the interval is a bootstrap over samples.
+
+        Raises
+        ------
+        StageError : the metric's function fails, or gives no finite number for all samples.
+        """
+        outputs, labels = _whole(self._outputs), _whole(self._labels)
+        value = self._of(outputs, labels)
+        if not math.isfinite(value):
+            raise StageError(f"metric {self._metric.name!r} must be a finite number. Got {value}.")
+        random = np.random.default_rng(seed)
+        drawn = []
+        for _ in range(_RESAMPLES):
+            at = random.integers(0, self.samples, self.samples)
+            drawn.append(self._of(_at(outputs, at), _at(labels, at)))
+        values = np.array(drawn)
+        return Score(value, percentile(values[np.isfinite(values)]))
+
+    def _of(self, outputs: Arrays, labels: Arrays) -> float:
+        of_all = self._metric.of_all
+        if of_all is None:
+            raise TypeError(f"metric {self._metric.name!r} has no 'of_all'.")
+        with foreign(f"metric {self._metric.name!r}", error=StageError):
+            return float(of_all(outputs, labels))
+
+
+def _beside(metric: TaskMetric, answer: Answer) -> Arrays:
+    """The labels of a batch, or the reference's outputs."""
+    return labels_in(answer.batch) if metric.needs_labels else answer.wanted.outputs
+
+
+def _whole(parts: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _at(arrays: Arrays, at: NDArray[Any]) -> Arrays:
+    return {name: values[at] for name, values in arrays.items()}

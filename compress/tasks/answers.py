@@ -1,0 +1,47 @@
+"""A task's answers: a piece of Python that the bundle's script holds too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.core.foreign.boundary import foreign
+from compress.errors import StageError
+
+FUNCTION = "answers"
+
+
+def answers_text(file: Path | None) -> str:
+    """Return the text that defines `answers(outputs, roles)`; None: the answers by role.
+
+    Raises
+    ------
+    StageError : the file can't be read.
+    """
+    if file is None:
+        found = files("compress.tasks").joinpath("scripts", "answers_by_role.py.txt")
+        return found.read_text(encoding="utf-8")
+    with foreign(f"reading {str(file)!r}", error=StageError):
+        return file.read_text(encoding="utf-8")
+
+
+def answered(
+    file: Path | None, outputs: Mapping[str, np.ndarray[Any, Any]], roles: Mapping[str, str]
+) -> list[Any]:
+    """Return the answer for each sample: see `compress.tasks.contract.Task.answers_file`.
+
+    Raises
+    ------
+    StageError : the file's text or its function fails, or there is no such function.
+    """
+    scope: dict[str, Any] = {"np": np}
+    name = "the answers by role" if file is None else repr(str(file))
+    with foreign(name, error=StageError):
+        exec(compile(answers_text(file), name, "exec"), scope)  # noqa: S102 (the task's own code)
+        if FUNCTION not in scope:
+            raise StageError(f"{name} must define '{FUNCTION}(outputs, roles)'.")
+        return list(scope[FUNCTION](outputs, roles))

@@ -1,0 +1,281 @@
+"""The contract of a task: what stages, runner and report ask of it, with defaults for each part.
+
+A task of one's own is a subclass of `Task`. A recipe names it as `task: {python: module:Class}`, or
+by its name if a package registers it in the entry-point group `compress.tasks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from compress.core.batch import LABELS, labels_key, model_inputs
+from compress.errors import InputError, StageError
+from compress.tasks.modules import answer_of_module, outputs_of_answer
+from compress.tasks.outputs import joined
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from compress.core.artifact import Preprocessor
+    from compress.core.context import Batch, Modality, Target
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+Role = Literal["classes", "values", "features"]
+"""The meaning of an output: raw scores of classes along the last axis, numbers to be predicted, or
+features that other models read."""
+ROLES: tuple[Role, ...] = ("classes", "values", "features")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of the model.
+
+    Attributes
+    ----------
+    name : name in the batch and in the ONNX file.
+    dtype : numpy's name of its type.
+    varying : axes besides the first whose sizes may vary, with their names. The first is the batch.
+    """
+
+    name: str
+    dtype: str = "float32"
+    varying: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the model.
+
+    Attributes
+    ----------
+    name : name in the ONNX file, and of the module's answer if that has names.
+    role : its meaning; decides how it is compared with labels and with a teacher's.
+    weight : weight of this output in losses.
+    """
+
+    name: str
+    role: Role
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TaskMetric:
+    """One metric of quality.
+
+    Give `rows`, if the metric is a function of sums over samples (then nothing but these numbers is
+    kept), or else `of_all`. The 95 % interval is a bootstrap over samples in both cases.
+
+    Attributes
+    ----------
+    name : name of the metric.
+    higher_is_better : whether higher values are better.
+    needs_labels : False if the metric compares the model with the reference; `rows` then gets the
+        reference's outputs in place of the batch's labels.
+    rows : a function from outputs and labels of M samples, arrays by name, to numbers (M, K).
+        A single label is under the name "labels".
+    value : a function from sums (R, K) to values (R,); None for the mean of a single number.
+    of_all : a function from outputs and labels of all samples to a number.
+    """
+
+    name: str
+    higher_is_better: bool = True
+    needs_labels: bool = True
+    rows: Callable[[Arrays, Arrays], np.ndarray[Any, Any]] | None = None
+    value: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    of_all: Callable[[Arrays, Arrays], float] | None = None
+
+
+class Task:
+    """The base class of tasks of one's own.
+
+    A subclass sets the attributes, and overrides the methods whose defaults don't fit. It holds no
+    state but its arguments.
+
+    Attributes
+    ----------
+    name : name of the task, in messages and in the bundle.
+    modality : kind of the samples: "tensors" (arrays by name) or "text" (a tokenizer is loaded).
+    inputs : inputs of the model; empty: as the data names them, as float32 or int64.
+    outputs : outputs of the model, in its order.
+    columns : fields of a raw sample that `collate` reads; empty: the names of `inputs`, and if
+        there are none, every column of the data but the labels.
+    metrics : names of the metrics, the default first.
+    auto_class : class of `transformers` that loads such models; empty: none does.
+    answers_file : a Python file that defines `answers(outputs, roles)`: an answer for each sample,
+        as plain JSON, from a batch's outputs (arrays by name). It needs only numpy, as `np`, and
+        becomes a part of the bundle's script. None: by output the likeliest class and its
+        probability, or the numbers.
+    """
+
+    name: str = ""
+    modality: Modality = "tensors"
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    columns: tuple[str, ...] = ()
+    auto_class: str = ""
+    answers_file: Path | None = None
+    target: Target = "own"
+    pooling: Literal["mean", "cls"] = "mean"
+    normalize: bool = True
+
+    def table_of_metrics(self) -> Sequence[TaskMetric]:
+        """Return the metrics of quality, the default first."""
+        return ()
+
+    def collate(
+        self,
+        samples: Sequence[Mapping[str, Any]],
+        *,
+        preprocessor: Preprocessor | None = None,
+        fixed_length: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return a batch of raw samples.
+
+        The default stacks arrays: floats become float32, whole numbers and booleans int64.
+
+        Parameters
+        ----------
+        samples : for each sample its fields by name, and its labels under "labels" (or
+            "labels.<output>" for several).
+        preprocessor : holds the tokenizer, for texts.
+        fixed_length : pad texts to the preprocessor's full length.
+
+        Returns
+        -------
+        Inputs by name, then labels.
+
+        Raises
+        ------
+        DataError : a sample has another shape than the first, or its values are no numbers.
+        """
+        from compress.tasks.collate import stacked
+
+        return stacked(samples)
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Return the loss against labels: a scalar, averaged over the samples.
+
+        The default is by role. Classes have cross-entropy over the last axis (-100 is no label),
+        values and features the mean squared error (NaN is no label). Outputs without labels don't
+        count.
+
+        Raises
+        ------
+        StageError : the batch has no label of any output.
+        """
+        from compress.tasks.losses import label_loss
+
+        parts = [
+            output.weight * label_loss(outputs[output.name], batch[key], role=output.role)
+            for output in self.outputs
+            if (key := self.label_of(output, batch)) is not None
+        ]
+        if not parts:
+            raise StageError(f"{self.name}: a batch has no labels. It has: {', '.join(batch)}.")
+        return sum(parts[1:], parts[0])
+
+    def compare(
+        self,
+        student: Mapping[str, Tensor],
+        teacher: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return how far a student's outputs are from its teacher's: a scalar over the samples.
+
+        The default is by role: for classes the softened KL divergence times the temperature squared
+        (Hinton et al., 2015), for values and features the mean squared error.
+        """
+        from compress.tasks.losses import teacher_loss
+
+        parts = [
+            output.weight
+            * teacher_loss(
+                student[output.name],
+                teacher[output.name],
+                role=output.role,
+                temperature=temperature,
+                batch=batch,
+            )
+            for output in self.outputs
+        ]
+        return sum(parts[1:], parts[0])
+
+    # What follows is derived; a task has no need to override it.
+
+    def answer(self, outputs: Arrays) -> list[Any]:
+        """Return the answer for each sample, as the bundle's script gives it: see `answers_file`.
+
+        Raises
+        ------
+        StageError : the file's function fails.
+        """
+        from compress.tasks.answers import answered
+
+        return answered(self.answers_file, outputs, {one.name: one.role for one in self.outputs})
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the ONNX file's outputs."""
+        return tuple(output.name for output in self.outputs)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, the default first."""
+        return tuple(metric.name for metric in self.table_of_metrics())
+
+    @property
+    def metrics_without_labels(self) -> tuple[str, ...]:
+        """Names of the metrics that can be measured on data without labels."""
+        return tuple(one.name for one in self.table_of_metrics() if not one.needs_labels)
+
+    def default_metric(self, *, labelled: bool = True) -> str:
+        """Return the metric that is used if the recipe names none.
+
+        Raises
+        ------
+        InputError : the task has no metric for such data.
+        """
+        fitting = self.metrics if labelled else self.metrics_without_labels
+        if not fitting:
+            given = "labelled data" if labelled else "data without labels"
+            raise InputError(f"{self.name} has no metric for {given}.")
+        return fitting[0]
+
+    def named_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """Run a module on inputs; return its outputs by name.
+
+        A `transformers` model gets the inputs by name, as does a module whose `forward` has
+        parameters of these names; any other module gets them by position.
+
+        Raises
+        ------
+        InputError : the answer lacks an output, or has more than the task names.
+        """
+        answer = answer_of_module(module, model_inputs(inputs), generates=False)
+        return outputs_of_answer(answer, self.output_names, task=self.name)
+
+    def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
+        """Run a module; return its outputs as one tensor, see `compress.tasks.outputs.joined`."""
+        answer: Tensor = joined(list(self.named_outputs(module, inputs).values()))
+        return answer
+
+    def varying_axes(self, name: str, value: Tensor) -> Mapping[int, str]:
+        """Return the axes of an input that may vary, besides the first, by their names."""
+        for one in self.inputs:
+            if one.name == name:
+                return one.varying
+        return {1: "sequence_length"} if self.modality == "text" and value.ndim == 2 else {}
+
+    def label_of(self, output: Output, batch: Mapping[str, Any]) -> str | None:
+        """Return the batch's key of an output's labels; None if there is none."""
+        key = labels_key(output.name)
+        if key in batch:
+            return key
+        return LABELS if LABELS in batch and output == self.outputs[0] else None

@@ -1,0 +1,47 @@
+"""Several outputs as one tensor, so that all of a model's answer is compared at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def joined(outputs: Sequence[Any]) -> Any:
+    """Return tensors or arrays of N samples as one.
+
+    A single output stays as it is. Several become (N, K), each flattened, in their order; or
+    (N, S, K) if all of them have the same second axis S, as those of tokens have.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    leading = 2 if _by_token(outputs) else 1
+    flat = [values.reshape(*values.shape[:leading], -1) for values in outputs]
+    if hasattr(flat[0], "detach"):
+        import torch
+
+        return torch.cat(flat, dim=-1)
+    import numpy as np
+
+    return np.concatenate(flat, axis=-1)
+
+
+def split(answer: Tensor, like: Sequence[Any]) -> list[Tensor]:
+    """Return the outputs that `joined` made one, in the shapes of others from their model."""
+    if len(like) == 1:
+        return [answer]
+    leading = 2 if _by_token(like) else 1
+    widths = [values[(0,) * leading].numel() for values in like]
+    starts = [sum(widths[:at]) for at in range(len(widths))]
+    parts = [answer.narrow(-1, start, width) for start, width in zip(starts, widths, strict=True)]
+    return [
+        part.reshape(*part.shape[:leading], *values.shape[leading:])
+        for part, values in zip(parts, like, strict=True)
+    ]
+
+
+def _by_token(outputs: Sequence[Any]) -> bool:
+    seconds = {values.shape[1] if values.ndim > 1 else None for values in outputs}
+    return len(seconds) == 1 and None not in seconds

@@ -1,0 +1,124 @@
+"""Finds tasks: the built-in ones, those that packages register, and classes that a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from compress.core.foreign.boundary import foreign
+from compress.core.foreign.entries import call_entry, import_entry
+from compress.errors import InputError, expected, unknown
+from compress.tasks.contract import ROLES, Task
+from compress.tasks.task import TASKS, KnownTask
+
+GROUP = "compress.tasks"
+
+
+class _Unseen(Task):
+    """What is known of a task before its code is imported: that it is one of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value or entry.name in TASKS:
+            first = "compress" if entry.name in TASKS else other.value
+            raise InputError(
+                f"two installed packages name a task {entry.name!r}: {first} and {entry.value}. "
+                "Uninstall one of them."
+            )
+    return found
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all installed tasks: the built-in ones, then the others, sorted."""
+    return (*TASKS, *sorted(_entry_points()))
+
+
+def find_task(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTask | Task:
+    """Return a task.
+
+    Parameters
+    ----------
+    name : a registered name, or "package.module:Class".
+    arguments : arguments of its class, for tasks that take any.
+
+    Raises
+    ------
+    InputError : there is no such task, its class can't be imported or doesn't take the arguments,
+        or it isn't what the contract asks for.
+    """
+    given = dict(arguments or {})
+    if name in TASKS:
+        if given:
+            raise InputError(f"the task {name} takes no arguments. Got {', '.join(given)}.")
+        return TASKS[name]
+    return _made(_target(name), name, given)
+
+
+def outline(name: str) -> KnownTask | Task:
+    """Return what is known of a task by its name, without the code of a `python:` entry.
+
+    Raises
+    ------
+    InputError : there is no such task, or a package's task can't be imported.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    return _Unseen(name) if ":" in name else _made(_target(name), name, {})
+
+
+def source_module(task: object) -> str | None:
+    """Return the module of a task's class, if it isn't part of `compress`."""
+    module = type(task).__module__
+    return None if module.partition(".")[0] == "compress" else module
+
+
+def _target(name: str) -> str:
+    if ":" in name:
+        return name
+    entry = _entry_points().get(name)
+    if entry is None:
+        raise InputError(unknown("task", name, task_names()))
+    return entry.value
+
+
+def _made(target: str, name: str, arguments: Mapping[str, Any]) -> Task:
+    kind = import_entry(target)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise InputError(f"task {name!r}: {expected(target, 'a subclass of compress.Task', kind)}")
+    made: Task = call_entry(target, arguments)
+    _require_contract(made, target)
+    if made.name == "":
+        made.name = name
+    return made
+
+
+def _require_contract(task: Task, target: str) -> None:
+    """Require what every part of a run reads of a task."""
+    with foreign(repr(target)):
+        if not task.outputs:
+            raise InputError(f"{target}: 'outputs' must name the model's outputs. Got none.")
+        for output in task.outputs:
+            if output.role not in ROLES:
+                allowed = f"one of {', '.join(ROLES)}"
+                raise InputError(
+                    f"{target}: {expected(f'role of output {output.name!r}', allowed, output.role)}"
+                )
+        names = [output.name for output in task.outputs]
+        if len(set(names)) < len(names):
+            raise InputError(f"{target}: two outputs have one name: {', '.join(names)}.")
+        if task.modality not in ("tensors", "text"):
+            raise InputError(f"{target}: {expected('modality', 'tensors or text', task.modality)}")
+        for metric in task.table_of_metrics():
+            if (metric.rows is None) == (metric.of_all is None):
+                raise InputError(
+                    f"{target}: metric {metric.name!r} must have either 'rows' or 'of_all'."
+                )

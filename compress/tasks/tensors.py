@@ -1,0 +1,91 @@
+"""Tasks on plain tensors: classes or numbers from arrays by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compress.errors import InputError, expected
+from compress.tasks.contract import ROLES, Output, Role, Task, TaskMetric
+from compress.tasks.metrics import accuracy, agreement, closeness, regression_metrics
+
+
+class TensorTask(Task):
+    """A task on arrays by name, whose outputs are classes, numbers, or both.
+
+    Parameters
+    ----------
+    outputs : role of each output, "classes" or "values", by its name, in the model's order.
+    varying : axes that may vary besides the first, by the input's name: {signal: [1]}.
+    weights : weight of each output in the loss; 1 by default.
+    """
+
+    modality = "tensors"
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Role],
+        varying: Mapping[str, Sequence[int]] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        for name, role in outputs.items():
+            if role not in ROLES:
+                raise InputError(expected(f"role of {name!r}", f"one of {', '.join(ROLES)}", role))
+        for name in weights or {}:
+            if name not in outputs:
+                raise InputError(expected("weights", f"by output, of {', '.join(outputs)}", name))
+        given = dict(weights or {})
+        self.outputs = tuple(
+            Output(name, role, given.get(name, 1.0)) for name, role in outputs.items()
+        )
+        self._varying = {
+            name: {int(axis): f"{name}_axis_{axis}" for axis in axes}
+            for name, axes in (varying or {}).items()
+        }
+
+    def table_of_metrics(self) -> Sequence[TaskMetric]:
+        """See `Task`. With several outputs, the metrics' names begin with the output's."""
+        several = len(self.outputs) > 1
+        found: list[TaskMetric] = []
+        for output in self.outputs:
+            prefix = f"{output.name}_" if several else ""
+            if output.role == "classes":
+                found.append(accuracy(output.name, prefix=prefix))
+            else:
+                found += regression_metrics(output.name, prefix=prefix)
+        for output in self.outputs:
+            prefix = f"{output.name}_" if several else ""
+            made = agreement if output.role == "classes" else closeness
+            found.append(made(output.name, prefix=prefix))
+        return found
+
+    def varying_axes(self, name: str, value: object) -> Mapping[int, str]:
+        """See `Task`."""
+        return self._varying.get(name, {})
+
+
+class TensorClassification(TensorTask):
+    """Classes from arrays."""
+
+    name = "tensor-classification"
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Role] | None = None,
+        varying: Mapping[str, Sequence[int]] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(outputs or {"logits": "classes"}, varying, weights)
+
+
+class TensorRegression(TensorTask):
+    """Numbers from arrays."""
+
+    name = "tensor-regression"
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Role] | None = None,
+        varying: Mapping[str, Sequence[int]] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(outputs or {"values": "values"}, varying, weights)
