@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from compress.core.batch import LABELS, labels_key, model_inputs
 from compress.errors import InputError, StageError
 from compress.tasks.modules import answer_of_module, outputs_of_answer
-from compress.tasks.outputs import joined
+from compress.tasks.outputs import Role, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from compress.core.context import Batch, Modality, Target
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-Role = Literal["classes", "values", "features"]
-"""The meaning of an output: raw scores of classes along the last axis, numbers to be predicted, or
-features that other models read."""
-ROLES: tuple[Role, ...] = ("classes", "values", "features")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from compress.errors import StageError
 
 if TYPE_CHECKING:
     from compress.core.context import Batch
-    from compress.tasks.contract import Role
+    from compress.tasks.outputs import Role
 
 
 def label_loss(output: Tensor, labels: Tensor, *, role: Role) -> Tensor:

@@ -1,16 +1,22 @@
-"""Several outputs as one tensor, so that all of a model's answer is compared at once."""
+"""What a model's outputs mean, and several of them as one tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+Role = Literal["classes", "values", "features"]
+"""The meaning of an output: raw scores of classes along the last axis, numbers to be predicted, or
+features that other models read."""
+ROLES: tuple[Role, ...] = ("classes", "values", "features")
+
+
 def joined(outputs: Sequence[Any]) -> Any:
-    """Return tensors or arrays of N samples as one.
+    """Return tensors or arrays of N samples as one, so that all of an answer is compared at once.
 
     A single output stays as it is. Several become (N, K), each flattened, in their order; or
     (N, S, K) if all of them have the same second axis S, as those of tokens have.

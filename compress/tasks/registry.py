@@ -10,7 +10,8 @@ from typing import Any
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry, import_entry
 from compress.errors import InputError, expected, unknown
-from compress.tasks.contract import ROLES, Task
+from compress.tasks.contract import Task
+from compress.tasks.outputs import ROLES
 from compress.tasks.task import TASKS, KnownTask
 
 GROUP = "compress.tasks"

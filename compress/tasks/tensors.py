@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compress.errors import InputError, expected
-from compress.tasks.contract import ROLES, Output, Role, Task, TaskMetric
+from compress.tasks.contract import Output, Task, TaskMetric
 from compress.tasks.metrics import accuracy, agreement, closeness, regression_metrics
+from compress.tasks.outputs import ROLES, Role
 
 
 class TensorTask(Task):

@@ -102,7 +102,8 @@ def test_a_missing_key_is_named_at_the_mapping_around_it(problems):
         "given."
     ]
     assert problems(replace=("task: image-classification\n", "")) == [
-        "r.yaml:1 'task' is missing. It must be a string."
+        "r.yaml:1 'task' is missing. It must be a string or a mapping with the keys name, python, "
+        "arguments."
     ]
 
 
