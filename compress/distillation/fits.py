@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compress.core.context import Target
+from compress.core.foreign.entries import entry_problem
 from compress.distillation.options import Losses, Response
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError, expected
@@ -50,6 +51,12 @@ def _losses(losses: Losses, target: Target) -> Iterator[Problem]:
                 )
     if losses.response is not None and losses.response.weight:
         yield from _response(losses.response, target)
+    if losses.custom is not None:
+        problem = entry_problem(losses.custom.python)
+        if problem is not None:
+            yield "losses.custom.python", problem
+        if losses.response is not None and losses.response.chunk_tokens is not None:
+            yield "losses.custom", "must be null with 'chunk_tokens', which has no whole outputs."
     relation = losses.relation
     of_output = relation is not None and relation.layers == "output"
     if of_output and target in ("token-class", "next-token"):
@@ -134,6 +141,8 @@ def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Pro
         yield key, "must be null: each class of several has a sigmoid of its own."
     if target == "own":
         yield key, "must be null: the task itself says how outputs are compared."
+    if losses.custom is not None and losses.custom.weight:
+        yield key, "must be null: 'losses.custom' gets every output."
     if response is not None and (
         response.decoupled or response.logit_standardization or response.divergence != "forward"
     ):

@@ -17,6 +17,7 @@ from compress.distillation.taps import Taps, attention_module
 from compress.distillation.teacher import answers
 from compress.distillation.terms.attention import AttentionTerm, Projections
 from compress.distillation.terms.chunked import ChunkedTerm
+from compress.distillation.terms.custom import CustomTerm
 from compress.distillation.terms.feature import FeatureTerm
 from compress.distillation.terms.of_task import labels_term, response_term
 from compress.distillation.terms.relation import RelationTerm
@@ -95,6 +96,8 @@ def _terms(
     else:
         terms += [response_term(response, task)] if response else []
         terms += [labels_term(labels, task)] if labels else []
+    if losses.custom is not None and "custom" in weights:
+        terms.append(CustomTerm(losses.custom))
     if losses.feature is not None and "feature" in weights:
         matches = match(losses.feature.layers, student=student, teacher=teacher)
         terms.append(FeatureTerm(losses.feature, matches=matches, seed=seed))

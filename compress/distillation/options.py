@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -139,6 +139,19 @@ class Attention(Options):
     """Which layers learn from which."""
 
 
+class Custom(Options):
+    """A loss of the user's own."""
+
+    python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    """A function "package.module:function" of (student, teacher, batch): both models' outputs by
+    name, and the batch. It returns a scalar, averaged over the samples. It may lie in the current
+    directory."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Further keyword arguments of the function."""
+    weight: Weight = 1.0
+    """Factor of this part in the loss."""
+
+
 class Losses(Options):
     """The weighted sum that a student minimises."""
 
@@ -152,6 +165,8 @@ class Losses(Options):
     """Loss on the relations between samples; null for none."""
     attention: Attention | None = None
     """Loss on the teacher's attention; null for none."""
+    custom: Custom | None = None
+    """A loss of one's own; null for none."""
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
@@ -163,7 +178,7 @@ class Losses(Options):
     def weights(self) -> dict[str, float]:
         """Return the factors above 0, by the names under which the parts are shown."""
         named: dict[str, float] = {}
-        for name in ("response", "labels", "feature"):
+        for name in ("response", "labels", "feature", "custom"):
             part = getattr(self, name)
             named[name] = part.weight if part else 0.0
         kinds = {

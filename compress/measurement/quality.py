@@ -13,7 +13,7 @@ from compress.core.batch import LABELS
 from compress.core.context import Batch, Loader, Target, Task
 from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
-from compress.measurement.metrics.registry import metric_named
+from compress.measurement.metrics.registry import Metric, metric_named
 from compress.measurement.metrics.tally import Answer
 from compress.measurement.results import Quality
 from compress.measurement.session import run, session
@@ -55,7 +55,7 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     model: Answering,
     *,
     loader: Loader,
-    metric: str,
+    metric: str | Metric,
     task: Task = TASKS["image-classification"],
     labels: Sequence[str] = (),
     reference: Reference | None = None,
@@ -68,7 +68,8 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     Parameters
     ----------
     model : an ONNX file, run in ONNX Runtime, or a function that answers.
-    metric : such as "accuracy"; see `compress.measurement.metrics.registry.METRICS`.
+    metric : such as "accuracy"; see `compress.measurement.metrics.registry.METRICS`. Or the metric
+        itself.
     task : the task; says what the outputs and the labels are, and holds the metrics of its own.
     labels : class names in the order of the scores, for metrics that read them.
     reference : for metrics that compare the model with another; None: the model itself.
@@ -80,11 +81,11 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     DataError : a batch lacks an input or `labels`, or there are no samples.
     StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
-    found = metric_named(metric, task=task, labels=labels)
+    found = metric if isinstance(metric, Metric) else metric_named(metric, task=task, labels=labels)
     tally = found.tally(labels)
     wanted = reference if found.needs_reference else None
     other = None if wanted is None else _answers(wanted, loader, task, threads)
-    with (progress or Silent()).track(f"measuring {metric}", len(loader)) as advance:
+    with (progress or Silent()).track(f"measuring {found.name}", len(loader)) as advance:
         for answer in _answers(Reference(model), loader, task, threads):
             if found.needs_reference:
                 compared = answer if other is None else next(other)
@@ -93,9 +94,9 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
             advance()
     if not tally.samples:
         labelled = "" if found.needs_reference else "labelled "
-        raise DataError(f"there are no {labelled}samples to measure {metric} on.")
+        raise DataError(f"there are no {labelled}samples to measure {found.name} on.")
     value, ci95 = tally.score(seed=seed)
-    return Quality(metric, value, ci95, tally.samples, found.higher_is_better)
+    return Quality(found.name, value, ci95, tally.samples, found.higher_is_better)
 
 
 def _answers(model: Reference, loader: Loader, task: Task, threads: int) -> Iterator[Answer]:

@@ -24,11 +24,27 @@ BatchSizes = Annotated[
 """A list of different batch sizes."""
 
 
+class OwnMetric(Options):
+    """A metric of the user's own."""
+
+    python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    """A function "package.module:function" of (outputs, labels), arrays of all samples by name; a
+    single label is called "labels". It returns a number. It may lie in the current directory."""
+    higher_is_better: bool = True
+    """Whether higher values are better."""
+
+    @property
+    def name(self) -> str:
+        """The function's name, which is the metric's in the report."""
+        return self.python.partition(":")[2]
+
+
 class MeasureSpec(Options):
     """Options of the measurements: quality on the test split, and latency by batch size."""
 
-    metric: str | None = None
-    """Quality metric, such as accuracy or f1_macro; null: the task's default."""
+    metric: str | OwnMetric | None = None
+    """Quality metric, such as accuracy or f1_macro, or one of the user's own; null: the task's
+    default."""
     batch_sizes: BatchSizes = (1, 32)
     """Batch sizes whose latency is measured, each once."""
     threads: int = Field(default=1, ge=1, le=1024)

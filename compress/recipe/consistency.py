@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.core.context import Task
+from compress.core.foreign.entries import entry_problem
 from compress.data.spec import DataSpec
 from compress.errors import expected, unknown
-from compress.measurement.spec import MeasureSpec
+from compress.measurement.spec import MeasureSpec, OwnMetric
 from compress.models.spec import ModelSpec
 from compress.recipe.agreement import misfits
 from compress.recipe.document import Document, Keys, Problem
@@ -81,6 +82,11 @@ def check_metric(parts: Parts, findings: Findings) -> None:
     if task is None or measure is None or not task.metrics:
         return  # the metrics of a task in a `python:` entry are known when it is imported
     keys, causes = ("measure", "metric"), (("task",), ("measure", "metric"))
+    if isinstance(measure.metric, OwnMetric):
+        problem = entry_problem(measure.metric.python)
+        if problem is not None:
+            findings.report((*keys, "python"), problem)
+        return
     if measure.metric is not None and measure.metric not in task.metrics:
         sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
         findings.report(keys, sentence, causes=causes)

@@ -40,7 +40,7 @@ def python_entries(recipe: Recipe) -> tuple[Entry, ...]:
     """Return all functions and classes that a recipe names, in its parts and inside stages."""
     found = [
         Entry((section, *keys), dotted((section, *keys)), name)
-        for section in ("model", "task", "data")
+        for section in ("model", "task", "data", "measure")
         if isinstance(options := getattr(recipe, section), BaseModel)
         for keys, name in named_in(options)
     ]

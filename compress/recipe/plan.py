@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compress.core.options import Options
 from compress.data.spec import SOURCES
+from compress.measurement.spec import OwnMetric
 from compress.recipe.order import chain
 from compress.recipe.schema import Recipe
 from compress.tasks.registry import outline
@@ -23,7 +24,8 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     measure = recipe.measure
     labelled = recipe.data.columns.label is not None
     default = task.default_metric(labelled=labelled) if task.metrics else "the task's first metric"
-    metric = measure.metric or default
+    given = measure.metric
+    metric = given.name if isinstance(given, OwnMetric) else given or default
     batches = ", ".join(str(size) for size in measure.batch_sizes)
     threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
     head = {

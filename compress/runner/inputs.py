@@ -13,7 +13,7 @@ from compress.core.artifact import Artifact, Format
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.errors import InputError, expected
-from compress.measurement.metrics.registry import metric_named
+from compress.measurement.metrics.registry import metric_of
 from compress.models.load import load_model
 from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
@@ -120,8 +120,7 @@ def load_inputs(recipe: Head) -> Inputs:
             *data.notes,
         ),
     )
-    metric = recipe.measure.metric or task.default_metric(labelled=data.labelled)
-    metric_named(metric, task=task, labels=original.labels)
+    metric_of(recipe.measure.metric, task=task, labels=original.labels, labelled=data.labelled)
     check_fit(original, data, task)
     return Inputs(original=original, data=data, task=task)
 

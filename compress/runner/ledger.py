@@ -18,7 +18,6 @@ from compress.exporting.checked import answer_batch_size
 from compress.exporting.parity.compare import module_answers, module_outputs
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
-from compress.measurement.metrics.registry import metric_named
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import Latency, Quality, Speedup
@@ -144,8 +143,9 @@ def _comparable(rival: ComparedModel | None, measured: MeasuredModel) -> Compare
 
 
 def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
-    name = spec.metric or context.task.default_metric(labelled=context.data.labelled)
-    return metric_named(name, task=context.task, labels=artifact.labels)
+    return metric_of(
+        spec.metric, task=context.task, labels=artifact.labels, labelled=context.data.labelled
+    )
 
 
 def _quality(
@@ -160,7 +160,7 @@ def _quality(
     return measure_quality(
         _answering(measured, context, in_torch=in_torch),
         loader=_quality_loader(measured.artifact, metric, context=context, spec=spec),
-        metric=metric.name,
+        metric=metric,
         task=context.task,
         labels=measured.artifact.labels,
         reference=None

@@ -25,7 +25,7 @@ def own_loss(task: Task, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
     """
     with foreign(f"the loss of {task.name}", error=StageError):
         found = task.loss(outputs, batch)
-    return _scalar(found, f"the loss of {task.name}")
+    return scalar(found, f"the loss of {task.name}")
 
 
 def own_comparison(
@@ -44,10 +44,16 @@ def own_comparison(
     """
     with foreign(f"'compare' of {task.name}", error=StageError):
         found = task.compare(student, teacher, batch, temperature=temperature)
-    return _scalar(found, f"what 'compare' of {task.name} returns")
+    return scalar(found, f"what 'compare' of {task.name} returns")
 
 
-def _scalar(found: object, what: str) -> Tensor:
+def scalar(found: object, what: str) -> Tensor:
+    """Return a loss as a scalar.
+
+    Raises
+    ------
+    StageError : it isn't one.
+    """
     if not isinstance(found, Tensor) or found.numel() != 1 or not found.is_floating_point():
         given = (
             f"a tensor of shape {tuple(found.shape)} and type {found.dtype}"

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compress.core.context import Pooling, Target, Task
+from compress.core.foreign.entries import import_entry
 from compress.errors import InputError, unknown
 from compress.measurement.metrics import classes, embeddings, tokens
 from compress.measurement.metrics.entities import f1_entities
 from compress.measurement.metrics.own import own_tally
 from compress.measurement.metrics.tally import Score, Tally
+from compress.measurement.spec import OwnMetric
 from compress.tasks.contract import Task as OwnTask
 from compress.tasks.contract import TaskMetric
 from compress.tasks.task import LOWER_IS_BETTER, WITHOUT_LABELS
@@ -106,6 +108,28 @@ def metric_named(name: str, *, task: Task, labels: Sequence[str] = ()) -> Metric
     found = known[name]
     found.tally(labels)
     return found
+
+
+def metric_of(
+    given: str | OwnMetric | None, *, task: Task, labels: Sequence[str], labelled: bool
+) -> Metric:
+    """The metric that a recipe asks for.
+
+    Parameters
+    ----------
+    given : its name, the user's own, or None for the task's default.
+    labelled : whether the data has labels.
+
+    Raises
+    ------
+    InputError : there is no such metric, or it doesn't fit these class names.
+    """
+    if isinstance(given, OwnMetric):
+        function = import_entry(given.python)
+        better = given.higher_is_better
+        return _own(TaskMetric(given.name, higher_is_better=better, of_all=function))
+    name = given or task.default_metric(labelled=labelled)
+    return metric_named(name, task=task, labels=labels)
 
 
 def _metrics_of(task: Task) -> Mapping[str, Metric]:
