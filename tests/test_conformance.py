@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compress.core.artifact import Artifact, Format
@@ -14,6 +15,7 @@ from compress.models.source import TransformersSource
 from compress.stages.contract import Stage
 from compress.stages.registry import stage_class
 from compress.testing import check_stage, digits_problem
+from tests.tasks.arrays import pairs
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
 STAGES: dict[str, dict[str, Any]] = {
@@ -124,10 +126,43 @@ from torch import nn
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
+TASK_RECIPE = """\
+version: 1
+name: boxes
+model: {python: "pair:pair"}
+task: {name: class-and-box, arguments: {box_weight: 0.5}}
+data: {arrays: boxes.npz, columns: {targets: {kind: kind, box: box}}}
+measure: {batch_sizes: [1], rounds: 5, warmup: 1, seconds: 0.01}
+stages:
+  - {use: train, training: {epochs: 3, batch_size: 32, learning_rate: 0.01}}
+  - {use: export}
+"""
+PAIR = """\
+import torch
+from torch import nn
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(10, 32), nn.ReLU())
+        self.kind, self.box = nn.Linear(32, 3), nn.Linear(32, 4)
+
+    def forward(self, table, extra):
+        found = self.body(torch.cat([table, extra], 1))
+        return {"kind": self.kind(found), "box": self.box(found)}
+
+def pair():
+    return Pair()
+"""
 COMMANDS = """\
 from pathlib import Path
 from compress.cli import main
-for arguments in (["schema"], ["check", "rounded.yaml"], ["rounded.yaml", "--threads", "1"]):
+for arguments in (
+    ["schema"],
+    ["check", "rounded.yaml"],
+    ["rounded.yaml", "--threads", "1"],
+    ["boxes.yaml", "--threads", "1"],
+):
     print("###")
     try:
         main(arguments)
@@ -137,12 +172,23 @@ print("###")
 from compress.stages.registry import stage_class
 from compress.testing import check_stage
 check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
+from compress.tasks.registry import find_task
+from compress.testing import check_task
+import numpy as np
+from pair import pair
+with np.load("boxes.npz") as file:
+    arrays = dict(file)
+samples = [
+    {"table": t, "extra": e, "labels.kind": k, "labels.box": b}
+    for t, e, k, b in zip(*(arrays[name][:6] for name in ("table", "extra", "kind", "box")))
+]
+check_task(find_task("class-and-box"), pair(), samples, directory=Path("conformance/task"))
 print("kept")
 """
 
 
 @pytest.mark.slow
-def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path) -> None:
+def test_a_third_partys_stage_and_task_are_installed_found_run_and_checked(tmp_path: Path) -> None:
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     source = tmp_path / "source"
@@ -152,6 +198,11 @@ def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path)
     )
     (tmp_path / "rounded.yaml").write_text(RECIPE, encoding="utf-8")
     (tmp_path / "net.py").write_text(NET, encoding="utf-8")
+    (tmp_path / "boxes.yaml").write_text(TASK_RECIPE, encoding="utf-8")
+    (tmp_path / "pair.py").write_text(PAIR, encoding="utf-8")
+    made = pairs()
+    kinds = np.unique(made["kind"], return_inverse=True)[1]
+    np.savez(tmp_path / "boxes.npz", **{**made, "kind": kinds})
 
     def python(*arguments: str) -> str:
         done = subprocess.run(
@@ -166,10 +217,13 @@ def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path)
         return done.stdout
 
     assert "round_weights" in python("-m", "compress", "stages")
-    nothing, schema, check, table, contract = python("-c", COMMANDS).split("###\n")
+    nothing, schema, check, table, boxes, contract = python("-c", COMMANDS).split("###\n")
     assert nothing == ""
     assert "round_weights" in schema
     assert "round_weights" in check
     assert "round_weights" in table
     assert "weights rounded to 6 bits" in table
+    assert "class-and-box" in schema
+    assert "found" in boxes
+    assert (tmp_path / "exports/boxes/infer.py").read_text(encoding="utf-8").count("sides") == 1
     assert contract.strip() == "kept"

@@ -90,12 +90,13 @@ class Evaluator:
     def loss(self, path: Path) -> float:
         """The loss of quality of a file compared with the float model; negative if it is better.
 
-        It is the absolute difference of the metric, or for perplexity the relative difference.
+        It is the absolute difference of the metric; the relative one where lower is better, as for
+        perplexity.
         """
         own, wanted = self.quality(path), self.quality(self.source)
         if wanted.higher_is_better:
             return wanted.value - own.value
-        return own.value / wanted.value - 1
+        return own.value / wanted.value - 1 if wanted.value else own.value
 
     def fits(self, path: Path) -> bool:
         """Return whether a file's loss is within the budget, as far as the samples can tell.

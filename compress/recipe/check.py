@@ -154,12 +154,13 @@ class _Check:
             keys: Keys = ("task",) if isinstance(self.data["task"], str) else ("task", "name")
             self.findings.report(keys, unknown("task", name, task_names(), nearness=0.85))
             return None
-        spec = self.data["task"]
-        for key, problem in TaskSpec.model_validate(spec).check() if name != spec else ():
+        given = self.data["task"]
+        spec = TaskSpec(name=given) if isinstance(given, str) else TaskSpec.model_validate(given)
+        for key, problem in spec.check():
             self.findings.said("task", key, problem)
             return None
         try:
-            return outline(name)
+            return outline(name, spec.arguments)
         except InputError as error:
             self.findings.report(("task",), str(error))
             return None

@@ -168,7 +168,7 @@ def _order(stages: Sequence[Listed], findings: Findings) -> None:
 def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
     """Check that each stage can work for the task."""
     for index, one in enumerate(stages):
-        if one.kind is None or _can_work(one.kind, task):
+        if one.kind is None or can_work(one.kind, task):
             continue
         does = ", ".join(sorted(one.kind.tasks or ()))
         findings.report(
@@ -179,7 +179,8 @@ def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
         )
 
 
-def _can_work(stage: type[Stage], task: Task) -> bool:
+def can_work(stage: type[Stage], task: Task) -> bool:
+    """Return whether a stage can work for a task."""
     if task.target == "own":
         return stage.own_tasks
     return stage.tasks is None or task.name in stage.tasks
@@ -191,7 +192,7 @@ def _inside(
     """Check each stage with its own `check`, given model and data."""
     replaced = False
     for index, one in enumerate(stages):
-        if one.step is None or not _can_work(type(one.step.stage), task):
+        if one.step is None or not can_work(type(one.step.stage), task):
             continue
         prefix = f"stages[{index}] ({one.use}): "
         problems = one.step.stage.check(task=task.name, model=model, data=data)

@@ -20,7 +20,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     ----------
     output : the folder of the results; None for exports/<name>.
     """
-    task = outline(recipe.task_name)
+    task = outline(recipe.task_name, recipe.task_arguments)
     measure = recipe.measure
     labelled = recipe.data.columns.label is not None
     default = task.default_metric(labelled=labelled) if task.metrics else "the task's first metric"

@@ -28,8 +28,8 @@ class Gates(Options):
     """Requirements on the final model. A run that doesn't meet them ends with exit code 1."""
 
     accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
-    """The largest drop of quality below the reference's, as an absolute difference; for every
-    metric but perplexity."""
+    """The largest loss of quality from the reference's, as an absolute difference; for every metric
+    but perplexity."""
     perplexity_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The largest ratio of final perplexity to original perplexity."""
     size_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)

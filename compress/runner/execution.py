@@ -249,14 +249,14 @@ class Execution:
 
     def _row(self, slot: Slot, subject: MeasuredModel, previous_key: str) -> Row:
         state = self._state
-        key = digest(
-            {
-                "this": state.key,
-                "previous": previous_key,
-                "reference": state.reference_key,
-                "measure": self.recipe.measure.model_dump(mode="json"),
-            }
-        )
+        decisive = {
+            "this": state.key,
+            "previous": previous_key,
+            "reference": state.reference_key,
+            "measure": self.recipe.measure.model_dump(mode="json"),
+        }
+        named = sources(self.recipe.measure)
+        key = digest({**decisive, "sources": named} if named else decisive)
         saved = self.workdir.find_row(slot, key)
         if saved is not None:
             with suppress(ValidationError):  # of another version, which had other columns

@@ -20,7 +20,8 @@ def judge(gates: Gates, *, reference: Row, final: Row) -> list[GateResult]:
     """
     found = []
     if gates.accuracy_drop is not None:
-        value = reference.quality.value - final.quality.value
+        change = final.quality.value - reference.quality.value
+        value = -change if final.quality.higher_is_better else change
         found.append(
             _result("accuracy_drop", gates.accuracy_drop, value, value <= gates.accuracy_drop)
         )

@@ -18,6 +18,7 @@ from compress.exporting.checked import answer_batch_size
 from compress.exporting.parity.compare import module_answers, module_outputs
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
+from compress.measurement.metrics.registry import Metric, metric_of
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import Latency, Quality, Speedup
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
     from compress.measurement.latency import Timed
-    from compress.measurement.metrics.registry import Metric
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 

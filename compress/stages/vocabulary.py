@@ -38,6 +38,7 @@ class Vocabulary(Stage):
     tasks: ClassVar[frozenset[str] | None] = frozenset(
         name for name, task in TASKS.items() if task.modality == "text"
     )
+    own_tasks: ClassVar[bool] = False
 
     extra: DataSpec | None = None
     """More texts whose tokens are kept, such as the `unlabeled` texts of a later stage. Labels

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry, import_entry
@@ -14,14 +15,17 @@ from compress.tasks.contract import Task
 from compress.tasks.outputs import ROLES
 from compress.tasks.task import TASKS, KnownTask
 
+if TYPE_CHECKING:
+    from compress.core.context import Modality
+
 GROUP = "compress.tasks"
 
 
 class _Unseen(Task):
     """What is known of a task before its code is imported: that it is one of its own."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, modality: Modality = "tensors") -> None:
+        self.name, self.modality = name, modality
 
 
 @cache
@@ -64,16 +68,24 @@ def find_task(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTas
     return _made(_target(name), name, given)
 
 
-def outline(name: str) -> KnownTask | Task:
-    """Return what is known of a task by its name, without the code of a `python:` entry.
+def outline(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTask | Task:
+    """Return what is known of a task, without the code of a `python:` entry.
+
+    Parameters
+    ----------
+    name, arguments : see `find_task`.
 
     Raises
     ------
     InputError : there is no such task, or a package's task can't be imported.
     """
-    if name in TASKS:
-        return TASKS[name]
-    return _Unseen(name) if ":" in name else _made(_target(name), name, {})
+    if ":" in name:
+        return _Unseen(name)
+    if arguments is None and name not in TASKS:
+        kind = _class_at(_target(name), name)
+        if not _needs_no_arguments(kind):
+            return _Unseen(name, kind.modality)
+    return find_task(name, arguments)
 
 
 def source_module(task: object) -> str | None:
@@ -92,14 +104,25 @@ def _target(name: str) -> str:
 
 
 def _made(target: str, name: str, arguments: Mapping[str, Any]) -> Task:
-    kind = import_entry(target)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):
-        raise InputError(f"task {name!r}: {expected(target, 'a subclass of compress.Task', kind)}")
+    _class_at(target, name)
     made: Task = call_entry(target, arguments)
     _require_contract(made, target)
     if made.name == "":
         made.name = name
     return made
+
+
+def _class_at(target: str, name: str) -> type[Task]:
+    kind = import_entry(target)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise InputError(f"task {name!r}: {expected(target, 'a subclass of compress.Task', kind)}")
+    return kind
+
+
+def _needs_no_arguments(kind: type[Task]) -> bool:
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return all(one.default is not one.empty or one.kind in optional for one in parameters)
 
 
 def _require_contract(task: Task, target: str) -> None:

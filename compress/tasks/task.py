@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 WITHOUT_LABELS = frozenset({"agreement", "spearman", "recall_at_1", "recall_at_10"})
 """Metrics that compare a model with the reference and need no labels."""
-LOWER_IS_BETTER = frozenset({"perplexity", "mse", "rmse", "mae"})
-"""Metrics for which lower is better."""
+LOWER_IS_BETTER = frozenset({"perplexity"})
+"""Metrics of built-in tasks for which lower is better."""
 
 
 @dataclass(frozen=True)

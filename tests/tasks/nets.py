@@ -1,0 +1,77 @@
+"""Small networks on tensors, for tests of tasks of one's own."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Signal(nn.Module):
+    """A 1-D CNN: (N, 3, L) to (N, classes)."""
+
+    def __init__(self, width: int = 16, classes: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(3, width, 5, padding=2),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, padding=2, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.head(self.body(signal))
+
+
+class Table(nn.Module):
+    """An MLP on a table: (N, F) to (N, outputs)."""
+
+    def __init__(self, features: int = 6, width: int = 64, outputs: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, outputs),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+
+class Tagger(nn.Module):
+    """A GRU that tags each step: (N, L, 2) to (N, L, classes)."""
+
+    def __init__(self, width: int = 16, classes: int = 3) -> None:
+        super().__init__()
+        self.gru = nn.GRU(2, width, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        return self.head(self.gru(steps)[0])
+
+
+class Pair(nn.Module):
+    """Two inputs, two outputs: a class and a box."""
+
+    def __init__(self, width: int = 96) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(10, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
+        self.kind = nn.Linear(width, 3)
+        self.box = nn.Linear(width, 4)
+
+    def forward(self, table: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.body(torch.cat([table, extra], 1))
+        return self.kind(found), self.box(found)
+
+
+class Swapped(Pair):
+    """The same, with its inputs in another order."""
+
+    def forward(self, extra: Tensor, table: Tensor) -> dict[str, Tensor]:
+        kind, box = super().forward(table, extra)
+        return {"box": box, "kind": kind}
