@@ -83,7 +83,7 @@ def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
     config : as config.json holds it.
     """
     kind = config.get("model_type")
-    if not isinstance(kind, str) or not _known(kind):
+    if not isinstance(kind, str) or not _known(kind) or task.auto_class not in _TABLE_OF:
         return None
     if _can(kind, task):
         return _ahead_problem(kind, config) if task.target == "next-token" else None
@@ -102,7 +102,7 @@ def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
     A class that transformers' tables don't name gives None too.
     """
     name = stored_class(config)
-    if name is None or task.target == "none":
+    if name is None or task.target == "none" or task.auto_class not in _TABLE_OF:
         return None
     found = [table for table in tables() if name in _classes(table)]
     if not found or _TABLE_OF[task.auto_class] in found:

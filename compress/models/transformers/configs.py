@@ -101,9 +101,18 @@ def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
     """The Auto class of `transformers` that makes a config's model for a task.
 
     If the task needs hidden states, it is the encoder of an encoder-decoder model.
+
+    Raises
+    ------
+    ModelError : the task names no class.
     """
     if task.target == "none" and config.is_encoder_decoder:
         return "AutoModelForTextEncoding"
+    if not task.auto_class:
+        raise ModelError(
+            f"{task.name} names no class of transformers ('auto_class') that loads its models. "
+            "Give a module with 'python'."
+        )
     return task.auto_class
 
 
