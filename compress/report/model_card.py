@@ -14,6 +14,7 @@ from compress.core.shown import one_line
 from compress.report import tables, words
 from compress.report.markdown import code, escape, table
 from compress.tasks.registry import outline
+from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,6 +26,14 @@ _TEMPLATE = "model_card.md.jinja"
 _DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
 """Names of precisions in Transformers.js, by the suffix of a file."""
 _EXAMPLES = {"text-generation": '"Return the number of"'}
+_INPUTS = {
+    "image": "image.png another.jpg",
+    "text": '"a text" "another text"',
+    "tensors": "inputs.npz",
+}
+_PACKAGES = {"image": ("pillow",), "text": ("tokenizers",), "tensors": ()}
+_OTHER_PIPELINES = frozenset({"fill-mask", "multiple-choice", "question-answering"})
+"""The hub's tasks beside those of `TASKS`."""
 
 
 def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
@@ -36,15 +45,16 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
     manifest : the content of manifest.json; its `files` may lack the card itself.
     """
     pipeline = pipeline_of(manifest["task"])
-    text = "image" not in pipeline
-    inputs = '"a text" "another text"' if text else "image.png another.jpg"
+    modality = outline(manifest["task"]).modality
+    packages = ("onnxruntime", "numpy", *_PACKAGES[modality])
     return _template().render(
         report=report,
         front_matter=_yaml(_front_matter(report, manifest)),
         summary=_summary(report, manifest),
         results=_results(report),
-        modality="text" if text else "image",
-        example=_EXAMPLES.get(pipeline, inputs),
+        packages=packages,
+        example=_EXAMPLES.get(pipeline or "", _INPUTS[modality]),
+        has_node="infer.mjs" in manifest["files"],
         has_page="index.html" in manifest["files"],
         pipeline=pipeline if "config.json" in manifest["files"] else None,
         transformers_js=_transformers_js(manifest["files"]),
@@ -62,9 +72,10 @@ def _optimum(task: str) -> str:
     return f"ORTModel{purpose or 'ForFeatureExtraction'}"
 
 
-def pipeline_of(task: str) -> str:
-    """Return the name of a task in Transformers, Transformers.js and on the hub."""
-    return task.removeprefix("multi-label-")
+def pipeline_of(task: str) -> str | None:
+    """Return the name of a task in Transformers and on the hub; None if it has none there."""
+    known = task in TASKS or task in _OTHER_PIPELINES
+    return task.removeprefix("multi-label-") if known else None
 
 
 def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +86,9 @@ def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]
         values["license"] = one_line(manifest["license"])
     laid_out = _layout(manifest["files"]) is not None
     values["library_name"] = "transformers.js" if laid_out else "onnx"
-    values["pipeline_tag"] = pipeline_of(manifest["task"])
+    pipeline = pipeline_of(manifest["task"])
+    if pipeline is not None:
+        values["pipeline_tag"] = pipeline
     values["tags"] = ["onnx", "onnxruntime", "compress"]
     if model["kind"] == "hub":
         values["base_model"] = one_line(model["name"])

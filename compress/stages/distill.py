@@ -27,7 +27,7 @@ from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.context import Context
+    from compress.core.context import Context, Target
     from compress.distillation.students.layers import Student
 
 
@@ -57,12 +57,18 @@ class Distill(Stage):
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
             *label_problems(weight, data=data),
             *data_problems(self.unlabeled, key="unlabeled"),
+            *self._unlabeled_of_own(target),
             *(
                 (f"training.{key}", problem)
                 for key, problem in self.training.misfits(modality=known.modality, target=target)
             ),
             *student_problems(self.student, model=model, task=task, max_length=data.max_length),
         ]
+
+    def _unlabeled_of_own(self, target: Target) -> list[tuple[str, str]]:
+        if self.unlabeled is None or target != "own":
+            return []
+        return [("unlabeled", "must be null: only the built-in kinds of labels can be left out.")]
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Return the student's number of parameters; see `Stage.warnings`."""
