@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.quantization.models import digits, export_cnn, export_transformer
+from tests.quantization.models import digits, export_cnn
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,6 @@ def cnn(exported_once):
 
 
 @pytest.fixture(scope="session")
-def transformer(exported_once):
+def transformer(exported_model):
     """A tiny random BERT as an ONNX file."""
-    return exported_once("bert_of_two_layers", export_transformer)
+    return exported_model("bert")[1]
