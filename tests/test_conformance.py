@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from compress.cli import main
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.models.source import TransformersSource
 from compress.stages.contract import Stage
 from compress.stages.registry import stage_class
 from compress.testing import check_stage, digits_problem
+from tests.launching import forked
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
 STAGES: dict[str, dict[str, Any]] = {
@@ -124,21 +126,19 @@ from torch import nn
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
-COMMANDS = """\
-from pathlib import Path
-from compress.cli import main
-for arguments in (["schema"], ["check", "rounded.yaml"], ["rounded.yaml", "--threads", "1"]):
+
+
+def with_third_party(site: Path) -> None:
+    """What somebody does who has installed the stage in that folder."""
+    sys.path.insert(0, str(site))
+    for arguments in (["schema"], ["check", "rounded.yaml"], ["rounded.yaml", "--threads", "1"]):
+        print("###")
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
     print("###")
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        assert not ended.code, ended
-print("###")
-from compress.stages.registry import stage_class
-from compress.testing import check_stage
-check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
-print("kept")
-"""
+    check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
+    print("kept")
 
 
 @pytest.mark.slow
@@ -153,20 +153,20 @@ def test_a_third_partys_stage_is_installed_found_run_and_checked(tmp_path: Path)
     (tmp_path / "rounded.yaml").write_text(RECIPE, encoding="utf-8")
     (tmp_path / "net.py").write_text(NET, encoding="utf-8")
 
-    def python(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "round_weights" in python("-m", "compress", "stages")
-    nothing, schema, check, table, contract = python("-c", COMMANDS).split("###\n")
+    stages = subprocess.run(
+        [sys.executable, "-m", "compress", "stages"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stages.returncode == 0, stages.stderr
+    assert "round_weights" in stages.stdout
+    with forked(with_third_party, site, folder=tmp_path) as running:
+        done = running.wait()
+    assert done.returncode == 0, done.stderr
+    nothing, schema, check, table, contract = done.stdout.split("###\n")
     assert nothing == ""
     assert "round_weights" in schema
     assert "round_weights" in check
