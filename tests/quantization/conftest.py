@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.quantization.models import digits, export_cnn
+from tests.quantization.models import digits, export_cnn, export_transformer
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,6 @@ def cnn(exported_once):
 
 
 @pytest.fixture(scope="session")
-def transformer(exported_model):
+def transformer(exported_once):
     """A tiny random BERT as an ONNX file."""
-    return exported_model("bert")[1]
+    return exported_once("bert_of_two_layers", export_transformer)

@@ -4,6 +4,7 @@ import onnxruntime
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
 
 from compress.exporting.to_onnx import export_module
 from compress.measurement.session import PROVIDERS, run
@@ -46,6 +47,23 @@ def export_cnn(path, problem, *, epochs=3):
     example = {"pixel_values": images[:2]}
     task = TASKS["image-classification"]
     return export_module(module.eval(), task=task, example=example, path=path, labels=names)
+
+
+def export_transformer(path):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=200,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        num_labels=3,
+        initializer_range=0.2,
+    )
+    module = BertForSequenceClassification(config).eval()
+    task = TASKS["text-classification"]
+    return export_module(module, task=task, example=texts(), path=path, labels=["a", "b", "c"])
 
 
 def texts(count=2, length=9):

@@ -61,7 +61,7 @@ def test_products_are_corrected_by_their_sums(transformer, tmp_path):
     batches = [texts(8, 10) for _ in range(2)]
     alone = _quantized_transformer(transformer, tmp_path / "alone.onnx", batches)
     (note,) = correct_biases(transformer, alone, path=tmp_path / "b.onnx", batches=batches)
-    assert "8 layers" in note
+    assert "14 layers" in note
     graph = onnx.load(tmp_path / "b.onnx").graph
     changed = {t.name for t in graph.initializer if t.name.endswith("_corrected_bias")}
     adders = [node for node in graph.node if changed.intersection(node.input)]
