@@ -4,16 +4,16 @@
 
 The loss is KL to the teacher at temperature 2 plus cross-entropy, forward and backward, with the
 gradients of the last hidden states and of the student's head. Each form runs in a process of its
-own; extra peak memory is how far the resident set rose above its size before the loss (Linux).
+own, forked before this one loads torch; extra peak memory is how far the resident set rose above
+its size before the loss (Linux).
 """
 
 import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 MIB = 2**20
@@ -67,20 +67,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256, help="of the hidden states")
     parser.add_argument("--chunk-tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--form", choices=("naive", "chunked"), help=argparse.SUPPRESS)
-    parser.add_argument("--gradients", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.form:
-        print(json.dumps(measure(options.form, options, options.gradients)))
-        return
     rows, found = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for form in ("naive", "chunked"):
             place = Path(folder) / f"{form}.safetensors"
-            command = [sys.executable, __file__, *sys.argv[1:], "--form", form]
-            command += ["--gradients", str(place)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            rows[form] = row = json.loads(done.stdout.splitlines()[-1])
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as alone:
+                rows[form] = row = alone.submit(measure, form, options, place).result()
             print(
                 f"{form:8} loss {row['loss']:.6f}  extra peak {row['extra']:7.0f} MiB  "
                 f"{row['seconds']:.1f} s",

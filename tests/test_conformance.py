@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.cli import main
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
+from compress.core.foreign.entries import import_entry
 from compress.models.source import TransformersSource
 from compress.stages.contract import Stage
 from compress.stages.registry import stage_class
-from compress.testing import check_stage, digits_problem
+from compress.tasks.registry import find_task
+from compress.testing import check_stage, check_task, digits_problem
+from tests.launching import forked
 from tests.tasks.arrays import pairs
 
 TRAINING = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3}
@@ -154,37 +158,30 @@ class Pair(nn.Module):
 def pair():
     return Pair()
 """
-COMMANDS = """\
-from pathlib import Path
-from compress.cli import main
-for arguments in (
-    ["schema"],
-    ["check", "rounded.yaml"],
-    ["rounded.yaml", "--threads", "1"],
-    ["boxes.yaml", "--threads", "1"],
-):
+
+
+def with_third_party(site: Path) -> None:
+    """What somebody does who has installed the stage and the task in that folder."""
+    sys.path.insert(0, str(site))
+    for arguments in (
+        ["schema"],
+        ["check", "rounded.yaml"],
+        ["rounded.yaml", "--threads", "1"],
+        ["boxes.yaml", "--threads", "1"],
+    ):
+        print("###")
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
     print("###")
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        assert not ended.code, ended
-print("###")
-from compress.stages.registry import stage_class
-from compress.testing import check_stage
-check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
-from compress.tasks.registry import find_task
-from compress.testing import check_task
-import numpy as np
-from pair import pair
-with np.load("boxes.npz") as file:
-    arrays = dict(file)
-samples = [
-    {"table": t, "extra": e, "labels.kind": k, "labels.box": b}
-    for t, e, k, b in zip(*(arrays[name][:6] for name in ("table", "extra", "kind", "box")))
-]
-check_task(find_task("class-and-box"), pair(), samples, directory=Path("conformance/task"))
-print("kept")
-"""
+    check_stage(stage_class("round_weights")(bits=8), directory=Path("conformance"))
+    with np.load("boxes.npz") as file:
+        arrays = [file[name][:6] for name in ("table", "extra", "kind", "box")]
+    names = ("table", "extra", "labels.kind", "labels.box")
+    samples = [dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True)]
+    module = import_entry("pair:pair")()
+    check_task(find_task("class-and-box"), module, samples, directory=Path("conformance/task"))
+    print("kept")
 
 
 @pytest.mark.slow
@@ -204,20 +201,20 @@ def test_a_third_partys_stage_and_task_are_installed_found_run_and_checked(tmp_p
     kinds = np.unique(made["kind"], return_inverse=True)[1]
     np.savez(tmp_path / "boxes.npz", **{**made, "kind": kinds})
 
-    def python(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "round_weights" in python("-m", "compress", "stages")
-    nothing, schema, check, table, boxes, contract = python("-c", COMMANDS).split("###\n")
+    stages = subprocess.run(
+        [sys.executable, "-m", "compress", "stages"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stages.returncode == 0, stages.stderr
+    assert "round_weights" in stages.stdout
+    with forked(with_third_party, site, folder=tmp_path) as running:
+        done = running.wait()
+    assert done.returncode == 0, done.stderr
+    nothing, schema, check, table, boxes, contract = done.stdout.split("###\n")
     assert nothing == ""
     assert "round_weights" in schema
     assert "round_weights" in check

@@ -51,6 +51,11 @@ BLOCKS = [
 ]
 """Two stages of one block for the teacher, one for the student: exports take as long as blocks are
 many."""
+WIDTHS = [
+    "model.arguments.blocks=[1]",
+    "stages.distill.student.arguments={blocks: [1], width: 16, in_channels: 1, num_classes: 10}",
+]
+"""One block for the teacher, and one of half the width for the student."""
 
 
 def infer(bundle: Path, *arguments: str) -> str:
@@ -107,7 +112,7 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
             *QUICK,
             *epochs(*stages),
             *fp32(*stages),
-            *BLOCKS,
+            *WIDTHS,
             f"data.idx={tmp_path}",
             "stages.quantize.calibration.samples=16",
         ],
@@ -191,7 +196,7 @@ ROWS = [
 ]
 
 
-def _text_classifier(folder: Path, *, more: tuple[str, ...] = ()) -> list[str]:
+def _text_classifier(folder: Path, *, layers: int, more: tuple[str, ...] = ()) -> list[str]:
     """Overrides that name a small BERT and its data, made in the folder.
 
     `more` : tokens that the data doesn't use.
@@ -209,7 +214,7 @@ def _text_classifier(folder: Path, *, more: tuple[str, ...] = ()) -> list[str]:
         BertConfig(
             vocab_size=len(vocabulary),
             hidden_size=32,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             intermediate_size=128,
             id2label={0: "negative", 1: "positive"},
@@ -243,8 +248,8 @@ def test_text_classification_runs_small_on_a_local_model_and_parquet(tmp_path: P
             *QUICK,
             *epochs(*stages),
             *fp32(*stages),
-            *_text_classifier(tmp_path),
-            "stages.distill.student.layers=1",
+            *_text_classifier(tmp_path, layers=1),
+            "stages.distill.student={layers: 1, width: {intermediate_size: 32}}",
         ],
         output=run,
         threads=1,
@@ -269,7 +274,7 @@ def test_text_classification_tiny_runs_small_on_a_local_model(tmp_path: Path) ->
             *QUICK,
             *epochs(*stages),
             *fp32(*stages),
-            *_text_classifier(tmp_path, more=unused),
+            *_text_classifier(tmp_path, layers=2, more=unused),
         ],
         output=run,
         threads=1,
@@ -294,7 +299,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
     ViTForImageClassification(
         ViTConfig(
             hidden_size=32,
-            num_hidden_layers=2,
+            num_hidden_layers=1,
             num_attention_heads=4,
             intermediate_size=128,
             image_size=16,
@@ -326,7 +331,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
         overrides=[
             *QUICK,
             *epochs("distill", "prune.recovery"),
-            "stages.distill.student.layers=1",
+            "stages.distill.student={layers: 1, width: {intermediate_size: 64}}",
             "stages.prune.round_to=1",
             f"model.transformers={model}",
             f"data={{huggingface: imagefolder, folder: {images}}}",
@@ -346,7 +351,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
 
 LLAMA = (
     "model.config={model_type: llama, vocab_size: 512, hidden_size: 32, intermediate_size: 96, "
-    "num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 2, "
+    "num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 4, "
     "max_position_embeddings: 64, tie_word_embeddings: true, bos_token_id: 0, eos_token_id: 0}"
 )
 
@@ -438,7 +443,7 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
         BertConfig(
             vocab_size=600,
             hidden_size=32,
-            num_hidden_layers=2,
+            num_hidden_layers=1,
             num_attention_heads=4,
             intermediate_size=64,
             max_position_embeddings=64,
@@ -452,7 +457,7 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
         recipe("sentence-embeddings.yaml"),
         overrides=[
             *QUICK,
-            "stages.distill.student.layers=1",
+            "stages.distill.student={layers: 1, width: {intermediate_size: 32}}",
             "stages.distill.training.epochs=2",
             "stages.distill.training.learning_rate=2.0e-3",
             f"model.transformers={model}",

@@ -55,7 +55,7 @@ def ends_well(templates, tmp_path_factory):
 
 
 @given(chance=CHANCE)
-@few(max_examples=80)
+@few(max_examples=40)
 def test_recipes(ends_well, chance):
     ends_well("recipes", chance, commands=1)
 
@@ -64,7 +64,7 @@ def test_recipes(ends_well, chance):
     text=st.text(max_size=80) | st.sampled_from(mutations.SNIPPETS),
     key=st.sampled_from(["name", "stages", "model"]),
 )
-@few(max_examples=60)
+@few(max_examples=30)
 def test_recipes_with_any_text_as_a_value(tmp_path_factory, text, key):
     folder = tmp_path_factory.mktemp("text")
     content = f"version: 1\n{key}: {text}\n"
@@ -76,7 +76,7 @@ def test_recipes_with_any_text_as_a_value(tmp_path_factory, text, key):
 
 
 @given(content=st.binary(max_size=120))
-@few(max_examples=60)
+@few(max_examples=30)
 def test_recipes_of_any_bytes(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("bytes")
     (folder / "recipe.yaml").write_bytes(content)
@@ -87,7 +87,7 @@ def test_recipes_of_any_bytes(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("data", 5), ("models", 4), ("onnx", 3), ("bundles", 10), ("runs", 2)]
+    ("kind", "count"), [("data", 3), ("models", 4), ("onnx", 2), ("bundles", 5), ("runs", 1)]
 )
 def test_files(ends_well, kind, count):
     for number in range(count):

@@ -74,7 +74,7 @@ def with_outliers(module, *, factor=300.0, channels=(5,)):
 class DepthwiseNetwork(nn.Module):
     """Blocks of MobileNetV2: wide, channel by channel, narrow again."""
 
-    def __init__(self, width=16, wide=48):
+    def __init__(self, width=12, wide=32):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width))
         self.blocks = nn.ModuleList(_block(width, wide) for _ in range(2))
@@ -102,7 +102,7 @@ def _block(width, wide):
 
 def trained_depthwise():
     torch.manual_seed(0)
-    return train(DepthwiseNetwork(), epochs=12, rate=1e-2)
+    return train(DepthwiseNetwork(), epochs=8, rate=1e-2)
 
 
 def with_uneven_ranges(module, *, least=0.003):

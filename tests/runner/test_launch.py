@@ -3,8 +3,8 @@
 import json
 import os
 import re
+import runpy
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import compress
+import compress.__main__ as compress_main
 from compress.cli import main
 from compress.errors import InputError
 from compress.recipe.load import load_recipe
@@ -20,7 +21,7 @@ from compress.runner.follower import Follower
 from compress.runner.inputs import load_inputs
 from compress.runner.leader import Leader
 from compress.training.distributed.processes import Processes
-from tests.launching import ENVIRONMENT, Ended, launch_two
+from tests.launching import ENVIRONMENT, Ended, forked, launch_two
 
 RECIPE = """\
 version: 1
@@ -71,17 +72,17 @@ def launch(recipe: Path, output: Path, *options: str) -> Ended:
     return first
 
 
-def launch_by(
-    launcher: list[str], recipe: Path, output: Path, *options: str
-) -> subprocess.CompletedProcess[str]:
-    """The end of what a launcher starts, given its module and its options."""
-    return subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", "compress", *words(recipe, output, *options)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=ENVIRONMENT,
-    )
+def launcher(module: str, arguments: list[str]) -> None:
+    """Run a launcher's module as the main one, with these words."""
+    os.environ.update(ENVIRONMENT)
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def launch_by(module: str, arguments: list[str], folder: Path) -> Ended:
+    """The end of what a launcher starts."""
+    with forked(launcher, module, arguments, folder=folder) as launched:
+        return launched.wait()
 
 
 def quality(output: Path) -> list[float]:
@@ -94,8 +95,9 @@ def test_two_processes_reach_what_one_reaches(recipe: Path, tmp_path: Path) -> N
     training = recipe.with_name("training.yaml")
     training.write_text(RECIPE.split("  - use: prune")[0], encoding="utf-8")
     (tmp_path / "ddp.yaml").write_text(DDP, encoding="utf-8")
-    accelerate = ["accelerate.commands.launch", "--config_file", str(tmp_path / "ddp.yaml")]
-    done = launch_by(accelerate, training, tmp_path / "two")
+    options = ["--config_file", str(tmp_path / "ddp.yaml"), "-m", "compress"]
+    given = [*options, *words(training, tmp_path / "two")]
+    done = launch_by("accelerate.commands.launch", given, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("01-train\n") == 1, "only the first process speaks"
     assert "process 1" not in done.stderr
@@ -118,7 +120,7 @@ def test_two_processes_reach_what_one_reaches(recipe: Path, tmp_path: Path) -> N
     assert keys[0] != keys[1], "how many there were is a part of the result's key"
 
 
-def told_once(done: Ended | subprocess.CompletedProcess[str]) -> str:
+def told_once(done: Ended) -> str:
     """The one error that a run that failed has told."""
     assert done.returncode != 0
     [told] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -147,8 +149,10 @@ def test_a_failure_ends_both_processes_and_is_told_once(
 @pytest.mark.slow
 def test_a_failure_ends_what_was_launched_and_is_told_once(recipe: Path, tmp_path: Path) -> None:
     other = ["--set", "model.arguments={num_classes: 7}"]
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    assert "labels" in told_once(launch_by(torchrun, recipe, tmp_path / "run", *other))
+    options = ["--standalone", "--nproc_per_node", "2", "--start_method", "fork"]
+    given = ["--run_path", compress_main.__file__, *words(recipe, tmp_path / "run", *other)]
+    done = launch_by("torch.distributed.run", [*options, *given], tmp_path)
+    assert "labels" in told_once(done)
     assert not (tmp_path / "run").exists()
 
 

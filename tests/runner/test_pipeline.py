@@ -4,10 +4,8 @@ import hashlib
 import json
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import pytest
 
@@ -178,7 +176,7 @@ def test_a_gate_that_fails_keeps_everything(recipe_path: Path, whole: Path) -> N
     assert (whole / "model.onnx").is_file()
 
 
-def broken_by(process: Forked | Popen[str], folder: Path, sent: signal.Signals) -> None:
+def broken_by(process: Forked, folder: Path, sent: signal.Signals) -> None:
     """End a run by a signal in its third stage."""
     third = folder / ".compress" / "building" / "03-prune"
     end = time.monotonic() + 120
@@ -206,11 +204,11 @@ def test_a_broken_command_redoes_only_the_stage_it_was_broken_in(
         shutil.rmtree(whole / "stages" / stage)
     (whole / "model.onnx").unlink()
     words = [str(recipe_path), "--threads", "1", "--output", str(whole)]
-    interrupted = Popen([sys.executable, "-m", "compress", *words, "-q"], stderr=PIPE, text=True)
-    broken_by(interrupted, whole, signal.SIGINT)
-    said = interrupted.communicate()[1]
-    assert interrupted.returncode == 130
-    assert_broken(whole, said, "interrupted")
+    with forked(command, [*words, "-q"], folder=tmp_path) as interrupted:
+        broken_by(interrupted, whole, signal.SIGINT)
+        ended = interrupted.wait()
+    assert ended.returncode == 130
+    assert_broken(whole, ended.stderr, "interrupted")
 
     with forked(command, [*words, "-q"], folder=tmp_path) as killed:
         broken_by(killed, whole, signal.SIGKILL)

@@ -1,6 +1,6 @@
-import os
+import ctypes
 import re
-import subprocess
+import runpy
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from compress.distillation.losses import (
     token_divergence,
 )
 from compress.errors import StageError
+from tests.launching import forked
 
 N, S, H, V = 2, 6, 5, 11
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "chunked_loss.py"
@@ -205,19 +206,21 @@ def test_rows_and_masks_of_other_tokens_are_refused(models, states, targets):
             chunked(states[0], head=models[0], parts={"labels": part})
 
 
+def benchmark(sizes):
+    # So that freed tensors leave the resident set whatever their size, as they do at full size.
+    m_mmap_threshold = -3
+    assert ctypes.CDLL(None).mallopt(m_mmap_threshold, 1_000_000) == 1
+    sys.argv[1:] = sizes
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak resident set as Linux gives it")
-def test_chunks_need_a_third_of_the_naive_forms_extra_memory():
+def test_chunks_need_a_third_of_the_naive_forms_extra_memory(tmp_path):
     sizes = ["--vocabulary", "32000", "--tokens", "512", "--width", "32", "--chunk-tokens", "64"]
-    # So that freed tensors leave the resident set whatever their size, as they do at full size.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARK), *sizes],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    with forked(benchmark, sizes, folder=tmp_path) as measuring:
+        done = measuring.wait()
+    assert done.returncode == 0, done.stderr
     ratio = re.search(r"chunked / naive extra peak: ([\d.]+)", done.stdout)
     assert ratio is not None
     assert float(ratio[1]) < 1 / 3

@@ -110,10 +110,14 @@ def test_minmax_fails_where_one_channel_is_far_out(hard, apply):
     assert not candidates[1]["fits"]
 
 
+def _round_in_few_steps(monkeypatch):
+    """How well rounding does alone is tested where it lives."""
+    monkeypatch.setattr(improve, "optimize_rounding", partial(optimize_rounding, steps=50))
+
+
 @pytest.mark.slow
 def test_auto_recovers_it(hard, apply, monkeypatch):
-    # Rounding is tried twice on the way to what is chosen; how well it does alone is tested below.
-    monkeypatch.setattr(improve, "optimize_rounding", partial(optimize_rounding, steps=50))
+    _round_in_few_steps(monkeypatch)  # it is tried twice on the way to what is chosen
     made, candidates = apply({"calibration": {**SMALL, "method": "minmax"}}, hard)
     [chosen] = [each for each in candidates if each["chosen"]]
     assert chosen["fits"]
@@ -124,7 +128,8 @@ def test_auto_recovers_it(hard, apply, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bias_correction", "adaround", "float_fallback", "equalize"])
-def test_improvements_that_are_asked_for_are_made(hard, apply, name):
+def test_improvements_that_are_asked_for_are_made(hard, apply, monkeypatch, name):
+    _round_in_few_steps(monkeypatch)
     fields = {
         "method": "static",
         "calibration": {**SMALL, "method": "minmax"},
@@ -221,11 +226,11 @@ def test_weights_alone(problem, apply):
 
 def test_int8_that_is_slower_and_larger_is_refused(problem, apply, tmp_path):
     class Tiny(nn.Module):
-        """Thirty products of one weight: what INT8 adds to the graph is more than it saves."""
+        """Ten products of one weight: what INT8 adds to the graph is more than it saves."""
 
         def __init__(self):
             super().__init__()
-            self.heads = nn.ModuleList(nn.Linear(1, 1) for _ in range(30))
+            self.heads = nn.ModuleList(nn.Linear(1, 1) for _ in range(10))
 
         def forward(self, pixel_values):
             value = pixel_values.mean((1, 2, 3)).unsqueeze(1)
