@@ -14,22 +14,28 @@ from ruamel.yaml import YAML
 from compress.core.bounds import HEAVIEST
 from compress.core.options import Options
 from compress.data.spec import DataSpec
+from compress.errors import expected
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
 from compress.stages.contract import Stage
 from compress.tasks.spec import TaskSpec
-from compress.tasks.task import LOWER_IS_BETTER
+from compress.tasks.task import LOWER_IS_BETTER, TASKS
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of names that become folders."""
 
 
+_FRACTIONS = {name for task in TASKS.values() for name in task.metrics} - LOWER_IS_BETTER
+"""The metrics of built-in tasks that are at most 1."""
+_IN_FRACTIONS = "a float in [0, 1) or null"
+
+
 class Gates(Options):
     """Requirements on the final model. A run that doesn't meet them ends with exit code 1."""
 
-    accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
-    """The largest loss of quality from the reference's, as an absolute difference; for every metric
-    but perplexity."""
+    accuracy_drop: float | None = Field(default=None, ge=0, le=HEAVIEST)
+    """The largest loss of quality from the reference's, as an absolute difference; below 1 where the
+    metric is at most 1; for every metric but perplexity."""
     perplexity_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The largest ratio of final perplexity to original perplexity."""
     size_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
@@ -39,6 +45,9 @@ class Gates(Options):
 
     def misfits(self, metric: str) -> list[tuple[str, str]]:
         """Return the gates that can't judge a metric, as (key, problem) pairs."""
+        drop = self.accuracy_drop
+        if drop is not None and drop >= 1 and metric in _FRACTIONS:
+            return [("accuracy_drop", expected("gates.accuracy_drop", _IN_FRACTIONS, drop))]
         falls = metric in LOWER_IS_BETTER
         given = {"accuracy_drop": self.accuracy_drop, "perplexity_ratio": self.perplexity_ratio}
         wrong, right = ("accuracy_drop", "perplexity_ratio")[:: 1 if falls else -1]

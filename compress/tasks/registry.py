@@ -132,9 +132,9 @@ def _require_contract(task: Task, target: str) -> None:
             raise InputError(f"{target}: 'outputs' must name the model's outputs. Got none.")
         for output in task.outputs:
             if output.role not in ROLES:
-                allowed = f"one of {', '.join(ROLES)}"
                 raise InputError(
-                    f"{target}: {expected(f'role of output {output.name!r}', allowed, output.role)}"
+                    f"{target}: the role of output {output.name!r} must be one of "
+                    f"{', '.join(ROLES)}. Got {output.role!r}."
                 )
         names = [output.name for output in task.outputs]
         if len(set(names)) < len(names):

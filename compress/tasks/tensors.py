@@ -30,7 +30,9 @@ class TensorTask(Task):
     ) -> None:
         for name, role in outputs.items():
             if role not in ROLES:
-                raise InputError(expected(f"role of {name!r}", f"one of {', '.join(ROLES)}", role))
+                raise InputError(
+                    f"the role of output {name!r} must be one of {', '.join(ROLES)}. Got {role!r}."
+                )
         for name in weights or {}:
             if name not in outputs:
                 raise InputError(expected("weights", f"by output, of {', '.join(outputs)}", name))

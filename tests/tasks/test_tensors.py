@@ -62,7 +62,7 @@ def test_signals_are_classified_pruned_and_quantized(tmp_path: Path) -> None:
         tmp_path,
         made,
         task="tensor-classification",
-        model={"python": "tests.tasks.nets:Signal"},
+        model={"python": "tests.tasks.nets:Signal", "arguments": {"width": 48}},
         stages=[
             {"use": "train", **training(4)},
             {"use": "prune", "target": {"macs": 0.6}, "round_to": 1, "recovery": training(1)},
@@ -123,7 +123,7 @@ def test_a_gru_tags_sequences_of_any_length(tmp_path: Path) -> None:
         made,
         task={"name": "tensor-classification", "arguments": {"varying": {"steps": [1]}}},
         model={"python": "tests.tasks.nets:Tagger"},
-        stages=[{"use": "train", **training(6, 0.01)}, {"use": "export"}],
+        stages=[{"use": "train", **training(12, 0.01)}, {"use": "export"}],
     )
     assert report.stages[-1].quality.value > 0.8
     longer = np.random.default_rng(0).normal(size=(2, 23, 2)).astype(np.float32)

@@ -40,7 +40,7 @@ def tried(folder: Path, task: str, **keys: Any) -> Report:
         ("NotANumber", "metric 'strange' must be a finite number. Got nan."),
         (
             "NoRole",
-            "tests.tasks.wrong:NoRole: role of output 'values' must be one of classes, values, "
+            "tests.tasks.wrong:NoRole: the role of output 'values' must be one of classes, values, "
             "features. Got 'verdicts'.",
         ),
         ("TwoOutputs", "must return 2 tensors, values, more, in this order or by name. Got Tensor"),
@@ -67,12 +67,7 @@ def test_labels_of_another_type_are_told(tmp_path: Path) -> None:
 
 def test_a_column_that_the_data_lacks_is_told_with_those_it_has(tmp_path: Path) -> None:
     with pytest.raises(CompressError, match=r"unknown column 'price'\. Known: features, label"):
-        tried(
-            tmp_path,
-            "Numbers",
-            task="tensor-regression",
-            data={"columns": {"label": "price"}},
-        )
+        tried(tmp_path, "Numbers", data={"columns": {"label": "price"}})
 
 
 def test_a_recipe_check_finds_a_missing_module_and_unknown_arguments() -> None:
