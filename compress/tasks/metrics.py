@@ -82,7 +82,7 @@ def _labels(labels: Arrays, output: str) -> Array:
 
 
 def _summed(values: Array) -> Array:
-    return values.reshape(len(values), -1).sum(1).astype(np.float64)
+    return np.asarray(values.reshape(len(values), -1).sum(1), np.float64)
 
 
 def _known(got: Array, wanted: Array) -> tuple[Array, Array]:
