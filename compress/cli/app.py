@@ -157,11 +157,29 @@ def check(
 
 
 @app.command()
-def stages(debug: Debug = False) -> None:
+def stages(
+    stage: Annotated[
+        str | None, typer.Argument(metavar="[STAGE]", help="The only stage to show.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
     """List the installed stages and their fields."""
-    from compress.recipe.catalog import catalog
+    from compress.recipe.catalog.stages import catalog
 
-    typer.echo("\n".join(catalog()))
+    typer.echo("\n".join(catalog(stage)))
+
+
+@app.command()
+def tasks(
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The only task to show.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the installed tasks: their samples, labels, outputs, metrics and stages."""
+    from compress.recipe.catalog.tasks import task_catalog
+
+    typer.echo("\n".join(map(shown, task_catalog(task))))
 
 
 @app.command()
