@@ -27,8 +27,7 @@ from compress.onnx_graph.files import load_graph
 from compress.onnx_graph.header import read_header
 
 if TYPE_CHECKING:
-    from compress.core.context import Task
-    from compress.data.dataset import Dataset
+    from compress.core.context import Data, Task
     from compress.data.preprocess import Preprocessor
     from compress.models.folder.sentence_transformers import SentenceModel
     from compress.models.spec import ModelSpec
@@ -88,7 +87,7 @@ class GivenModel:
 
     def taken(
         self,
-        data: Dataset,
+        data: Data,
         preprocessor: Preprocessor,
         *,
         task: Task,
