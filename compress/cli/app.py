@@ -63,6 +63,9 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="DIR", help="Folder of the results [default: exports/<name>]"),
 ]
+NoPython = Annotated[
+    bool, typer.Option("--no-python", help="Refuse a recipe that names Python functions to call.")
+]
 Debug = Annotated[bool, typer.Option(DEBUG, help="Show tracebacks and libraries' messages.")]
 
 
@@ -110,10 +113,7 @@ def run(
         int | None, typer.Option(min=1, help="Threads of training [default: all CPUs]")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier run's stages.")] = False,
-    no_python: Annotated[
-        bool,
-        typer.Option("--no-python", help="Refuse a recipe that names Python functions to call."),
-    ] = False,
+    no_python: NoPython = False,
     debug: Debug = False,
     verbose: Annotated[
         bool | None,
@@ -146,22 +146,58 @@ def run(
 
 @app.command()
 def check(
-    recipe: RecipeFile, overrides: Overrides = None, output: Output = None, debug: Debug = False
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    output: Output = None,
+    data: Annotated[
+        bool,
+        typer.Option(
+            "--data",
+            help="Also load model and data, and try a few rows in every split and stage.",
+        ),
+    ] = False,
+    no_python: NoPython = False,
+    debug: Debug = False,
 ) -> None:
     """Show what a recipe would do, or all of its problems."""
     from compress.recipe.load import load_recipe
     from compress.recipe.plan import describe
 
-    for line in describe(load_recipe(recipe, overrides=overrides or []), output=output):
+    found = load_recipe(recipe, overrides=overrides or [], python=not no_python)
+    for line in describe(found, output=output):
         typer.echo(shown(line))
+    if data:
+        from compress.cli.trying import try_recipe
+
+        if not debug:
+            silence_libraries()
+        try_recipe(found, output=output)
 
 
 @app.command()
-def stages(debug: Debug = False) -> None:
+def stages(
+    stage: Annotated[
+        str | None, typer.Argument(metavar="[STAGE]", help="The only stage to show.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
     """List the installed stages and their fields."""
-    from compress.recipe.catalog import catalog
+    from compress.recipe.catalog.stages import catalog
 
-    typer.echo("\n".join(catalog()))
+    typer.echo("\n".join(catalog(stage)))
+
+
+@app.command()
+def tasks(
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The only task to show.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the installed tasks: their samples, labels, outputs, metrics and stages."""
+    from compress.recipe.catalog.tasks import task_catalog
+
+    typer.echo("\n".join(map(shown, task_catalog(task))))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from compress.errors import StageError
 from compress.exporting.parity.alone import alone
 from compress.exporting.parity.compare import (
     TOLERANCE,
+    Answers,
     Parity,
     check_parity,
     module_answers,
@@ -18,6 +19,7 @@ from compress.exporting.parity.compare import (
 )
 from compress.exporting.parity.shape_sweep import shape_sweep
 from compress.exporting.to_onnx import export_module
+from compress.models.transformers.vocabulary import as_seen_by
 from compress.onnx_graph.files import copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
@@ -117,6 +119,18 @@ def alone_notes(artifact: Artifact, context: Context, onnx: Path) -> tuple[str, 
     if not notes or not operators & _DYNAMIC:
         return notes
     return (*notes, "'dynamic' takes its scales from the whole batch, 'static' doesn't")
+
+
+def reference_answers(artifact: Artifact, context: Context) -> Answers:
+    """Return the reference as a function from the inputs of an artifact to its scores.
+
+    Raises
+    ------
+    StageError : see `compress.models.transformers.vocabulary.as_seen_by`.
+    """
+    if context.reference.format.is_onnx:
+        return onnx_answers(context.reference.require_onnx(), threads=context.threads)
+    return module_answers(as_seen_by(artifact, context.reference), task=context.task)
 
 
 def _padded(artifact: Artifact, context: Context, *, samples: int) -> Loader:

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Format
-from compress.exporting.checked import SAMPLES, alone_notes, export_artifact, real_batches
+from compress.exporting.checked import (
+    SAMPLES,
+    alone_notes,
+    export_artifact,
+    real_batches,
+    reference_answers,
+)
 from compress.exporting.half import to_half
-from compress.exporting.parity.compare import TOLERANCE, compare, module_answers, onnx_answers
+from compress.exporting.parity.compare import TOLERANCE, compare, onnx_answers
 from compress.measurement.session import PAST
-from compress.models.transformers.vocabulary import as_seen_by
 from compress.onnx_graph.files import check_file, copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
@@ -95,7 +100,7 @@ def _notes_on_made(
     """Check that the file of an earlier stage runs; return notes on it."""
     check_file(model)
     found = compare(
-        module_answers(as_seen_by(artifact, context.reference), task=context.task),
+        reference_answers(artifact, context),
         onnx_answers(model, threads=context.threads),
         batches=real_batches(artifact, context, samples=options.samples),
         target=context.task.target,

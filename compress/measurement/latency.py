@@ -19,7 +19,7 @@ from compress.measurement.affinity import pinned
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.intervals import ratio_of_medians
 from compress.measurement.results import Interval, Latency
-from compress.measurement.session import feed, runtime_errors, session
+from compress.measurement.session import feed, in_parts, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
 
 if TYPE_CHECKING:
@@ -130,11 +130,11 @@ def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArr
     opened = session(onnx, threads=threads)
 
     def prepare(inputs: Mapping[str, NDArray[Any]]) -> Call:
-        arrays = feed(opened, inputs)
+        parts = in_parts(opened, feed(opened, inputs))
 
         def call() -> object:
             try:
-                return opened.run(None, arrays)
+                return [opened.run(None, arrays) for arrays in parts]
             except runtime_errors() as error:
                 raise StageError(
                     f"ONNX Runtime failed while timing {name!r}: {clipped(str(error))}"

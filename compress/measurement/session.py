@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from torch import Tensor
 
-ERRORS_ONLY = 3
+ERRORS_ONLY, NOTHING = 3, 4
 PROVIDERS = ["CPUExecutionProvider"]
 PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
 """Inputs of models that generate text, as Optimum and Transformers.js name them."""
@@ -25,12 +25,15 @@ PRESENT = "present."
 """Beginning of the names of such a model's outputs that are its cache."""
 
 
-def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
+def session(
+    onnx: Path, *, threads: int, expected_to_run: bool = True
+) -> onnxruntime.InferenceSession:
     """A session to measure and compare a file: on the CPU, with all graph optimisations.
 
     Parameters
     ----------
     threads : number of threads within an operator; operators run one after another.
+    expected_to_run : False keeps ONNX Runtime from printing what goes wrong: it is only tried.
 
     Raises
     ------
@@ -39,6 +42,8 @@ def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = _options(threads)
+    if not expected_to_run:
+        options.log_severity_level = NOTHING
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         return onnxruntime.InferenceSession(str(onnx), options, providers=PROVIDERS)
@@ -127,6 +132,8 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Outputs by name for one batch.
 
+    A file whose batch is fixed is run as often as the samples need, with the last run filled up.
+
     Raises
     ------
     DataError : the batch lacks one of the model's inputs.
@@ -135,7 +142,11 @@ def run(
     names = [value.name for value in session.get_outputs()]
     inputs = feed(session, batch)
     try:
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        given = in_parts(session, inputs)
+        parts = [session.run(names, part) for part in given]
+        if given[0] is inputs:
+            return dict(zip(names, parts[0], strict=True))
+        return _joined(names, parts, len(next(iter(inputs.values()))))
     except runtime_errors() as error:
         shapes = ", ".join(f"{name} {v.dtype} {v.shape}" for name, v in inputs.items())
         said = clipped(str(error))
@@ -151,6 +162,40 @@ def answer_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         [value for name, value in outputs.items() if not name.startswith(PRESENT)]
     )
     return answer
+
+
+def in_parts(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
+) -> list[Mapping[str, np.ndarray]]:
+    """The inputs of each run: all of them at once, if the file doesn't fix another batch size."""
+    import numpy as np
+
+    size = fixed_batch_of(session)
+    sizes = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
+    if size is None or len(sizes) != 1 or sizes == {size} or sizes == {0}:
+        return [inputs]
+    count = sizes.pop()
+    rows = [np.arange(start, start + size) % count for start in range(0, count, size)]
+    return [{name: array[part] for name, array in inputs.items()} for part in rows]
+
+
+def fixed_batch_of(session: onnxruntime.InferenceSession) -> int | None:
+    """The only number of samples that a session's inputs take; None if they take any."""
+    firsts = {value.shape[0] if value.shape else None for value in session.get_inputs()}
+    size = firsts.pop() if len(firsts) == 1 else None
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _joined(names: list[str], parts: list[list[np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    whole: dict[str, Any] = {}
+    for name, pieces in zip(names, zip(*parts, strict=True), strict=True):
+        if isinstance(pieces[0], list):  # a sequence, such as a ZipMap's
+            whole[name] = [one for piece in pieces for one in piece][:count]
+        else:
+            whole[name] = np.concatenate(pieces)[:count]
+    return whole
 
 
 @cache

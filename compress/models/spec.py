@@ -18,8 +18,9 @@ from compress.core.foreign.entries import entry_problem
 from compress.core.options import Options
 from compress.errors import ModelError, clipped, expected
 from compress.models.folder.config_file import config_problem, read_config
+from compress.models.onnx_file.problems import file_problems
 
-KINDS = ("transformers", "config", "python")
+KINDS = ("transformers", "config", "python", "onnx")
 """Keys that say where a model comes from."""
 WEIGHT_FILES = (
     "model.safetensors",
@@ -30,7 +31,7 @@ WEIGHT_FILES = (
 
 
 class ModelSpec(Options):
-    """The model's origin: exactly one of `transformers`, `config` and `python`.
+    """The model's origin: exactly one of `transformers`, `config`, `python` and `onnx`.
 
     Code that comes with a hub model is never run.
     """
@@ -51,6 +52,18 @@ class ModelSpec(Options):
     weights_only=True). Without it the weights are those that the function makes."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
+    onnx: Path | None = None
+    """An ONNX file, from whichever exporter; weights beside it are found as the file names them.
+    Stages that change or train a PyTorch module can't follow."""
+    preprocessing: str | None = None
+    """Folder or hub id of the tokenizer or image processor of `onnx`; null: the file's own folder
+    if it has one (or the folder above `onnx/`), else what `data` says."""
+    inputs: dict[str, str] | None = None
+    """For `onnx`: what an input of the file is given, by the input's name, such as
+    {input.1: input_ids}. Needed only for names that say nothing."""
+    output: str | None = None
+    """For `onnx`: the output that is the answer; null: the one named as the task's, or the only
+    one of its form."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> ModelSpec:
@@ -66,6 +79,11 @@ class ModelSpec(Options):
             raise ValueError("'revision' goes with a hub id in 'transformers'.")
         if self.config is not None and self.arguments:
             raise ValueError("'arguments' doesn't go with 'config'; put its keys there.")
+        if self.onnx is not None and self.arguments:
+            raise ValueError("'arguments' doesn't go with 'onnx', which is a finished model.")
+        for name in ("preprocessing", "inputs", "output"):
+            if self.onnx is None and getattr(self, name):
+                raise ValueError(f"{name!r} goes with 'onnx'.")
         return self
 
     def check(self, task_name: str) -> list[tuple[str, str]]:
@@ -93,6 +111,8 @@ class ModelSpec(Options):
                 return [("config", expected("model_type", allowed, kind))]
             wrong = config_problem(self.config)
             return [] if wrong is None else [("config", f"'config': {wrong}")]
+        if self.onnx is not None:
+            return self._onnx_problems(self.onnx, task_name)
         problems = []
         entry = entry_problem(self.python or "")
         if entry is not None:
@@ -105,6 +125,14 @@ class ModelSpec(Options):
                 ("python", "task 'text-generation' needs a 'transformers' or 'config' model.")
             )
         return problems
+
+    def _onnx_problems(self, path: Path, task_name: str) -> list[tuple[str, str]]:
+        problems = []
+        named = self.preprocessing
+        if named is not None and only_a_path(named) and folder_problem(named) is not None:
+            there = f"there is no folder {clipped(repr(named))}: {folder_problem(named)}."
+            problems.append(("preprocessing", there))
+        return [*file_problems(path, task_name, self.inputs or {}, self.output), *problems]
 
 
 def is_folder(name: str) -> bool:

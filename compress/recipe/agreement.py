@@ -12,11 +12,14 @@ from typing import Any
 
 from compress.core.context import Task
 from compress.core.foreign.boundary import reading
-from compress.data.spec import IMAGE_SOURCES, DataSpec
+from compress.data.spec import IMAGE_SOURCES, DataSpec, TrainedTokenizer
 from compress.errors import ModelError, expected
 from compress.models.folder.header import known_config, stored_config
+from compress.models.folder.labels import labels_of
 from compress.models.folder.sentence_transformers import sentence_folder
-from compress.models.spec import ModelSpec, is_folder
+from compress.models.onnx_file.beside import preprocessing_of
+from compress.models.onnx_file.problems import size_of_images
+from compress.models.spec import KINDS, ModelSpec, is_folder
 from compress.models.transformers.architectures import head_missing, kind_problem, stored_class
 from compress.models.transformers.heads import SCORED, head_problem, outputs_of, untrained_head
 from compress.models.transformers.positions import image_size, longest_text, positions_allowed
@@ -37,7 +40,7 @@ def misfits(
     config = known_config(model)
     problem = _of_model(model, config, task, taught=taught)
     if problem is not None:
-        yield ("model", "config" if model.config is not None else "transformers"), problem
+        yield ("model", next(kind for kind in KINDS if getattr(model, kind) is not None)), problem
         return
     if data is None:
         return
@@ -73,16 +76,6 @@ def _of_fields(data: DataSpec, task: Task) -> Iterator[Misfit]:
             )
 
 
-def labels_of(model: ModelSpec, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the class names that a run will take from the model, in the order of its scores."""
-    names = config.get("id2label")
-    if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
-        return tuple(str(names[key]) for key in sorted(names, key=lambda key: int(str(key))))
-    if model.transformers is None or not config:
-        return ()
-    return tuple(f"LABEL_{index}" for index in range(outputs_of(config) or 2))
-
-
 def _of_model(
     model: ModelSpec, config: Mapping[str, Any], task: Task, *, taught: bool
 ) -> str | None:
@@ -114,14 +107,19 @@ def _of_inputs(
     length = data.max_length
     if task.modality == "text" and length is not None and most is not None and length > most:
         yield ("data", "max_length"), expected("max_length", positions_allowed(most), length)
-    wanted = image_size(config)
+    if model.onnx is not None and isinstance(data.tokenizer, TrainedTokenizer):
+        wrong = "a new tokenizer's tokens aren't those that the ONNX file of 'model' knows."
+        yield ("data", "tokenizer"), wrong
+    wanted = image_size(config) if model.onnx is None else size_of_images(model.onnx)
     if task.modality != "image" or wanted is None:
         return
     size = None if data.image is None else data.image.size
-    if data.image is None and model.transformers is not None:
-        size = _processor_size(model.transformers)
+    folder = model.transformers or preprocessing_of(model)
+    if data.image is None and folder is not None:
+        size = _processor_size(folder)
     if size is not None and size != wanted:
-        allowed = f"{list(wanted)}, the only size that the model has positions for"
+        why = "the model has positions for" if model.onnx is None else "the ONNX file takes"
+        allowed = f"{list(wanted)}, the only size that {why}"
         where = "image.size" if data.image is not None else "image"
         yield ("data", where), expected("image.size", allowed, list(size))
 

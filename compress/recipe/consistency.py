@@ -13,7 +13,7 @@ from compress.measurement.spec import MeasureSpec, OwnMetric
 from compress.models.spec import ModelSpec
 from compress.recipe.agreement import misfits
 from compress.recipe.document import Document, Keys, Problem
-from compress.recipe.order import chain
+from compress.recipe.order import first_format, misfits_in
 from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Step
 from compress.recipe.sentences import Fault, said_by_model
@@ -105,7 +105,7 @@ def check_metric(parts: Parts, findings: Findings) -> None:
 def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
     """Check that the stages go together, and with the task, the model and the data."""
     _names(stages, findings)
-    _order(stages, findings)
+    _order(stages, parts.model, findings)
     if parts.task is None:
         return
     _tasks(stages, parts.task, findings)
@@ -148,19 +148,18 @@ def _names(stages: Sequence[Listed], findings: Findings) -> None:
         first.setdefault(one.name, index)
 
 
-def _order(stages: Sequence[Listed], findings: Findings) -> None:
+def _order(stages: Sequence[Listed], model: ModelSpec | None, findings: Findings) -> None:
     """Check that each stage takes the format before it, up to the first unknown stage."""
     known: list[tuple[str, type[Stage]]] = []
     for one in stages:
         if one.kind is None or one.use is None:
             break
         known.append((one.use, one.kind))
-    _, misfit = chain(known)
-    if misfit is not None:
-        index = misfit.position
+    first = first_format(model)
+    for index, sentence in misfits_in(known, first):
         findings.report(
             ("stages", index),
-            f"stages[{index}] ({known[index][0]}): {misfit.sentence}",
+            f"stages[{index}] ({known[index][0]}): {sentence}",
             causes=tuple(("stages", earlier, "use") for earlier in range(index + 1)),
         )
 

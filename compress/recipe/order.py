@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from compress.core.artifact import Format
+from compress.errors import ModelError
+from compress.models.onnx_file.problems import is_quantized
+from compress.models.spec import ModelSpec
+from compress.onnx_graph.header import read_header
 from compress.stages.contract import Stage
 
 
@@ -23,19 +27,33 @@ class Misfit(NamedTuple):
     sentence: str
 
 
-def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit | None]:
-    """Follow a torch model through the stages.
+def first_format(model: ModelSpec | None) -> Format:
+    """Return the format of a recipe's model; torch too if the model is wrong."""
+    if model is None or model.onnx is None:
+        return Format.TORCH
+    try:
+        quantized = is_quantized(read_header(model.onnx))
+    except ModelError:
+        return Format.ONNX
+    return Format.ONNX_INT8 if quantized else Format.ONNX
+
+
+def chain(
+    stages: Sequence[tuple[str, type[Stage]]], first: Format = Format.TORCH
+) -> tuple[list[Link], Misfit | None]:
+    """Follow a model through the stages.
 
     Parameters
     ----------
     stages : (registered name, class), in the order in which they run.
+    first : the model's format.
 
     Returns
     -------
     The links up to the first misfit, and the misfit (None if all fit).
     """
     links: list[Link] = []
-    current = Format.TORCH
+    current = first
     for index, (use, stage) in enumerate(stages):
         if current not in stage.accepts:
             taken = " or ".join(format_.value for format_ in stage.accepts)
@@ -49,6 +67,29 @@ def chain(stages: Sequence[tuple[str, type[Stage]]]) -> tuple[list[Link], Misfit
         links.append(Link(current, stage.accepts[current]))
         current = links[-1].made
     return links, None
+
+
+def misfits_in(
+    stages: Sequence[tuple[str, type[Stage]]], first: Format
+) -> Iterator[tuple[int, str]]:
+    """Yield the place and the problem of stages that can't take what they would be given.
+
+    Of a torch model it is the first one. Where the model is an ONNX file, it is every stage that
+    needs a module, and then the first of the others.
+
+    Parameters
+    ----------
+    stages, first : see `chain`.
+    """
+    fitting = list(enumerate(stages))
+    if first.is_onnx:
+        for index, (use, stage) in enumerate(stages):
+            if not any(format_.is_onnx for format_ in stage.accepts):
+                yield index, f"'{use}' works on a PyTorch module, and 'model' is an ONNX file."
+                fitting.remove((index, (use, stage)))
+    _, misfit = chain([pair for _, pair in fitting], first)
+    if misfit is not None:
+        yield fitting[misfit.position][0], misfit.sentence
 
 
 def _advice(stages: Sequence[tuple[str, type[Stage]]], index: int, links: Sequence[Link]) -> str:

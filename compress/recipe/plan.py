@@ -7,7 +7,7 @@ from pathlib import Path
 from compress.core.options import Options
 from compress.data.spec import SOURCES
 from compress.measurement.spec import OwnMetric
-from compress.recipe.order import chain
+from compress.recipe.order import chain, first_format
 from compress.recipe.schema import Recipe
 from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
@@ -29,7 +29,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     batches = ", ".join(str(size) for size in measure.batch_sizes)
     threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
     head = {
-        "model": _source(recipe.model, ("transformers", "python")),
+        "model": _source(recipe.model, ("transformers", "python", "onnx")),
         "task": recipe.task_name,
         "data": _data(recipe),
         "measure": f"{metric}; latency at batch {batches}, {threads}",
@@ -91,7 +91,7 @@ def _source(spec: Options, kinds: tuple[str, ...]) -> str:
     extras = {
         key: value
         for key, value in spec.model_dump(mode="json", exclude_defaults=True).items()
-        if key in ("weights", "revision", "config", "folder")
+        if key in ("weights", "revision", "config", "folder", "preprocessing")
     }
     more = "".join(f", {key} {value}" for key, value in extras.items())
     return f"{named} {getattr(spec, named)}{more}"
@@ -134,7 +134,8 @@ def _gates(recipe: Recipe) -> str:
 
 
 def _stages(recipe: Recipe) -> list[str]:
-    links, _ = chain([(step.use, type(step.stage)) for step in recipe.stages])
+    used = [(step.use, type(step.stage)) for step in recipe.stages]
+    links, _ = chain(used, first_format(recipe.model))
     rows = [
         (
             str(index),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
@@ -40,7 +40,22 @@ def dry_run(
     if training is None:
         return
     later = [place for place in unfinished if place > training and _has_dry_run(stages[place][1])]
-    for name, stage in stages[: later[-1] + 1] if later else ():
+    for _ in rehearsed(
+        stages[: later[-1] + 1] if later else (), artifact=artifact, context=context
+    ):
+        pass
+
+
+def rehearsed(
+    stages: Sequence[tuple[str, Stage]], *, artifact: Artifact, context: Context
+) -> Iterator[tuple[str, Artifact]]:
+    """Yield each stage's name and the structure that it will make, while these can be predicted.
+
+    Raises
+    ------
+    StageError : see `dry_run`.
+    """
+    for name, stage in stages:
         if artifact.format not in stage.accepts:
             return
         try:
@@ -50,6 +65,7 @@ def dry_run(
         if made is None:
             return
         artifact = made
+        yield name, artifact
 
 
 def _has_dry_run(stage: Stage) -> bool:

@@ -15,10 +15,12 @@ from compress.core.context import Context
 from compress.core.files.storage import storing
 from compress.core.foreign.boundary import foreign_within
 from compress.core.foreign.sources import source_digest
+from compress.data.fingerprint import digest_file, digest_files
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.models.weights.digests import weights_digest
+from compress.onnx_graph.files import external_files
 from compress.report.candidates import read_candidates
 from compress.report.document import GateResult, Report, Row, Status
 from compress.runner.dry_run import dry_run
@@ -99,9 +101,7 @@ class Execution:
         self.workdir = workdir
         self.settings = settings
         original = inputs.original
-        self._origin = Origin(
-            weights=weights_digest(original.require_module()), data=inputs.data.fingerprint
-        )
+        self._origin = Origin(weights=_weights(recipe, original), data=inputs.data.fingerprint)
         decisive: dict[str, Any] = {
             "source": original.source.to_dict() if original.source else None,
             "weights": self._origin.weights,
@@ -120,6 +120,8 @@ class Execution:
         module = source_module(inputs.task)
         if module is not None:
             decisive["task_source"] = source_digest(module)
+        if original.onnx is not None:
+            decisive["file"] = digest_files([original.onnx, *external_files(original.onnx)])
         if settings.leader.processes.count > 1:
             decisive["processes"] = settings.leader.processes.count
         key = first_key(decisive)
@@ -332,3 +334,12 @@ class Execution:
             notes=notes,
             recipe_hash=self.recipe.hash,
         )
+
+
+def _weights(recipe: Recipe, original: Artifact) -> str:
+    """Return the digest of the weights that a run begins with, of an ONNX file the file's own."""
+    given = recipe.model.onnx
+    if given is None:
+        return weights_digest(original.require_module())
+    beside = external_files(given)
+    return digest_files([given, *beside]) if beside else digest_file(given)

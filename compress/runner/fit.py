@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.foreign.boundary import foreign
 from compress.data.texts.full_length import filled_up
-from compress.errors import ModelError
+from compress.errors import DataError, ModelError, StageError
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.metrics.tally import Answer
+from compress.measurement.session import run, session
 from compress.models.source import PythonSource
 from compress.models.transformers.heads import one_output, untrained_head
 from compress.tasks.checked import own_loss
@@ -90,9 +91,12 @@ def _outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Tensor]
     import torch
 
     try:
+        if original.onnx is not None:
+            found = run(session(original.onnx, threads=1), inputs)
+            return {name: torch.from_numpy(found[name]) for name in task.output_names}
         with torch.no_grad(), foreign(_forward_of(original), error=ModelError):
             return task.named_outputs(original.require_module(), inputs)
-    except ModelError as error:
+    except (ModelError, DataError, StageError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
         raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
 
@@ -132,7 +136,8 @@ def _forward_of(original: Artifact) -> str:
 def _require_vocabulary(original: Artifact) -> None:
     """Require that the model knows as many tokens as its tokenizer."""
     tokenizer = original.require_preprocessor().tokenizer
-    if tokenizer is None:  # transformers' image models refuse the question about embeddings
+    # transformers' image models refuse the question about embeddings; a file's table was compared
+    if tokenizer is None or original.onnx is not None:
         return
     embeddings = getattr(original.require_module(), "get_input_embeddings", None)
     known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None

@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from compress.core.artifact import Artifact, Format
@@ -15,6 +17,7 @@ from compress.data.preprocess import load_preprocessor
 from compress.errors import InputError, expected
 from compress.measurement.metrics.registry import metric_of
 from compress.models.load import load_model
+from compress.models.onnx_file.given import GivenModel
 from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
 from compress.tasks.registry import find_task
@@ -30,11 +33,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The original model, the data, and notes on choices that loading them made."""
+    """The original model, the data, and the task as the model takes it.
+
+    Attributes
+    ----------
+    scratch : holds the original's file, if the recipe begins with one, until a run has copied it.
+    """
 
     original: Artifact
     data: Dataset | TaskData
     task: Task
+    scratch: TemporaryDirectory[str] | None = None
 
 
 def seed_everything(seed: int) -> None:
@@ -94,6 +103,8 @@ def load_inputs(recipe: Head) -> Inputs:
     """
     task: Task = find_task(recipe.task_name, recipe.task_arguments)
     seed_everything(recipe.seed)
+    if recipe.model.onnx is not None:
+        return _given(recipe, recipe.model.onnx, task)
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)
     require_trained_head(loaded, recipe, task)
     task = _as_the_model_pools(task, loaded.sentence)
@@ -120,9 +131,50 @@ def load_inputs(recipe: Head) -> Inputs:
             *data.notes,
         ),
     )
+    _require_fit(recipe, original, data, task)
+    return Inputs(original=original, data=data, task=task)
+
+
+def _given(recipe: Head, path: Path, task: Task) -> Inputs:
+    """Return the inputs of a run that begins with an ONNX file."""
+    given = GivenModel(recipe.model, path)
+    pools = given.sentence if task.target == "none" else None
+    task = _as_the_model_pools(task, pools)
+    labels = given.labels(task)
+    data = load_data(recipe.data, task=task, labels=labels, seed=recipe.seed)
+    preprocessor = load_preprocessor(
+        given.preprocessing,
+        task=task,
+        spec=recipe.data,
+        texts=data.texts("train"),
+        positions=given.longest_text(task),
+        usual_length=pools.max_length if pools else None,
+    )
+    data = data.bound(preprocessor)
+    scratch = TemporaryDirectory(prefix="compress-")
+    labels = labels or data.labels
+    file, notes = given.taken(
+        data, preprocessor, task=task, labels=labels, folder=Path(scratch.name)
+    )
+    original = Artifact(
+        format=given.format,
+        onnx=file,
+        preprocessor=preprocessor,
+        labels=labels,
+        notes=(
+            *notes,
+            *([] if pools is None else [_pooled(task)]),
+            *preprocessor.notes,
+            *data.notes,
+        ),
+    )
+    _require_fit(recipe, original, data, task)
+    return Inputs(original=original, data=data, task=task, scratch=scratch)
+
+
+def _require_fit(recipe: Head, original: Artifact, data: Dataset | TaskData, task: Task) -> None:
     metric_of(recipe.measure.metric, task=task, labels=original.labels, labelled=data.labelled)
     check_fit(original, data, task)
-    return Inputs(original=original, data=data, task=task)
 
 
 def _as_the_model_pools(task: Task, sentence: SentenceModel | None) -> Task:

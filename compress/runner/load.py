@@ -80,6 +80,7 @@ def load(
     >>> int8.onnx.name
     'model.onnx'
     """
+    from compress.onnx_graph.files import copy_model
     from compress.runner.inputs import available_cpus, load_inputs, resolve_device
 
     given = {"version": 1, "name": "loaded", "seed": seed, "model": model, "task": task}
@@ -90,8 +91,13 @@ def load(
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="compress-"))
     directory.mkdir(parents=True, exist_ok=True)
+    original = inputs.original
+    if original.onnx is not None:  # the inputs' own copy goes with them
+        kept = Path(tempfile.mkdtemp(prefix="compress-")) / original.onnx.name
+        copy_model(original.onnx, kept)
+        original = replace(original, onnx=kept)
     context = Context(
-        reference=replace(inputs.original, notes=()),
+        reference=replace(original, notes=()),
         task=inputs.task,
         data=inputs.data,
         directory=directory,
@@ -100,7 +106,7 @@ def load(
         threads=threads or available_cpus(),
         progress=progress or Silent(),
     )
-    return inputs.original, context
+    return original, context
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -75,6 +75,8 @@ def _model(spec: ModelSpec) -> dict[str, Any]:
         }
     if spec.config is not None:
         return {"kind": "config", "name": spec.config["model_type"], "revision": None}
+    if spec.onnx is not None:
+        return {"kind": "onnx", "name": _last(str(spec.onnx)), "revision": None}
     return {"kind": "python", "name": spec.python, "revision": None}
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
+from compress.models.onnx_file.beside import config_folder
 from compress.stages.contract import Stage
 from compress.tasks.registry import outline
 
@@ -98,10 +99,8 @@ class Export(Stage):
     ) -> tuple[str, ...]:
         """Compare the example script's answers with the measured ones; keep samples if asked."""
         from compress.exporting.bundle.samples import write_samples
-        from compress.exporting.checked import real_batches
+        from compress.exporting.checked import real_batches, reference_answers
         from compress.exporting.examples.tried import tried
-        from compress.exporting.parity.compare import module_answers
-        from compress.models.transformers.vocabulary import as_seen_by
 
         batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
         kept, notes = tried(
@@ -116,9 +115,7 @@ class Export(Stage):
                 model,
                 [batch],
                 model.parent,
-                reference=module_answers(
-                    as_seen_by(artifact, context.reference), task=context.task
-                ),
+                reference=reference_answers(artifact, context),
                 raw=kept,
             )
         return notes
@@ -130,6 +127,9 @@ class Export(Stage):
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
         if self.transformers_js and model.python is not None:
             wrong = "Transformers.js loads models of transformers only, and 'model' is 'python'."
+            problems.append(("transformers_js", wrong))
+        if self.transformers_js and model.onnx is not None and config_folder(model) is None:
+            wrong = "Transformers.js reads config.json, and there is none with 'model.onnx'."
             problems.append(("transformers_js", wrong))
         return problems
 

@@ -88,6 +88,16 @@ def outline(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTask 
     return find_task(name, arguments)
 
 
+def task_class(name: str) -> type[Task]:
+    """Return the class of a registered task that isn't one of the first seven.
+
+    Raises
+    ------
+    InputError : there is no such task, or its class can't be imported or isn't a task's.
+    """
+    return _class_at(_target(name), name)
+
+
 def source_module(task: object) -> str | None:
     """Return the module of a task's class, if it isn't part of `compress`."""
     module = type(task).__module__

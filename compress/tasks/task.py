@@ -30,6 +30,7 @@ class KnownTask:
     name : as in a recipe, such as "image-classification".
     modality : the kind of its samples.
     auto_class : the class of `transformers` that loads such models.
+    summary : a line on what such a model answers.
     target : the kind of a sample's label.
     output_names : names of the ONNX outputs; `logits` returns the first one.
     metrics : names of the metrics that fit, the default first.
@@ -39,6 +40,7 @@ class KnownTask:
     name: str
     modality: Modality
     auto_class: str
+    summary: str
     target: Target = "class"
     output_names: tuple[str, ...] = ("logits",)
     metrics: tuple[str, ...] = ()
@@ -101,18 +103,21 @@ TASKS: dict[str, KnownTask] = {
             "image-classification",
             "image",
             "AutoModelForImageClassification",
+            "The class of an image.",
             metrics=_CLASS,
         ),
         KnownTask(
             "text-classification",
             "text",
             "AutoModelForSequenceClassification",
+            "The class of a text, or of a pair of texts.",
             metrics=_CLASS,
         ),
         KnownTask(
             "multi-label-image-classification",
             "image",
             "AutoModelForImageClassification",
+            "Any number of classes of an image.",
             target="class-set",
             metrics=_CLASS_SET,
         ),
@@ -120,6 +125,7 @@ TASKS: dict[str, KnownTask] = {
             "multi-label-text-classification",
             "text",
             "AutoModelForSequenceClassification",
+            "Any number of classes of a text.",
             target="class-set",
             metrics=_CLASS_SET,
         ),
@@ -127,6 +133,7 @@ TASKS: dict[str, KnownTask] = {
             "token-classification",
             "text",
             "AutoModelForTokenClassification",
+            "A class for each word of a text, such as names of persons and places.",
             target="token-class",
             metrics=("accuracy", "f1_macro", "f1_entities", "agreement"),
         ),
@@ -134,6 +141,7 @@ TASKS: dict[str, KnownTask] = {
             "feature-extraction",
             "text",
             "AutoModel",
+            "A vector for a text (an embedding).",
             target="none",
             output_names=("last_hidden_state",),
             metrics=("spearman", "recall_at_1", "recall_at_10"),
@@ -142,6 +150,7 @@ TASKS: dict[str, KnownTask] = {
             "text-generation",
             "text",
             "AutoModelForCausalLM",
+            "The next token of a text, and so its continuation.",
             target="next-token",
             metrics=("perplexity", "accuracy"),
         ),

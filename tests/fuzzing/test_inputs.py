@@ -130,10 +130,10 @@ def test_what_a_command_may_not_do_is_found(templates, tmp_path):
 
 
 def test_faults_are_found(tmp_path, monkeypatch):
-    def failing():
+    def failing(name):
         raise ZeroDivisionError("so")
 
-    monkeypatch.setattr("compress.recipe.catalog.catalog", failing)
+    monkeypatch.setattr("compress.recipe.catalog.stages.catalog", failing)
     verdict = judged(["stages"], folder=tmp_path, output=tmp_path / "out")
     assert verdict.code == 3
     assert any("unhandled" in line for line in verdict.wrong)

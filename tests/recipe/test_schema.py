@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from compress.errors import RecipeError
-from compress.recipe.catalog import catalog
+from compress.recipe.catalog.stages import catalog
 from compress.recipe.json_schema import recipe_schema
 from compress.recipe.load import load_recipe, recipe_from_dict
 from compress.recipe.plan import describe

@@ -66,7 +66,7 @@ def declared(file: Path, *, caches: bool = False) -> tuple[Input, ...]:
 def _declared(file: Path, graph: Graph, *, caches: bool) -> tuple[Input, ...]:
     from onnx import helper
 
-    sizes = _vocabularies(graph)
+    sizes = vocabularies(graph)
     found = []
     for value in graph.inputs.values():
         if value.name.startswith(PAST) and not caches:
@@ -215,7 +215,7 @@ def _values(one: Input, shape: tuple[int, ...], generator: np.random.Generator) 
             return generator.integers(0, one.values or 2, shape).astype(one.type)
 
 
-def _vocabularies(graph: Graph) -> dict[str, int]:
+def vocabularies(graph: Graph) -> dict[str, int]:
     """Number of rows in the table that an input indexes, by the input's name."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.tensors()}
     found: dict[str, int] = {}

@@ -16,6 +16,7 @@ from compress.core.foreign.boundary import reading
 from compress.errors import InputError, ModelError
 from compress.models.folder.config_file import read_config
 from compress.models.folder.shards import shards
+from compress.models.onnx_file.beside import config_folder
 from compress.models.spec import ModelSpec, is_folder
 from compress.tasks.task import TASKS
 
@@ -36,11 +37,14 @@ _MOST_BYTES = 100_000_000
 
 
 def stored_config(spec: ModelSpec) -> dict[str, Any] | None:
-    """The config.json of a local folder, unchanged; None for any other model."""
-    if spec.transformers is None or not is_folder(spec.transformers):
+    """The config.json of a local folder, or of a given ONNX file's; None for any other model."""
+    folder = config_folder(spec)
+    if spec.transformers is not None and is_folder(spec.transformers):
+        folder = home_expanded(spec.transformers)
+    if folder is None:
         return None
     try:
-        return read_config(home_expanded(spec.transformers) / "config.json")
+        return read_config(folder / "config.json")
     except ModelError:
         return None  # loading reports the reason
 
@@ -69,7 +73,7 @@ def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
     task (on loading its head is replaced), or the recipe changes the config.
     """
     config = stored_config(spec)
-    if config is None or spec.arguments or not _fits(config, task):
+    if config is None or spec.transformers is None or spec.arguments or not _fits(config, task):
         return None
     shapes: Shapes = {}
     for path in _files(home_expanded(str(spec.transformers))):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from compress.core.foreign.boundary import reading
 from compress.core.shown import one_line
 from compress.errors import InputError, clipped
+from compress.models.onnx_file.beside import preprocessing_of
 from compress.models.spec import is_folder
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ def stated_license(spec: ModelSpec) -> tuple[str | None, tuple[str, ...]]:
     The license, None if none is stated; and notes on files that can't be read.
     """
     notes: list[str] = []
-    if spec.transformers is None:
+    model = spec.transformers
+    if spec.onnx is not None and spec.preprocessing is None:
+        model = preprocessing_of(spec)  # the file's own folder
+    if model is None:
         return None, ()
     for name, read in ((CARD, _of_card), (CONFIG, _of_config)):
         try:
             with reading(f"the license in the original model's {name}"):
-                path = _file(spec, spec.transformers, name)
+                path = _file(spec, model, name)
                 found = None if path is None else read(path.read_text(encoding="utf-8"))
         except InputError as error:
             notes.append(str(error))

@@ -12,6 +12,7 @@ from compress.data.preprocess import load_preprocessor
 from compress.errors import StageError
 from compress.exporting.checked import export_artifact
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
+from compress.onnx_graph.files import copy_model
 
 if TYPE_CHECKING:
     from compress.core.context import Context, Task
@@ -46,6 +47,9 @@ def save_artifact(
             onnx = directory / ONNX_FILE
             parity = export_artifact(artifact, context, onnx)
             notes = (f"ONNX against torch: {parity}",)
+    elif previous is None and onnx is not None:  # the file that the run begins with
+        copy_model(onnx, directory / ONNX_FILE)
+        onnx = directory / ONNX_FILE
     if onnx is not None and not onnx.is_relative_to(directory):
         raise StageError(f"the stage left {onnx.name} outside its folder.")
     changed = previous is not None and (

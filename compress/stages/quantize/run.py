@@ -16,7 +16,8 @@ from compress.exporting.parity.compare import compare, onnx_answers
 from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.graph_variants.variants import graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
-from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.files import check_file, load_graph, load_model, save_model
+from compress.onnx_graph.single_precision import in_single_precision
 from compress.quantization.cpu import integers_for, reason
 from compress.quantization.evaluation import record
 from compress.quantization.options import METHODS
@@ -80,9 +81,21 @@ class QuantizationRun:
 
     def _source(self) -> Path:
         if self.artifact.format is not Format.TORCH:
-            return self.artifact.require_onnx()
+            return self._in_single_precision(self.artifact.require_onnx())
         path = self.folder / "float.onnx"
         self.notes.append(f"against torch: {export_artifact(self.artifact, self.context, path)}")
+        return path
+
+    def _in_single_precision(self, source: Path) -> Path:
+        """Return a file whose floats are float32, which is the source if they are so already."""
+        model = load_model(source)
+        kinds = in_single_precision(model)
+        if not kinds:
+            return source
+        path = self.folder / "float.onnx"
+        save_model(model, path)
+        check_file(path, types=False)
+        self.notes.append(f"weights stored in {' and '.join(kinds)} were quantized from float32")
         return path
 
     def _builder(self) -> CandidateBuilder:

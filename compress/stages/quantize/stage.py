@@ -27,9 +27,22 @@ class Quantize(QuantizeOptions, Stage):
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
+        if model.onnx is not None:
+            return self._needing_torch()
         if self.recovery is None:
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")
+
+    def _needing_torch(self) -> list[tuple[str, str]]:
+        """Return what can't be done to a model that is an ONNX file from the beginning."""
+        given = "and 'model' is an ONNX file"
+        found = []
+        if self.recovery is not None:
+            found.append(("recovery", f"'recovery' needs a PyTorch teacher, {given}."))
+        if "smoothquant" in (self.improve or ()):
+            wrong = f"'smoothquant' is folded into a PyTorch module, {given}."
+            found.append(("improve", wrong))
+        return found
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """See `Stage.warnings`."""

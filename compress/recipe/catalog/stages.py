@@ -17,15 +17,19 @@ from compress.stages.registry import stage_class, stage_names
 _WIDTH = 100
 
 
-def catalog() -> list[str]:
-    """Return lines on every installed stage: its fields, what each allows, defaults and purpose.
+def catalog(name: str | None = None) -> list[str]:
+    """Return lines on installed stages: their fields, what each allows, defaults and purpose.
+
+    Parameters
+    ----------
+    name : the only stage that is shown; None shows all.
 
     Raises
     ------
-    RecipeError : a stage's package can't be imported.
+    RecipeError : there is no such stage, or a stage's package can't be imported.
     """
     lines: list[str] = []
-    for use in stage_names():
+    for use in stage_names() if name is None else (name,):
         lines += [*_stage(use, stage_class(use)), ""]
     return lines[:-1]
 

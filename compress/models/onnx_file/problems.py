@@ -1,0 +1,116 @@
+"""Finds what is wrong with a given ONNX file, from its header alone. No onnx here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from compress.core.files.confined import inside
+from compress.core.files.paths import file_problem
+from compress.errors import InputError, ModelError, clipped
+from compress.models.onnx_file.matching import match_inputs, match_output
+from compress.onnx_graph.header import Header, domains, read_header
+from compress.tasks.task import TASKS, KnownTask
+
+GIVEN = {
+    "text": (("input_ids", "attention_mask", "token_type_ids"), ("input_ids", "attention_mask")),
+    "image": (("pixel_values",),),
+}
+"""Names of what tasks give to a model, by the kind of their samples; a tokenizer decides which."""
+OLDEST_OPSET = 7
+_IMAGE_AXES, _CHANNELS = 4, (1, 3)
+RUN = frozenset({"", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview"})
+"""Domains whose operators ONNX Runtime has."""
+QUANTIZED = frozenset(
+    {
+        *("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"),
+        *("MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "QLinearConv", "QLinearMatMul"),
+    }
+)
+"""Operators that only quantized files have."""
+
+Problem = tuple[str, str]
+"""The key inside `model`, and the problem."""
+
+
+def file_problems(
+    path: Path, task_name: str, inputs: Mapping[str, str], output: str | None
+) -> list[Problem]:
+    """Return what is wrong with a recipe's `model.onnx`, without reading its weights.
+
+    Parameters
+    ----------
+    task_name : the recipe's task; what it gives and reads isn't compared if it is unknown.
+    inputs, output : the recipe's keys of these names.
+    """
+    try:
+        header = read_header(path)
+    except ModelError as error:
+        return [("onnx", str(error))]
+    said = clipped(repr(str(path)))
+    found = [("onnx", f"{said}: {problem}") for problem in _by_itself(path, header)]
+    task = TASKS.get(task_name)
+    if task is None:
+        return found
+    return found + _unfit(said, header, task, inputs, output)
+
+
+def is_quantized(header: Header) -> bool:
+    """Return whether a file is in 8 or 4 bits already."""
+    return any(one.kind in QUANTIZED for one in header.operators)
+
+
+def size_of_images(path: Path) -> tuple[int, int] | None:
+    """Return the only height and width that a file's images may have; None if any, or unknown."""
+    try:
+        inputs = read_header(path).inputs
+    except ModelError:
+        return None  # `file_problems` reports the reason
+    known = [one.shape for one in inputs if one.shape is not None]
+    shapes = [shape for shape in known if len(shape) == _IMAGE_AXES]
+    if len(shapes) != 1:
+        return None
+    shape = shapes[0]
+    last = shape[3] in _CHANNELS and shape[1] not in _CHANNELS
+    height, width = shape[1:3] if last else shape[2:]
+    if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:
+        return height, width
+    return None
+
+
+def _by_itself(path: Path, header: Header) -> Iterator[str]:
+    for name in sorted(header.external):
+        try:
+            problem = file_problem(inside(path.parent, name))
+        except InputError as error:
+            yield f"its weights must lie beside it: {error}"
+            continue
+        if problem is not None:
+            yield f"its weights are missing: there is no file {clipped(repr(name))}: {problem}."
+    for domain, one in domains(header).items():
+        if domain not in RUN:
+            yield f"its {one} can't run: ONNX Runtime has no operators of that domain."
+    if header.opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        yield f"its opset must be {OLDEST_OPSET} or later. Got {header.opset}."
+
+
+def _unfit(
+    said: str, header: Header, task: KnownTask, inputs: Mapping[str, str], output: str | None
+) -> list[Problem]:
+    found = []
+    wrong = None
+    for given in GIVEN.get(task.modality, ()):
+        try:
+            match_inputs(header.inputs, given, inputs, target=task.target)
+        except ModelError as error:
+            wrong = wrong or str(error)
+        else:
+            wrong = None
+            break
+    if wrong is not None:
+        found.append(("inputs" if inputs else "onnx", f"{said}: {wrong}"))
+    try:
+        match_output(header.outputs, task.output_names, task.target, output)
+    except ModelError as error:
+        found.append(("output" if output else "onnx", f"{said}: {error}"))
+    return found

@@ -1,0 +1,1 @@
+"""Lines on what is installed: the stages, and the tasks."""
