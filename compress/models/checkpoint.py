@@ -20,6 +20,7 @@ from compress.core.foreign.boundary import reading
 from compress.errors import ModelError, few
 from compress.models.low_bit.stored import packed, unpacked
 from compress.models.source import factory_in, source_from_dict
+from compress.models.structure.attention import fit_heads
 from compress.models.weights.finite import require_finite
 
 SCHEMA = 1
@@ -105,6 +106,7 @@ def load_checkpoint(directory: Path, *, python: bool = True) -> tuple[nn.Module,
     for name, first in names.items():
         if name == first:
             _put(module, [alias for alias, of in names.items() if of == first], tensors[name])
+    fit_heads(module)
     require_finite(module, name=f"the checkpoint {str(directory)!r}")
     return unpacked(module).eval(), source
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import ModelError, expected
+from compress.models.structure.attention import call_parts
 
 
 class LowRankLayer(nn.Module):
@@ -149,4 +150,5 @@ def put_low_rank(module: nn.Module, ranks: Mapping[str, int]) -> nn.Module:
         for name in [name for name, part in places if part is parts[path]]:
             parent, _, leaf = name.rpartition(".")
             setattr(parts[parent], leaf, made)
+    call_parts(module)
     return module

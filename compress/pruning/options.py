@@ -92,7 +92,8 @@ class CutOptions(Options):
     max_ratio: Ratio | dict[str, Ratio] = 0.95
     """Largest fraction of any group's units that is removed, or such fractions by pattern."""
     units: tuple[Unit, ...] | None = Field(default=None, min_length=1)
-    """Kinds of units that are cut; null: feed_forward and heads of transformers, else channels."""
+    """Kinds of units that are cut; null: feed_forward and heads of described transformers, and all
+    that is found in other models."""
     importance: Criterion = "magnitude"
     """The criterion by which units are kept."""
     calibration: Calibration = Calibration()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.models.structure.cut import cut, mask
-from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.tracing.trace import traced_groups
 from compress.models.structure.transformers.groups import family_groups
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
@@ -24,7 +24,7 @@ ALL = ["resnet", "distilbert", *sorted({*TEXT_FAMILIES, *IMAGE_FAMILIES})]
 
 def groups_of(name, module, inputs, task):
     if name == "resnet":
-        return channel_groups(module, task=task, inputs=inputs)[0]
+        return traced_groups(module, task=task, inputs=inputs)[0]
     return family_groups(module, units=("heads", "feed_forward"))
 
 
@@ -81,7 +81,7 @@ def test_bert_heads_and_neurons_zeroed_by_hand():
 
 def test_resnet_channels_zeroed_by_hand():
     module, inputs, task = make("resnet")
-    groups = channel_groups(module, task=task, inputs=inputs)[0]
+    groups = traced_groups(module, task=task, inputs=inputs)[0]
     inner = next(i for i, g in enumerate(groups) if g.name == "stages.0.0.conv1")
     units = [torch.tensor([], dtype=torch.long)] * len(groups)
     units[inner] = torch.tensor([1, 5, 6])
@@ -179,7 +179,7 @@ def test_branching_networks():
     torch.manual_seed(0)
     module = shake_batch_norms(Branches())
     inputs = {"pixel_values": torch.rand(2, 1, 8, 8)}
-    groups, alone = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, alone = traced_groups(module, task=IMAGE, inputs=inputs)
     assert {group.name for group in groups} == {"left", "right", "up", "wide"}
     assert alone == ("left alone, as they make the model's output: out.",)
     units = [torch.tensor([0, 3]), torch.tensor([7]), torch.tensor([2, 4]), torch.tensor([5])]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from transformers import AlbertConfig, AlbertForSequenceClassification
+from transformers import MobileBertConfig, MobileBertForSequenceClassification
 
 from compress.errors import StageError, TargetError
 from compress.pruning.options import CutOptions, Target
@@ -37,14 +37,21 @@ def test_a_module_of_an_output_layer_alone_is_refused_by_name():
 
 
 def test_families_that_are_not_described_are_traced_and_lose_channels():
-    config = AlbertConfig(
-        vocab_size=20, hidden_size=32, num_attention_heads=2, intermediate_size=64, embedding_size=8
+    config = MobileBertConfig(
+        vocab_size=20,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        embedding_size=8,
+        intra_bottleneck_size=16,
+        true_hidden_size=16,
     )
-    module = AlbertForSequenceClassification(config)
+    module = MobileBertForSequenceClassification(config)
     inputs = {"input_ids": torch.ones(1, 4, dtype=torch.long)}
     result = halve(module, inputs, TEXT, round_to=1)
     assert result.after.macs == pytest.approx(0.5 * result.before.macs, rel=0.02)
-    with pytest.raises(StageError, match=r"\(model_type 'albert'\) can't lose heads"):
+    with pytest.raises(StageError, match=r"\(model_type 'mobilebert'\) can't lose heads"):
         halve(module, inputs, TEXT, units=("heads",))
 
 
@@ -80,7 +87,8 @@ class ReadsItsWidth(NamesSizes):
 
 
 @pytest.mark.parametrize(
-    ("module", "part"), [(NamesSizes(), "doesn't run"), (ReadsItsWidth(), "misunderstood")]
+    ("module", "part"),
+    [(NamesSizes(), "code names their number"), (ReadsItsWidth(), "misunderstood")],
 )
 def test_misunderstood_structures_are_found_out(module, part):
     with pytest.raises(StageError, match=part):

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from compress.models.structure.attention import fit_heads
 from compress.models.structure.group_normalization import GroupsOverKept
 from compress.models.structure.groups import Group
 from compress.models.structure.normalization import OverKept, normalizes
@@ -42,6 +43,7 @@ def cut(module: nn.Module, groups: Sequence[Group], units: Sequence[Tensor]) -> 
             part = smaller.get_submodule(attribute.module)
             value = getattr(part, attribute.name) * (group.units - len(pruned)) // group.units
             setattr(part, attribute.name, value)
+    fit_heads(smaller)
     return smaller
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from compress.errors import StageError
 from compress.models.low_rank import LowRankLayer
 from compress.models.structure.groups import Group
-from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.tracing.trace import traced_groups
 from compress.models.structure.transformers.families import family
 from compress.models.structure.transformers.groups import family_groups, prunable
 from compress.models.structure.unit import Unit
@@ -50,7 +50,7 @@ def find_groups(
     task : runs the module.
     inputs : an example to trace it with.
     units : the kinds of units to cut; None for the default: feed-forward neurons and heads of
-        transformers of described families, channels of all other modules.
+        transformers of described families, all that there are of other modules.
     limit_s : the largest number of seconds that tracing may take.
 
     Raises
@@ -61,22 +61,33 @@ def find_groups(
     kind = family(module)
     if kind is not None:
         return _described(module, kind, task=task, units=units or BY_DEFAULT)
-    name = _name(module)
-    strange = [unit for unit in units or () if unit != "channels"]
+    return _traced(module, units, *traced_groups(module, task=task, inputs=inputs, limit_s=limit_s))
+
+
+def _traced(
+    module: nn.Module, units: Sequence[Unit] | None, groups: list[Group], notes: tuple[str, ...]
+) -> FoundGroups:
+    """The groups of these kinds among those that tracing found."""
+    name, kinds = _name(module), dict.fromkeys(group.kind for group in groups)
+    if not groups:
+        raise StageError(f"{name} has no channels that can be cut. {' '.join(notes)}")
+    strange = [unit for unit in units or () if unit not in kinds]
     if strange:
         raise StageError(
             f"{name} can't lose {strange[0]}: it belongs to no described family. It is traced, "
-            "and can lose only channels."
+            f"and can lose only {', '.join(kinds)}. {' '.join(notes)}".rstrip()
         )
-    groups, notes = channel_groups(module, task=task, inputs=inputs, limit_s=limit_s)
-    if not groups:
-        raise StageError(f"{name} has no channels that can be cut. {' '.join(notes)}")
-    return FoundGroups(groups, notes)
+    wanted = [group for group in groups if units is None or group.kind in units]
+    left = [kind for kind in kinds if units is not None and kind not in units]
+    if left:
+        notes += (f"left alone, as 'units' doesn't name them: {', '.join(left)}.",)
+    return FoundGroups(wanted, notes)
 
 
 def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit]) -> FoundGroups:
     name = _name(module)
-    if getattr(module.config, "is_encoder_decoder", False):
+    parts = {part for path, _ in module.named_modules() for part in path.split(".")}
+    if getattr(module.config, "is_encoder_decoder", False) and "decoder" in parts:
         raise StageError(
             f"{name} can't be pruned: it has both an encoder and a decoder, and only models with "
             "one of the two are described."

@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.errors import StageError, few
+from compress.models.structure.attention import heads_apart
 from compress.models.structure.groups import Group, Slice
 from compress.models.structure.normalization import normalizes
 from compress.pruning.importance.unchanged import evaluating
@@ -41,7 +42,7 @@ def activation(
     """
     seen = [_SeenActivations(module, group) for group in groups]
     empty = True
-    with evaluating(module) as device, torch.no_grad(), _watching(seen):
+    with evaluating(module) as device, torch.no_grad(), heads_apart(module), _watching(seen):
         for batch in batches:
             empty = False
             inputs = placed_batch(model_inputs(batch), device=device, channels_last=False)

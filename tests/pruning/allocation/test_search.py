@@ -8,7 +8,7 @@ from torch import nn
 
 from compress.errors import StageError
 from compress.models.structure.groups import Group, Slice, block_index
-from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.tracing.trace import traced_groups
 from compress.models.structure.transformers.groups import family_groups
 from compress.pruning.allocation.search import allowed, choices, rank, search, step_of, structure
 from compress.pruning.cost.model import CostModel
@@ -78,7 +78,7 @@ def test_isomorphic_rank_compares_what_is_built_alike():
 
 def test_blocks_of_a_resnet_and_their_sums_are_not_alike():
     module, inputs, task = make("resnet")
-    groups = channel_groups(module, task=task, inputs=inputs, limit_s=60)[0]
+    groups = traced_groups(module, task=task, inputs=inputs, limit_s=60)[0]
     structures = {group.name: structure(group) for group in groups}
     assert structures["stages.0.0.conv1"] == structures["stages.0.1.conv1"]
     assert structures["conv"] != structures["stages.0.0.conv1"]

@@ -74,13 +74,14 @@ def test_positions_that_go_into_attention_as_they_are_stored_are_foretold():
 
 
 def test_a_transformer_encoder_costs_what_is_foretold():
-    """nn.TransformerEncoder runs by one fused operator in eval mode; its feed-forward is cut."""
+    """nn.TransformerEncoder runs by one fused operator in eval mode, while nothing of it is cut."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     module = Tokens(nn.TransformerEncoder(layer, 2)).eval()
     images = {"pixel_values": torch.rand(1, 1, 4, 8)}
     found = find_groups(module, task=IMAGE, inputs=images, units=None).groups
-    assert [group.name for group in found] == [f"body.layers.{n}.linear1" for n in (0, 1)]
-    require_foretold(module, found, task=IMAGE, inputs=images, counts=[5, 9])
+    names = [f"body.layers.{n}.{part}" for n in (0, 1) for part in ("self_attn", "linear1")]
+    assert [group.name for group in found] == names
+    require_foretold(module, found, task=IMAGE, inputs=images, counts=[0, 5, 1, 9])
     whole = 2 * 4 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 2 * 4 * 4 * 8 + 8 * 3
     assert CostModel(module, found, task=IMAGE, inputs=images).total.macs == whole
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from compress.models.structure.tracing.layers import Port
 from compress.models.structure.tracing.operations import (
     ATTENTION,
@@ -172,7 +174,7 @@ class RunGraph:
         ]
         if weights:
             largest = max(weights, key=lambda source: prod(source.shape))
-            return f"{self._names(largest.function)} by {name}, which isn't a known layer's"
+            return self._names(largest.function, name)
         return f"{name} mixes them" if name in MATMULS - {"Bmm"} else None
 
     def _find_live(self, tape: Tape) -> set[Any]:
@@ -203,15 +205,22 @@ def _tied(ports: Iterable[Port]) -> dict[Port, list[Port]]:
     return found
 
 
-def _names_of_weights(tape: Tape) -> Callable[[Any], str]:
+def _names_of_weights(tape: Tape) -> Callable[[Any, str], str]:
+    """A function that says whose weight an operation of this name uses."""
     leaves = tape.leaves()
 
-    def named(function: Any) -> str:
+    def named(function: Any, operation: str) -> str:
         while not hasattr(function, "variable"):
             function = next(source for source, _ in function.next_functions if source is not None)
         path, name = leaves[id(function.variable)]
-        kind = type(tape.module.get_submodule(path)).__name__
-        return f"{path or 'the model'} ({kind}) uses its {name!r} on them"
+        owner = tape.module.get_submodule(path)
+        around = (owner, tape.module.get_submodule(path.rpartition(".")[0]))
+        if any(isinstance(part, nn.MultiheadAttention) for part in around):
+            return "nn.MultiheadAttention reads them or adds to them, and keeps its width"
+        return (
+            f"{path or 'the model'} ({type(owner).__name__}) uses its {name!r} on them by "
+            f"{operation}, which isn't a known layer's"
+        )
 
     return named
 

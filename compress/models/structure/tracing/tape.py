@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -92,6 +92,22 @@ class LayerCall:
         return False
 
 
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """One call of an `nn.MultiheadAttention`.
+
+    Attributes
+    ----------
+    masked : whether it was given a mask for each head.
+    weights : the operation that made the attention weights that it returned; None without them.
+    """
+
+    path: str
+    attention: nn.MultiheadAttention
+    masked: bool
+    weights: Function | None
+
+
 @dataclass
 class Tape:
     """The record of one run.
@@ -100,6 +116,7 @@ class Tape:
     ----------
     module : the module that was run.
     calls : the calls of known layers.
+    attentions : the calls of torch's own attention modules.
     operations : the operations outside of the known layers.
     output : the module's answer.
     inputs : the module's float inputs.
@@ -107,6 +124,7 @@ class Tape:
 
     module: nn.Module
     calls: list[LayerCall] = field(default_factory=list)
+    attentions: list[AttentionCall] = field(default_factory=list)
     operations: list[Function] = field(default_factory=list)
     output: TensorRef | None = None
     inputs: list[Tensor] = field(default_factory=list)
@@ -136,6 +154,9 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
     known: dict[nn.Module, Sequence[Port]] = {
         part: ports_of(part, path) for path, part in traced.named_modules()
     }
+    for attention in traced.modules():
+        if isinstance(attention, nn.MultiheadAttention):  # it may read its layer's weight itself
+            known |= dict.fromkeys(attention.children(), ())
     for part, ports in known.items():
         if not ports:
             for buffer in part.buffers(recurse=False):
@@ -153,7 +174,7 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
 
 
 def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> list[Function]:
-    """The operations that made the module's answer, without leaves."""
+    """The operations that made the module's answer and its layers' answers, without leaves."""
     try:
         answer = joined(list(task.named_outputs(traced, inputs).values()))
     except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
@@ -166,7 +187,10 @@ def _functions(traced: nn.Module, *, task: Task, inputs: Batch, tape: Tape) -> l
             "its parameters."
         )
     tape.output = TensorRef(answer.grad_fn, answer.output_nr)
-    return [found for found in _behind(answer.grad_fn) if not hasattr(found, "variable")]
+    # Layers whose answer nobody reads (a pooler) run too, and must still fit what they are given.
+    ends = [answer.grad_fn, *(call.made.function for call in tape.calls)]
+    every = dict.fromkeys(found for end in ends for found in _behind(end))
+    return [found for found in every if not hasattr(found, "variable")]
 
 
 @contextmanager
@@ -193,11 +217,31 @@ def _listening(
         for part, ports in known.items()
         if ports
     ]
+    hooks += [
+        part.register_forward_hook(partial(_attended, tape, path), with_kwargs=True)
+        for path, part in traced.named_modules()
+        if isinstance(part, nn.MultiheadAttention)
+    ]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _attended(
+    tape: Tape,
+    path: str,
+    part: nn.MultiheadAttention,
+    given: tuple[Any, ...],
+    named: dict[str, Any],
+    answer: tuple[Tensor, Tensor | None],
+) -> None:
+    """Record the call of an attention, of which this is a forward hook."""
+    mask = named.get("attn_mask", given[5] if len(given) > 5 else None)
+    weights = answer[1]
+    made = None if weights is None else weights.grad_fn
+    tape.attentions.append(AttentionCall(path, part, mask is not None and mask.dim() == 3, made))
 
 
 def _between(call: LayerCall) -> list[Function]:

@@ -1,4 +1,4 @@
-"""Finds groups of channels of a module without a description, by tracing it.
+"""Finds groups of units of a module without a description, by tracing it.
 
 A copy of the module is run once. Autograd's graph has the layers and operations of that run.
 Channels are then followed through the graph, position by position, as in Fang et al., "DepGraph:
@@ -19,26 +19,29 @@ from torch import nn
 
 from compress.errors import StageError, few
 from compress.models.structure.groups import Group
+from compress.models.structure.tracing.attentions import head_groups
 from compress.models.structure.tracing.labels import ChannelLabels
 from compress.models.structure.tracing.tape import Tape, record
+from compress.models.structure.tracing.trial import fixed_by_code
 from compress.models.structure.tracing.units import as_group, coupled_channels
 
 if TYPE_CHECKING:
     from compress.core.context import Batch, Task
 
 
-def channel_groups(
+def traced_groups(
     module: nn.Module, *, task: Task, inputs: Batch, limit_s: float = 60.0
 ) -> tuple[list[Group], tuple[str, ...]]:
-    """Groups of channels that can be cut, and a line for each reason to leave others alone.
+    """Groups of units that can be cut, and a line for each reason to leave others alone.
 
-    A unit is a channel of a layer with its entries in normalisations, in depthwise convolutions, in
-    parameters outside of layers, and in all layers that read it. If branches are added, it is the
-    same channel of each. If a convolution or a normalisation works in groups of channels, a unit is
-    one channel of every group, so that all groups stay equally wide.
+    A unit is a head of torch's own attention (see `head_groups`), a neuron of the feed-forward of
+    torch's own transformer layers, or a channel of a layer with its entries in normalisations, in
+    depthwise convolutions, in parameters outside of layers, and in all layers that read it. If
+    branches are added, it is the same channel of each. If a convolution or a normalisation works in
+    groups of channels, a unit is one channel of every group, so that all groups stay equally wide.
 
     The model's inputs and output are left alone, and so are channels that an operation mixes in a
-    way that cutting would change.
+    way that cutting would change, and units whose number the model's code names.
 
     Parameters
     ----------
@@ -51,18 +54,30 @@ def channel_groups(
     """
     tape = record(copy.deepcopy(module).eval(), task=task, inputs=inputs)
     labels = _followed(tape, limit_s=limit_s)
-    groups: list[Group] = []
-    alone: dict[str, list[str]] = {}
+    groups, alone = head_groups(tape)
     for each in coupled_channels(labels, tape):
         made = as_group(each)
         if isinstance(made, Group):
-            groups.append(made)
+            groups.append(_named(made, tape.module))
         else:
             alone.setdefault(made, []).extend(each.makers)
-    return _told_apart(groups), tuple(
+    fixed = fixed_by_code(module, groups, task=task, inputs=inputs)
+    for group in fixed:
+        alone.setdefault("the model's code names their number", []).append(group.name)
+    groups = [group for group in groups if group not in fixed]
+    order = {path: number for number, (path, _) in enumerate(module.named_modules())}
+    return _told_apart(sorted(groups, key=lambda group: order[group.name])), tuple(
         f"left alone, as {reason}: {few(list(dict.fromkeys(paths)))}."
         for reason, paths in alone.items()
     )
+
+
+def _named(group: Group, module: nn.Module) -> Group:
+    """Call the channels inside the feed-forward of torch's own transformer layers neurons."""
+    path, _, name = group.name.rpartition(".")
+    layer = module.get_submodule(path)
+    own = isinstance(layer, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer)
+    return replace(group, kind="feed_forward") if own and name == "linear1" else group
 
 
 def _told_apart(groups: Sequence[Group]) -> list[Group]:

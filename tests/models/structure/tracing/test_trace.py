@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +14,7 @@ from compress.exporting.to_onnx import export_module
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
 from compress.models.structure.cut import cut, mask
-from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.tracing.trace import traced_groups
 from compress.pruning.cost.model import CostModel, count_cost
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
@@ -39,7 +40,7 @@ def third(groups):
 
 def found(name):
     module, inputs = built(name)
-    groups, notes = channel_groups(module, task=task_of(name), inputs=inputs)
+    groups, notes = traced_groups(module, task=task_of(name), inputs=inputs)
     return module, inputs, groups, notes
 
 
@@ -251,7 +252,7 @@ def test_what_mixes_channels_is_left_alone_with_the_reason(kind, reason):
     inputs = {"pixel_values": torch.rand(2, 1, 6, 6)}
     module = Oddities(kind).eval()
     module(inputs["pixel_values"])
-    groups, notes = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, notes = traced_groups(module, task=IMAGE, inputs=inputs)
     names = [group.name for group in groups]
     assert "first" not in names
     assert "second" in names
@@ -273,8 +274,9 @@ class Names(nn.Module):
         return answer
 
 
-def test_a_forward_that_names_sizes_is_refused():
-    with pytest.raises(StageError, match=r"Names doesn't run once it is pruned; .* name sizes"):
+def test_a_forward_that_names_all_sizes_is_refused():
+    said = r"Names has no channels .* left alone, as the model's code names their number: conv\."
+    with pytest.raises(StageError, match=said):
         prune(
             Names().eval(),
             CutOptions(target=Target(params=0.5)),
@@ -283,12 +285,63 @@ def test_a_forward_that_names_sizes_is_refused():
         )
 
 
+class NamesOne(nn.Module):
+    """The code names the number of the second layer's channels; nobody reads what `pool` makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 12, 3), nn.Conv2d(12, 16, 3)
+        self.pool, self.out = nn.Linear(12, 5), nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.first(images).relu()
+        self.pool(hidden.mean((2, 3)))
+        answer: Tensor = self.out(self.second(hidden).view(-1, 16, 16).mean(2))
+        return answer
+
+
+def test_units_whose_number_the_code_names_stay_and_the_rest_is_cut():
+    torch.manual_seed(0)
+    module, inputs = NamesOne().eval(), {"pixel_values": torch.rand(2, 1, 8, 8)}
+    made = prune(module, CutOptions(target=Target(macs=0.5)), example_inputs=inputs, task=IMAGE)
+    assert "left alone, as the model's code names their number: second." in made.notes
+    assert made.module.first.out_channels == made.module.pool.in_features == 6
+    assert made.module.second.out_channels == 16
+
+
+def test_segformer_keeps_the_widths_that_its_code_names():
+    config = transformers.SegformerConfig(
+        depths=[1, 1],
+        num_encoder_blocks=2,
+        hidden_sizes=[16, 32],
+        num_attention_heads=[2, 4],
+        sr_ratios=[2, 1],
+        patch_sizes=[7, 3],
+        strides=[4, 2],
+        mlp_ratios=[2, 2],
+        num_labels=3,
+    )
+    torch.manual_seed(0)
+    module = transformers.SegformerForImageClassification(config).eval()
+    inputs = {"pixel_values": torch.rand(2, 3, 32, 32)}
+    made = prune(module, CutOptions(target=Target(macs=0.7)), example_inputs=inputs, task=IMAGE)
+    (note,) = (note for note in made.notes if "code names their number" in note)
+    # The first stage's width is also that of what its keys are made of.
+    assert note.endswith(
+        "number: segformer.stages.0.patch_embeddings.proj, segformer.stages.0.blocks.0.attention."
+        "sequence_reduction.sequence_reduction, segformer.stages.1.patch_embeddings.proj."
+    )
+    assert made.module.classifier.in_features == 32
+    assert made.module.segformer.stages[1].blocks[0].mlp.fc1.out_features < 64
+    assert made.after.macs == pytest.approx(0.7 * made.before.macs, rel=0.02)
+
+
 def test_the_module_is_left_as_it_was():
     module, inputs = built("convnext")
     module.train()
     frozen = next(module.parameters()).requires_grad_(False)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    channel_groups(module, task=IMAGE, inputs=inputs)
+    traced_groups(module, task=IMAGE, inputs=inputs)
     assert module.training
     assert not frozen.requires_grad
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
@@ -302,6 +355,6 @@ def test_what_answers_without_gradients_is_refused_by_name():
             return super().forward(images).detach()
 
     with pytest.raises(StageError, match="Detached can't be traced: its answer has no gradient"):
-        channel_groups(
+        traced_groups(
             Detached(nn.Linear(4, 4)), task=IMAGE, inputs={"pixel_values": torch.rand(2, 4)}
         )

@@ -18,7 +18,7 @@ from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.source import PythonSource
 from compress.models.structure.cut import cut, mask
-from compress.models.structure.tracing.trace import channel_groups
+from compress.models.structure.tracing.trace import traced_groups
 from compress.pruning.cost.model import CostModel, count_cost
 from compress.pruning.options import CutOptions, Target
 from compress.pruning.prune import prune
@@ -62,12 +62,12 @@ def test_theirs_writes_into_its_default_arguments():
 
 def test_runs_in_one_process_do_not_influence_each_other():
     module, inputs = built("grouped")
-    alone = shown(channel_groups(module, task=IMAGE, inputs=inputs)[0])
+    alone = shown(traced_groups(module, task=IMAGE, inputs=inputs)[0])
     defaults = inspect.signature(tp.pruner.BasePruner.__init__).parameters
     for name in ("convnext", "group norms", "grouped"):
         other, given = built(name)
-        channel_groups(other, task=IMAGE, inputs=given)
-    assert shown(channel_groups(module, task=IMAGE, inputs=inputs)[0]) == alone
+        traced_groups(other, task=IMAGE, inputs=given)
+    assert shown(traced_groups(module, task=IMAGE, inputs=inputs)[0]) == alone
     assert all(p.default == {} for p in defaults.values() if isinstance(p.default, dict))
 
 
@@ -104,7 +104,7 @@ def test_theirs_mixes_up_the_entries_of_layer_norms():
 @pytest.mark.parametrize("backwards", [False, True])
 def test_layer_norms_keep_the_right_entries(backwards):
     module = Normalised().eval()
-    groups, _ = channel_groups(module, task=IMAGE, inputs=GIVEN)
+    groups, _ = traced_groups(module, task=IMAGE, inputs=GIVEN)
     gone = sorted((i for i in range(1000) if i not in KEPT), reverse=backwards)
     smaller = cut(module, groups, [torch.tensor(gone)])
     assert torch.equal(smaller.norm.weight, module.norm.weight[KEPT])
@@ -127,7 +127,7 @@ def test_theirs_forgets_what_is_frozen_and_leaves_optimizers_behind():
 def test_what_is_frozen_stays_frozen_and_the_rest_trains():
     module, inputs = built("plain")
     module.first.weight.requires_grad_(False)
-    groups, _ = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, _ = traced_groups(module, task=IMAGE, inputs=inputs)
     smaller = cut(module, groups, [torch.tensor([0, 3]) for _ in groups])
     flags = {name: p.requires_grad for name, p in module.named_parameters()}
     assert {name: p.requires_grad for name, p in smaller.named_parameters()} == flags
@@ -221,21 +221,21 @@ class Dense(nn.Module):
 
 def test_following_channels_ends_in_time():
     inputs = {"pixel_values": torch.rand(1, 1, 2, 2)}
-    channel_groups(Dense(2), task=IMAGE, inputs=inputs)  # imports what is needed
+    traced_groups(Dense(2), task=IMAGE, inputs=inputs)  # imports what is needed
     began = time.process_time()
     with pytest.raises(
         StageError,
         match=r"^tracing Dense for pruning, following the channels of 'layers\.\d+', took longer "
         r"than 0\.2 s and was stopped\.$",
     ):
-        channel_groups(Dense(), task=IMAGE, inputs=inputs, limit_s=0.2)
+        traced_groups(Dense(), task=IMAGE, inputs=inputs, limit_s=0.2)
     assert time.process_time() - began < 5, "all of it takes 20 s"
 
 
 def test_fewer_key_value_heads_do_not_hang():
     inputs = {"input_ids": torch.randint(0, 50, (2, 7))}
     module, kind = llama(), task("text-generation")
-    groups, notes = channel_groups(module, task=kind, inputs=inputs, limit_s=20)
+    groups, notes = traced_groups(module, task=kind, inputs=inputs, limit_s=20)
     names = [group.name for group in groups]
     assert "model.layers.0.mlp.gate_proj" in names
     assert any("self_attn.q_proj" in note for note in notes)
@@ -263,7 +263,7 @@ def test_unknown_layers_are_named_and_what_they_read_stays():
         nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), Cosine(), nn.Linear(5, 3)
     ).eval()
     inputs = {"pixel_values": torch.rand(2, 8)}
-    groups, notes = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, notes = traced_groups(module, task=IMAGE, inputs=inputs)
     assert [group.name for group in groups] == ["0"]
     assert notes[0] == (
         "left alone, as 4 (Cosine) uses its 'directions' on them by Mm, which isn't a known "
@@ -291,10 +291,10 @@ class Recurrent(nn.Module):
         return answer
 
 
-def test_recurrent_layers_and_attentions_are_named():
+def test_recurrent_layers_are_named_and_heads_are_cut():
     module, inputs = Recurrent().eval(), {"pixel_values": torch.rand(1, 5, 8)}
-    groups, notes = channel_groups(module, task=IMAGE, inputs=inputs)
-    assert [group.name for group in groups] == ["up"]
+    groups, notes = traced_groups(module, task=IMAGE, inputs=inputs)
+    assert [group.name for group in groups] == ["third", "up"]
     assert notes[0].startswith("left alone, as second (LSTM) uses its 'weight_ih_l0' on them")
 
 
@@ -309,7 +309,7 @@ def test_undescribed_gpt2_is_refused_with_the_names_of_its_layers():
         eos_token_id=0,
     )
     module = transformers.GPT2LMHeadModel(config).eval()
-    groups, notes = channel_groups(
+    groups, notes = traced_groups(
         module, task=task("text-generation"), inputs={"input_ids": torch.randint(0, 50, (1, 5))}
     )
     assert groups == []
@@ -320,13 +320,13 @@ def test_theirs_fails_where_halves_are_concatenated_and_ours_does_not():
     module, inputs = built("halves")
     with pytest.raises(TypeError):
         theirs(module, inputs)
-    groups, _ = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, _ = traced_groups(module, task=IMAGE, inputs=inputs)
     assert {group.name for group in groups} >= {"first", "second", "third", "fourth", "hidden"}
 
 
 def test_checkpoints_reload_without_torch_pruning(tmp_path, monkeypatch):
     module, inputs = built("squeeze")
-    groups, _ = channel_groups(module, task=IMAGE, inputs=inputs)
+    groups, _ = traced_groups(module, task=IMAGE, inputs=inputs)
     smaller = cut(module, groups, [torch.tensor([1]) for _ in groups])
     source = PythonSource("tests.models.structure.traced_models:Squeeze", {})
     save_checkpoint(smaller, source, tmp_path)
@@ -347,7 +347,7 @@ def test_a_ratio_of_channels_is_not_a_ratio_of_parameters():
     layers = [nn.Linear(40, 40, bias=False) for _ in range(6)]
     module = nn.Sequential(*layers, nn.Linear(40, 3)).eval()
     inputs = {"input_ids": torch.rand(2, 40)}
-    groups, _ = channel_groups(module, task=TEXT, inputs=inputs)
+    groups, _ = traced_groups(module, task=TEXT, inputs=inputs)
     model = CostModel(module, groups, task=TEXT, inputs=inputs)
     left = model.predict([10] * len(groups))
     inner = 5 * 40 * 40
