@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,8 @@ class TransformersSource:
 
     Attributes
     ----------
-    class_name : name of a class in `transformers`, such as "BertForSequenceClassification".
+    class_name : name of a class in `transformers`, such as "BertForSequenceClassification", or in
+        the file of the config's family, such as "BartEncoder".
     config : the config's `to_dict()`; its `model_type` selects the config class.
     """
 
@@ -46,13 +48,22 @@ class TransformersSource:
         """
         import transformers
 
-        model_class = getattr(transformers, self.class_name, None)
+        config = self.load_config()
+        model_class = getattr(transformers, self.class_name, None) or self._of_family(config)
         if not isinstance(model_class, type) or not issubclass(
             model_class, transformers.PreTrainedModel
         ):
             raise ModelError(f"transformers {transformers.__version__} has no {self.class_name}.")
-        module: nn.Module = model_class(self.load_config())
+        module: nn.Module = model_class(config)
         return module.float().eval()
+
+    def _of_family(self, config: PreTrainedConfig) -> object:
+        """The class in the file of the config's family, as for encoders; None if there is none."""
+        import transformers
+
+        made = transformers.MODEL_MAPPING.get(type(config), None)
+        whole = made[0] if isinstance(made, tuple) else made
+        return whole and getattr(sys.modules[whole.__module__], self.class_name, None)
 
     def load_config(self) -> PreTrainedConfig:
         """The config as its transformers class.

@@ -19,6 +19,8 @@ from compress.models.folder.config_file import config_problem
 from compress.models.source import PythonSource, TransformersSource
 from compress.models.spec import is_folder
 from compress.models.structure.layers import COUNT
+from compress.models.transformers.config_keys import known_keys
+from compress.models.transformers.configs import choose_first_class
 from compress.models.weights.weightless import require_room
 
 _PER_LAYER = "layer_types"
@@ -31,7 +33,7 @@ def from_changes(
 
     Parameters
     ----------
-    changes : values by config key; the teacher's config must have each key.
+    changes : values by config key; the teacher's family must have each key.
     source : the teacher's source.
     labels : class names in the order of the logits; empty: the teacher config's own.
     seed : the seed of its weights.
@@ -45,12 +47,13 @@ def from_changes(
             "a student by changes to the teacher's config needs a transformers teacher. "
             "Give a config folder or id, or 'python'."
         )
+    known = known_keys(type(source.load_config())) | set(source.config)
     names: dict[str, str] = getattr(source.load_config(), "attribute_map", {})
     given = {names.get(key, key): value for key, value in changes.items()}
     _require_bounded(given)
     for key in given:
-        if key not in source.config:
-            raise StageError(unknown("key of the teacher's config", key, source.config))
+        if key not in known:
+            raise StageError(unknown("key of the teacher's config", key, known))
     config = source.config | given
     if names.get(COUNT, COUNT) in given and _PER_LAYER not in given:
         config.pop(_PER_LAYER, None)  # One entry for each layer: transformers fills it.
@@ -94,6 +97,7 @@ def from_config(
     with _sentence(f"a student by 'transformers: {name}'"):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     _require_bounded(config.to_dict())
+    choose_first_class(config)
     # The student's head has the teacher's type of problem, not the folder's.
     meant = source.config.get("problem_type") if isinstance(source, TransformersSource) else None
     for key, value in (

@@ -119,6 +119,16 @@ def stored_class(config: Mapping[str, Any]) -> str | None:
     return first if isinstance(first, str) and first else None
 
 
+def has_encoder_class(kind: str) -> bool:
+    """Return whether transformers has a class for the encoder of a `model_type` alone."""
+    return kind in _table("TEXT_ENCODING")
+
+
+def has_several_classes(kind: str) -> bool:
+    """Return whether transformers has several classes of a `model_type` for one purpose."""
+    return any(len(table.get(kind, ())) > 1 for table in tables().values())
+
+
 def _ahead_problem(kind: str, config: Mapping[str, Any]) -> str | None:
     """Reason why a model that reads a text in both directions can't generate text; else None."""
     if kind not in _table("MASKED_LM") or kind not in _table("CAUSAL_LM"):

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 from compress.core.files.paths import home_expanded
 from compress.core.foreign.boundary import reading
 from compress.core.foreign.remote_code import NEVER
-from compress.errors import ModelError, clipped, unknown
+from compress.errors import ModelError, clipped, expected, unknown
 from compress.models.folder.config_file import config_problem
 from compress.models.spec import ModelSpec, is_folder
-from compress.models.transformers.architectures import kind_problem
+from compress.models.transformers.architectures import (
+    has_encoder_class,
+    has_several_classes,
+    kind_problem,
+)
+from compress.models.transformers.config_keys import known_keys
 from compress.models.transformers.heads import head_problem
 from compress.models.transformers.hub import only_cached
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from compress.core.context import Task
 
@@ -31,7 +36,6 @@ _OF_LOADING = frozenset(
 """Arguments of transformers' loading that aren't keys of a config."""
 CLASSES = ("class", "class-set", "token-class")
 """Targets for which a config names the classes."""
-_LABELS = ("num_labels", "id2label")
 
 
 def config_of(spec: ModelSpec, name: str) -> PreTrainedConfig:
@@ -71,12 +75,14 @@ def untrained_config(keys: Mapping[str, Any]) -> PreTrainedConfig:
     given = {key: value for key, value in keys.items() if key != "model_type"}
     failed = f"a {kind} config can't be made of {clipped(str(given))}"
     with reading("a config", error=ModelError, failed=failed):
-        known = {*config_class().to_dict(), *config_class.attribute_map, *_LABELS}
+        known = known_keys(config_class)
         for key in given:
             if key not in known:
                 raise ModelError(unknown(f"key of a {kind} config", key, known))
         config: PreTrainedConfig = config_class(**given)
         labels_of(config)
+    _require_padding(config)
+    choose_first_class(config)
     return config
 
 
@@ -100,13 +106,14 @@ def require_task(config: PreTrainedConfig, task: Task, *, name: str) -> None:
 def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
     """The Auto class of `transformers` that makes a config's model for a task.
 
-    If the task needs hidden states, it is the encoder of an encoder-decoder model.
+    If the task needs hidden states, it is the encoder of an encoder-decoder model, for which some
+    families have a class of its own. Of the others, `part_for` takes the encoder.
 
     Raises
     ------
     ModelError : the task names no class.
     """
-    if task.target == "none" and config.is_encoder_decoder:
+    if _encodes(config, task) and has_encoder_class(config.model_type):
         return "AutoModelForTextEncoding"
     if not task.auto_class:
         raise ModelError(
@@ -114,6 +121,16 @@ def auto_class_of(config: PreTrainedConfig, task: Task) -> str:
             "Give a module with 'python'."
         )
     return task.auto_class
+
+
+def part_for(model: PreTrainedModel, task: Task) -> PreTrainedModel:
+    """The part of a model of `auto_class_of` that a task runs."""
+    apart = _encodes(model.config, task) and not has_encoder_class(model.config.model_type)
+    return model.get_encoder() if apart else model
+
+
+def _encodes(config: PreTrainedConfig, task: Task) -> bool:
+    return task.target == "none" and bool(config.is_encoder_decoder)
 
 
 def labels_of(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -153,11 +170,32 @@ def read_config(
         )
         labels_of(config)
     _require_own_kernels(config, location)
+    _require_padding(config)
+    choose_first_class(config)
     strange = sorted(set(unused) & set(arguments))
     if strange:
         raise ModelError(f"a {config.model_type} config has no {', '.join(map(repr, strange))}.")
     stored = None if config.dtype is None else str(config.dtype).removeprefix("torch.")
     return config, stored
+
+
+def choose_first_class(config: PreTrainedConfig) -> None:
+    """Let a config that names no class have the first of several, in place.
+
+    Transformers' own choice fails then.
+    """
+    if config.architectures is None and has_several_classes(config.model_type):
+        config.architectures = []
+
+
+def _require_padding(config: PreTrainedConfig) -> None:
+    """Refuse a token for padding that the vocabulary doesn't have, as a family's default may be."""
+    size, padding = (getattr(config, key, None) for key in ("vocab_size", "pad_token_id"))
+    if isinstance(size, int) and isinstance(padding, int) and padding >= size:
+        raise ModelError(
+            f"{expected('pad_token_id', f'below vocab_size, which is {size}', padding)} A "
+            f"{config.model_type} config has {type(config)().pad_token_id} unless it is given."
+        )
 
 
 def _require_own_kernels(config: PreTrainedConfig, location: str) -> None:

@@ -24,6 +24,7 @@ from compress.models.transformers.configs import (
     auto_class_of,
     labels_of,
     locate,
+    part_for,
     read_config,
     require_task,
 )
@@ -77,14 +78,15 @@ def load_pretrained(spec: ModelSpec, name: str, *, task: Task, seed: int) -> Loa
     new, notes = judge_keys(module, info, name=name, overridden=bool(spec.arguments), seed=seed)
     if stored is not None and stored not in ("float32", "None"):
         notes = (f"weights stored as {stored} run in float32.", *notes)
-    module = module.float().eval()
+    head = tuple(key for key in new if not _in_body(module, key))
+    module = part_for(module.float().eval(), task)
     return LoadedModel(
         module,
         TransformersSource.of(module),
         labels_of(config) if task.target in CLASSES else (),
         location,
         (*notes, *warnings),
-        untrained_head=tuple(key for key in new if not _in_body(module, key)),
+        untrained_head=head,
         sentence=_sentence(name, options) if task.target == "none" else None,
     )
 

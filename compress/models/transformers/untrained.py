@@ -14,6 +14,7 @@ from compress.models.transformers.configs import (
     CLASSES,
     auto_class_of,
     labels_of,
+    part_for,
     require_task,
     untrained_config,
 )
@@ -52,6 +53,7 @@ def load_untrained(keys: Mapping[str, Any], *, task: Task, seed: int) -> LoadedM
                 name=f"a {config.model_type} model of this config",
             )
             module = auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
+            module = part_for(module, task)
     named = task.target in CLASSES and "id2label" in keys
     note = f"{type(module).__name__}: its weights are random (seed {seed})."
     return LoadedModel(

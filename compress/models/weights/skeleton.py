@@ -14,7 +14,7 @@ from compress.core.foreign.boundary import reading
 from compress.errors import ModelError, clipped
 from compress.models.source import TransformersSource
 from compress.models.spec import ModelSpec
-from compress.models.transformers.configs import config_of
+from compress.models.transformers.configs import auto_class_of, config_of, part_for
 from compress.models.transformers.quiet import quiet_transformers
 from compress.models.weights.weightless import without_weights
 
@@ -47,7 +47,6 @@ def _pretrained(spec: ModelSpec, name: str, *, task: Task) -> tuple[nn.Module, T
         config = config_of(spec, name)
         failed = f"the config of {clipped(repr(name))} makes no model"
         with reading(name, error=ModelError, failed=failed):
-            module = getattr(transformers, task.auto_class).from_config(
-                config, trust_remote_code=False
-            )
+            auto_class = getattr(transformers, auto_class_of(config, task))
+            module = part_for(auto_class.from_config(config, trust_remote_code=False), task)
     return module, TransformersSource.of(module)

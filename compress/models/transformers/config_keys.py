@@ -1,0 +1,49 @@
+"""The keys that the config of a transformers family may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from sys import modules
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+_LABELS = frozenset({"num_labels", "id2label"})
+_ELSEWHERE = frozenset(
+    {
+        *("gradient_checkpointing", "n_ctx", "output_past", "pretraining_tp", "rope_scaling"),
+        *("rope_theta", "task_specific_params", "torch_dtype"),
+    }
+)
+"""Keys of published configs that the base class of configs reads, or that change no answer."""
+_IN_MODEL = re.compile(r"""\bconfig\.([a-z]\w*)|getattr\((?:self\.)?config, ["'](\w+)["']""")
+_IN_CONFIG = re.compile(r"""kwargs\.(?:pop|get)\(["']([a-z]\w*)["']""")
+
+
+def known_keys(config_class: type[PreTrainedConfig]) -> set[str]:
+    """The keys that a config class declares, and others that published configs have.
+
+    A class needn't declare what its family reads: DeBERTa's `position_buckets` and ModernBERT's
+    `global_attn_every_n_layers` are read where they are needed. How texts are generated stood in
+    configs up to transformers 4.
+    """
+    import transformers
+
+    declared = {*config_class().to_dict(), *config_class.attribute_map}
+    generation = {key for key in transformers.GenerationConfig().to_dict() if key[0] != "_"}
+    return declared | _LABELS | _ELSEWHERE | generation | set(_read(config_class))
+
+
+def _read(config_class: type[PreTrainedConfig]) -> Iterator[str]:
+    """Yield the keys that the family's own files read."""
+    own = modules[config_class.__module__].__file__
+    for path in Path(own).parent.glob("*.py") if own else ():
+        kind = path.name.partition("_")[0]
+        pattern = {"modeling": _IN_MODEL, "configuration": _IN_CONFIG}.get(kind)
+        for found in pattern.finditer(path.read_text(encoding="utf-8")) if pattern else ():
+            key = next(filter(None, found.groups()))
+            if not callable(getattr(config_class, key, None)):
+                yield key
