@@ -44,7 +44,6 @@ def misfits(
         return
     if data is None:
         return
-    yield from _of_fields(data, task)
     yield from _of_inputs(model, config, data, task)
     if data.source in IMAGE_SOURCES:
         if task.modality != "image":
@@ -58,22 +57,6 @@ def misfits(
     names = labels_of(model, config) if task.target in SCORED else ()
     for key, sentence in misfits_of(data, task=task, labels=names, outputs=outputs_of(config)):
         yield ("data", key), sentence
-
-
-def _of_fields(data: DataSpec, task: Task) -> Iterator[Misfit]:
-    """Yield keys that only tasks on the open contract read."""
-    if task.target == "own":
-        return
-    if data.arrays is not None:
-        yield ("data", "arrays"), f"it holds tensors, and {task.name} needs {task.modality}s."
-    for key in ("inputs", "targets"):
-        if getattr(data.columns, key) is not None:
-            columns = "image" if task.modality == "image" else "text, text_pair or tokens"
-            yield (
-                ("data", f"columns.{key}"),
-                f"'columns.{key}' is for tasks on tensors and of one's own. {task.name} reads "
-                f"{columns}, and label.",
-            )
 
 
 def _of_model(

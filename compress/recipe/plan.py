@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compress.core.options import Options
 from compress.data.spec import SOURCES
+from compress.errors import RecipeError, StageError
 from compress.measurement.spec import OwnMetric
 from compress.recipe.order import chain, first_format
 from compress.recipe.schema import Recipe
@@ -48,12 +49,23 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
 
 
 def stage_warnings(recipe: Recipe) -> dict[str, list[str]]:
-    """Return what is known of each stage's result before any work, by the stage's name."""
+    """Return what is known of each stage's result before any work, by the stage's name.
+
+    Raises
+    ------
+    RecipeError : a stage can't be given the recipe's model, which is what it is given.
+    """
     found: dict[str, list[str]] = {}
-    changed = False
+    changed = replaced = False
     for step in recipe.stages:
         stage = step.stage
-        lines = stage.warnings(task=recipe.task_name, model=recipe.model, data=recipe.data)
+        try:
+            lines = stage.warnings(task=recipe.task_name, model=recipe.model, data=recipe.data)
+        except StageError as error:
+            if not replaced:
+                raise RecipeError([f"stage {step.name!r}: {error}"]) from error
+            lines = []
+        replaced = replaced or stage.replaces_model
         if lines and changed:
             lines = [*lines, "as if this stage were given the recipe's model as it is"]
         if lines:

@@ -76,7 +76,12 @@ class Stage(Options):
         return []
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
-        """Notes for the reader of the plan before the work begins, one line each."""
+        """Notes for the reader of the plan before the work begins, one line each.
+
+        Raises
+        ------
+        StageError : the stage can't work on the recipe's model.
+        """
         return []
 
     @property

@@ -16,7 +16,7 @@ from compress.distillation.students.width_sizes import (
     says_sizes,
     size_keys,
 )
-from compress.errors import CompressError, ModelError, StageError
+from compress.errors import InputError, ModelError, StageError
 from compress.models.folder.config_file import config_problem, read_config
 from compress.models.folder.header import (
     Shapes,
@@ -55,8 +55,12 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
 
     Returns
     -------
-    One line or none. A recipe's mistakes are reported elsewhere. If they prevent counting, the line
-    says so. A function that a recipe names isn't called.
+    One line or none. If the model or a config can't be read, the line says so. A function that a
+    recipe names isn't called.
+
+    Raises
+    ------
+    StageError : the recipe's model has no such student, such as one of more layers.
     """
     if spec is None:
         return []
@@ -65,7 +69,7 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
         return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
         counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, outline(task))
-    except CompressError as error:
+    except InputError as error:
         return [f"student: its parameters can't be counted before the run: {error}"]
     return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
 

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ from compress.distillation.students.predicted import (
     student_problems,
 )
 from compress.distillation.students.spec import StudentSpec
+from compress.errors import StageError
 from compress.models.folder.header import count, stored_shapes
 from compress.models.load import load_model
 from compress.models.spec import ModelSpec
@@ -193,11 +195,18 @@ def test_a_student_by_a_function_is_counted_when_it_is_made(tmp_path):
         ({"transformers": {"hiden_size": 8}}, "unknown key of the teacher's config"),
     ],
 )
-def test_what_can_not_be_counted_says_why(tmp_path, student, reason):
+def test_a_student_that_the_model_cannot_have_is_refused(tmp_path, student, reason):
     spec = StudentSpec.model_validate(student)
-    [line] = student_lines(spec, model=bert(tmp_path), task="text-classification")
+    with pytest.raises(StageError, match=re.escape(reason)):
+        student_lines(spec, model=bert(tmp_path), task="text-classification")
+
+
+def test_a_model_that_cannot_be_read_says_why(tmp_path):
+    model = bert(tmp_path)
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    spec = StudentSpec(layers=2)
+    [line] = student_lines(spec, model=model, task="text-classification")
     assert line.startswith("student: its parameters can't be counted before the run: ")
-    assert reason in line
 
 
 def test_the_model_given_has_no_line(tmp_path):
