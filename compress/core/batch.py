@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 ATTENTION_MASK = "attention_mask"
 """The model input that marks the tokens of texts: (N, S) int64, 1 for a token, 0 for padding."""
@@ -32,16 +32,6 @@ def model_inputs(batch: Mapping[str, _Value]) -> dict[str, _Value]:
         for name, value in batch.items()
         if name not in NOT_INPUTS and not name.startswith(_LABELS_OF)
     }
-
-
-def is_by_token(value: Any, mask: Any) -> bool:
-    """Return whether an input has a number or a vector for each token of an attention mask.
-
-    A float input (N, F) has features, whatever its width.
-    """
-    if value.ndim < 2 or tuple(value.shape[:2]) != tuple(mask.shape):
-        return False
-    return value.ndim > 2 or "float" not in str(value.dtype)
 
 
 def labels_key(output: str) -> str:

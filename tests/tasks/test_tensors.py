@@ -165,27 +165,3 @@ def test_two_inputs_and_two_outputs_go_the_whole_way(tmp_path: Path) -> None:
     assert pruned.macs < teacher.macs
     assert {answer["kind"]["label"] for answer in said} <= {"ant", "bee", "cat"}
     assert len(said[0]["box"]) == 4
-
-
-def test_token_ids_beside_numbers_take_any_length(tmp_path: Path) -> None:
-    made = arrays.ids_and_numbers()
-    length = {"length": 1}
-    report = run(
-        tmp_path,
-        made,
-        task={
-            "name": "tensor-classification",
-            "arguments": {"varying": {"input_ids": length, "attention_mask": length}},
-        },
-        model={"python": "tests.tasks.nets:IdsAndNumbers"},
-        stages=[{"use": "train", **training(6)}, {"use": "export"}],
-    )
-    assert report.stages[-1].quality.value > 0.7
-    longer = {
-        "input_ids": np.full((2, 11), 7),
-        "attention_mask": np.ones((2, 11), np.int64),
-        "numbers": made["numbers"][:2],
-    }
-    outputs, _ = answers(tmp_path / "run", longer)
-    (wanted,) = of_torch(tmp_path / "run/stages/01-train", *longer.values())
-    np.testing.assert_allclose(outputs["logits"], wanted, atol=1e-4)

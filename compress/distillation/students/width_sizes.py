@@ -41,6 +41,7 @@ class StudentSizes:
             "fused": 3 * self.heads * self.head_size,
             "head_count": self.heads,
             "neurons": self.neurons,
+            "gated": 2 * self.neurons,
         }[axis]
 
 

@@ -17,8 +17,9 @@ def normalizes(part: nn.Module) -> bool:
     weight = getattr(part, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 1:
         return False
-    # transformers' RMS normalisations have no common class, but the same name for epsilon.
-    return isinstance(part, nn.LayerNorm | nn.RMSNorm) or hasattr(part, "variance_epsilon")
+    # transformers' RMS normalisations have no common class, but names in common.
+    named = type(part).__name__.endswith("RMSNorm") and hasattr(part, "eps")
+    return isinstance(part, nn.LayerNorm | nn.RMSNorm) or hasattr(part, "variance_epsilon") or named
 
 
 class OverKept(nn.Module):
@@ -42,6 +43,7 @@ class OverKept(nn.Module):
         self.register_parameter("bias", getattr(norm, "bias", None))
         self.register_buffer("kept", kept.to(self.weight), persistent=False)
         self.centred = isinstance(norm, nn.LayerNorm)
+        self.offset = _offset(norm, self.weight)
         self.eps = _epsilon(norm, self.weight)
         self.dim = -3 if getattr(norm, "data_format", None) == _FIRST else -1
 
@@ -52,10 +54,19 @@ class OverKept(nn.Module):
         if self.centred:
             hidden = (hidden - hidden.sum(dim=-1, keepdim=True) / count) * self.kept
         variance = hidden.square().sum(dim=-1, keepdim=True) / count
-        normal = hidden * torch.rsqrt(variance + self.eps) * self.weight
+        normal = hidden * torch.rsqrt(variance + self.eps) * (self.weight + self.offset)
         if self.bias is not None:
             normal = normal + self.bias * self.kept
         return normal.movedim(-1, self.dim)
+
+
+def _offset(norm: nn.Module, weight: Tensor) -> float:
+    """What a normalisation adds to its weights: 1 if they are differences from 1, as in Gemma."""
+    if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
+        return 0.0
+    with torch.no_grad():
+        gain = norm(torch.full_like(weight, 1e3)[None])[0]  # equal values are normalised to 1
+    return float((gain - weight).mean().round())
 
 
 def _epsilon(norm: nn.Module, weight: Tensor) -> float:

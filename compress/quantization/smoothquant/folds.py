@@ -165,7 +165,7 @@ def _described(module: nn.Module) -> Iterator[Fold]:
             head = int(getattr(layer.get_submodule(layout.attention), layout.head_size))
             pairs = [(layout.value, layout.output, head, 2 * layout.fused)]
             if layout.gate is not None:
-                pairs.append((layout.up, layout.down, 1, 0))
+                pairs.append((layout.up, layout.down, 1, int(layout.packed)))
             for maker, reader, block, before in pairs:
                 fold = _joined(module, f"{path}.{maker}", f"{path}.{reader}", block, before)
                 if fold is not None:

@@ -73,6 +73,16 @@ MODELS = {
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", LLM),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", LLM | {"head_dim": 4}),
 }
+MODERN = TEXT | {"local_attention": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+MODELS |= {
+    "albert": ("AlbertForSequenceClassification", "AlbertConfig", TEXT | {"embedding_size": 6}),
+    "albert, alike": ("AlbertModel", "AlbertConfig", TEXT | {"embedding_size": 16}),
+    "clip_text_model": ("CLIPTextModel", "CLIPTextConfig", TEXT | {"eos_token_id": 2}),
+    "clip_vision_model": ("CLIPVisionModel", "CLIPVisionConfig", IMAGE),
+    "gte": ("GteForSequenceClassification", "GteConfig", TEXT),
+    "modernbert": ("ModernBertForSequenceClassification", "ModernBertConfig", MODERN),
+    "nomic_bert": ("NomicBertForSequenceClassification", "NomicBertConfig", TEXT),
+}
 HALF = Width(hidden_size=8, intermediate_size=12, num_attention_heads=2)
 
 
@@ -88,7 +98,7 @@ def teacher_of(name):
 
 def answer(module, name):
     torch.manual_seed(1)
-    if name in ("vit", "deit"):
+    if module.main_input_name == "pixel_values":
         inputs = {"pixel_values": torch.rand(2, 1, 8, 8)}
     else:
         ids = torch.randint(3, 40, (2, 7))
@@ -104,7 +114,9 @@ def shapes_of(module):
 def test_every_described_family_is_tried():
     kinds = {name.split(",")[0] for name in MODELS}
     assert kinds == {kind for kind, layout in LAYOUTS.items() if layout.sizes is not None}
-    assert LAYOUTS.keys() - kinds == {"swin"}
+    assert LAYOUTS.keys() - kinds == {
+        *("bart", "clip", "gemma", "gemma2", "gemma3_text", "marian", "swin", "whisper")
+    }
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -143,8 +155,20 @@ def test_all_units_give_all_answers(name):
     assert torch.equal(answer(student.module, name), answer(teacher, name))
 
 
-UPS = ("intermediate.dense", "lin1", "fc1", "up_proj", "gate_proj", "c_fc", "wi", "wi_0", "wi_1")
-DOWNS = ("lin2", "fc2", "down_proj", "mlp.c_proj", ".wo")
+UPS = (
+    "intermediate.dense",
+    "lin1",
+    "ffn",
+    "mlp.Wi",
+    "fc1",
+    "up_proj",
+    "gate_proj",
+    "c_fc",
+    "wi",
+    "wi_0",
+    "wi_1",
+)
+DOWNS = ("lin2", "fc2", "ffn_output", "mlp.Wo", "down_proj", "mlp.c_proj", ".wo")
 DOWNS += tuple(f"layer.{number}.output.dense" for number in range(3))
 
 
@@ -155,9 +179,10 @@ def test_neurons_of_weight_zero_can_go_without_a_trace(name):
     for path, part in teacher.named_modules():
         if path.endswith(UPS) and hasattr(part, "weight"):
             turned = path.endswith("c_fc")  # GPT-2 holds its weights as (in, out)
-            (part.weight.data.T if turned else part.weight.data)[gone] = 0
+            gates = [24 + row for row in gone if path.endswith("mlp.Wi")]  # in the same layer
+            (part.weight.data.T if turned else part.weight.data)[gone + gates] = 0
             if part.bias is not None:
-                part.bias.data[gone] = 0
+                part.bias.data[gone + gates] = 0
         elif path.endswith(DOWNS):
             turned = path.endswith("c_proj")
             (part.weight.data.T if turned else part.weight.data)[:, gone] = 0
@@ -376,7 +401,7 @@ def test_widths_that_do_not_fit_are_refused(name, width, sentence):
 def test_unknown_families_are_refused():
     config = transformers.SwinConfig(image_size=16, embed_dim=8, depths=[1], num_heads=[2])
     module = transformers.SwinForImageClassification(config)
-    with pytest.raises(StageError, match=r"whose layers are all alike: bert, .* 'swin'"):
+    with pytest.raises(StageError, match=r"whose layers are all alike: albert, .* 'swin'"):
         narrow(module, TransformersSource.of(module), width=Width(hidden_size=4))
     with pytest.raises(StageError, match="needs a transformers model"):
         narrow(nn.Linear(2, 2), PythonSource("a:b"), width=Width(hidden_size=4))

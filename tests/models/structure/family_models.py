@@ -27,7 +27,20 @@ SWIN = IMAGE | {"patch_size": 2, "embed_dim": 16, "depths": [2, 1], "num_heads":
 SWIN |= {"window_size": 4, "mlp_ratio": 2.0}
 DISTIL = LABELS | {"vocab_size": 40, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}
 
+V3 = DEBERTA | {"pos_att_type": "p2c|c2p", "share_att_key": True, "max_relative_positions": -1}
+"""As the published DeBERTa-v3 has them."""
+MODERN = TEXT | SMALL | {"global_attn_every_n_layers": 2, "local_attention": 4, "cls_token_id": 1}
+MODERN |= {"bos_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+CLIP = SMALL | {"image_size": 16, "num_channels": 1, "patch_size": 8}
+CLIP_TEXT = TEXT | SMALL | {"bos_token_id": 1, "eos_token_id": 2}
+BART = {"d_model": 32, "encoder_attention_heads": 4, "encoder_ffn_dim": 48, "encoder_layers": 2}
+BART |= {"decoder_attention_heads": 2, "decoder_ffn_dim": 24, "decoder_layers": 1}
+BART |= {"decoder_start_token_id": 2, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}
+WHISPER = BART | LABELS | {"vocab_size": 40, "num_mel_bins": 8, "max_source_positions": 10}
+BART |= {"vocab_size": 40, "max_position_embeddings": 32}
+
 CLASSES = "text-classification"
+FEATURES = "feature-extraction"
 TOKENS = "token-classification"
 IMAGES = "image-classification"
 NEXT = "text-generation"
@@ -52,6 +65,31 @@ MODELS = {
         DEBERTA | {"share_att_key": True, "conv_kernel_size": 3, "embedding_size": 12},
         TOKENS,
     ),
+    "deberta-v2, published": ("DebertaV2ForSequenceClassification", V3, CLASSES),
+    "albert": ("AlbertForSequenceClassification", TEXT | SMALL | {"embedding_size": 12}, CLASSES),
+    "albert, groups": (
+        "AlbertForTokenClassification",
+        TEXT | SMALL | {"embedding_size": 32, "num_hidden_groups": 2, "inner_group_num": 2},
+        TOKENS,
+    ),
+    "modernbert": ("ModernBertForSequenceClassification", MODERN, CLASSES),
+    "modernbert, biases": (
+        "ModernBertForTokenClassification",
+        MODERN | {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+        TOKENS,
+    ),
+    "gte": ("GteForSequenceClassification", TEXT | SMALL, CLASSES),
+    "nomic_bert": ("NomicBertForSequenceClassification", TEXT | SMALL, CLASSES),
+    "clip": (
+        "CLIPForImageClassification",
+        LABELS | {"vision_config": CLIP, "text_config": CLIP_TEXT},
+        IMAGES,
+    ),
+    "clip_text_model": ("CLIPTextModel", CLIP_TEXT, FEATURES),
+    "clip_vision_model": ("CLIPVisionModel", CLIP, FEATURES),
+    "bart": ("BartModel.encoder", BART, FEATURES),
+    "marian": ("MarianModel.encoder", BART, FEATURES),
+    "whisper": ("WhisperForAudioClassification", WHISPER, IMAGES),
     "vit": ("ViTForImageClassification", IMAGE | SMALL | {"patch_size": 8}, IMAGES),
     "deit": ("DeiTForImageClassification", IMAGE | SMALL | {"patch_size": 8}, IMAGES),
     "swin": ("SwinForImageClassification", SWIN, IMAGES),
@@ -59,6 +97,9 @@ MODELS = {
     "gpt2, classes": ("GPT2ForSequenceClassification", GPT2, CLASSES),
     "llama": ("LlamaForCausalLM", LLM | {"tie_word_embeddings": True}, NEXT),
     "mistral": ("MistralForSequenceClassification", LLM, CLASSES),
+    "gemma": ("GemmaForCausalLM", LLM | {"head_dim": 8}, NEXT),
+    "gemma2": ("Gemma2ForSequenceClassification", LLM | {"head_dim": 8}, CLASSES),
+    "gemma3_text": ("Gemma3ForCausalLM", LLM | {"head_dim": 8, "sliding_window": 4}, NEXT),
     "qwen2": ("Qwen2ForCausalLM", LLM, NEXT),
     "qwen3": ("Qwen3ForCausalLM", LLM | {"head_dim": 12}, NEXT),
     "t5": ("T5ForTokenClassification", T5, TOKENS),
@@ -68,7 +109,7 @@ MODELS = {
 """Class, configuration and task by the family's `model_type`, and a variant."""
 
 
-DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
 
 
 def family_model(name, *, layers=2):
@@ -79,18 +120,26 @@ def family_model(name, *, layers=2):
     class_name, values, task_name = MODELS[name]
     values = values | {key: layers for key in DEPTHS if key in values}
     torch.manual_seed(0)
+    class_name, _, part = class_name.partition(".")
     model_class = getattr(transformers, class_name)
-    module = model_class(model_class.config_class(**values)).eval()
+    module = model_class(model_class.config_class(**values)).eval().get_submodule(part)
     with torch.no_grad():  # gains and biases that are all alike would hide mistakes
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return module, TransformersSource.of(module), example(task_name), task(task_name)
+    return (
+        module,
+        TransformersSource.of(module),
+        example(task_name, module.main_input_name),
+        task(task_name),
+    )
 
 
-def example(task_name):
-    """A batch of two samples, the second of them padded."""
+def example(task_name, read="input_ids"):
+    """A batch of two samples, the second of them padded, for a model that reads such inputs."""
     torch.manual_seed(1)
-    if task_name == IMAGES:
+    if read == "input_features":
+        return {"input_features": torch.randn(2, 8, 20)}
+    if task_name == IMAGES or read == "pixel_values":
         return {"pixel_values": torch.rand(2, 1, 16, 16)}
     ids = torch.randint(3, 40, (2, 10))
     mask = (torch.arange(10)[None] < torch.tensor([[10], [7]])).long()

@@ -92,8 +92,8 @@ def _linears(layout: Layout) -> dict[str, Axes]:
         layout.value: ("key_values", "hidden"),
         layout.query: ("fused" if layout.fused else "heads", "hidden"),
         layout.output: ("hidden", "heads"),
-        layout.up: ("neurons", "hidden"),
         layout.gate or layout.up: ("neurons", "hidden"),
+        layout.up: ("gated" if layout.packed else "neurons", "hidden"),
         layout.down: ("hidden", "neurons"),
         **dict.fromkeys(layout.also, ("heads", "hidden")),
     }
@@ -108,7 +108,7 @@ def _own_embedding(found: Mapping[str, Axes | None]) -> Iterator[tuple[str, Axes
     for name, axes in inside.items():
         if name.endswith(".weight") and axes == (None, "hidden"):
             yield name, (None, None)
-        elif not projected:
+        elif not projected and axes == ("hidden",):
             yield name, (None,)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _SCORES = "its attention scales scores by the root of the width that heads have after the cut"
 _ROTARY = "rotary position embeddings rotate the places of a head in pairs"
+_BOTH = (
+    "its encoder's layers share their width with a decoder, whose attention to it isn't described"
+)
 _PATCHES: dict[str, Axes] = {r"patch_embeddings\.projection": ("hidden", None, None, None)}
 
 
@@ -133,24 +136,106 @@ _LLAMA = Layout(
     sizes=SizeKeys(key_values="num_key_value_heads", head_size="head_dim"),
     refuses={"head_width": _ROTARY},
 )
+# Gemma scales embeddings by the root of the width in its config; another width scales otherwise.
+_GEMMA = replace(_LLAMA, sizes=None)
+_GTE = replace(_LLAMA, sizes=SizeKeys())
+_MODERNBERT = Layout(
+    attention="attn",
+    query="attn.Wqkv",
+    key="attn.Wqkv",
+    value="attn.Wqkv",
+    output="attn.Wo",
+    up="mlp.Wi",
+    gate="mlp.Wi",
+    down="mlp.Wo",
+    heads=None,
+    head_size="head_dim",
+    outside={
+        r"tok_embeddings": (None, "hidden"),
+        r"(^|\.)head\.dense": ("pooled", "hidden"),
+        r"(^|\.)head\.norm": ("pooled",),
+    },
+    refuses={"head_width": _ROTARY},
+)
+_ALBERT = Layout(
+    attention="attention",
+    query="attention.query",
+    key="attention.key",
+    value="attention.value",
+    output="attention.dense",
+    up="ffn",
+    down="ffn_output",
+    all_heads="all_head_size",
+    outside={
+        # Embeddings have a width of their own, even where it is that of the layers.
+        r"embeddings\.\w+_embeddings": (None, None),
+        r"embeddings\.LayerNorm": (None,),
+        r"embedding_hidden_mapping_in": ("hidden", None),
+        r"(^|\.)pooler": ("pooled", "hidden"),
+    },
+    sizes=SizeKeys(again=()),
+)
+_CLIP = Layout(
+    attention="self_attn",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    output="self_attn.out_proj",
+    up="mlp.fc1",
+    down="mlp.fc2",
+    heads="num_heads",
+    head_size="head_dim",
+    outside={
+        r"(token|position)_embedding": (None, "hidden"),
+        r"patch_embedding": ("hidden", None, None, None),
+        r"(^|\.)embeddings": ("hidden",),  # the class token, a parameter of its own
+        r"layer_norm[12]|pre_layrnorm": ("hidden",),
+    },
+)
+_BART = Layout(
+    attention="self_attn",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    output="self_attn.out_proj",
+    up="fc1",
+    down="fc2",
+    heads="num_heads",
+    head_size="head_dim",
+    sizes=None,
+    refuses={"hidden": _BOTH},
+)
 
 LAYOUTS: dict[str, Layout] = {
+    "albert": _ALBERT,
+    "bart": _BART,
     "bert": _BERT,
     "camembert": _BERT,
+    "clip": replace(_CLIP, sizes=None),
+    "clip_text_model": _CLIP,
+    "clip_vision_model": _CLIP,
     "deberta-v2": _DEBERTA,
     "deit": _VIT,
     "distilbert": _DISTILBERT,
     "electra": _ELECTRA,
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
     "gpt2": _GPT2,
+    "gte": _GTE,
     "llama": _LLAMA,
+    "marian": _BART,
     "mistral": _LLAMA,
+    "modernbert": _MODERNBERT,
     "mpnet": _MPNET,
+    "nomic_bert": _GTE,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "roberta": _BERT,
     "swin": _SWIN,
     "t5": replace(_T5, otherwise=_GATED_T5),
     "vit": _VIT,
+    "whisper": _BART,
     "xlm-roberta": _BERT,
 }
 """Layouts by the config's `model_type`, as of transformers 5. A family needs only an entry here:

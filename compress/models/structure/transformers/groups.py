@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+import torch
 from torch import nn
 
 from compress.errors import StageError
@@ -92,8 +93,9 @@ def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
 def _neurons(layer: TransformerLayer) -> Group:
     """The neurons of a layer's feed-forward, with their gates if it is gated."""
     layout = layer.layout
-    index = block_index(layer.width(layout.up), 1)
-    makers = [layout.up] if layout.gate is None else [layout.gate, layout.up]
-    slices = [part for path in makers for part in layer.made(path, index)]
+    index = block_index(layer.width(layout.up) // (2 if layout.packed else 1), 1)
+    makers = dict.fromkeys([layout.gate or layout.up, layout.up])
+    made = torch.cat([index, index + len(index)], dim=1) if layout.packed else index
+    slices = [part for path in makers for part in layer.made(path, made)]
     slices.append(layer.read(layout.down, index))
     return Group(layer.path(layout.up), "feed_forward", len(index), tuple(slices))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Axis = Literal[
-    "hidden", "merged", "pooled", "heads", "key_values", "fused", "head_count", "neurons"
+    "hidden", "merged", "pooled", "heads", "key_values", "fused", "head_count", "neurons", "gated"
 ]
 """The axis along which a dimension of a parameter runs.
 
@@ -24,6 +24,7 @@ key_values : the units of all heads of keys and values, which are fewer in some 
 fused : the units of queries, keys and values, one after another, if one layer makes all three.
 head_count : the heads themselves.
 neurons : the neurons of a feed-forward.
+gated : the neurons and then their gates, if one layer makes both.
 """
 Axes = tuple[Axis | None, ...]
 
@@ -78,7 +79,8 @@ class Layout:
     query, key, value, output : the attention's linear layers. If the first three are the same, one
         layer makes them all, in this order.
     up, down : the feed-forward's linear layers.
-    gate : the linear layer beside `up` that gates it; None: there is none.
+    gate : the linear layer beside `up` that gates it; None: there is none. If it is `up` itself,
+        that layer makes all neurons, and then what gates them.
     also : further linear layers that a model may have, whose rows are those of the heads.
     heads : attribute of `attention` with the number of heads; None: it has none.
     head_size : attribute of `attention` with the width of one head.
@@ -125,6 +127,11 @@ class Layout:
     def fused(self) -> bool:
         """True if one layer makes queries, keys and values."""
         return self.query == self.key == self.value
+
+    @property
+    def packed(self) -> bool:
+        """True if one layer makes the neurons and their gates."""
+        return self.gate == self.up
 
     @property
     def forms(self) -> tuple[Layout, ...]:

@@ -7,6 +7,8 @@ import pytest
 from compress.models.structure.transformers.families import LAYOUTS
 from compress.models.structure.transformers.groups import prunable
 
+MARKS = {"root": "¹", "rotary": "²", "decoder": "⁴"}
+"""Footnotes by a word of the reason."""
 PAGE = Path(__file__).parents[4] / "docs" / "pruning.md"
 
 
@@ -34,5 +36,6 @@ def test_the_row_says_what_can_be_cut_and_gives_a_reason_for_the_rest(family):
         if unit == "channels":
             assert reason is not None
             continue
-        assert row[unit] == ("yes" if reason is None else f"no {'¹' if 'root' in reason else '²'}")
+        marks = [mark for word, mark in MARKS.items() if reason is not None and word in reason]
+        assert row[unit] == ("yes" if reason is None else f"no {marks[0]}")
     assert row["`width`"] == ("no ³" if LAYOUTS[family].sizes is None else "yes")
