@@ -110,6 +110,8 @@ def _tokenizer(
         )
     if task.target == "next-token":
         notes += _for_blocks(tokenizer)
+    else:
+        notes += _padded_by_end(tokenizer, "the shorter texts of a batch")
     return tokenizer, notes
 
 
@@ -131,13 +133,18 @@ def _for_blocks(tokenizer: Any) -> tuple[str, ...]:
     if tokenizer.padding_side != "right":
         tokenizer.padding_side = "right"
         notes.append("tokenizer: pads on the right, the end of the last block.")
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-        notes.append(
-            f"tokenizer: it has no padding token; {tokenizer.eos_token} pads the last block, and "
-            "the attention mask tells padding from ends of texts."
-        )
-    return tuple(notes)
+    return (*notes, *_padded_by_end(tokenizer, "the last block"))
+
+
+def _padded_by_end(tokenizer: Any, what: str) -> tuple[str, ...]:
+    """Pad with the end token if a tokenizer has no padding token; returns a note if it does so."""
+    if tokenizer.pad_token_id is not None or tokenizer.eos_token_id is None:
+        return ()
+    tokenizer.pad_token = tokenizer.eos_token
+    return (
+        f"tokenizer: it has no padding token; {tokenizer.eos_token} pads {what}, and the attention "
+        "mask tells padding from ends of texts.",
+    )
 
 
 def _load_tokenizer(name: str) -> Any:

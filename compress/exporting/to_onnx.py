@@ -19,6 +19,7 @@ from compress.errors import StageError
 from compress.exporting.cache import AXIS_NAMES, cached_signature
 from compress.exporting.initializers import check_shapes
 from compress.exporting.onnx_file import add_metadata, name_weights
+from compress.exporting.recurrent import name_operators
 from compress.exporting.signature import BATCH, HEIGHT, ExportSignature, plain_signature, widened
 from compress.exporting.silence import silence
 from compress.exporting.torch_tables import shared_tables
@@ -97,6 +98,7 @@ def _deployable(module: nn.Module) -> nn.Module:
         if getattr(config, "_attn_implementation", "eager") not in (None, "eager"):
             with silence():
                 cast("PreTrainedModel", part).set_attn_implementation("eager")
+    name_operators(copied)
     return copied
 
 
@@ -159,6 +161,8 @@ def _reason(error: BaseException) -> str:
     """Return the innermost cause in one line; the exporter's own message is mostly instructions."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, StageError):
+        return str(error)
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
     # For a conflict over dynamic axes, the first line only says that there is one.
     said = lines[: 2 if "conflicts" in "".join(lines[:1]) else 1]

@@ -77,38 +77,51 @@ def graph_variants(
 ) -> list[GraphVariant]:
     """The model itself, and other graphs of the same function that ONNX Runtime may run faster.
 
-    Names of inputs, outputs, weights and weighted nodes, dynamic axes and metadata stay.
-
-    Parameters
-    ----------
-    source : a float ONNX file.
-    folder : the folder of the other variants, `<folder>/<stem of source>-<name>.onnx`; it is
-        created if it doesn't exist.
-    sample : a batch of inputs, for which every variant must give the answers of the source, to
-        1e-5 of the largest answer. If None, variants are checked and loaded, but not run.
+    Parameters and errors are those of `graph_variant`, which makes each of the others.
 
     Returns
     -------
     The source first, then each variant that differs from it.
+    """
+    others = (graph_variant(name, source, folder, sample=sample) for name in RECIPES)
+    return [plain(source), *(each for each in others if each is not None)]
+
+
+def graph_variant(
+    name: str,
+    source: Path,
+    folder: Path,
+    *,
+    sample: Mapping[str, Tensor | np.ndarray] | None = None,
+) -> GraphVariant | None:
+    """The variant of a model that has this name; None if it doesn't differ from the model.
+
+    Names of inputs, outputs, weights and weighted nodes, dynamic axes and metadata stay.
+
+    Parameters
+    ----------
+    name : a name of `RECIPES`.
+    source : a float ONNX file.
+    folder : the folder of the variant, `<folder>/<stem of source>-<name>.onnx`; it is created if
+        it doesn't exist.
+    sample : a batch of inputs, for which the variant must give the answers of the source, to 1e-5
+        of the largest answer. If None, the variant is checked and loaded, but not run.
 
     Raises
     ------
-    StageError : a rewritten graph isn't valid ONNX, can't be loaded, or gives other answers.
+    StageError : the rewritten graph isn't valid ONNX, can't be loaded, or gives other answers.
     """
-    made = [plain(source)]
-    answers = None if sample is None else run(session(source, threads=1), sample)
-    for name, recipe in RECIPES.items():
-        model = load_model(source)
-        counts = {rewrite: rewrite(model) for rewrite in recipe}
-        if not any(counts[mark] for mark in MARKS[name]):
-            continue
-        notes = tuple(WORDS[each].format(count) for each, count in counts.items() if count)
-        path = _write(model, folder / f"{source.stem}-{name}.onnx")
-        rewritten = session(path, threads=1)
-        if sample is not None and answers is not None:
-            _require_same(answers, run(rewritten, sample), name=name)
-        made.append(GraphVariant(name, path, _portable(Graph(model)), notes))
-    return made
+    model = load_model(source)
+    counts = {rewrite: rewrite(model) for rewrite in RECIPES[name]}
+    if not any(counts[mark] for mark in MARKS[name]):
+        return None
+    notes = tuple(WORDS[each].format(count) for each, count in counts.items() if count)
+    path = _write(model, folder / f"{source.stem}-{name}.onnx")
+    rewritten = session(path, threads=1)
+    if sample is not None:
+        answers = run(session(source, threads=1), sample)
+        _require_same(answers, run(rewritten, sample), name=name)
+    return GraphVariant(name, path, _portable(Graph(model)), notes)
 
 
 def _portable(graph: Graph) -> bool:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.progress import Advance, Progress, Silent
-from compress.errors import StageError, clipped, unknown
+from compress.errors import StageError, unknown
 from compress.measurement.affinity import pinned
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.intervals import ratio_of_medians
 from compress.measurement.results import Interval, Latency
-from compress.measurement.session import feed, in_parts, runtime_errors, session
+from compress.measurement.session import failed_at, feed, in_parts, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
 
 if TYPE_CHECKING:
@@ -136,9 +136,8 @@ def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArr
             try:
                 return [opened.run(None, arrays) for arrays in parts]
             except runtime_errors() as error:
-                raise StageError(
-                    f"ONNX Runtime failed while timing {name!r}: {clipped(str(error))}"
-                ) from error
+                said = f"ONNX Runtime failed while timing {name!r}{failed_at(error)}"
+                raise StageError(said) from error
 
         return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     import onnxruntime
     from torch import Tensor
 
-ERRORS_ONLY, NOTHING = 3, 4
+FATAL_ONLY = 4
+"""Errors are raised; onnxruntime needn't print them too."""
+_FAILED = re.compile(r"running (\S+) node\. Name:'([^']*)' Status Message: (.*)")
+_PLACE = re.compile(r"^\S+\.(?:cc|h):\d+ [^)]*\) ")
+"""The place in onnxruntime's source that raised."""
 PROVIDERS = ["CPUExecutionProvider"]
 PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
 """Inputs of models that generate text, as Optimum and Transformers.js name them."""
@@ -25,15 +30,12 @@ PRESENT = "present."
 """Beginning of the names of such a model's outputs that are its cache."""
 
 
-def session(
-    onnx: Path, *, threads: int, expected_to_run: bool = True
-) -> onnxruntime.InferenceSession:
+def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
     """A session to measure and compare a file: on the CPU, with all graph optimisations.
 
     Parameters
     ----------
     threads : number of threads within an operator; operators run one after another.
-    expected_to_run : False keeps ONNX Runtime from printing what goes wrong: it is only tried.
 
     Raises
     ------
@@ -42,8 +44,6 @@ def session(
     import onnxruntime
 
     options = _options(threads)
-    if not expected_to_run:
-        options.log_severity_level = NOTHING
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         return onnxruntime.InferenceSession(str(onnx), options, providers=PROVIDERS)
@@ -149,8 +149,17 @@ def run(
         return _joined(names, parts, len(next(iter(inputs.values()))))
     except runtime_errors() as error:
         shapes = ", ".join(f"{name} {v.dtype} {v.shape}" for name, v in inputs.items())
-        said = clipped(str(error))
-        raise StageError(f"ONNX Runtime failed on the inputs {shapes}: {said}") from error
+        raise StageError(f"ONNX Runtime failed on the inputs {shapes}{failed_at(error)}") from error
+
+
+def failed_at(error: Exception) -> str:
+    """The end of a sentence on a run that failed: the node that did, and what onnxruntime says."""
+    said = " ".join(str(error).split())
+    node = _FAILED.search(said)
+    if node is None:
+        return f": {clipped(said)}"
+    operator, name, why = node.groups()
+    return f", at node {name!r} ({operator}): {clipped(_PLACE.sub('', why))}"
 
 
 def answer_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -218,7 +227,7 @@ def _options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Otherwise one model's idle threads would keep spinning while the next model is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

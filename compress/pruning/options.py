@@ -85,6 +85,10 @@ class CutOptions(Options):
 
     target: Target | None = None
     """The fraction of the model given to this stage that remains."""
+    tolerance: float | None = Field(default=None, gt=0, lt=1)
+    """Largest relative distance at which a target counts as met; what is farther away is refused.
+    Null: 0.02 (0.05 of latency), and where a network's units are too coarse for that, the nearest
+    smaller model is taken, with a note."""
     ratios: dict[str, Ratio] | Literal["auto"] | None = None
     """Instead of a target: the fraction of units to remove, by pattern of groups' names. The first
     pattern that matches counts. With a target, `auto` cuts where it costs least, as measured by
@@ -113,6 +117,8 @@ class CutOptions(Options):
             raise ValueError("'ratios: auto' spends a target. Give 'target' too.")
         if (self.target is None) == (not isinstance(self.ratios, dict)):
             raise ValueError("exactly one of 'target' and a mapping in 'ratios' must be given.")
+        if self.tolerance is not None and self.target is None:
+            raise ValueError("'tolerance' is of a target. Give 'target' too.")
         if isinstance(self.ratios, dict) and not any(self.ratios.values()):
             raise ValueError(expected("ratios", "a mapping with a ratio above 0", self.ratios))
         return self

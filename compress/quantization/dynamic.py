@@ -10,7 +10,7 @@ import onnx
 
 from compress.onnx_graph.files import load_model
 from compress.quantization.integers import Integers
-from compress.quantization.silence import silence
+from compress.quantization.library import built
 from compress.quantization.write import write
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def quantize_dynamic(
     integers: Integers,
     per_channel: bool = True,
 ) -> Path:
-    """Write an INT8 model that needs no calibration. Only matmuls and embeddings are quantized.
+    """Write an INT8 model that needs no calibration: matmuls, embeddings and LSTMs are quantized.
 
     Parameters
     ----------
@@ -35,13 +35,27 @@ def quantize_dynamic(
     integers : the 8-bit types; activations are unsigned in any case.
     per_channel : use one scale for each output channel of a weight, rather than one for the
         whole weight.
+
+    Raises
+    ------
+    StageError : onnxruntime's quantizer fails on a node.
     """
+
+    def build(selection: Selection) -> onnx.ModelProto:
+        return _quantized(source, selection, integers=integers, per_channel=per_channel)
+
+    return write(built(build, selection), path=path, source=source)
+
+
+def _quantized(
+    source: Path, selection: Selection, *, integers: Integers, per_channel: bool
+) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization import quantize_dynamic as quantize
 
     # onnxruntime first turns each Gemm into a MatMul of this name, and an Add.
     excluded = [*selection.excluded, *(f"{name}_MatMul" for name in selection.excluded)]
-    with silence(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "quantized.onnx"
         quantize(
             load_model(source),
@@ -57,5 +71,4 @@ def quantize_dynamic(
                 "DefaultTensorType": onnx.TensorProto.FLOAT,
             },
         )
-        model = load_model(quantized)
-    return write(model, path=path, source=source)
+        return load_model(quantized)

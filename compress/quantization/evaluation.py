@@ -14,6 +14,7 @@ from compress.core.progress import Progress, Silent
 from compress.measurement.latency import measure_latency
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import Evaluation, Latency, Quality, Speedup
+from compress.measurement.session import run, session
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
 
@@ -71,6 +72,21 @@ class Evaluator:
     threads: int = 1
     progress: Progress = field(default_factory=Silent)
     _qualities: dict[Path, Quality] = field(default_factory=dict)
+    _running: set[Path] = field(default_factory=set)
+
+    def try_out(self, path: Path) -> None:
+        """Run a file once on the inputs of each batch size.
+
+        Raises
+        ------
+        StageError : ONNX Runtime can't load or run it.
+        """
+        if path in self._running:
+            return
+        opened = session(path, threads=self.threads)
+        for inputs in self.inputs.values():
+            run(opened, inputs)
+        self._running.add(path)
 
     def quality(self, path: Path) -> Quality:
         """The quality of a file, which is measured once."""

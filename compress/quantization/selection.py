@@ -9,19 +9,24 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
-from compress.errors import StageError, unknown
+from compress.errors import StageError, few, unknown
 
 if TYPE_CHECKING:
     import onnx
 
     from compress.onnx_graph.graph import Graph
 
-Method = Literal["dynamic", "static", "weight_only"]
+Method = Literal["dynamic", "dynamic_matmuls", "static", "weight_only"]
+"""The rules for choosing nodes. "dynamic_matmuls" is "dynamic" without recurrent layers."""
 
 # Index of the input that holds the weight. The other operators below have no weights.
-WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
+WEIGHT_INPUT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0, "LSTM": 1}
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-DYNAMIC = ("MatMul", "Gemm", "Gather")
+RECURRENT = ("LSTM", "GRU", "RNN")
+DYNAMIC_MATMULS = ("MatMul", "Gemm", "Gather")
+# Of the recurrent layers onnxruntime has an 8-bit operator for the LSTM alone. It computes the
+# scales of its states at each step.
+DYNAMIC = (*DYNAMIC_MATMULS, "LSTM")
 # In a CNN the activations stay in 8 bits from one convolution to the next, over the residual sums.
 STATIC_CNN = (
     *CONVOLUTIONS, "Relu", "Clip", "Add", "MaxPool", "AveragePool", "GlobalAveragePool",
@@ -90,7 +95,7 @@ def select(
 
     Parameters
     ----------
-    method : "dynamic", "static" or "weight_only".
+    method : see `Method`.
     operators : operator types to quantize; None for the method's default types.
     exclude : patterns (`*`, `?`) of the names of nodes or weights that stay in float.
     per_channel : use one scale for each output channel of a weight. Weights that have no single
@@ -123,6 +128,7 @@ def select(
         notes.append(f"kept in float by 'exclude': {', '.join(sorted(kept_float))}")
     if mixed:
         notes.append(_mixed_note(mixed))
+    notes += _recurrent_notes(graph, nodes, kept_float)
     return Selection(
         method=method,
         operators=types,
@@ -144,7 +150,33 @@ def _weight(node: onnx.NodeProto) -> str | None:
 
 
 def _quantizable(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
+    if node.op_type == "LSTM" and node.input[2] not in weights:
+        return False
     return node.op_type not in WEIGHT_INPUT or _weight(node) in weights
+
+
+def _recurrent_notes(
+    graph: Graph, chosen: Collection[str], kept_float: Collection[str]
+) -> list[str]:
+    """A line for the recurrent layers of each kind that stay in float unasked."""
+    left: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.op_type in RECURRENT and node.name not in {*chosen, *kept_float}:
+            left.setdefault(node.op_type, []).append(_weight_name(node))
+    return [
+        f"kept in float: {kind} {few(list(dict.fromkeys(names)))}, as "
+        + (
+            "ONNX Runtime's 8-bit one takes its scales as it runs, and signed weights "
+            "(method dynamic)"
+            if kind == "LSTM"
+            else f"ONNX Runtime has no 8-bit {kind}"
+        )
+        for kind, names in left.items()
+    ]
+
+
+def _weight_name(node: onnx.NodeProto) -> str:
+    return node.input[1].rpartition(".")[0] or node.name
 
 
 def _without_channels(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str]:
@@ -183,7 +215,7 @@ def convolution_share(graph: Graph) -> float:
 
 def _require_fast(graph: Graph, method: Method) -> None:
     share = convolution_share(graph)
-    if method == "dynamic" and share > 0.5:
+    if method in ("dynamic", "dynamic_matmuls") and share > 0.5:
         raise StageError(
             f"dynamic quantization would make this model slower: {share:.0%} of the weights belong "
             "to convolutions, and ONNX Runtime has no fast dynamic convolution. Use method static."
@@ -191,14 +223,15 @@ def _require_fast(graph: Graph, method: Method) -> None:
 
 
 def _operators(method: Method, given: Sequence[str] | None, *, cnn: bool) -> tuple[str, ...]:
-    known = STATIC_KNOWN if method == "static" else DYNAMIC
+    known = {"static": STATIC_KNOWN, "dynamic": DYNAMIC}.get(method, DYNAMIC_MATMULS)
     if given is None:
         if method != "static":
-            return DYNAMIC
+            return known
         return STATIC_CNN if cnn else STATIC_TRANSFORMER
     for name in given:
         if name not in known:
-            raise StageError(unknown(f"operator for {method} quantization", name, known))
+            words = method.partition("_")[0] if method.startswith("dynamic") else method
+            raise StageError(unknown(f"operator for {words} quantization", name, known))
     return tuple(given)
 
 

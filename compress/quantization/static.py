@@ -13,7 +13,7 @@ from compress.onnx_graph.files import load_model
 from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.ranges import Range
 from compress.quantization.integers import Integers
-from compress.quantization.silence import silence
+from compress.quantization.library import built
 from compress.quantization.write import write
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ def quantize_static(
 
     Raises
     ------
-    StageError : the written file isn't a valid model, or is too large.
+    StageError : onnxruntime's quantizer fails on a node, or the written file isn't a valid model,
+        or is too large.
     """
-    with silence():
-        model = _insert(
+
+    def build(selection: Selection) -> onnx.ModelProto:
+        return _insert(
             load_model(source),
             ranges=ranges,
             selection=selection,
@@ -60,7 +62,8 @@ def quantize_static(
             per_channel=per_channel,
             quant_format=quant_format,
         )
-    return write(model, path=path, source=source)
+
+    return write(built(build, selection), path=path, source=source)
 
 
 def activations(graph: Graph, selection: Selection) -> tuple[str, ...]:
@@ -87,9 +90,9 @@ def _insert(
 ) -> onnx.ModelProto:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
-    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    from compress.quantization.bias_room import RoomyONNXQuantizer, RoomyQDQQuantizer
 
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     data = {
@@ -113,12 +116,12 @@ def _insert(
     )
     quantizer: Any
     if quant_format == "qdq":
-        quantizer = QDQQuantizer(model, per_channel, integers.reduce_range, *rest)
+        quantizer = RoomyQDQQuantizer(model, per_channel, integers.reduce_range, *rest)
     else:
         mode = QuantizationMode.QLinearOps
         # Per channel it would silently write signed weights, which can saturate.
         per_channel = per_channel and integers.weights == "int8"
-        quantizer = ONNXQuantizer(model, per_channel, integers.reduce_range, mode, True, *rest)
+        quantizer = RoomyONNXQuantizer(model, per_channel, integers.reduce_range, mode, True, *rest)
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model

@@ -18,6 +18,7 @@ from compress.errors import InputError, expected
 from compress.measurement.metrics.registry import metric_of
 from compress.models.load import load_model
 from compress.models.onnx_file.given import GivenModel
+from compress.models.transformers.padding import told_padding
 from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
 from compress.tasks.registry import find_task
@@ -118,6 +119,8 @@ def load_inputs(recipe: Head) -> Inputs:
         usual_length=loaded.sentence.max_length if loaded.sentence else None,
     )
     data = data.bound(preprocessor)
+    if preprocessor.tokenizer is not None and task.target in ("class", "class-set"):
+        loaded = told_padding(loaded, int(preprocessor.tokenizer.pad_token_id))
     original = Artifact(
         format=Format.TORCH,
         module=loaded.module.eval(),

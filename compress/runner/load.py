@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +26,7 @@ def load(
     task: str | TaskSpec | Mapping[str, Any],
     data: DataSpec | Mapping[str, Any],
     *,
-    directory: Path | None = None,
+    directory: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -85,12 +86,13 @@ def load(
 
     given = {"version": 1, "name": "loaded", "seed": seed, "model": model, "task": task}
     head = head_of({**given, "data": data})
-    if directory is not None and directory.exists() and not _is_empty_folder(directory):
-        raise InputError(f"'directory' must be an empty folder. Got {directory}.")
+    folder = None if directory is None else Path(directory)
+    if folder is not None and folder.exists() and not _is_empty_folder(folder):
+        raise InputError(f"'directory' must be an empty folder. Got {folder}.")
     inputs = load_inputs(head)
-    if directory is None:
-        directory = Path(tempfile.mkdtemp(prefix="compress-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="compress-"))
+    folder.mkdir(parents=True, exist_ok=True)
     original = inputs.original
     if original.onnx is not None:  # the inputs' own copy goes with them
         kept = Path(tempfile.mkdtemp(prefix="compress-")) / original.onnx.name
@@ -100,7 +102,7 @@ def load(
         reference=replace(original, notes=()),
         task=inputs.task,
         data=inputs.data,
-        directory=directory,
+        directory=folder,
         seed=seed,
         device=resolve_device(device),
         threads=threads or available_cpus(),

@@ -32,7 +32,7 @@ def run(
     recipe: Recipe | str | os.PathLike[str],
     *,
     overrides: Sequence[str] = (),
-    output: Path | None = None,
+    output: str | os.PathLike[str] | None = None,
     device: str = "auto",
     threads: int | None = None,
     fresh: bool = False,
@@ -89,20 +89,21 @@ def run(
     )
     with torch_threads(settings.threads):
         if leader.processes.first:
-            report = _lead(recipe, settings, output=output, fresh=fresh)
+            folder = recipe.output_folder(None if output is None else Path(output))
+            report = _lead(recipe, settings, folder, fresh=fresh)
         else:
             report = Follower(recipe, settings).follow()
     leave()
     return report
 
 
-def _lead(recipe: Recipe, settings: Settings, *, output: Path | None, fresh: bool) -> Report:
+def _lead(recipe: Recipe, settings: Settings, folder: Path, *, fresh: bool) -> Report:
     """Run the recipe in the first process, or in the only one."""
     from compress.runner.execution import Execution
     from compress.runner.inputs import load_inputs
 
     leader = settings.leader
-    workdir = Workdir(recipe.output_folder(output))
+    workdir = Workdir(folder)
     with leader.leading(), storing():
         for entry in python_entries(recipe):
             settings.progress.say(f"runs code that the recipe names: {entry}")
@@ -175,7 +176,7 @@ class Pipeline:
     def run(
         self,
         *,
-        output: Path | None = None,
+        output: str | os.PathLike[str] | None = None,
         device: str = "auto",
         threads: int | None = None,
         fresh: bool = False,

@@ -35,34 +35,6 @@ def test_a_text_model_takes_any_batch_and_sequence(exported_bert):
         np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "directions"), [(nn.LSTM, 2), (nn.GRU, 1)])
-def test_a_recurrent_text_model_is_exported_right_every_time(kind, directions, tmp_path):
-    """Torch keeps how it takes the layer apart, with the length that it was first run on."""
-
-    class Recurrent(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(8, 2)
-            self.body = kind(6, 8 // directions, batch_first=True, bidirectional=directions == 2)
-
-        def forward(self, input_ids, attention_mask):
-            mask = attention_mask.unsqueeze(-1).float()
-            return self.out((self.body(self.embed(input_ids))[0] * mask).sum(1) / mask.sum(1))
-
-    def words(count, length, *, padding=0):
-        batch = texts(count, length, padding=padding)
-        return {name: batch[name] for name in ("input_ids", "attention_mask")}
-
-    module = Recurrent().eval()
-    module_answers(module, task=TEXT)(words(2, 7))
-    for number, length in enumerate((7, 4)):
-        path = _export_module(module, tmp_path / f"{number}.onnx", example=words(2, length))
-        for count, other in ((1, 3), (4, 17)):
-            batch = words(count, other, padding=2)
-            wanted = module_answers(module, task=TEXT)(batch)
-            np.testing.assert_allclose(_answers(path, batch), wanted, atol=1e-5)
-
-
 def test_padding_changes_nothing(exported_bert):
     _, path = exported_bert
     torch.manual_seed(1)

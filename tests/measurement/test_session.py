@@ -23,7 +23,7 @@ def test_options_are_those_promised(cnn_onnx):
     assert options.inter_op_num_threads == 1
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    assert options.log_severity_level == 3
+    assert options.log_severity_level == 4
     assert made.get_providers() == ["CPUExecutionProvider"]
 
 
@@ -62,3 +62,24 @@ def test_a_refused_input_says_which_shapes(cnn_onnx):
     wrong = {"pixel_values": np.zeros((1, 2, 8, 8), dtype=np.float32)}
     with pytest.raises(StageError, match=r"pixel_values float32 \(1, 2, 8, 8\)"):
         run(session(cnn_onnx, threads=1), wrong)
+
+
+def test_a_node_that_fails_is_named_and_nothing_is_printed(tmp_path, capfd):
+    """Onnxruntime would print the error too."""
+    info = onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("Reshape", ["x", "to"], ["y"], name="folded")]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "made",
+        [info("x", onnx.TensorProto.FLOAT, ["n", 5])],
+        [info("y", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.array([7, -1]), "to")],
+    )
+    path = tmp_path / "model.onnx"
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    said = r"^ONNX Runtime failed on the inputs x float32 \(2, 5\), at node 'folded' \(Reshape\): "
+    with pytest.raises(StageError, match=said) as caught:
+        run(session(path, threads=1), {"x": np.zeros((2, 5), np.float32)})
+    assert "onnxruntime_src" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

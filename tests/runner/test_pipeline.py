@@ -97,7 +97,7 @@ def made_in_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Repo
         seed=3,
     )
     folder = tmp_path_factory.mktemp("whole") / "run"
-    return folder, pipeline.run(output=folder, threads=1)
+    return folder, pipeline.run(output=str(folder), threads=1)
 
 
 @pytest.fixture

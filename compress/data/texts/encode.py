@@ -69,7 +69,11 @@ class TextPreprocessor:
         if max_length is not None and positions is not None and max_length > positions:
             raise DataError(expected("max_length", positions_allowed(positions), max_length))
         if tokenizer.pad_token_id is None:
-            raise DataError("the tokenizer has no padding token, which batches of texts need.")
+            raise DataError(
+                "the tokenizer has no padding token, which batches of texts need, and no end token "
+                "to pad with. Set its 'pad_token', save it (save_pretrained), and name the folder "
+                "with 'data.tokenizer'."
+            )
         self.tokenizer = tokenizer
         self.original_ids = None if original_ids is None else tuple(original_ids)
         self.max_length = max_length or min(

@@ -107,7 +107,7 @@ class _Taking:
         )
         self._output = match_output(header.outputs, given.names, given.target, given.output).name
         self._tolerance = TOLERANCE
-        self._opened = session(given.path, threads=1, expected_to_run=False)
+        self._opened = session(given.path, threads=1)
 
     def take(self) -> tuple[str, ...]:
         adapted = adapt(
@@ -203,7 +203,7 @@ class _Taking:
         return f"answers differ by {error:.1e} where they reach {largest:.1e}"
 
     def _tried(self) -> onnxruntime.InferenceSession:
-        return session(self._to, threads=1, expected_to_run=False)
+        return session(self._to, threads=1)
 
     def _takes_fewer(self, fixed: Fixed) -> bool:
         """Return whether the written file takes one sample, and half of a text."""

@@ -11,16 +11,19 @@ from compress.errors import StageError, TargetError
 from compress.models.structure.cut import cut
 from compress.models.structure.groups import Group, cut_units
 from compress.pruning.allocation.ratios import ratio_counts
-from compress.pruning.allocation.search import Costs, Ranking, choices, search
-from compress.pruning.allocation.secant import Approach, approach
+from compress.pruning.allocation.search import Costs, Ranking, choices, search, search_below
+from compress.pruning.allocation.secant import ROUNDS, Approach, approach
 from compress.pruning.cost.meter import Meter
 from compress.pruning.cost.model import Cost, CostModel
 from compress.pruning.options import CutOptions, Target
 
 TOLERANCE = 0.02
-"""Largest relative distance at which a target of parameters, MACs or bytes counts as met."""
+"""Largest relative distance at which a target of parameters, MACs or bytes counts as met, if none
+is given."""
 LATENCY_TOLERANCE = 0.05
-"""Largest relative distance at which a target of latency counts as met."""
+"""Largest relative distance at which a target of latency counts as met, if none is given."""
+_LOWER = 0.93
+"""A measured model above the target is searched again for this fraction of its predicted cost."""
 _FLOAT_BYTES = 4
 
 
@@ -61,8 +64,8 @@ def choose(
     Raises
     ------
     StageError : a pattern matches nothing, or the target is measured and there is no meter.
-    TargetError : the target can't be met. The message says the nearest and the least fraction that
-        can.
+    TargetError : the target can't be reached, or not within `options.tolerance`. The message says
+        the nearest and the least fraction that can.
     """
     groups = cost.groups
     every = choices(groups, max_ratio=options.max_ratio, round_to=options.round_to)
@@ -71,9 +74,9 @@ def choose(
         ratios = options.ratios if isinstance(options.ratios, dict) else {}
         counts, notes = ratio_counts(groups, ratios, choices=every)
         return ChosenCounts(counts, cost.total, cost.predict(counts), notes)
-    problem = _Problem(module, groups, ranking, target, every)
+    problem = _Problem(module, groups, ranking, target, options.tolerance, every)
     if target.quantity in ("params", "macs"):
-        counts, notes = _counted(problem, cost), ()
+        counts, notes = _counted(problem, cost)
     elif meter is None:
         raise StageError(f"a target of {target.quantity} is measured, but no meter was given.")
     elif target.quantity == "size":
@@ -89,6 +92,7 @@ class _Problem:
     groups: Sequence[Group]
     ranking: Ranking
     target: Target
+    tolerance: float | None
     choices: list[list[int]]
 
     @property
@@ -104,24 +108,61 @@ class _Problem:
         """The counts whose predicted cost is nearest to a target."""
         return search(self.ranking, cost, target=target, choices=self.choices)
 
+    def below(self, cost: Costs, *, target: float) -> list[int]:
+        """The counts whose predicted cost is the nearest below a target."""
+        return search_below(self.ranking, cost, target=target, choices=self.choices)
+
     def approach(
         self, cost: Costs, measure: Callable[[Sequence[int]], float], *, tolerance: float
-    ) -> Approach:
+    ) -> tuple[Approach, tuple[str, ...]]:
         """Counts whose measured fraction is within the tolerance of the target.
+
+        If there are none and no tolerance was asked for, those of the nearest smaller model that
+        was found, with a note.
 
         Raises
         ------
         TargetError : no such counts were found.
         """
+        tolerance = self.tolerance or tolerance
+        fraction = self.target.fraction
         found = approach(
             lambda asked: self.search(cost, target=asked),
             measure,
-            target=self.target.fraction,
+            target=fraction,
             tolerance=tolerance,
         )
-        if not met(found.measured, self.target.fraction, tolerance):
+        if met(found.measured, fraction, tolerance):
+            return found, ()
+        smaller = None if self.tolerance else self._smaller(cost, measure, found)
+        if smaller is None:
             raise self.unmet(found.measured, measure(self.most), tolerance)
-        return found
+        return smaller, (self.coarse(smaller.measured, tolerance),)
+
+    def _smaller(
+        self, cost: Costs, measure: Callable[[Sequence[int]], float], found: Approach
+    ) -> Approach | None:
+        """The nearest counts that measure less than the target; None if none were found."""
+        if found.measured <= self.target.fraction:
+            return found
+        asked, before = found.predicted, found.counts
+        for number in range(1, ROUNDS + 1):
+            counts = self.below(cost, target=asked)
+            if counts == before == self.most:
+                break
+            measured = measure(counts)
+            if measured <= self.target.fraction:
+                return Approach(counts, asked, measured, found.rounds + number)
+            asked, before = asked * _LOWER, counts
+        return None
+
+    def coarse(self, reached: float, tolerance: float) -> str:
+        """The note on a target that is met by a smaller model."""
+        return (
+            f"{self.target.quantity}: {reached:.4f} remain, the nearest below the target of "
+            f"{self.target.fraction:g}, since layers keep multiples of 'round_to' units. "
+            f"'tolerance: {tolerance:g}' would refuse this."
+        )
 
     def unmet(self, nearest: float, least: float, tolerance: float) -> TargetError:
         """The error for a target that can't be met."""
@@ -138,17 +179,21 @@ def met(reached: float, target: float, tolerance: float) -> bool:
     return abs(reached - target) <= tolerance * target
 
 
-def _counted(problem: _Problem, model: CostModel) -> list[int]:
+def _counted(problem: _Problem, model: CostModel) -> tuple[list[int], tuple[str, ...]]:
     quantity, fraction = problem.target.quantity, problem.target.fraction
     whole = model.total.of(quantity)
+    tolerance = problem.tolerance or TOLERANCE
 
     def cost(counts: Sequence[int]) -> float:
         return model.predict(counts).of(quantity) / whole
 
-    counts = problem.search(cost, target=fraction)
-    if not met(cost(counts), fraction, TOLERANCE):
-        raise problem.unmet(cost(counts), cost(problem.most), TOLERANCE)
-    return counts
+    nearest = problem.search(cost, target=fraction)
+    if met(cost(nearest), fraction, tolerance):
+        return nearest, ()
+    counts = problem.below(cost, target=fraction)
+    if problem.tolerance is not None or cost(counts) > fraction:
+        raise problem.unmet(cost(nearest), cost(problem.most), tolerance)
+    return counts, (problem.coarse(cost(counts), tolerance),)
 
 
 def _sized(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int], tuple[str, ...]]:
@@ -161,9 +206,10 @@ def _sized(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int]
     def measure(counts: Sequence[int]) -> float:
         return meter.size_bytes(problem.cut(counts)) / whole
 
-    found = problem.approach(cost, measure, tolerance=TOLERANCE)
+    found, notes = problem.approach(cost, measure, tolerance=TOLERANCE)
     return found.counts, (
         f"size: {found.measured:.4f} of {whole:,} bytes remain (predicted {found.predicted:.4f}).",
+        *notes,
     )
 
 
@@ -174,8 +220,9 @@ def _timed(problem: _Problem, model: CostModel, meter: Meter) -> tuple[list[int]
     def measure(counts: Sequence[int]) -> float:
         return meter.latency_ratio(problem.cut(counts), problem.module)
 
-    found = problem.approach(cost, measure, tolerance=LATENCY_TOLERANCE)
+    found, notes = problem.approach(cost, measure, tolerance=LATENCY_TOLERANCE)
     return found.counts, (
         f"latency: {found.measured:.3f} of the original's measured at batch size "
         f"{meter.batch_size}, after {found.rounds} round{'s' if found.rounds > 1 else ''}.",
+        *notes,
     )

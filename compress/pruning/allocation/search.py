@@ -142,6 +142,37 @@ def search(
     choices : the allowed numbers of cuts of each group, sorted.
     """
     cost = _remembered(cost)
+    around = _around(ranking, cost, target=target, choices=choices)
+    start = min(around, key=lambda counts: abs(cost(counts) - target))
+    return _approach(start, cost, target=target, choices=choices)
+
+
+def search_below(
+    ranking: Ranking, cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
+) -> list[int]:
+    """The number of cuts in each group whose cost is the nearest below the target.
+
+    It begins with the first threshold below the target, and moves one group at a time by a step as
+    long as the cost comes nearer from below. If the target can't be reached, most is cut.
+
+    Parameters
+    ----------
+    cost, target, choices : see `search`.
+    """
+    cost = _remembered(cost)
+    best = _around(ranking, cost, target=target, choices=choices)[1]
+    while True:
+        below = [counts for counts in _singles(best, choices) if cost(counts) <= target]
+        nearest = max(below, key=cost, default=best)
+        if cost(nearest) <= cost(best):
+            return best
+        best = nearest
+
+
+def _around(
+    ranking: Ranking, cost: Costs, *, target: float, choices: Sequence[Sequence[int]]
+) -> tuple[list[int], list[int]]:
+    """The counts at the two neighbouring thresholds between whose costs the target lies."""
     thresholds = sorted({key for keys in ranking.keys for key in keys} | {1.0})
 
     def counts_at(position: int) -> list[int]:
@@ -155,8 +186,7 @@ def search(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(counts_at(middle)) >= target else (low, middle)
-    start = min((counts_at(low), counts_at(high)), key=lambda counts: abs(cost(counts) - target))
-    return _approach(start, cost, target=target, choices=choices)
+    return counts_at(low), counts_at(high)
 
 
 def _remembered(cost: Costs) -> Costs:

@@ -93,6 +93,9 @@ class GradualCut:
         for number, after in enumerate(progress, start=1):
             label = f"step {number} of {len(progress)}: " if stage.schedule else ""
             options = self._options(module, before=before, after=after)
+            if options is None:
+                self._notes.append(f"{label}nothing is cut: no more than its target remains.")
+                continue
             module = self._step(module, options, label=label)
             if number < len(progress):
                 module = self._recovered(module, stage.recovery_between(), label=label)
@@ -129,8 +132,10 @@ class GradualCut:
         self._notes.append(f"{label}batch norm's statistics were re-estimated on {seen} samples.")
         return renewed
 
-    def _options(self, module: nn.Module, *, before: float, after: float) -> CutOptions:
+    def _options(self, module: nn.Module, *, before: float, after: float) -> CutOptions | None:
         """Return the options of one step, for the module that the step is given.
+
+        None if no more than the step's target remains, which an earlier, coarse step can bring.
 
         Parameters
         ----------
@@ -154,6 +159,8 @@ class GradualCut:
                 progress=after,
                 remaining=self._remaining(module, quantity) if before > 0 else 1.0,
             )
+            if fraction >= 1:
+                return None
             given["target"] = Target.model_validate({quantity: fraction})
         return CutOptions.model_validate(given)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from compress.graph_variants.variants import PLAIN, graph_variants, plain
+from compress.errors import StageError
+from compress.graph_variants.variants import PLAIN, graph_variant, plain
 from compress.onnx_graph.files import load_graph
 from compress.quantization.calibration.names import FOLDER
 from compress.quantization.calibration.observe import observe
@@ -76,6 +77,9 @@ class CandidateSpec:
     @property
     def method(self) -> Method:
         """The method by which its nodes are selected."""
+        # onnxruntime's 8-bit LSTM has signed weights in any case, which can saturate.
+        if self.kind == "dynamic" and self.integers.weights == "uint8":
+            return "dynamic_matmuls"
         return _METHODS[self.kind]
 
 
@@ -86,7 +90,7 @@ _OWN_OPERATORS = (
 )
 _METHODS: dict[Kind, Method] = {
     "dynamic": "dynamic",
-    "static_scales": "dynamic",
+    "static_scales": "dynamic_matmuls",
     "static": "static",
     "static-qoperator": "static",
     "weight_only-8": "weight_only",
@@ -177,8 +181,10 @@ class CandidateBuilder:
     def variant_like(self, variant: GraphVariant, source: Path) -> GraphVariant:
         """Return the variant of the graph `source` that has the same kind as `variant`."""
         kind = variant.name.split(", ")[0]
-        found = [plain(source)] if kind == PLAIN else graph_variants(source, self.folder)
-        return next(each for each in found if each.name == kind)
+        found = plain(source) if kind == PLAIN else graph_variant(kind, source, self.folder)
+        if found is None:
+            raise StageError(f"the changed graph has no variant {kind!r}.")
+        return found
 
     def weighted_nodes(self, spec: CandidateSpec) -> list[str]:
         """Return the nodes that a spec quantizes and that have weights."""

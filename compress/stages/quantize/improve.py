@@ -18,6 +18,7 @@ from compress.quantization.mixed_precision.fallback import return_to_float
 from compress.quantization.mixed_precision.sqnr import signal_to_noise
 from compress.quantization.selection import convolution_share
 from compress.quantization.smoothquant.smooth import smooth
+from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec
 from compress.stages.quantize.search import Improve
 
@@ -77,11 +78,9 @@ class Attempt:
 
     def __call__(self, spec: CandidateSpec) -> Sequence[CandidateSpec]:
         """Return the improvement's specs; none where the spec doesn't allow it."""
-        try:
-            return self.improve(spec)
-        except StageError as error:
-            self.builder.left_out.append(f"{self.name!r} of {spec.name} is left out: {error}")
-            return []
+        what = f"{self.name!r} of {spec.name}"
+        made = attempt(what, lambda: self.improve(spec), left_out=self.builder.left_out)
+        return made or []
 
 
 @dataclass

@@ -14,7 +14,7 @@ from compress.errors import StageError, TargetError
 from compress.exporting.checked import export_artifact, real_batches
 from compress.exporting.parity.compare import compare, onnx_answers
 from compress.exporting.parity.first_difference import first_difference_of_files
-from compress.graph_variants.variants import graph_variants, plain
+from compress.graph_variants.variants import RECIPES, graph_variant, graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.onnx_graph.files import check_file, load_graph, load_model, save_model
 from compress.onnx_graph.single_precision import in_single_precision
@@ -23,11 +23,18 @@ from compress.quantization.evaluation import record
 from compress.quantization.options import METHODS
 from compress.quantization.selection import DYNAMIC, convolution_share, select
 from compress.quantization.write import move
+from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec, Kind
 from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.improve import improvements
 from compress.stages.quantize.qat import train_aware
-from compress.stages.quantize.search import Search, best_method, first_spec, float_costs
+from compress.stages.quantize.search import (
+    Search,
+    best_method,
+    first_spec,
+    float_costs,
+    those_that_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,14 +136,24 @@ class QuantizationRun:
         if wanted == "plain" or self.stage.recovery is not None:
             return [plain(source)]
         sample = next(real_batches(self.artifact, self.context))
-        found = graph_variants(source, self.folder, sample=sample)
-        if wanted == "auto":
-            return found
-        chosen = [variant for variant in found if variant.name == wanted]
-        if not chosen:
-            names = ", ".join(variant.name for variant in found)
-            raise StageError(f"this model's graph has the variants {names}. Got {wanted!r}.")
-        return chosen
+        if wanted != "auto":
+            chosen = graph_variant(wanted, source, self.folder, sample=sample)
+            if chosen is None:
+                raise self._no_variant(wanted, source)
+            return [chosen]
+        made = [
+            attempt(
+                f"the graph {name!r}",
+                lambda name=name: graph_variant(name, source, self.folder, sample=sample),
+                left_out=self.notes,
+            )
+            for name in RECIPES
+        ]
+        return [plain(source), *(each for each in made if each is not None)]
+
+    def _no_variant(self, wanted: str, source: Path) -> StageError:
+        names = ", ".join(each.name for each in graph_variants(source, self.folder))
+        return StageError(f"this model's graph has the variants {names}. Got {wanted!r}.")
 
     def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
         """Return each kind with the 8-bit types that suit the CPU, the best first."""
@@ -190,7 +207,13 @@ class QuantizationRun:
         spec = best_method(first_spec(kind, variants[-1], integers, builder), builder, evaluator)
         steps = [spec]
         for improve in improvements(self.stage.improve or (), builder, evaluator):
-            steps += improve(steps[-1])
+            for made in improve(steps[-1]):
+                if attempt(
+                    made.name,
+                    lambda made=made: those_that_run([made], builder, evaluator),
+                    left_out=builder.left_out,
+                ):
+                    steps.append(made)
         evaluations = evaluator.judge([builder.candidate(each) for each in steps])
         self.notes += float_costs(steps[-1], steps, evaluations, builder)
         return steps[-1], evaluations
@@ -243,7 +266,11 @@ class QuantizationRun:
         losses = [each.loss for each in others]
         best = candidates[losses.index(min(losses))]
         batch = next(real_batches(self.artifact, self.context))
-        where = first_difference_of_files(source, best.path, batch=batch)
+        where = attempt(
+            "the first node that differs",
+            lambda: first_difference_of_files(source, best.path, batch=batch),
+            left_out=[],
+        )
         lost = "; ".join(f"{each.name} loses {each.loss:.4f}" for each in others)
         return TargetError(
             f"no INT8 candidate keeps within a loss of {self.stage.budget:g} on "

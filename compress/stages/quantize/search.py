@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.errors import StageError
 from compress.quantization.evaluation import MARGIN, fastest
+from compress.stages.quantize.attempts import attempt, attempted
 from compress.stages.quantize.candidates import CandidateSpec, Kind
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Search:
         return self.builder.candidate(spec)
 
     def _best_of_kinds(self) -> list[CandidateSpec]:
-        """Return the best spec of each kind that can be made.
+        """Return the best spec of each kind that can be made and runs.
 
         Raises
         ------
@@ -102,7 +103,8 @@ class Search:
 
     def _fastest_variant(self, kind: Kind, integers: Integers) -> CandidateSpec:
         """Return a spec on the fastest variant; accuracy doesn't depend on the variant."""
-        specs = [first_spec(kind, variant, integers, self.builder) for variant in self.variants]
+        every = [first_spec(kind, variant, integers, self.builder) for variant in self.variants]
+        specs = those_that_run(every, self.builder, self.evaluator)
         if len(specs) == 1:
             return specs[0]
         paces = self.evaluator.paces([self._candidate(spec) for spec in specs])
@@ -118,13 +120,50 @@ class Search:
         current = spec
         for improve in self.improvements:
             for made in improve(current):
-                path = self._candidate(made).path
-                if self.evaluator.loss(path) < self.evaluator.loss(self._candidate(current).path):
+                loss = self._loss(made)
+                if loss is None:
+                    continue
+                if loss < self.evaluator.loss(self._candidate(current).path):
                     kept.append(made)
                     current = made
-                if self.evaluator.fits(path):
+                if self.evaluator.fits(self._candidate(made).path):
                     return kept
         return kept
+
+    def _loss(self, spec: CandidateSpec) -> float | None:
+        """The loss of a spec; None, with a note, if it can't be made or doesn't run."""
+
+        def work() -> float:
+            path = self._candidate(spec).path
+            self.evaluator.try_out(path)
+            return self.evaluator.loss(path)
+
+        return attempt(spec.name, work, left_out=self.builder.left_out)
+
+
+def those_that_run(
+    specs: Sequence[CandidateSpec], builder: CandidateBuilder, evaluator: Evaluator
+) -> list[CandidateSpec]:
+    """Return the specs that can be made and run; a note tells why another doesn't.
+
+    Raises
+    ------
+    StageError : none can; the message gives the reason of the last.
+    """
+    running: list[CandidateSpec] = []
+    failed: dict[str, StageError] = {}
+    for spec in specs:
+        try:
+            with attempted():
+                evaluator.try_out(builder.candidate(spec).path)
+        except StageError as error:
+            failed[spec.name] = error
+        else:
+            running.append(spec)
+    if not running:
+        raise failed[specs[-1].name]
+    builder.left_out += [f"{name} is left out: {error}" for name, error in failed.items()]
+    return running
 
 
 def first_spec(
@@ -140,10 +179,16 @@ def first_spec(
 def best_method(
     spec: CandidateSpec, builder: CandidateBuilder, evaluator: Evaluator
 ) -> CandidateSpec:
-    """Return the spec with the most accurate calibration method; all are equally fast."""
+    """Return the spec with the most accurate calibration method; all are equally fast.
+
+    Raises
+    ------
+    StageError : it can't be made or run with any method.
+    """
     if spec.calibration is None:
-        return spec
-    specs = [replace(spec, calibration=method) for method in builder.calibration_methods]
+        return those_that_run([spec], builder, evaluator)[0]
+    every = [replace(spec, calibration=method) for method in builder.calibration_methods]
+    specs = those_that_run(every, builder, evaluator)
     if len(specs) == 1:
         return specs[0]
     return min(specs, key=lambda each: evaluator.loss(builder.candidate(each).path))

@@ -244,3 +244,15 @@ def test_summaries():
     assert auto == "keep 0.5 of macs, spent by sensitivity by taylor; recovery: none"
     pressed = summary(target={"params": 0.5}, regularization={})
     assert pressed == "keep 0.5 of params after growing; recovery: none"
+
+
+def test_a_step_that_an_earlier_one_has_done_cuts_nothing(problem, tmp_path):
+    """Of coarse units the first step may take as much as all of them."""
+    schedule = {"steps": 3, "curve": "linear", "training": TRAINING}
+    fields = {"target": {"macs": 0.8}, "round_to": 16, "schedule": schedule}
+    made = prune(problem, tmp_path, recovery={"training": TRAINING}, **fields)
+    assert notes_with(made, "nothing is cut: no more than its target remains.")
+    assert len(notes_with(made, "the nearest below the target")) == 1
+    given = {"task": problem[1].task, "inputs": {"pixel_values": torch.zeros(1, 1, 8, 8)}}
+    after, before = (count_cost(x, **given).macs for x in (made.module, problem[0].module))
+    assert after <= 0.8 * before

@@ -79,6 +79,8 @@ def ports_of(layer: nn.Module, path: str) -> tuple[Port, ...]:
         case nn.PReLU():
             entries = [ChannelDim("weight", 0)] if layer.num_parameters > 1 else []
             return (Port(path, layer, 1, True, True, entries, apart=True),)
+        case nn.RNNBase():
+            return _recurrent(layer, path)
     port = _normalization(layer, path)
     return () if port is None else (port,)
 
@@ -132,6 +134,18 @@ def _convolution(layer: _ConvNd, path: str) -> tuple[Port, ...]:
             groups,
             reason=reason,
         ),
+    )
+
+
+def _recurrent(layer: nn.RNNBase, path: str) -> tuple[Port, ...]:
+    """What it reads at each step; its states, which it also begins with."""
+    ends = ("", "_reverse") if layer.bidirectional else ("",)
+    columns = _there(layer, *((f"weight_ih_l0{end}", 1) for end in ends))
+    name = type(layer).__name__
+    reason = f"{name} {path} computes each of its states from all of them"
+    return (
+        Port(path, layer, -1, True, False, columns),
+        Port(path, layer, -1, False, True, reason=reason),
     )
 
 

@@ -83,6 +83,8 @@ MATMULS = frozenset(
 
 ATTENTION = "ScaledDotProduct"
 """Prefix of the names of all kinds of fused attention."""
+RECURRENT = "Recurrent"
+"""Name of the operation that a recurrent layer is."""
 
 
 def operation_name(function: Any) -> str:
@@ -228,6 +230,11 @@ def _index(operation: Operation, axis: int) -> Answer:
     return "indexing picks some of them, or changes their order"
 
 
+def _recurrent(operation: Operation, axis: int) -> Answer:
+    """The layer's ports say what becomes of its sequence, the first argument."""
+    return None if operation.number == 0 else "a recurrent layer begins with them"
+
+
 def _reshape(operation: Operation, axis: int) -> Answer:
     """A dimension stays, is flattened together with its neighbours, or is split into several."""
     given, made = operation.given, operation.made
@@ -293,6 +300,7 @@ _RULES: dict[str, Callable[[Operation, int], Answer]] = {
     "PixelShuffle": _pixel_shuffle,
     "Bmm": _bmm,
     "Index": _index,
+    RECURRENT: _recurrent,
     "ScaledDotProductFlashAttentionForCpu": _attention,
     "ScaledDotProductFlashAttention": _attention,
     "ScaledDotProductEfficientAttention": _attention,

@@ -15,7 +15,8 @@ from torch.nn.modules.conv import _ConvNd
 from compress.core.batch import model_inputs
 from compress.errors import StageError
 from compress.models.structure.tracing.layers import Port, ports_of
-from compress.models.structure.tracing.operations import MATMULS, operation_name
+from compress.models.structure.tracing.operations import MATMULS, RECURRENT, operation_name
+from compress.models.structure.tracing.recurrent import as_operations
 from compress.tasks.outputs import joined
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def record(traced: nn.Module, *, task: Task, inputs: Batch) -> Tape:
     StageError : the module can't be traced.
     """
     tape = Tape(traced.requires_grad_(True))  # the record is of autograd's graph
+    as_operations(traced)
     known: dict[nn.Module, Sequence[Port]] = {
         part: ports_of(part, path) for path, part in traced.named_modules()
     }
@@ -208,9 +210,8 @@ def _listening(
             # A view names the node of its base, even of a leaf, which doesn't name its own.
             view: Function = first.view_as(first).grad_fn
             source = TensorRef(*view.next_functions[0])
-        tape.calls.append(
-            LayerCall(known[part], source, TensorRef(answer.grad_fn, answer.output_nr))
-        )
+        made = answer[0] if isinstance(answer, tuple) else answer  # recurrent layers give states
+        tape.calls.append(LayerCall(known[part], source, TensorRef(made.grad_fn, made.output_nr)))
 
     hooks = [
         part.register_forward_hook(leave, with_kwargs=True)
@@ -245,7 +246,9 @@ def _attended(
 
 
 def _between(call: LayerCall) -> list[Function]:
-    """The operations within a call of a layer."""
+    """The operations within a call of a layer; none if it is an operation with more inputs."""
+    if operation_name(call.made.function) == RECURRENT:
+        return []
     return _behind(call.made.function, end=call.given.function if call.given else None)
 
 
