@@ -9,6 +9,7 @@ that nothing takes it apart.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +115,7 @@ def _layer(
     own = [state[layer * directions : (layer + 1) * directions] for state in first]
     weights = [getattr(part, f"{name}_l{layer}", None) for name in "WRB"]
     length, count = sequence.shape[:2]
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "hidden_size": width,
         "direction": "bidirectional" if part.bidirectional else "forward",
     }

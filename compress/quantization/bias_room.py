@@ -16,7 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import find_by_name
 
 
-class RoomyQDQQuantizer(QDQQuantizer):
+class RoomyQDQQuantizer(QDQQuantizer):  # type: ignore[misc]
     """Writes QuantizeLinear and DequantizeLinear."""
 
     def _adjust_weight_quant_params_for_bias_tensors(self) -> None:
@@ -38,7 +38,7 @@ class RoomyQDQQuantizer(QDQQuantizer):
                 weight["scale"] = scale
 
 
-class RoomyONNXQuantizer(ONNXQuantizer):
+class RoomyONNXQuantizer(ONNXQuantizer):  # type: ignore[misc]
     """Writes integer operators."""
 
     def quantize_bias_static(self, bias: str, given: str, weight: str, beta: float = 1.0) -> Any:

@@ -1,4 +1,4 @@
-"""An LSTM is quantized by ONNX Runtime's own 8-bit operator; other recurrent layers stay in float."""
+"""ONNX Runtime has an 8-bit LSTM of its own; other recurrent layers stay in float."""
 
 import numpy as np
 import onnx

@@ -61,4 +61,3 @@ def test_the_end_token_pads_and_the_last_real_token_is_read(tmp_path):
 def test_without_an_end_token_it_is_said_what_to_set(tmp_path):
     with pytest.raises(DataError, match=r"no padding token.*Set its 'pad_token'.*data\.tokenizer"):
         load(tokenizer(tmp_path / "tokenizer", ends=False))
-

@@ -122,7 +122,7 @@ def _match_attributes(part: nn.Module) -> None:
         case _ConvNd():
             _match_convolution(part)
         case nn.RNNBase():
-            part.input_size = part.weight_ih_l0.shape[1]
+            part.input_size = part.get_parameter("weight_ih_l0").shape[1]
         case nn.PReLU():
             part.num_parameters = len(part.weight)
         case nn.Module(nx=_, nf=_):  # transformers' Conv1D: a linear layer with weights (in, out)

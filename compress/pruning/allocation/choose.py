@@ -191,6 +191,8 @@ def _counted(problem: _Problem, model: CostModel) -> tuple[list[int], tuple[str,
     if met(cost(nearest), fraction, tolerance):
         return nearest, ()
     counts = problem.below(cost, target=fraction)
+    if met(cost(counts), fraction, tolerance):
+        return counts, ()
     if problem.tolerance is not None or cost(counts) > fraction:
         raise problem.unmet(cost(nearest), cost(problem.most), tolerance)
     return counts, (problem.coarse(cost(counts), tolerance),)

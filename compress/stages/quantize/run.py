@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,12 +142,9 @@ class QuantizationRun:
             if chosen is None:
                 raise self._no_variant(wanted, source)
             return [chosen]
+        make = partial(graph_variant, source=source, folder=self.folder, sample=sample)
         made = [
-            attempt(
-                f"the graph {name!r}",
-                lambda name=name: graph_variant(name, source, self.folder, sample=sample),
-                left_out=self.notes,
-            )
+            attempt(f"the graph {name!r}", partial(make, name), left_out=self.notes)
             for name in RECIPES
         ]
         return [plain(source), *(each for each in made if each is not None)]
@@ -208,12 +206,8 @@ class QuantizationRun:
         steps = [spec]
         for improve in improvements(self.stage.improve or (), builder, evaluator):
             for made in improve(steps[-1]):
-                if attempt(
-                    made.name,
-                    lambda made=made: those_that_run([made], builder, evaluator),
-                    left_out=builder.left_out,
-                ):
-                    steps.append(made)
+                runs = partial(those_that_run, [made], builder, evaluator)
+                steps += attempt(made.name, runs, left_out=builder.left_out) or []
         evaluations = evaluator.judge([builder.candidate(each) for each in steps])
         self.notes += float_costs(steps[-1], steps, evaluations, builder)
         return steps[-1], evaluations

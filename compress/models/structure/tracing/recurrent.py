@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,11 @@ class Recurrent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, given: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return copies of the tensors after the first `given`, which are the operation's inputs."""
+        """Return copies of the tensors after the first `given`, which are the inputs."""
         return tuple(tensor.clone() for tensor in tensors[given:])
+
+
+_apply: Callable[..., tuple[Tensor, ...]] = Recurrent.apply
 
 
 def as_operations(traced: nn.Module) -> None:
@@ -30,12 +34,14 @@ def as_operations(traced: nn.Module) -> None:
 def _forward(part: nn.RNNBase, path: str, given: Tensor, states: Any = None) -> Any:
     if not isinstance(given, Tensor):
         name = type(part).__name__
-        raise StageError(f"{name} {path} reads a packed sequence, whose channels can't be followed.")
+        raise StageError(
+            f"{name} {path} reads a packed sequence, whose channels can't be followed."
+        )
     with torch.no_grad():
         answer, last = type(part).forward(part, given, states)
     first = () if states is None else states if isinstance(states, tuple) else (states,)
     ends = last if isinstance(last, tuple) else (last,)
     # With a weight among its inputs, the operation is in autograd's graph in any case.
     inputs = (given, *first, part.weight_hh_l0)
-    answer, *ends = Recurrent.apply(len(inputs), *inputs, answer, *ends)
-    return answer, tuple(ends) if isinstance(last, tuple) else ends[0]
+    answer, *made = _apply(len(inputs), *inputs, answer, *ends)
+    return answer, tuple(made) if isinstance(last, tuple) else made[0]
