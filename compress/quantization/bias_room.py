@@ -13,7 +13,6 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import find_by_name
 
 
 class RoomyQDQQuantizer(QDQQuantizer):  # type: ignore[misc]
@@ -31,7 +30,7 @@ class RoomyQDQQuantizer(QDQQuantizer):  # type: ignore[misc]
                 np.asarray(given["scale"], dtype=helper.tensor_dtype_to_np_dtype(kind)),
                 weight["scale"],
                 info.weight_name,
-                find_by_name(bias, self.model.initializer()),
+                self.model.get_initializer(bias),
                 weight.get("axis") is not None,
             )
             if widened:
@@ -48,7 +47,7 @@ class RoomyONNXQuantizer(ONNXQuantizer):  # type: ignore[misc]
                 self._values(self._scale_of(given)),
                 self._values(self.quantized_value_map[weight].scale_name).copy(),
                 weight,
-                find_by_name(bias, self.model.initializer()),
+                self.model.get_initializer(bias),
                 self.per_channel,
             )
             if widened:
@@ -61,4 +60,4 @@ class RoomyONNXQuantizer(ONNXQuantizer):  # type: ignore[misc]
         return str(self._get_quantization_params(name)[1])
 
     def _values(self, name: str) -> np.ndarray:
-        return np.asarray(numpy_helper.to_array(find_by_name(name, self.model.initializer())))
+        return np.asarray(numpy_helper.to_array(self.model.get_initializer(name)))

@@ -11,6 +11,7 @@ import onnx
 
 from compress.onnx_graph.files import load_model
 from compress.onnx_graph.graph import Graph
+from compress.quantization.bias_room import RoomyONNXQuantizer, RoomyQDQQuantizer
 from compress.quantization.calibration.ranges import Range
 from compress.quantization.integers import Integers
 from compress.quantization.library import built
@@ -91,8 +92,6 @@ def _insert(
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
     from onnxruntime.quantization.quant_utils import QuantizationMode
-
-    from compress.quantization.bias_room import RoomyONNXQuantizer, RoomyQDQQuantizer
 
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     data = {
