@@ -18,6 +18,7 @@ MIX_WEIGHT = "mix_weight"
 """(N,) float32 in [0, 1]: the share of a sample's own embeddings in the mixture."""
 NOT_INPUTS = frozenset({LABELS, SAMPLE_IDS, MIX_WITH, MIX_WEIGHT})
 _LABELS_OF = f"{LABELS}."
+_ABOUT = "about."
 
 IGNORED = -100
 """The class index that stands for "no label"."""
@@ -30,8 +31,18 @@ def model_inputs(batch: Mapping[str, _Value]) -> dict[str, _Value]:
     return {
         name: value
         for name, value in batch.items()
-        if name not in NOT_INPUTS and not name.startswith(_LABELS_OF)
+        if name not in NOT_INPUTS and not name.startswith((_LABELS_OF, _ABOUT))
     }
+
+
+def about_key(name: str) -> str:
+    """The name of an entry that a task's own loss and metrics read: neither input nor label."""
+    return _ABOUT + name
+
+
+def about_in(batch: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The entries of a batch that are named by `about_key`, under these names."""
+    return {name: value for name, value in batch.items() if name.startswith(_ABOUT)}
 
 
 def labels_key(output: str) -> str:
@@ -46,3 +57,7 @@ def labels_in(batch: Mapping[str, _Value]) -> dict[str, _Value]:
         for name, value in batch.items()
         if name == LABELS or name.startswith(_LABELS_OF)
     }
+
+
+SAMPLE = about_key("sample")
+"""(N,) int64: for tasks that cut a sample into windows, the sample's place in the split."""

@@ -50,7 +50,7 @@ class Raw(Protocol):
     """A few samples as the source has them; see `compress.data.raw.RawSamples`."""
 
     @property
-    def kind(self) -> Literal["text", "pair", "words", "image", "prompt", "tensors"]:
+    def kind(self) -> Literal["text", "pair", "words", "image", "prompt", "tensors", "fields"]:
         """The kind of the samples."""
         ...
 

@@ -15,7 +15,7 @@ from compress.data.sources.huggingface import TableRows
 from compress.data.splits import Samples
 from compress.errors import DataError
 
-Kind = Literal["text", "pair", "words", "image", "prompt", "tensors"]
+Kind = Literal["text", "pair", "words", "image", "prompt", "tensors", "fields"]
 _PROMPT = 200
 """Characters of a text's beginning that a model is to continue."""
 _AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA")

@@ -21,6 +21,7 @@ from compress.exporting.parity.shape_sweep import shape_sweep
 from compress.exporting.to_onnx import export_module
 from compress.models.transformers.vocabulary import as_seen_by
 from compress.onnx_graph.files import copy_model, load_graph, remove_model
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact, Preprocessor
@@ -179,7 +180,7 @@ def answer_batch_size(preprocessor: Preprocessor, *, task: Task, most: int) -> i
     ----------
     most : the largest batch size.
     """
-    if task.target != "next-token":
+    if task.target != "next-token" and not (isinstance(task, OwnTask) and task.scores_tokens):
         return most
     tokenizer, length = preprocessor.tokenizer, preprocessor.max_length or 1
     answer = length * (1 if tokenizer is None else len(tokenizer)) * _FLOAT_BYTES

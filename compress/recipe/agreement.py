@@ -68,7 +68,8 @@ def _of_model(
     purpose = head_missing(config, task)
     if purpose is not None and not taught:
         return untrained_head(stored_class(config) or model.transformers, task, purpose=purpose)
-    if task.target in SCORED and not taught and _resized(model, config):
+    counted = task.target in SCORED or task.auto_class == "AutoModelForSequenceClassification"
+    if counted and not taught and _resized(model, config):
         return untrained_head(model.transformers, task)
     if task.target == "none":
         try:

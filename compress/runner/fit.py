@@ -81,10 +81,21 @@ def _try_own(original: Artifact, data: Data, task: OwnTask, split: Split) -> Non
         own_loss(task, outputs, batch)
     arrays = {name: value.numpy() for name, value in batch.items()}
     answers = {name: value.float().numpy() for name, value in outputs.items()}
+    if split == "train" and task.modality == "text":
+        _try_full_length(original, data, task)
     answer = Answer(next(iter(answers.values())), arrays, outputs=answers)
     for name in task.metrics if data.labelled else task.metrics_without_labels:
         tally = metric_named(name, task=task, labels=original.labels).tally(original.labels)
         tally.add(replace(answer, reference=answer))
+
+
+def _try_full_length(original: Artifact, data: Data, task: OwnTask) -> None:
+    """Run the model on a text of full length, which may need more positions than it has."""
+    padded = data.loader(
+        "train", original.require_preprocessor(), batch_size=1, limit=1, fixed_length=True
+    )
+    inputs = model_inputs(next(iter(padded)))
+    _outputs(original, filled_up(inputs) if ATTENTION_MASK in inputs else inputs, task)
 
 
 def _outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ class Export(Stage):
             preprocessor=artifact.require_preprocessor(),
             labels=artifact.labels,
             task=context.task,
-            pairs=raw.kind == "pair",
+            pairs=raw.kind == "pair" or (raw.kind == "fields" and "text_pair" in raw.values[0]),
         )
         if self.transformers_js:
             lay_out(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,31 @@ def answers_text(file: Path | None) -> str:
         return found.read_text(encoding="utf-8")
     with foreign(f"reading {str(file)!r}", error=StageError):
         return file.read_text(encoding="utf-8")
+
+
+def script_text(file: Path) -> str:
+    """Return the text by which a script takes raw samples; see `Task.script_file`.
+
+    Raises
+    ------
+    StageError : the file can't be read.
+    """
+    with foreign(f"reading {str(file)!r}", error=StageError):
+        return file.read_text(encoding="utf-8")
+
+
+@cache
+def script_functions(file: Path) -> Mapping[str, Any]:
+    """Return what the text of a script defines, so that a task answers as its bundle does.
+
+    Raises
+    ------
+    StageError : the text fails.
+    """
+    scope: dict[str, Any] = {"np": np}
+    with foreign(repr(str(file)), error=StageError):
+        exec(compile(script_text(file), str(file), "exec"), scope)  # noqa: S102 (the task's own code)
+    return scope
 
 
 def answered(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+WINDOW = "window"
+"""Field of a sample that is cut into windows: the number of the one that is asked for."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -72,9 +75,11 @@ class TaskMetric:
     needs_labels : False if the metric compares the model with the reference; `rows` then gets the
         reference's outputs in place of the batch's labels.
     rows : a function from outputs and labels of M samples, arrays by name, to numbers (M, K).
-        A single label is under the name "labels".
+        A single label is under the name "labels". Both hold the batch's entries of `about_key`.
     value : a function from sums (R, K) to values (R,); None for the mean of a single number.
     of_all : a function from outputs and labels of all samples to a number.
+    joined : for tasks that cut a sample into windows, a function from what `rows` returned for the
+        windows of one sample, (W, K), to the sample's numbers (K',); None: a window is a sample.
     """
 
     name: str
@@ -83,6 +88,7 @@ class TaskMetric:
     rows: Callable[[Arrays, Arrays], np.ndarray[Any, Any]] | None = None
     value: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
     of_all: Callable[[Arrays, Arrays], float] | None = None
+    joined: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
 
 class Task:
@@ -99,12 +105,22 @@ class Task:
     outputs : outputs of the model, in its order.
     columns : fields of a raw sample that `collate` reads; empty: the names of `inputs`, and if
         there are none, every column of the data but the labels.
+    also : further fields of a sample, which are read where the recipe names their columns.
+    label_column : column of the labels, unless the recipe names one; None: the task makes its
+        labels of the samples themselves.
+    class_names : whether labels of classes may be names, which are those of the train split.
+    scores_tokens : whether an output has a score for every token of the vocabulary, at every token;
+        batches are small then.
     metrics : names of the metrics, the default first.
     auto_class : class of `transformers` that loads such models; empty: none does.
     answers_file : a Python file that defines `answers(outputs, roles)`: an answer for each sample,
         as plain JSON, from a batch's outputs (arrays by name). It needs only numpy, as `np`, and
         becomes a part of the bundle's script. None: by output the likeliest class and its
         probability, or the numbers.
+    problem_type : what the key of this name says in configs of `transformers` for such heads; empty
+        where it says nothing.
+    script_file : for tasks on texts, a Python file by which the bundle's script takes raw samples,
+        see `docs/tasks.md`; None: the script takes arrays.
     """
 
     name: str = ""
@@ -112,8 +128,14 @@ class Task:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     columns: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    label_column: str | None = "label"
+    class_names: bool = True
+    scores_tokens: bool = False
     auto_class: str = ""
+    problem_type: str = ""
     answers_file: Path | None = None
+    script_file: Path | None = None
     target: Target = "own"
     pooling: Literal["mean", "cls"] = "mean"
     normalize: bool = True
@@ -151,6 +173,38 @@ class Task:
         from compress.tasks.collate import stacked
 
         return stacked(samples)
+
+    def check_sample(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> None:
+        """Check one sample; called for every sample of every split, before long work begins.
+
+        Raises
+        ------
+        DataError : the task can't use the sample.
+        """
+
+    def windows(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> int:
+        """Return the number of windows into which a sample is cut, at least 1.
+
+        `collate` then gets the sample once for each, with the window's number under `WINDOW`, and
+        a batch holds windows.
+        """
+        return 1
+
+    def raw_inputs(
+        self, samples: Sequence[Mapping[str, Any]], *, preprocessor: Preprocessor
+    ) -> dict[str, Tensor]:
+        """Return the inputs of raw samples without labels, as the bundle's script makes them."""
+        every = [
+            {**sample, WINDOW: number} if self.cuts_samples else sample
+            for sample in samples
+            for count in (self.windows(sample, preprocessor=preprocessor),)
+            for number in range(count)
+        ]
+        return model_inputs(self.collate(every, preprocessor=preprocessor))
+
+    def constants(self, preprocessor: Preprocessor | None) -> dict[str, Any]:
+        """Return plain values that the bundle's script reads, see `script_file`."""
+        return {}
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Return the loss against labels: a scalar, averaged over the samples.
@@ -203,6 +257,16 @@ class Task:
         return sum(parts[1:], parts[0])
 
     # What follows is derived; a task has no need to override it.
+
+    @property
+    def cuts_samples(self) -> bool:
+        """True if the task cuts samples into windows."""
+        return type(self).windows is not Task.windows
+
+    @property
+    def checks_samples(self) -> bool:
+        """True if the task checks samples one by one."""
+        return type(self).check_sample is not Task.check_sample
 
     def answer(self, outputs: Arrays) -> list[Any]:
         """Return the answer for each sample, as the bundle's script gives it: see `answers_file`.

@@ -47,6 +47,12 @@ def task_names() -> tuple[str, ...]:
     return (*TASKS, *sorted(_entry_points()))
 
 
+def built_in() -> tuple[KnownTask | Task, ...]:
+    """Return the tasks that are part of compress, as they are without arguments."""
+    ours = (name for name, entry in _entry_points().items() if entry.value.startswith("compress."))
+    return (*TASKS.values(), *map(outline, sorted(ours)))
+
+
 def find_task(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTask | Task:
     """Return a task.
 

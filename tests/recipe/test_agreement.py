@@ -46,7 +46,11 @@ def said(problems, good):
         ),
         ("token-classification", {"id2label": {"0": "x"}}, "one score, and token-classification"),
         ("text-classification", {"problem_type": "regression"}, "number .problem_type: regression"),
-        ("multi-label-text-classification", {"problem_type": "regression"}, "for regression"),
+        (
+            "multi-label-text-classification",
+            {"problem_type": "regression"},
+            "The task for it is text-regression",
+        ),
         (
             "text-classification",
             {"problem_type": "multi_label_classification"},
@@ -63,7 +67,7 @@ def said(problems, good):
                 "id2label": {"0": "LABEL_0"},
                 "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
             },
-            "a reranker",
+            "a reranker.*The task for it is text-regression",
         ),
     ],
 )

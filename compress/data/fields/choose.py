@@ -66,6 +66,8 @@ def choose_fields(task: Task, columns: Columns, available: Sequence[str], split:
     ------
     DataError : a column is missing, or an output with this name doesn't exist.
     """
+    if task.label_column != "label" and "label" not in columns.model_fields_set:
+        columns = columns.model_copy(update={"label": task.label_column})
     labels = _labels(task, columns)
     inputs = _inputs(task, columns, available, labels)
     if not inputs:
@@ -87,7 +89,7 @@ def _labels(task: Task, columns: Columns) -> dict[str, Named]:
             if name not in names:
                 raise DataError(f"columns.targets: {unknown('output', name, names)}")
         return {labels_key(name): column for name, column in columns.targets.items()}
-    return {} if columns.label is None else {LABELS: columns.label}
+    return {} if columns.label is None or task.label_column is None else {LABELS: columns.label}
 
 
 def _inputs(
@@ -97,9 +99,15 @@ def _inputs(
     if own:
         given = dict(columns.inputs or {})
         for name in given:
-            if name not in own:
-                raise DataError(f"columns.inputs: {unknown(f'field of {task.name}', name, own)}")
-        return {name: given.get(name, _text_column(name, columns)) for name in own}
+            if name not in (*own, *task.also):
+                known = (*own, *task.also)
+                raise DataError(f"columns.inputs: {unknown(f'field of {task.name}', name, known)}")
+        also = [
+            name
+            for name in task.also
+            if name in given or (name == "text_pair" and columns.text_pair is not None)
+        ]
+        return {name: given.get(name, _text_column(name, columns)) for name in (*own, *also)}
     if columns.inputs is not None:
         return dict(columns.inputs)
     used = {column for each in labels.values() for column in _listed(each)}

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from compress.core.batch import IGNORED, SAMPLE_IDS
+from compress.core.batch import IGNORED, SAMPLE, SAMPLE_IDS
 from compress.core.foreign.boundary import foreign
 from compress.data.fields.choose import Fields, choose_fields
 from compress.data.fields.classes import ClassNames, find_classes
+from compress.data.fields.windows import Windows, examined
 from compress.data.fingerprint import digest
 from compress.data.raw import RawSamples
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples, complete
 from compress.errors import DataError, StageError
+from compress.tasks.contract import WINDOW
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -43,6 +45,7 @@ class TaskData:
     labels : class names in the order of the first output's scores; empty: there are none.
     fingerprint : see `compress.core.context.Data`.
     notes : what was carved, limited or decided, and why.
+    preprocessor : decides how many windows there are, if the task cuts samples; see `bound`.
     """
 
     splits: dict[str, Samples]
@@ -52,20 +55,61 @@ class TaskData:
     labels: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    preprocessor: Preprocessor | None = None
     target: str = field(default="own", init=False)
+    _windows: dict[tuple[str, str], Windows] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def labelled(self) -> bool:
         """See `compress.core.context.Data`."""
-        return bool(self.fields.labels)
+        return bool(self.fields.labels) or self.task.label_column is None
 
     def bound(self, preprocessor: Preprocessor) -> TaskData:
-        """The same data: no preprocessor changes the number of its samples."""
-        return self
+        """The same data, each sample checked by the task, bound to what decides its windows.
+
+        Raises
+        ------
+        DataError : the task can't use a sample.
+        """
+        if not (self.task.checks_samples or self.task.cuts_samples):
+            return self
+        bound = replace(
+            self,
+            preprocessor=preprocessor,
+            fingerprint=digest([self.fingerprint, preprocessor.fingerprint]),
+        )
+        splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
+        for split in splits:
+            bound.windows(split, preprocessor)
+        return bound if self.task.cuts_samples else self
+
+    def windows(self, split: Split, preprocessor: Preprocessor) -> Windows:
+        """The windows of a split. They are counted once for each preprocessor."""
+        key = (split, preprocessor.fingerprint)
+        if key not in self._windows:
+            self._windows[key] = examined(
+                self.task,
+                split,
+                self.splits[split],
+                lambda positions: self.samples(split, positions),
+                preprocessor=preprocessor,
+            )
+        return self._windows[key]
 
     def size(self, split: Split) -> int:
-        """See `compress.core.context.Data`."""
-        return len(self.splits[split])
+        """Number of samples in a split; of windows, if the task cuts samples into such.
+
+        Raises
+        ------
+        TypeError : the number depends on a preprocessor, and the data isn't `bound` to one.
+        """
+        if not self.task.cuts_samples:
+            return len(self.splits[split])
+        if self.preprocessor is None:
+            raise TypeError("the size of a split in windows depends on a preprocessor.")
+        return len(self.windows(split, self.preprocessor))
 
     def samples(self, split: Split, positions: Indices) -> list[dict[str, Any]]:
         """The samples at some positions of a split, their classes as numbers."""
@@ -74,7 +118,7 @@ class TaskData:
 
     def texts(self, split: Split) -> Iterator[str]:
         """All texts among the inputs of a split, one after another."""
-        size = self.size(split)
+        size = len(self.splits[split])
         for start in range(0, size, _TEXTS):
             positions = np.arange(start, min(start + _TEXTS, size), dtype=np.int64)
             for sample in self.samples(split, positions):
@@ -83,10 +127,10 @@ class TaskData:
 
     def raw(self, split: Split, *, limit: int) -> RawSamples:
         """The first samples of a split, without labels: a mapping of fields for each."""
-        positions = np.arange(min(limit, self.size(split)), dtype=np.int64)
+        positions = np.arange(min(limit, len(self.splits[split])), dtype=np.int64)
         samples = self.samples(split, positions)
         values = ({name: sample[name] for name in self.fields.inputs} for sample in samples)
-        return RawSamples("tensors", tuple(values))
+        return RawSamples("fields" if self.task.script_file else "tensors", tuple(values))
 
     def loader(
         self,
@@ -99,12 +143,15 @@ class TaskData:
         fixed_length: bool = False,
         sample_ids: bool = False,
     ) -> TaskLoader:
-        """Batches of a split: see `compress.core.context.Data.loader`."""
+        """Batches of a split: see `compress.core.context.Data.loader`.
+
+        With windows, `limit` counts these, and the last sample keeps all of its own.
+        """
         return TaskLoader(
             self,
             split,
             preprocessor,
-            size=self.size(split) if limit is None else min(limit, self.size(split)),
+            limit=limit,
             batch_size=batch_size,
             shuffle_seed=shuffle_seed,
             fixed_length=fixed_length,
@@ -126,13 +173,17 @@ class TaskLoader:
         split: Split,
         preprocessor: Preprocessor,
         *,
-        size: int,
+        limit: int | None,
         batch_size: int,
         shuffle_seed: int | None,
         fixed_length: bool,
         sample_ids: bool,
     ) -> None:
         self._data, self._split, self._preprocessor = data, split, preprocessor
+        self._windows = data.windows(split, preprocessor) if data.task.cuts_samples else None
+        size = len(data.splits[split] if self._windows is None else self._windows)
+        if limit is not None and limit < size:
+            size = limit if self._windows is None else self._windows.whole(limit)
         self._size, self._batch_size = size, batch_size
         self._shuffle_seed, self._fixed_length = shuffle_seed, fixed_length
         self._sample_ids = sample_ids
@@ -160,7 +211,11 @@ class TaskLoader:
 
     def _collated(self, positions: Indices) -> dict[str, Tensor]:
         task = self._data.task
-        samples = self._data.samples(self._split, positions)
+        at, number = (positions, None) if self._windows is None else self._windows.places(positions)
+        samples = self._data.samples(self._split, at)
+        if number is not None:
+            numbered = zip(samples, number.tolist(), strict=True)
+            samples = [{**sample, WINDOW: window} for sample, window in numbered]
         where = f"'collate' of {task.name} (split '{self._split}')"
         with foreign(where, error=DataError):
             batch = task.collate(
@@ -173,7 +228,7 @@ class TaskLoader:
                     f"{where} must return tensors of {len(positions)} samples. "
                     f"Got {given} for {name!r}."
                 )
-        return dict(batch)
+        return {**batch, **({} if number is None else {SAMPLE: torch.from_numpy(at)})}
 
 
 def task_data(
@@ -196,7 +251,9 @@ def task_data(
     keys = [
         key
         for output in task.outputs
-        if output.role == "classes" and (key := task.label_of(output, fields.labels)) is not None
+        if task.class_names
+        and output.role == "classes"
+        and (key := task.label_of(output, fields.labels)) is not None
     ]
     classes = find_classes(splits["train"].rows, fields, keys, labels)
     decides = spec.model_dump(
@@ -213,9 +270,15 @@ def task_data(
         fields,
         classes,
         labels or classes.names.get(keys[0] if keys else "", ()),
-        digest([source.fingerprint, decides, named, seed]),
+        digest([source.fingerprint, decides, named, _arguments(task), seed]),
         (*source.notes, *notes, _said(fields)),
     )
+
+
+def _arguments(task: Task) -> dict[str, str]:
+    """A task's plain attributes, which may decide how samples become inputs."""
+    plain = (bool, int, float, str)
+    return {name: repr(value) for name, value in vars(task).items() if isinstance(value, plain)}
 
 
 def _said(fields: Fields) -> str:

@@ -20,13 +20,16 @@ def filled_up(inputs: Batch, *, length: int | None = None) -> Batch:
 
     Parameters
     ----------
-    inputs : inputs (N, S) of texts, with their attention mask.
+    inputs : inputs of texts, (N, S) or (N, C, S), with their attention mask.
     length : length of the new texts; S by default.
     """
     mask = inputs[ATTENTION_MASK].bool()
-    count = length or mask.shape[1]
+    count = length or mask.shape[-1]
+    rows = mask.reshape(-1, mask.shape[-1])
     return {
-        name: _repeated(values, mask, count) if values.shape == mask.shape else values
+        name: _repeated(values.reshape(rows.shape), rows, count).reshape(*mask.shape[:-1], count)
+        if values.shape == mask.shape
+        else values
         for name, values in inputs.items()
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.files.atomic import write_text
 from compress.onnx_graph.metadata import metadata_of
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.core.context import Task
@@ -40,7 +41,7 @@ def write_conventions(model: Path, *, labels: Sequence[str], task: Task) -> None
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     config = _config(model)
     if config is not None:
-        write_json(folder / CONFIG, _with_labels(config, labels) | _PROBLEM.get(task.target, {}))
+        write_json(folder / CONFIG, _with_labels(config, labels) | _problem(task))
     if task.modality == "text":
         _adapt_tokenizer(folder / TOKENIZER_CONFIG, constants, task)
     elif (
@@ -54,6 +55,12 @@ def write_conventions(model: Path, *, labels: Sequence[str], task: Task) -> None
 def write_json(path: Path, value: object) -> None:
     """Write plain JSON for people to read."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _problem(task: Task) -> dict[str, str]:
+    if isinstance(task, OwnTask) and task.problem_type:
+        return {"problem_type": task.problem_type}
+    return _PROBLEM.get(task.target, {})
 
 
 def _config(model: Path) -> dict[str, Any] | None:

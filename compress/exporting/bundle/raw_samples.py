@@ -14,6 +14,7 @@ from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.context import Raw
 from compress.core.foreign.boundary import reading
 from compress.measurement.session import answer_of, run, session
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +41,8 @@ class RawSamples:
     Attributes
     ----------
     kind : the kind of the values.
-    values : texts, pairs, lists of words, image files' bytes, texts to continue, or one .npz file's
-        bytes of inputs.
+    values : texts, pairs, lists of words, image files' bytes, texts to continue, mappings of
+        fields, or one .npz file's bytes of inputs.
     answers : as `compress.exporting.examples.answers.example_answers` gives them.
     inputs : the model's inputs by name, without columns of padding alone; not stored.
     """
@@ -73,11 +74,15 @@ def answered(
     most_bytes : largest total size of the kept samples.
     """
     opened = session(model, threads=1)
-    if task.target == "own":
+    if isinstance(task, OwnTask) and task.script_file is None:
         return _of_arrays(opened, batch, most_bytes)
     values = _fitting(raw, most_bytes)
     if not values:
         return None
+    if isinstance(task, OwnTask):
+        given = task.raw_inputs(values, preprocessor=preprocessor)
+        few = _trimmed({name: np.asarray(x) for name, x in given.items()})
+        return RawSamples(raw.kind, values, answer_of(run(opened, few)).astype(np.float64), few)
     if raw.kind == "prompt":
         return _prompts(opened, values[:_MOST_PROMPTS], preprocessor, task.output_names[0])
     few = _trimmed({name: np.asarray(x)[: len(values)] for name, x in model_inputs(batch).items()})
@@ -140,7 +145,8 @@ def _trimmed(inputs: Mapping[str, Array]) -> dict[str, Array]:
     mask = inputs.get(ATTENTION_MASK)
     if mask is None:
         return dict(inputs)
-    return {name: values[:, (mask != 0).any(0)] for name, values in inputs.items()}
+    kept = (mask != 0).reshape(-1, mask.shape[-1]).any(0)
+    return {name: values[..., kept] for name, values in inputs.items()}
 
 
 def _probabilities(scores: Array, postprocessing: Mapping[str, Any]) -> Array:

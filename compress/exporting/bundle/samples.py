@@ -131,12 +131,12 @@ def read_samples(path: Path) -> Samples:
 def shorter(inputs: Mapping[str, Values]) -> dict[str, Values] | None:
     """Return the half of each text with the least padding; None if the inputs aren't texts."""
     mask = inputs.get(ATTENTION_MASK)
-    if mask is None or mask.shape[1] < 2:
+    if mask is None or mask.shape[-1] < 2:
         return None
-    half = mask.shape[1] // 2
-    padded_left = not bool(np.asarray(mask)[:, 0].all())
+    half = mask.shape[-1] // 2
+    padded_left = not bool(np.asarray(mask)[..., 0].all())
     kept = slice(-half, None) if padded_left else slice(half)
-    return {name: values[:, kept] for name, values in inputs.items()}
+    return {name: values[..., kept] for name, values in inputs.items()}
 
 
 def _answer(outputs: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:

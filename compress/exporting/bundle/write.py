@@ -61,7 +61,8 @@ def write_bundle(
     preprocessor.save(directory)
     _complete(directory / PREPROCESSING, target, task=task, pairs=pairs)
     write_json(directory / "labels.json", list(labels))
-    write_json(directory / "postprocessing.json", postprocessing(task))
+    constants = postprocessing(task, preprocessor=preprocessor)
+    write_json(directory / "postprocessing.json", constants)
     write_conventions(target, labels=labels, task=task)
     write_examples(directory, task=task)
     return target
@@ -79,12 +80,13 @@ def _complete(path: Path, model: Path, *, task: Task, pairs: bool) -> None:
     write_json(path, constants)
 
 
-def postprocessing(task: Task) -> dict[str, Any]:
+def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> dict[str, Any]:
     """Return the constants that turn the model's output into an answer, as plain JSON.
 
     Returns
     -------
-    For a task of one's own: task; outputs (name and role of each).
+    For a task of one's own: task; outputs (name and role of each). Where the script takes raw
+    samples, also fields (of a sample) and constants (which the task's part of the script reads).
 
     Otherwise: task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the
     last axis, or null); threshold (probability over which one of several labels holds); word_class
@@ -94,7 +96,11 @@ def postprocessing(task: Task) -> dict[str, Any]:
     pooled = task.target == "none"
     if isinstance(task, OwnTask):
         outputs = [{"name": each.name, "role": each.role} for each in task.outputs]
-        return {"task": task.name, "outputs": outputs}
+        plain: dict[str, Any] = {"task": task.name, "outputs": outputs}
+        if task.script_file is not None:
+            plain["fields"] = list(task.columns)
+            plain["constants"] = task.constants(preprocessor)
+        return plain
     return {
         "task": task.name,
         "output": task.output_names[0],

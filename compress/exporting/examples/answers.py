@@ -27,7 +27,7 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
     folder : the bundle's folder.
     target : the kind of a sample's label; see `compress.core.context.Target`.
     samples : texts, pairs of texts, lists of words, or paths of image files; for "own"
-        paths of .npz files.
+        mappings of fields, or paths of .npz files.
 
     Returns
     -------
@@ -46,6 +46,8 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
         answers = np.array([-1 if said is None else said for said in classes], np.int64)
     elif target == "own":
         answers = _joined(list(given["predict"](inputs).values()))
+        if "answer" in given:
+            json.dumps(given["answer"](list(samples)), allow_nan=False)
     else:
         answers = given["embed" if target == "none" else "predict"](inputs)
     return {"answers": answers, **{f"inputs/{name}": array for name, array in inputs.items()}}

@@ -13,6 +13,7 @@ from compress.exporting.examples.check import require_same
 from compress.exporting.examples.write import SCRIPT
 from compress.measurement.cpu import this_cpu
 from compress.measurement.saturation import can_saturate
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -40,17 +41,15 @@ def tried(
     ParityError : the example's inputs or answers differ from the measured ones.
     StageError : the example fails.
     """
-    if not raw.values and task.target != "own":
+    takes_arrays = isinstance(task, OwnTask) and task.script_file is None
+    if not raw.values and not takes_arrays:
         return None, (f"{SCRIPT} wasn't tried: no sample holds a text to continue",)
     folder = model.parent
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     if not constants.get("exact", True):
         return None, (f"{SCRIPT} takes preprocessed arrays alone: no constants say it all",)
-    if (
-        task.target != "own"
-        and task.modality == "text"
-        and not (folder / "tokenizer.json").is_file()
-    ):
+    reads_texts = task.modality == "text" and not takes_arrays
+    if reads_texts and not (folder / "tokenizer.json").is_file():
         return None, (f"{SCRIPT} can't read texts: there is no tokenizer.json of this tokenizer",)
     postprocessing = json.loads((folder / "postprocessing.json").read_text(encoding="utf-8"))
     kept = answered(

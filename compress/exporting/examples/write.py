@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.files.atomic import write_text
-from compress.tasks.answers import answers_text
+from compress.tasks.answers import answers_text, script_text
 from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
@@ -78,13 +78,16 @@ _CLASSIFICATION = {
 
 
 _TENSORS = _Examples("infer_tensors", {}, ())
+_FIELDS = _Examples("infer_fields", {}, ())
 
 
 def example_script(task: Task) -> str:
     """Return the text of the bundle's infer.py."""
     text = _python(_examples(task).python)
     if isinstance(task, OwnTask):
-        return text.replace("# answers\n", answers_text(task.answers_file))
+        text = text.replace("# answers\n", answers_text(task.answers_file))
+    if isinstance(task, OwnTask) and task.script_file is not None:
+        return text.replace("# samples\n", script_text(task.script_file))
     return text
 
 
@@ -114,7 +117,7 @@ def write_examples(directory: Path, *, task: Task) -> None:
 
 def _examples(task: Task) -> _Examples:
     if isinstance(task, OwnTask):
-        return _TENSORS
+        return _TENSORS if task.script_file is None else _FIELDS
     return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
 
 

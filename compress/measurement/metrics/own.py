@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.core.batch import labels_in
+from compress.core.batch import SAMPLE, about_in, labels_in
 from compress.core.foreign.boundary import foreign
 from compress.errors import StageError
 from compress.measurement.intervals import percentile
@@ -29,6 +29,8 @@ def own_tally(metric: TaskMetric) -> Tally:
     """A new tally of a task's metric. What the metric's functions raise becomes a StageError."""
     if metric.rows is None:
         return _OfAll(metric)
+    if metric.joined is not None:
+        return _OfWindows(metric)
     return Sums(_Rows(metric), _Value(metric))
 
 
@@ -53,9 +55,7 @@ class _Rows:
             )
         if not np.isfinite(found).all():
             raise StageError(f"metric {name!r}: 'rows' must return finite numbers. Got others.")
-        if self._metric.value is None:
-            found = np.hstack([found, np.ones((len(found), 1))])
-        return found
+        return found if self._metric.joined else _with_count(self._metric, found)
 
 
 class _Value:
@@ -70,6 +70,45 @@ class _Value:
             return ratio(sums[:, 0], sums[:, -1])
         with foreign(f"metric {self._metric.name!r}", error=StageError):
             return np.asarray(value(sums), np.float64)
+
+
+class _OfWindows:
+    """A metric whose rows are of windows; those of one sample are joined before they are summed."""
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric, self._rows_of = metric, _Rows(metric)
+        self._samples: list[NDArray[np.int64]] = []
+        self._rows: list[NDArray[np.float64]] = []
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, whatever their windows."""
+        return len(np.unique(np.concatenate(self._samples))) if self._samples else 0
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`. In a batch that names no samples, each window is one."""
+        rows = self._rows_of(answer)
+        seen = sum(map(len, self._samples))
+        self._samples.append(answer.batch.get(SAMPLE, seen + np.arange(len(rows))))
+        self._rows.append(rows)
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`; the interval is a bootstrap over samples."""
+        samples, rows = np.concatenate(self._samples), np.concatenate(self._rows)
+        order = np.argsort(samples, kind="stable")
+        _, firsts = np.unique(samples[order], return_index=True)
+        parts = np.split(rows[order], firsts[1:])
+        whole = np.stack([self._joined(part) for part in parts])
+        sums = Sums(lambda _: _with_count(self._metric, whole), _Value(self._metric))
+        sums.add(Answer(whole, {}))
+        return sums.score(seed=seed)
+
+    def _joined(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        joined = self._metric.joined
+        if joined is None:
+            raise TypeError(f"metric {self._metric.name!r} has no 'joined'.")
+        with foreign(f"metric {self._metric.name!r}", error=StageError):
+            return np.asarray(joined(windows), np.float64)
 
 
 class _OfAll:
@@ -114,9 +153,15 @@ class _OfAll:
             return float(of_all(outputs, labels))
 
 
+def _with_count(metric: TaskMetric, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rows, with a count of samples for a metric that is a mean."""
+    return rows if metric.value else np.hstack([rows, np.ones((len(rows), 1))])
+
+
 def _beside(metric: TaskMetric, answer: Answer) -> Arrays:
-    """The labels of a batch, or the reference's outputs."""
-    return labels_in(answer.batch) if metric.needs_labels else answer.wanted.outputs
+    """The labels of a batch, or the reference's outputs; and what else the task says of it."""
+    own = labels_in(answer.batch) if metric.needs_labels else answer.wanted.outputs
+    return {**own, **(about_in(answer.batch) if metric.rows else {})}
 
 
 def _whole(parts: list[Arrays]) -> Arrays:

@@ -14,7 +14,7 @@ from typing import Any
 
 from compress.core.context import Task
 from compress.errors import clipped
-from compress.tasks.task import TASKS
+from compress.tasks.registry import built_in, task_names
 
 Table = Mapping[str, tuple[str, ...]]
 """Names of classes by `model_type`."""
@@ -26,11 +26,15 @@ _TABLE_OF = {
     "AutoModelForSequenceClassification": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
     "AutoModelForTokenClassification": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
     "AutoModelForCausalLM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "AutoModelForQuestionAnswering": "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
+    "AutoModelForMultipleChoice": "MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES",
+    "AutoModelForMaskedLM": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
     "AutoModel": _BASE,
 }
+_PRETRAINED = "MODEL_FOR_PRETRAINING_MAPPING_NAMES"
 _BODIES = (
     _BASE,
-    "MODEL_FOR_PRETRAINING_MAPPING_NAMES",
+    _PRETRAINED,
     "MODEL_FOR_IMAGE_MAPPING_NAMES",
     "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES",
 )
@@ -49,7 +53,9 @@ _WORDS = {
     "IMAGE": "features of images",
     "IMAGE_TEXT_TO_TEXT": "text about images",
     "MASKED_LM": "masked words (pretraining)",
+    "MULTIPLE_CHOICE": "multiple choice",
     "PRETRAINING": "pretraining",
+    "QUESTION_ANSWERING": "question answering",
     "SEQUENCE_CLASSIFICATION": "text classification",
     "SEQ_TO_SEQ_CAUSAL_LM": "text to text",
     "SPEECH_SEQ_2_SEQ": "speech to text",
@@ -72,7 +78,7 @@ def tables() -> Mapping[str, Table]:
 
 def tasks_of(kind: str) -> tuple[str, ...]:
     """The tasks for which transformers has models of a `model_type`."""
-    return tuple(task.name for task in TASKS.values() if _can(kind, task))
+    return tuple(task.name for task in built_in() if task.auto_class and _can(kind, task))
 
 
 def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
@@ -92,7 +98,7 @@ def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
     others = f"models of type {kind!r} can do {does}" if does else "none of them is its"
     return (
         f"{_named(kind, config)} is for {purpose or 'something else'}, not for {task.name}. "
-        f"The tasks are {', '.join(TASKS)}; {others}."
+        f"The tasks are {', '.join(task_names())}; {others}."
     )
 
 
@@ -107,6 +113,8 @@ def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
     found = [table for table in tables() if name in _classes(table)]
     if not found or _TABLE_OF[task.auto_class] in found:
         return None
+    if task.auto_class == "AutoModelForMaskedLM" and _PRETRAINED in found:
+        return None  # most of these models have such a head among others; loading says it
     if task.target == "next-token" and _is_body(found) and config.get("tie_word_embeddings", True):
         return None  # the head is the embeddings
     return _purpose_of_class(name) or "hidden states"

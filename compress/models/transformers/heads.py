@@ -11,12 +11,15 @@ from typing import Any
 
 from compress.core.context import Task
 from compress.errors import clipped
+from compress.tasks.contract import Task as OwnTask
+from compress.tasks.registry import task_names
 from compress.tasks.task import TASKS
 
 HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 """Keys of a config that tell the meaning of its head."""
 SCORED = ("class", "class-set", "token-class")
 """Targets for which a model's head gives a score for each class."""
+REGRESSION = "regression"
 _SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
 _RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
 
@@ -36,23 +39,56 @@ def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
     ----------
     config : a transformers model's config as plain values; it needn't be complete.
     """
+    kind, outputs = config.get("problem_type"), outputs_of(config)
+    if isinstance(task, OwnTask) and task.problem_type == REGRESSION:
+        return _no_regression(kind, outputs, task)
     if task.target not in SCORED:
         return None
-    kind, outputs = config.get("problem_type"), outputs_of(config)
-    if kind == "regression":
+    if kind == REGRESSION:
         again = "" if outputs == 1 else f" {_overridden(task)}"
         return (
             f"its head gives a number (problem_type: regression), and {task.name} reads scores of "
-            f"classes. No task is for regression; the tasks are {', '.join(TASKS)}.{again}"
+            f"classes. {_for_numbers(task)}{again}"
         )
     if outputs == 1 and _ranks(config):
         return (
             f"its head ranks pairs of texts by one number (a reranker), and {task.name} reads "
-            f"scores of classes. No task is for ranking; the tasks are {', '.join(TASKS)}."
+            f"scores of classes. {_for_numbers(task)}"
         )
     if outputs == 1 and task.target != "class-set":
         return one_output(task)
     return _chooses_otherwise(kind, task)
+
+
+def _no_regression(kind: object, outputs: int | None, task: Task) -> str | None:
+    """Reason why a head doesn't give the numbers that a task reads; None if it does."""
+    if kind in (_SINGLE, _MULTI):
+        other = "text-classification" if kind == _SINGLE else "multi-label-text-classification"
+        return (
+            f"its head gives scores of classes (problem_type: {kind}), and {task.name} reads "
+            f"numbers. The task for such a head is {other}. {_said_regression(task)}"
+        )
+    if kind is None and outputs is not None and outputs > 1:
+        return (
+            f"its head gives {outputs} scores and doesn't say that they are numbers to be "
+            f"predicted, as {task.name} reads them. {_said_regression(task)} One number has "
+            "'num_labels: 1'."
+        )
+    return None
+
+
+def _said_regression(task: Task) -> str:
+    return (
+        f"If it was trained for {task.name}, or is to be, say so: 'problem_type: {REGRESSION}' in "
+        "'model.arguments' (or 'model.config')."
+    )
+
+
+def _for_numbers(task: Task) -> str:
+    """The task that reads numbers of the same samples, if there is one."""
+    if task.auto_class == "AutoModelForSequenceClassification":
+        return "The task for it is text-regression."
+    return f"No task is for a number of such samples; the tasks are {', '.join(task_names())}."
 
 
 def _chooses_otherwise(kind: object, task: Task) -> str | None:
@@ -75,7 +111,7 @@ def one_output(task: Task) -> str:
     return (
         f"its head gives one score, and {task.name} chooses among two classes or more: whatever "
         f"the input, it would choose that one. {_other(task, of_sets=True, what='a yes or no')}"
-        "No task is for a number (a regression, a reranker)."
+        f"For a number (a regression, a reranker): {_for_numbers(task)}"
     )
 
 
@@ -93,7 +129,7 @@ def untrained_head(model: str, task: Task, *, purpose: str | None = None) -> str
     return (
         f"{whose} weights hold no head for {task.name}, and a new one is random. Begin the stages "
         "with 'train', which teaches it, or name a model that was trained for the task. The tasks "
-        f"are {', '.join(TASKS)}."
+        f"are {', '.join(task_names())}."
     )
 
 

@@ -1,0 +1,64 @@
+"""Makes batches of texts and of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.core.batch import LABELS, labels_in, labels_key
+from compress.data.texts.encode import TextPreprocessor
+from compress.errors import DataError, clipped
+
+if TYPE_CHECKING:
+    from compress.core.artifact import Preprocessor
+
+    Samples = Sequence[Mapping[str, Any]]
+
+
+def of_texts(preprocessor: Preprocessor | None) -> TextPreprocessor:
+    """Return a preprocessor that makes token ids of texts.
+
+    Raises
+    ------
+    TypeError : it is another one.
+    """
+    if not isinstance(preprocessor, TextPreprocessor):
+        raise TypeError(f"texts need a TextPreprocessor. Got {type(preprocessor).__name__}.")
+    return preprocessor
+
+
+def encoded_texts(
+    samples: Samples, preprocessor: Preprocessor | None, *, fixed_length: bool
+) -> dict[str, Tensor]:
+    """Return the inputs (N, S) of the samples' texts, or of their pairs of texts."""
+    texts = [str(sample["text"]) for sample in samples]
+    paired = "text_pair" in samples[0]
+    pairs = [str(sample["text_pair"]) for sample in samples] if paired else None
+    return of_texts(preprocessor)(texts, pairs, fixed_length=fixed_length)
+
+
+def label_numbers(samples: Samples) -> dict[str, Tensor]:
+    """Return the samples' labels as float32, (N,) or (N, K); nothing if there are none."""
+    keys = [name if name == LABELS else labels_key(name) for name in labels_in(samples[0])]
+    return {key: numbers([sample[key] for sample in samples], key) for key in keys}
+
+
+def numbers(values: Sequence[Any], name: str) -> Tensor:
+    """Return labels that are numbers, or lists of equally many, as float32.
+
+    Raises
+    ------
+    DataError : a value is something else.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiu" or found.ndim not in (1, 2) or np.isinf(found).any():
+        given = clipped(repr(values[0] if len(values) == 1 else list(values)))
+        raise DataError(f"{name!r} must be a number, or a list of equally many. Got {given}.")
+    return torch.from_numpy(np.ascontiguousarray(found, np.float32))
