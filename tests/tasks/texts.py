@@ -13,7 +13,7 @@ PLACES = ("hill", "lake", "road", "shore", "field", "wood")
 
 CONFIG: dict[str, Any] = {
     "model_type": "bert",
-    "vocab_size": 300,
+    "vocab_size": 400,
     "hidden_size": 32,
     "num_hidden_layers": 1,
     "num_attention_heads": 4,
@@ -45,7 +45,7 @@ def write_splits(folder: Path, kind: str, count: int = 240) -> dict[str, Any]:
     return {
         "huggingface": "json",
         "files": files,
-        "tokenizer": {"train": {"vocab_size": 300}},
+        "tokenizer": {"train": {"vocab_size": 400}},
         "max_length": 40,
         "calibration_samples": 32,
     }
@@ -79,7 +79,21 @@ def _pair(random: np.random.Generator) -> dict[str, Any]:
     return {"one": " ".join(one), "two": " ".join(two), "score": [same, len(set(one))]}
 
 
-_ROWS = {"scored": _scored, "pair": _pair}
+def _question(random: np.random.Generator) -> dict[str, Any]:
+    words = _words(random, THINGS, int(random.integers(3, 7)))
+    asked = {"colour": _words(random, COLOURS, 1)[0], "place": _words(random, PLACES, 1)[0]}
+    for word in asked.values():
+        words.insert(int(random.integers(0, len(words) + 1)), word)
+    kind = ("colour", "place")[int(random.integers(2))]
+    context = " ".join(words)
+    return {
+        "question": f"what {kind}",
+        "context": context,
+        "answers": {"text": [asked[kind]], "answer_start": [context.index(asked[kind])]},
+    }
+
+
+_ROWS = {"scored": _scored, "pair": _pair, "question": _question}
 
 
 def broken(folder: Path, kind: str, **change: Any) -> dict[str, Any]:
@@ -100,8 +114,8 @@ def preprocessor(length: int = 40) -> Any:
     from compress.data.texts.encode import TextPreprocessor
     from compress.data.vocabulary.train import train_tokenizer
 
-    given = [" ".join((*COLOURS, *THINGS, *PLACES, "what has where is the in at"))] * 3
-    options = Vocabulary(vocab_size=300)
+    given = [" ".join((*COLOURS, *THINGS, *PLACES, "what colour place"))] * 3
+    options = Vocabulary(vocab_size=400)
     tokenizer = train_tokenizer(given, options, generates=False, max_length=length)
     return TextPreprocessor(tokenizer, length)
 

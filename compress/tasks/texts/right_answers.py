@@ -1,0 +1,68 @@
+"""The right answers of a question, as data sets like SQuAD hold them. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from compress.errors import DataError, clipped
+
+
+class RightAnswer(NamedTuple):
+    """A right answer: its text, and the character of the context at which it begins."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """The character after its last one."""
+        return self.start + len(self.text)
+
+
+def right_answers(value: Any, context: str) -> list[RightAnswer]:
+    """Return the right answers of a sample, one or more.
+
+    Parameters
+    ----------
+    value : {"text": texts, "answer_start": places}, or a list of such with one answer each.
+
+    Raises
+    ------
+    DataError : it is something else, holds no answer, or one that the context doesn't hold there.
+    """
+    found = [RightAnswer(text, start) for text, start in _pairs(value)]
+    if not found:
+        raise DataError("'answers' must hold a right answer. Got none.")
+    for text, start in found:
+        if context[start : start + len(text)] != text:
+            there = clipped(repr(context[start : start + len(text)]))
+            raise DataError(
+                f"the answer {clipped(repr(text))} must be at character {start} of the context. "
+                f"There is {there}."
+            )
+    return found
+
+
+def _pairs(value: Any) -> Sequence[tuple[str, int]]:
+    if isinstance(value, Mapping):
+        texts, starts = (_listed(value.get(name)) for name in ("text", "answer_start"))
+        pairs = list(zip(texts, starts, strict=False))
+        right = len(texts) == len(starts)
+    else:
+        listed = value if isinstance(value, list | tuple) else [None]
+        right = all(isinstance(one, Mapping) for one in listed)
+        pairs = [(one.get("text"), one.get("answer_start")) for one in listed] if right else []
+    if not right or not all(
+        isinstance(text, str) and text.strip() and type(start) is int and start >= 0
+        for text, start in pairs
+    ):
+        raise DataError(
+            "'answers' must be {text: [texts], answer_start: [characters from 0]}, as in SQuAD. "
+            f"Got {clipped(repr(value))}."
+        )
+    return pairs
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
