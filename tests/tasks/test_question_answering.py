@@ -47,7 +47,7 @@ def test_questions_go_the_whole_way(tmp_path: Path) -> None:
     original, trained, student, _, small, final = report.stages
     assert trained.quality.metric == "f1"
     assert trained.quality.samples == 80  # as many as there are questions, not windows
-    assert trained.quality.value > original.quality.value + 0.3
+    assert trained.quality.value > original.quality.value + 0.1
     assert student.params < trained.params
     assert small.quality.value > student.quality.value - 0.1
     assert "infer.py on 8 raw samples" in " ".join(final.notes)

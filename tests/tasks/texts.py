@@ -93,7 +93,18 @@ def _question(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
-_ROWS = {"scored": _scored, "pair": _pair, "question": _question}
+def _choice(random: np.random.Generator) -> dict[str, Any]:
+    choices = _words(random, (*THINGS, *PLACES), int(random.integers(1, 4)))
+    right = int(random.integers(0, len(choices) + 1))
+    choices.insert(right, _words(random, COLOURS, 1)[0])
+    return {
+        "question": " ".join(_words(random, THINGS, 2)),
+        "choices": choices,
+        "label": right,
+    }
+
+
+_ROWS = {"scored": _scored, "pair": _pair, "question": _question, "choice": _choice}
 
 
 def broken(folder: Path, kind: str, **change: Any) -> dict[str, Any]:

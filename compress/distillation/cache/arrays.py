@@ -107,7 +107,16 @@ def real_tokens(batch: Batch) -> npt.NDArray[np.bool_] | None:
 def arrays_for(
     tensors: Mapping[str, Tensor], mask: npt.NDArray[np.bool_] | None, *, kept: Kept
 ) -> tuple[Array, ...]:
-    """Return the arrays that hold such tensors."""
+    """Return the arrays that hold such tensors.
+
+    Raises
+    ------
+    StageError : features are to be kept of samples that hold several texts.
+    """
+    if mask is not None and mask.ndim > 2 and kept.features:
+        raise StageError(
+            "features of samples with several texts can't be cached. Leave 'teacher.cache' out."
+        )
     precision = {"fp16": "float16", "fp32": "float32"}[kept.dtype]
     token_dims = {TAIL: 2}
     arrays = []

@@ -44,7 +44,7 @@ class CachedTeacher:
                 f"{ids.min()} to {ids.max()}."
             )
         if ATTENTION_MASK in batch:
-            length = batch[ATTENTION_MASK].bool().sum(1).cpu().numpy()
+            length = batch[ATTENTION_MASK].bool().flatten(1).sum(1).cpu().numpy()
             if (length != self._store.tokens(ids)).any():
                 raise StageError("samples have other tokens than when the teacher answered them.")
         return to_answers(self._store.gather(ids), kept=self._kept, batch=batch)

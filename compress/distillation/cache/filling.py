@@ -109,7 +109,9 @@ def _ask(store: Store, live: Teacher, batch: Batch, *, kept: Kept) -> None:
     if not store.arrays:
         store.begin(arrays_for(tensors, mask, kept=kept))
     ids = batch[SAMPLE_IDS].cpu().numpy()
-    tokens = np.zeros(len(ids), np.int64) if mask is None else mask.sum(axis=1)
+    tokens = (
+        np.zeros(len(ids), np.int64) if mask is None else mask.reshape(len(mask), -1).sum(axis=1)
+    )
     rows = {array.name: to_rows(array, tensors[array.name], mask) for array in store.arrays}
     store.append(ids, tokens, rows)
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compress.core.batch import ATTENTION_MASK
 from compress.core.context import Batch
 from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.matching import Match
 from compress.distillation.options import Relation
-from compress.distillation.terms.term import Term
+from compress.distillation.terms.term import Term, token_mask
 from compress.errors import StageError
 from compress.tasks.pooling import mean_pool
 from compress.training.batches import sample_count
@@ -83,6 +82,6 @@ def _vectors(features: Tensor, batch: Batch, name: str) -> Tensor:
     if features.ndim == 4:
         return features.flatten(1) if name == "similarity" else features.mean(dim=(2, 3))
     if features.ndim == 3:
-        mask = batch.get(ATTENTION_MASK)
+        mask = token_mask(batch)
         return features.mean(dim=1) if mask is None else mean_pool(features, mask)
     return features

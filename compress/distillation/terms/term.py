@@ -49,9 +49,12 @@ class Term(nn.Module):
 
 
 def token_mask(batch: Batch) -> Tensor | None:
-    """Return a mask of the tokens that aren't padding, bool (N, S); None for images."""
+    """Return a mask of the tokens that aren't padding, bool (N, S); None for images.
+
+    Samples of C texts give (N * C, S), as the models' inner tensors have it.
+    """
     mask = batch.get(ATTENTION_MASK)
-    return None if mask is None else mask.bool()
+    return None if mask is None else mask.bool().flatten(0, -2)
 
 
 def labelled(labels: Tensor) -> Tensor:

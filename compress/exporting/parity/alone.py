@@ -110,10 +110,11 @@ def _singles(batch: Batch) -> Iterator[tuple[Batch, slice | np.ndarray]]:
     for row in range(len(next(iter(batch.values())))):
         kept: slice | np.ndarray = slice(None)
         if mask is not None:
-            kept = np.flatnonzero(np.asarray(mask[row]) != 0)
+            real = np.asarray(mask[row]) != 0
+            kept = np.flatnonzero(real.reshape(-1, real.shape[-1]).any(0))
         yield (
             {
-                key: values[row : row + 1, kept] if mask is not None else values[row : row + 1]
+                key: values[row : row + 1][..., kept] if mask is not None else values[row : row + 1]
                 for key, values in batch.items()
             },
             kept,
@@ -133,11 +134,12 @@ def _filled(values: Tensor, mask: Tensor) -> Tensor:
     import torch
 
     rows = []
-    for row, real in zip(values, mask != 0, strict=True):
+    width = mask.shape[-1]
+    for row, real in zip(values.reshape(-1, width), mask.reshape(-1, width) != 0, strict=True):
         own = row[real] if bool(real.any()) else row
         inner = own[min(1, len(own) - 1)].repeat(len(row) - len(own))
         rows.append(torch.cat([own[:1], inner, own[1:]]))
-    return torch.stack(rows)
+    return torch.stack(rows).reshape(values.shape)
 
 
 def _said(found: Parity) -> str:

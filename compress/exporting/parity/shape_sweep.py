@@ -40,7 +40,7 @@ def shape_sweep(
             yield _shorter(few, part=part) if modality == "text" else few
             start += size
     yield {name: values[start if start < count else 0 :] for name, values in first.items()}
-    if modality == "text" and not first[ATTENTION_MASK].bool().all(1).any():
+    if modality == "text" and not first[ATTENTION_MASK].bool().all(-1).any():
         yield filled_up({name: values[:1] for name, values in first.items()})
     if other_size:
         yield _resized(first)
@@ -49,12 +49,13 @@ def shape_sweep(
 
 def _shorter(batch: Batch, *, part: int) -> Batch:
     """Return texts cut to a part of their length, at the end without padding."""
-    length = batch[ATTENTION_MASK].shape[1]
+    mask = batch[ATTENTION_MASK]
+    length = mask.shape[-1]
     kept = max(2, length // part)
-    left = bool((batch[ATTENTION_MASK][:, -1] > batch[ATTENTION_MASK][:, 0]).any())
+    left = bool((mask[..., -1] > mask[..., 0]).any())
     columns = slice(length - kept, None) if left and kept < length else slice(kept)
     return {
-        name: values[:, columns] if values.ndim > 1 and values.shape[1] == length else values
+        name: values[..., columns] if values.shape == mask.shape else values
         for name, values in batch.items()
     }
 

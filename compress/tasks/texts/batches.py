@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.core.batch import LABELS, labels_in, labels_key
+from compress.core.batch import LABELS, about_key, labels_in, labels_key
 from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError, clipped
+from compress.tasks.texts.choices import choices_in, right_choice
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -39,6 +40,27 @@ def encoded_texts(
     paired = "text_pair" in samples[0]
     pairs = [str(sample["text_pair"]) for sample in samples] if paired else None
     return of_texts(preprocessor)(texts, pairs, fixed_length=fixed_length)
+
+
+def choice_batch(
+    samples: Samples, preprocessor: Preprocessor | None, *, fixed_length: bool
+) -> dict[str, Tensor]:
+    """Return the batch of `MultipleChoice.collate`."""
+    choices = [choices_in(sample["choices"]) for sample in samples]
+    most = max(map(len, choices))
+    filled = [[*given, *given[:1] * (most - len(given))] for given in choices]
+    batch = of_texts(preprocessor)(
+        [str(sample["question"]) for sample in samples for _ in range(most)],
+        [choice for given in filled for choice in given],
+        fixed_length=fixed_length,
+    )
+    batch = {name: value.reshape(len(samples), most, -1) for name, value in batch.items()}
+    batch[about_key("choices")] = torch.tensor([len(given) for given in choices])
+    if LABELS in samples[0]:
+        each = zip(samples, choices, strict=True)
+        right = [right_choice(sample[LABELS], given) for sample, given in each]
+        batch[LABELS] = torch.tensor(right)
+    return batch
 
 
 def label_numbers(samples: Samples) -> dict[str, Tensor]:

@@ -102,8 +102,8 @@ class Augmenter:
     def _masked(self, batch: Batch, round_: int) -> Tensor:
         tokens, real = _required(batch, TOKENS), _required(batch, ATTENTION_MASK).bool()
         # Positions count from the text's first token, so that padding on the left doesn't matter.
-        places = (real.cumsum(1) - 1).clamp(min=0)
-        ids = _required(batch, SAMPLE_IDS)[:, None]
+        places = (real.cumsum(-1) - 1).clamp(min=0)
+        ids = _required(batch, SAMPLE_IDS).reshape(-1, *[1] * (tokens.ndim - 1))
         draws = uniform(self._seed, _TOKEN_STREAM, round_, ids, places)
         chosen = (draws < self.options.mask_tokens) & real & ~torch.isin(tokens, self._special)
         return tokens.masked_fill(chosen, self._mask_token)
