@@ -109,6 +109,12 @@ LIGHT = (
     *(stage.module for stage in entry_points(group="compress.stages")),
 )
 """What `import compress`, `--help`, `check` and the beginning of `run` import."""
+TASKS = tuple(
+    task.module
+    for task in entry_points(group="compress.tasks")
+    if task.module.startswith("compress.")
+)
+"""What `check` imports for the recipe's task: of the heavy libraries only numpy."""
 TAKES_SIGNALS = {"compress.cli", "compress.cli.process"}
 """They import nothing before an interrupt can be told in a line."""
 
@@ -171,6 +177,10 @@ def test_imports_in_functions_keep_the_start_quick() -> None:
     command = set().union(*(brought(name, files) for name in LIGHT[:2])) & known
     heavy = {name: sorted(libraries(files[name].loaded) & HEAVY) for name in sorted(start)}
     assert not {name: found for name, found in heavy.items() if found}, "the start is slow"
+    tasks = set().union(*(brought(name, files) for name in TASKS)) & known
+    slow = {name: sorted(libraries(files[name].loaded) & (HEAVY - {"numpy"})) for name in tasks}
+    assert not {name: found for name, found in slow.items() if found}, "a check is slow"
+    start |= tasks
     count, offenders = 0, []
     for name in sorted(known - TAKES_SIGNALS):
         for line, other in files[name].deferred:

@@ -25,7 +25,11 @@ CARD = "README.md"
 _TEMPLATE = "model_card.md.jinja"
 _DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
 """Names of precisions in Transformers.js, by the suffix of a file."""
-_EXAMPLES = {"text-generation": '"Return the number of"'}
+_EXAMPLES = {
+    "text-generation": '"Return the number of"',
+    "question-answering": '"a question" "a text that holds the answer"',
+    "multiple-choice": '"a question" "one choice" "another choice"',
+}
 _INPUTS = {
     "image": "image.png another.jpg",
     "text": '"a text" "another text"',

@@ -50,9 +50,9 @@ def _pairs(value: Any) -> Sequence[tuple[str, int]]:
         pairs = list(zip(texts, starts, strict=False))
         right = len(texts) == len(starts)
     else:
-        listed = value if isinstance(value, list | tuple) else [None]
-        right = all(isinstance(one, Mapping) for one in listed)
-        pairs = [(one.get("text"), one.get("answer_start")) for one in listed] if right else []
+        listed = [one for one in _listed(value) if isinstance(one, Mapping)]
+        pairs = [(one.get("text"), one.get("answer_start")) for one in listed]
+        right = len(listed) == len(_listed(value))
     if not right or not all(
         isinstance(text, str) and text.strip() and type(start) is int and start >= 0
         for text, start in pairs
