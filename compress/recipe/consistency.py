@@ -18,6 +18,7 @@ from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Step
 from compress.recipe.sentences import Fault, said_by_model
 from compress.stages.contract import Stage
+from compress.tasks.contract import Task as OwnTask
 
 COUNTED_IN_MODEL = ("layers", "ratio", "student.layers", "student.width")
 """Fields of stages that are checked against the sizes of the recipe's model."""
@@ -91,7 +92,8 @@ def check_metric(parts: Parts, findings: Findings) -> None:
         sentence = unknown(f"metric for {task.name}", measure.metric, task.metrics)
         findings.report(keys, sentence, causes=causes)
         return
-    labelled = data is None or data.columns.label is not None
+    own_labels = isinstance(task, OwnTask) and task.label_column is None
+    labelled = data is None or own_labels or data.columns.label is not None
     if not labelled and measure.metric not in (None, *task.metrics_without_labels):
         allowed = f"one of {', '.join(task.metrics_without_labels)} for data without labels"
         sentence = expected("measure.metric", allowed, measure.metric)

@@ -27,6 +27,7 @@ _DTYPES = {"": "fp32", "_fp16": "fp16", "_quantized": "q8", "_q4": "q4"}
 """Names of precisions in Transformers.js, by the suffix of a file."""
 _EXAMPLES = {
     "text-generation": '"Return the number of"',
+    "fill-mask": '"a text with one [MASK]"',
     "question-answering": '"a question" "a text that holds the answer"',
     "multiple-choice": '"a question" "one choice" "another choice"',
 }

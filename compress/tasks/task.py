@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WITHOUT_LABELS = frozenset({"agreement", "spearman", "recall_at_1", "recall_at_10"})
 """Metrics that compare a model with the reference and need no labels."""
-LOWER_IS_BETTER = frozenset({"perplexity"})
+LOWER_IS_BETTER = frozenset({"perplexity", "pseudo_perplexity"})
 """Metrics of built-in tasks for which lower is better."""
 
 

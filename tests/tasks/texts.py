@@ -104,7 +104,17 @@ def _choice(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
-_ROWS = {"scored": _scored, "pair": _pair, "question": _question, "choice": _choice}
+def _plain(random: np.random.Generator) -> dict[str, Any]:
+    return {"text": " ".join((*_words(random, COLOURS, 1), *_words(random, THINGS, 1)) * 3)}
+
+
+_ROWS = {
+    "scored": _scored,
+    "pair": _pair,
+    "question": _question,
+    "choice": _choice,
+    "plain": _plain,
+}
 
 
 def broken(folder: Path, kind: str, **change: Any) -> dict[str, Any]:
