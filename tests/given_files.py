@@ -114,7 +114,7 @@ WORDS = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "is", "and", "plain"),
     *("red", "green", "blue", "car", "house", "sky", "bird", "boat", "tree"),
 )
-WIDTH = 32
+WIDTH = 256
 
 
 def texts(
@@ -216,3 +216,36 @@ def tokenizer(folder: Path) -> Path:
     (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=16).save_pretrained(folder)
     return folder
+
+
+def two_and_two() -> ModelProto:
+    """Return a model of a table (N, 3) and a column (N, 1), to a class and to a box of numbers.
+
+    Weights are random.
+    """
+    generator = np.random.default_rng(2)
+    held = {
+        "wide": generator.normal(size=(4, 256)).astype(np.float32),
+        "a": generator.normal(size=(256, 3)).astype(np.float32) / 9,
+        "b": generator.normal(size=(256, 2)).astype(np.float32) / 9,
+    }
+    nodes = [
+        helper.make_node("Concat", ["table", "age"], ["all"], axis=1),
+        helper.make_node("MatMul", ["all", "wide"], ["hidden"]),
+        helper.make_node("Tanh", ["hidden"], ["bent"]),
+        helper.make_node("MatMul", ["bent", "a"], ["scored"]),
+        helper.make_node("Softmax", ["scored"], ["probability"], axis=1),
+        helper.make_node("MatMul", ["bent", "b"], ["box"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width])
+        for name, width in (("table", 3), ("age", 1), ("box", 2), ("probability", 3))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        values[:2],
+        values[2:],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

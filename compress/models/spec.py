@@ -61,9 +61,9 @@ class ModelSpec(Options):
     inputs: dict[str, str] | None = None
     """For `onnx`: what an input of the file is given, by the input's name, such as
     {input.1: input_ids}. Needed only for names that say nothing."""
-    output: str | None = None
-    """For `onnx`: the output that is the answer; null: the one named as the task's, or the only
-    one of its form."""
+    outputs: dict[str, str] | None = None
+    """For `onnx`: what an output of the file is, by its name, such as {dense_2: logits}; null: the
+    ones named as the task's, or the only one of its form."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> ModelSpec:
@@ -81,7 +81,7 @@ class ModelSpec(Options):
             raise ValueError("'arguments' doesn't go with 'config'; put its keys there.")
         if self.onnx is not None and self.arguments:
             raise ValueError("'arguments' doesn't go with 'onnx', which is a finished model.")
-        for name in ("preprocessing", "inputs", "output"):
+        for name in ("preprocessing", "inputs", "outputs"):
             if self.onnx is None and getattr(self, name):
                 raise ValueError(f"{name!r} goes with 'onnx'.")
         return self
@@ -132,7 +132,7 @@ class ModelSpec(Options):
         if named is not None and only_a_path(named) and folder_problem(named) is not None:
             there = f"there is no folder {clipped(repr(named))}: {folder_problem(named)}."
             problems.append(("preprocessing", there))
-        return [*file_problems(path, task_name, self.inputs or {}, self.output), *problems]
+        return [*file_problems(path, task_name, self.inputs or {}, self.outputs or {}), *problems]
 
 
 def is_folder(name: str) -> bool:

@@ -41,8 +41,14 @@ def _renamed(model: ModelProto, old: str, new: str) -> None:
                     value.name = new
 
 
-def put_before(model: ModelProto, name: str, kind: str, **attributes: Any) -> None:
-    """Put a node between an input and its readers; the input keeps its name."""
+def put_before(model: ModelProto, name: str, kind: str, *more: str, **attributes: Any) -> None:
+    """Put a node between an input and its readers; the input keeps its name.
+
+    Parameters
+    ----------
+    kind, attributes : of the node.
+    more : its further inputs.
+    """
     inside = f"{name}.{kind.lower()}"
     graph = model.graph
     value = next(value for value in graph.input if value.name == name)
@@ -50,7 +56,7 @@ def put_before(model: ModelProto, name: str, kind: str, **attributes: Any) -> No
     kept.CopyFrom(value)
     rename(model, name, inside)
     value.CopyFrom(kept)
-    node = helper.make_node(kind, [name], [inside], name=f"{name}.{kind}", **attributes)
+    node = helper.make_node(kind, [name, *more], [inside], name=f"{name}.{kind}", **attributes)
     graph.node.insert(0, node)
 
 

@@ -125,7 +125,9 @@ def test_what_a_file_declares_is_compared_with_the_task(tmp_path: Path) -> None:
     assert "unknown input 'c'" in said(
         given_files.texts(names=("a", "b")), more=", inputs: {c: input_ids}", **texts
     )
-    assert "unknown output 'x'. Known: scores." in said(given_files.digits(), more=", output: x")
+    assert "unknown output 'x'. Known: scores." in said(
+        given_files.digits(), more=", outputs: {x: logits}"
+    )
     assert "must be 7 or later. Got 6" in said(given_files.digits(opset=6))
 
 
@@ -168,9 +170,9 @@ def test_keys_of_an_onnx_file_are_its_alone(digits: Path) -> None:
     text = RECIPE.format(
         path="x", more="", task="image-classification", data="sklearn: digits", stages=EXPORT
     )
-    text = text.replace("{onnx: x}", "{python: 'a:b', output: c}")
+    text = text.replace("{onnx: x}", "{python: 'a:b', outputs: {c: d}}")
     recipe.write_text(text, encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"'model.output' goes with 'onnx'"):
+    with pytest.raises(RecipeError, match=r"'model.outputs' goes with 'onnx'"):
         load_recipe(recipe)
 
 

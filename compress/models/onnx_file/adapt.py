@@ -5,20 +5,18 @@ Its inputs get the names and types that the task gives, its answer the task's na
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from compress.errors import ModelError
-from compress.models.onnx_file.scores import (
-    Activation,
-    without_activation,
-    without_zipmap,
-)
+from compress.measurement.session import PRESENT
+from compress.models.onnx_file.matching import Activation, Wanted
+from compress.models.onnx_file.scores import before_activation, before_zipmap
 from compress.onnx_graph.ends import keep_outputs, put_before, rename, require_float
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.header import ELEMENTS
@@ -28,14 +26,38 @@ from compress.onnx_graph.types import declared_type
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from compress.core.context import Target
 
 Array = NDArray[Any]
 _IMAGE_AXES = 4
-_TO_LAST, _CHANNELS = (0, 2, 3, 1), (1, 3)
+_TO_LAST = (0, 2, 3, 1)
 _FLOATS = frozenset(
     {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
 )
+
+
+class Form(NamedTuple):
+    """What is done to a batch's values before an input takes them.
+
+    Attributes
+    ----------
+    note : words for it; empty if nothing is done.
+    of : does it to an array.
+    """
+
+    note: str
+    of: Callable[[Array], Array]
+
+
+_PLAIN = Form("", lambda values: values)
+_LAST = Form(
+    "has its channels last: images are turned to that",
+    lambda values: values.transpose(_TO_LAST) if values.ndim == _IMAGE_AXES else values,
+)
+_COLUMN = Form(
+    "takes a column: single numbers become rows of one",
+    lambda values: values[:, None] if values.ndim == 1 else values,
+)
+_FORMS = (_PLAIN, _LAST, _COLUMN)
 
 
 @dataclass(frozen=True)
@@ -47,18 +69,36 @@ class Taken:
     name : the file's own name of it.
     given : the task's name of what it is given.
     element : its TensorProto.DataType.
-    last : whether images are turned to have their channels last.
+    usual : the type of what it is given.
+    form : what is done to the values.
     """
 
     name: str
     given: str
     element: int
-    last: bool
+    usual: int
+    form: Form
 
     def array(self, values: Array) -> Array:
         """Return a batch's values as the file itself takes them."""
-        turned = values.transpose(_TO_LAST) if self.last else values
-        return np.ascontiguousarray(turned.astype(helper.tensor_dtype_to_np_dtype(self.element)))
+        own = self.form.of(values).astype(helper.tensor_dtype_to_np_dtype(self.element))
+        return np.ascontiguousarray(own)
+
+
+@dataclass(frozen=True)
+class Given:
+    """How one output of a given file is read.
+
+    Attributes
+    ----------
+    name : the file's own name of it.
+    wanted : what it is for the task.
+    activation : what the file applied to the scores that the graph now has in its place.
+    """
+
+    name: str
+    wanted: Wanted
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +109,13 @@ class Adapted:
     ----------
     model : the graph.
     taken : its inputs as the file has them.
-    activation : what the file applied to the scores that the graph now ends with.
+    given : its outputs as the file has them, in the task's order.
     notes : the changes, in words.
     """
 
     model: ModelProto
     taken: tuple[Taken, ...]
-    activation: Activation | None
+    given: tuple[Given, ...]
     notes: tuple[str, ...]
 
 
@@ -83,86 +123,110 @@ def adapt(
     model: ModelProto,
     *,
     inputs: Mapping[str, str],
-    output: str,
-    name: str,
-    target: Target,
+    outputs: Mapping[str, Wanted],
     batch: Mapping[str, Array],
+    texts: bool,
 ) -> Adapted:
-    """Return a file's graph with the task's inputs and its answer in raw scores.
+    """Return a file's graph with the task's inputs and its outputs, classes in raw scores.
 
     Parameters
     ----------
     model : the file's model, with its weights; it may be changed.
     inputs : for each of the file's inputs the name of what it is given.
-    output : the file's answer.
-    name : the task's name of the answer.
-    target : the kind of a sample's label.
+    outputs : for each of the file's outputs that the task reads what it is.
     batch : a real batch, by the names of `inputs`.
+    texts : whether the second of two axes is a sequence of tokens.
 
     Raises
     ------
-    ModelError : an input can't take what it is given, or the answer isn't a tensor.
+    ModelError : an input can't take what it is given, or an output isn't a tensor.
     """
     model = tidied(model)
-    taken = tuple(_taken(model, own, given, batch[given]) for own, given in inputs.items())
+    taken = tuple(
+        _taken(model, own, given, batch[given], texts=texts) for own, given in inputs.items()
+    )
     notes = list(_on_inputs(taken))
-    others = [value.name for value in model.graph.output if value.name != output]
-    element = _element(model, output)
-    if element is None:
-        notes.append(f"its dictionaries of probabilities ({output}) are left to 'labels.json'")
-        output = without_zipmap(model, output)
-        element = TensorProto.FLOAT
-    kept = [value for value in others if value.startswith("present")]
-    others = [value for value in others if value not in kept]
-    if others:
-        notes.append(f"its outputs {', '.join(others)} are left out")
-    keep_outputs(model, [output, *kept])
+    caches, tensors = _read_alone(model, outputs, notes)
+    elements = [Graph(model).element_type(name) for name in tensors]
+    model = _newer(model, notes)
+    graph = Graph(model)
+    given, scores = [], []
+    for (name, wanted), tensor in zip(outputs.items(), tensors, strict=True):
+        before = None if caches else before_activation(graph, tensor, wanted.activation)
+        if before is not None:
+            notes.append(
+                f"its last {wanted.activation} is left to the bundle, whose infer.py applies it"
+            )
+        given.append(Given(name, wanted, wanted.activation if before is not None else None))
+        scores.append(before or tensor)
+    keep_outputs(model, [*scores, *caches])
+    inside = [_aside(model, one.name) for one in taken]  # a name may be that of something else
+    outside = [_aside(model, name) for name in scores]
+    for one, name in zip(taken, inside, strict=True):
+        _feed(model, one, name)
+    for each, name, element in zip(given, outside, elements, strict=True):
+        rename(model, name, each.wanted.name)
+        require_float(model, each.wanted.name, element)
+    return Adapted(model, taken, tuple(given), tuple(notes))
+
+
+def _read_alone(
+    model: ModelProto, outputs: Mapping[str, Wanted], notes: list[str]
+) -> tuple[list[str], list[str]]:
+    """Leave other outputs than the task's out; return the caches kept, and the task's tensors."""
+    others = [value.name for value in model.graph.output if value.name not in outputs]
+    caches = [name for name in others if name.startswith(PRESENT)]
+    left_out = [name for name in others if name not in caches]
+    tensors = []
+    for name in outputs:
+        value = next(one for one in model.graph.output if one.name == name)
+        if value.type.HasField("sequence_type"):
+            notes.append(f"its dictionaries of probabilities ({name}) are left to 'labels.json'")
+            tensors.append(before_zipmap(model, name))
+        else:
+            tensors.append(name)
+    if left_out:
+        notes.append(f"its outputs {', '.join(left_out)} are left out")
+    keep_outputs(model, [*tensors, *caches])
+    return caches, tensors
+
+
+def _newer(model: ModelProto, notes: list[str]) -> ModelProto:
+    """Return the model with an opset on which all methods work, if onnx can convert it."""
     opset = Graph(model).opset
     newer = with_newer_opset(model)
     if newer is None:
         notes.append(f"opset {opset} can't be raised: not every method can work on it")
-    elif newer is not model:
+        return model
+    if newer is not model:
         notes.append(f"opset {opset} is raised to {Graph(newer).opset}")
-        model = newer
-    activation = None if kept else without_activation(model, output, target)
-    if activation is not None:
-        notes.append(f"its last {activation} is left to the bundle, whose infer.py applies it")
-        output = model.graph.output[0].name
-    aside = [_aside(model, one.name) for one in taken]  # what is named may have another's name
-    answer = _aside(model, output)
-    for one, placed in zip(taken, aside, strict=True):
-        _feed(model, one, placed, batch[one.given])
-    rename(model, answer, name)
-    require_float(model, name, element)
-    return Adapted(model, taken, activation, tuple(notes))
+    return newer
 
 
-def _taken(model: ModelProto, name: str, given: str, values: Array) -> Taken:
+def _taken(model: ModelProto, name: str, given: str, values: Array, *, texts: bool) -> Taken:
     declared = declared_type(next(one for one in model.graph.input if one.name == name))
-    element, shape = declared.element or TensorProto.FLOAT, declared.shape
+    usual = helper.np_dtype_to_tensor_dtype(values.dtype)
+    element, shape = declared.element or usual, declared.shape
     _require_castable(name, given, element, values)
-    last = (
-        shape is not None
-        and len(shape) == values.ndim == _IMAGE_AXES
-        and shape[3] in _CHANNELS
-        and shape[1] not in _CHANNELS
-    )
-    turned = values.transpose(_TO_LAST) if last else values
-    if shape is not None and not _fits(shape, turned.shape):
-        said = " x ".join("?" if axis is None else str(axis) for axis in shape)
-        got = " x ".join(map(str, values.shape[1:]))
+    form: Form | None = _PLAIN
+    if shape is not None:
+        fitting = (x for x in _FORMS if _fits(shape, x.of(values).shape, texts=texts))
+        form = next(fitting, None)
+    if form is None:
+        said = " x ".join("?" if axis is None else str(axis) for axis in shape or ())
+        got = " x ".join(map(str, values.shape[1:])) or "a single number"
         raise ModelError(
             f"its input {name!r} must be {said}, and each sample's {given!r} is {got}. "
             "Let the data be of that size ('data.image', 'data.max_length')."
         )
-    return Taken(name, given, element, last)
+    return Taken(name, given, element, usual, form)
 
 
-def _fits(shape: Sequence[int | str | None], given: Sequence[int]) -> bool:
+def _fits(shape: Sequence[int | str | None], given: Sequence[int], *, texts: bool) -> bool:
     """Return whether an input can take a batch; the first axis, and a text's second, may vary."""
     if len(shape) != len(given):
         return False
-    rest = list(zip(shape, given, strict=True))[1 if len(given) > 2 else 2 :]
+    rest = list(zip(shape, given, strict=True))[2 if texts and len(given) == 2 else 1 :]
     return all(not isinstance(axis, int) or axis in (0, size) for axis, size in rest)
 
 
@@ -178,22 +242,11 @@ def _on_inputs(taken: Sequence[Taken]) -> Iterator[str]:
     for one in taken:
         if one.name != one.given:
             yield f"its input {one.name!r} is named {one.given!r}, as the task names it"
-        usual = TensorProto.FLOAT if one.element in _FLOATS else TensorProto.INT64
-        if one.element != usual:
-            yield (
-                f"its input {one.name!r} takes {ELEMENTS.get(one.element, 'other numbers')}: "
-                f"{ELEMENTS[usual]} is cast to it"
-            )
-        if one.last:
-            yield f"its input {one.name!r} has its channels last: images are turned to that"
-
-
-def _element(model: ModelProto, output: str) -> int | None:
-    """Return the type of an output's elements; None if it is no tensor."""
-    value = next(one for one in model.graph.output if one.name == output)
-    if value.type.HasField("sequence_type"):
-        return None
-    return Graph(model).element_type(output)
+        if one.element != one.usual:
+            own, usual = (ELEMENTS.get(each, "other numbers") for each in (one.element, one.usual))
+            yield f"its input {one.name!r} takes {own}: {usual} is cast to it"
+        if one.form.note:
+            yield f"its input {one.name!r} {one.form.note}"
 
 
 def _aside(model: ModelProto, name: str) -> str:
@@ -203,23 +256,27 @@ def _aside(model: ModelProto, name: str) -> str:
     return free
 
 
-def _feed(model: ModelProto, one: Taken, placed: str, values: Array) -> None:
+def _feed(model: ModelProto, one: Taken, placed: str) -> None:
     """Let the input that stands under a name for now take the task's values, by their name."""
     rename(model, placed, one.given)
-    if one.last:
+    if one.form is _LAST:
         put_before(model, one.given, "Transpose", perm=list(_TO_LAST))
-    wanted = helper.np_dtype_to_tensor_dtype(values.dtype)
-    if one.element != wanted:
+    elif one.form is _COLUMN:
+        axis = Graph(model).add_initializer(f"{one.given}.axis", np.array([1], np.int64))
+        put_before(model, one.given, "Unsqueeze", axis)
+    if one.element != one.usual:
         put_before(model, one.given, "Cast", to=one.element)
     value = next(each for each in model.graph.input if each.name == one.given)
-    value.type.tensor_type.elem_type = wanted
-    if one.last:
-        dims = [declared_type(value).shape[axis] for axis in (0, 3, 1, 2)]  # type: ignore[index]
-        shape = value.type.tensor_type.shape
-        shape.ClearField("dim")
-        for axis in dims:
-            dim = shape.dim.add()
-            if isinstance(axis, int):
-                dim.dim_value = axis
-            elif axis is not None:
-                dim.dim_param = axis
+    kind = value.type.tensor_type
+    axes = declared_type(value).shape
+    kind.elem_type = one.usual
+    if one.form is _PLAIN or axes is None:
+        return
+    kind.shape.ClearField("dim")
+    for at in (0, 3, 1, 2) if one.form is _LAST else (0,):
+        size = axes[at]
+        dim = kind.shape.dim.add()
+        if isinstance(size, int):
+            dim.dim_value = size
+        elif size is not None:
+            dim.dim_param = size

@@ -18,7 +18,7 @@ from compress.models.folder.labels import labels_of
 from compress.models.folder.sentence_transformers import sentence_folder
 from compress.models.onnx_file.beside import LABELS, names_in, preprocessing_of
 from compress.models.onnx_file.load import SAMPLES, GivenFile, take
-from compress.models.onnx_file.matching import fixed_length, match_inputs
+from compress.models.onnx_file.matching import fixed_length, match_inputs, wanted_outputs
 from compress.models.onnx_file.problems import is_quantized
 from compress.models.onnx_file.scores import names_of_zipmap
 from compress.models.spec import is_folder
@@ -116,8 +116,8 @@ class GivenModel:
         given = GivenFile(
             self._path,
             inputs=self._spec.inputs or {},
-            output=self._spec.output,
-            names=task.output_names,
+            outputs=self._spec.outputs or {},
+            wanted=wanted_outputs(task),
             target=task.target,
             texts=task.modality == "text",
         )

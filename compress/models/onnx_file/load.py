@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,8 @@ from compress.models.onnx_file.batch_axis import (
     fixed_axes,
     free_inside,
 )
-from compress.models.onnx_file.matching import match_inputs, match_output
+from compress.models.onnx_file.matching import Activation, Wanted, match_inputs, match_outputs
 from compress.models.onnx_file.scores import (
-    Activation,
     applied,
     as_scores,
     names_of_zipmap,
@@ -49,23 +48,23 @@ SAMPLES = 4
 
 @dataclass(frozen=True)
 class GivenFile:
-    """A given ONNX file and how a recipe names its parts.
+    """A given ONNX file, how a recipe names its parts, and what a task reads of it.
 
     Attributes
     ----------
     path : the file.
-    inputs, output : as `model.inputs` and `model.output` of a recipe.
-    names : the task's names of its answer.
+    inputs, outputs : as `model.inputs` and `model.outputs` of a recipe.
+    wanted : the outputs that the task reads.
     target : the kind of a sample's label.
     texts : whether inputs are texts, whose second axis is a sequence of tokens.
     """
 
     path: Path
-    inputs: Mapping[str, str]
-    output: str | None
-    names: Sequence[str]
+    wanted: Sequence[Wanted]
     target: Target
     texts: bool
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def take(
@@ -105,7 +104,7 @@ class _Taking:
         self._inputs = match_inputs(
             header.inputs, tuple(self._batch), given.inputs, target=given.target
         )
-        self._output = match_output(header.outputs, given.names, given.target, given.output).name
+        self._outputs = match_outputs(header.outputs, given.wanted, given.outputs)
         self._tolerance = TOLERANCE
         self._opened = session(given.path, threads=1)
 
@@ -113,26 +112,30 @@ class _Taking:
         adapted = adapt(
             load_model(self._given.path),
             inputs=self._inputs,
-            output=self._output,
-            name=self._given.names[0],
-            target=self._given.target,
+            outputs=self._outputs,
             batch=self._batch,
+            texts=self._given.texts,
         )
-        model, activation, notes = adapted.model, adapted.activation, list(adapted.notes)
+        model, notes = adapted.model, list(adapted.notes)
         wanted = self._answers(adapted)
         self._require_finite(model, wanted)
-        if activation is None and probabilities(wanted, self._given.target):
-            activation = as_scores(model, self._given.names[0], self._given.target)
-            notes.append("its answers are probabilities: their logarithms are its scores")
-        fixed = fixed_axes(model, self._texts)
+        activations: dict[str, Activation | None] = {}
+        for one in adapted.given:
+            name = one.wanted.name
+            activations[name] = one.activation
+            if one.activation is None and probabilities(wanted[name], one.wanted.activation):
+                activations[name] = one.wanted.activation
+                as_scores(model, name, one.wanted.activation or "softmax")
+                notes.append("its answers are probabilities: their logarithms are its scores")
         half = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
         if half & {tensor.data_type for tensor in Graph(model).tensors()}:
             self._tolerance = HALF_TOLERANCE
-        if fixed != Fixed(None, None) and self._free(model, fixed, wanted, activation):
+        fixed = fixed_axes(model, self._texts)
+        if fixed != Fixed(None, None) and self._free(model, fixed, wanted, activations):
             notes.append(f"its axes were fixed ({_said(fixed)}) and may vary now: answers stay")
         else:
-            self._write(model, wanted.shape, fixed)
-            difference = self._difference(wanted, activation)
+            self._write(model, wanted, fixed)
+            difference = self._difference(wanted, activations)
             if difference is not None:
                 raise ModelError(f"its graph can't be brought into our form: {difference}.")
             notes += self._kept(fixed)
@@ -145,17 +148,20 @@ class _Taking:
             return frozenset()
         return frozenset(name for name, values in self._batch.items() if values.ndim == 2)
 
-    def _answers(self, adapted: Adapted) -> Array:
-        """Return the given file's own answers to the batch."""
+    def _answers(self, adapted: Adapted) -> dict[str, Array]:
+        """Return the given file's own answers to the batch, by the task's names."""
         own = {one.name: one.array(self._batch[one.given]) for one in adapted.taken}
-        found = run(self._opened, own)[self._output]
-        if isinstance(found, list):  # a ZipMap's dictionaries
-            names = names_of_zipmap(self._given.path)
-            found = np.array([[each[key] for key in names or sorted(each)] for each in found])
-        return np.asarray(found)
+        found = run(self._opened, own)
+        return {one.wanted.name: self._array(found[one.name]) for one in adapted.given}
 
-    def _require_finite(self, model: ModelProto, answers: Array) -> None:
-        if np.isfinite(answers).all():
+    def _array(self, answers: Any) -> Array:
+        if isinstance(answers, list):  # a ZipMap's dictionaries
+            names = names_of_zipmap(self._given.path)
+            answers = [[each[key] for key in names or sorted(each)] for each in answers]
+        return np.asarray(answers)
+
+    def _require_finite(self, model: ModelProto, answers: Mapping[str, Array]) -> None:
+        if all(np.isfinite(each).all() for each in answers.values()):
             return
         held = Graph(model).initializers.values()
         arrays = ((tensor.name, numpy_helper.to_array(tensor)) for tensor in held)
@@ -163,44 +169,47 @@ class _Taking:
         where = f": its weights {few(wrong)} hold NaN" if wrong else ""
         raise ModelError(f"it answers real samples with values that aren't finite{where}.")
 
-    def _write(self, model: ModelProto, answer: tuple[int, ...], fixed: Fixed | None) -> None:
+    def _write(self, model: ModelProto, answers: Mapping[str, Array], fixed: Fixed | None) -> None:
         """Write a graph whose axes are fixed; None: all of them may vary."""
         shapes = {name: values.shape for name, values in self._batch.items()}
         declare_axes(model, shapes, texts=self._texts, free=fixed is None)
-        declare_answer(
-            model,
-            self._given.names[0],
-            answer,
-            texts=self._given.texts,
-            fixed=None if fixed is None else fixed.batch,
-        )
+        batch = None if fixed is None else fixed.batch
+        for name, answer in answers.items():
+            declare_answer(model, name, answer.shape, texts=self._given.texts, fixed=batch)
         set_metadata(model, self._metadata)
         save_model(model, self._to)
 
     def _free(
-        self, model: ModelProto, fixed: Fixed, wanted: Array, activation: Activation | None
+        self,
+        model: ModelProto,
+        fixed: Fixed,
+        wanted: Mapping[str, Array],
+        activations: Mapping[str, Activation | None],
     ) -> bool:
         """Write the graph with axes that may vary; return whether it answers as the given file."""
         freed = type(model)()
         freed.CopyFrom(model)
         free_inside(freed, fixed, self._texts)
-        self._write(freed, wanted.shape, None)
+        self._write(freed, wanted, None)
         try:
-            return self._difference(wanted, activation) is None and self._takes_fewer(fixed)
+            return self._difference(wanted, activations) is None and self._takes_fewer(fixed)
         except StageError:
             return False
 
-    def _difference(self, wanted: Array, activation: Activation | None) -> str | None:
+    def _difference(
+        self, wanted: Mapping[str, Array], activations: Mapping[str, Activation | None]
+    ) -> str | None:
         """Return how the written file's answers differ from the given one's; None if they don't."""
-        found = run(self._tried(), self._batch)[self._given.names[0]]
-        got = applied(activation, found)
-        if got.shape != wanted.shape:
-            return f"it answers in the shape {got.shape}, and the given file in {wanted.shape}"
-        error = float(np.abs(got - wanted.astype(np.float64)).max(initial=0))
-        largest = float(np.abs(wanted).max(initial=0))
-        if error <= self._tolerance * max(1.0, largest):
-            return None
-        return f"answers differ by {error:.1e} where they reach {largest:.1e}"
+        found = run(self._tried(), self._batch)
+        for name, own in wanted.items():
+            got = applied(activations[name], found[name])
+            if got.shape != own.shape:
+                return f"it answers in the shape {got.shape}, and the given file in {own.shape}"
+            error = float(np.abs(got - own.astype(np.float64)).max(initial=0))
+            largest = float(np.abs(own).max(initial=0))
+            if not error <= self._tolerance * max(1.0, largest):
+                return f"answers differ by {error:.1e} where they reach {largest:.1e}"
+        return None
 
     def _tried(self) -> onnxruntime.InferenceSession:
         return session(self._to, threads=1)
@@ -211,8 +220,9 @@ class _Taking:
         if fixed.sequence is not None:
             half = max(2, fixed.sequence // 2)
             fewer = {n: v[:, :half] if n in self._texts else v for n, v in fewer.items()}
-        answer = run(self._tried(), fewer)[self._given.names[0]]
-        return len(answer) == 1 and bool(np.isfinite(answer).all())
+        found = run(self._tried(), fewer)
+        answers = [found[one.name] for one in self._given.wanted]
+        return all(len(each) == 1 and bool(np.isfinite(each).all()) for each in answers)
 
     def _kept(self, fixed: Fixed) -> list[str]:
         """Return a note on a batch that stays fixed at 1.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from compress.errors import ModelError, clipped, unknown
 from compress.onnx_graph.header import TENSOR, Declared
+from compress.tasks.contract import Task
 
 if TYPE_CHECKING:
     from compress.core.context import Target
+    from compress.core.context import Task as AnyTask
+
+Activation = Literal["softmax", "sigmoid"]
 
 _DECORATION = re.compile(r"^serving_default_|:\d+$")
 """What TensorFlow adds to names."""
@@ -31,8 +36,30 @@ _AXES: Mapping[Target, int] = {
     "none": 3,
 }
 """Number of axes of a task's answer, by the kind of its labels."""
+_ACTIVATIONS: Mapping[Target, Activation] = {
+    "class": "softmax",
+    "class-set": "sigmoid",
+    "token-class": "softmax",
+}
+"""What a bundle applies to scores, by the kind of a sample's label."""
 _TOKEN_AXES = 2
 _FLOATS = ("", "float32", "float16", "float64", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An output that a task reads.
+
+    Attributes
+    ----------
+    name : the task's name of it.
+    activation : what a bundle applies to it, if it holds scores.
+    axes : number of its axes; None: any.
+    """
+
+    name: str
+    activation: Activation | None = None
+    axes: int | None = None
 
 
 def match_inputs(
@@ -62,7 +89,7 @@ def match_inputs(
     found: dict[str, str] = {}
     left = []
     for one in inputs:
-        _require_numbers(one)
+        require_numbers(one)
         wanted = named.get(one.name, _plain(one.name))
         if wanted in given and wanted not in found.values():
             found[one.name] = wanted
@@ -80,41 +107,65 @@ def match_inputs(
     return {one.name: found[one.name] for one in inputs if one.name in found}
 
 
-def match_output(
-    outputs: Sequence[Declared], names: Sequence[str], target: Target, named: str | None
-) -> Declared:
-    """Return the output that holds a task's answer.
+def wanted_outputs(task: Task | AnyTask) -> tuple[Wanted, ...]:
+    """Return what a task reads of a model, in its order."""
+    if isinstance(task, Task):
+        return tuple(
+            Wanted(one.name, "softmax" if one.role == "classes" else None) for one in task.outputs
+        )
+    name, target = task.output_names[0], task.target
+    return (Wanted(name, _ACTIVATIONS.get(target), _AXES.get(target)),)
+
+
+def match_outputs(
+    outputs: Sequence[Declared], wanted: Sequence[Wanted], named: Mapping[str, str]
+) -> dict[str, Wanted]:
+    """Return for each of a file's outputs that a task reads what it is, in the task's order.
+
+    An output is found by the recipe's name for it, by its own name, or because it is the only one
+    left of the form that is left.
 
     Parameters
     ----------
-    names : the task's names of it, such as logits.
-    target : the kind of a sample's label, which says how many axes an answer has.
-    named : the recipe's `model.output`.
+    named : the recipe's `model.outputs`.
 
     Raises
     ------
     ModelError : there is no such output, or there are several.
     """
-    known = {one.name: one for one in outputs}
-    if named is not None:
-        if named not in known:
-            raise ModelError(unknown("output", named, known))
-        return known[named]
-    exact = [one for one in outputs if _plain(one.name) in names]
-    if exact:
-        return exact[0]
-    axes = _AXES.get(target)
-    fitting = [one for one in outputs if _fits(one, axes)]
-    fitting = fitting or [one for one in outputs if one.kind == "sequence" and axes == 2]
+    known, names = {one.name: one for one in outputs}, [one.name for one in wanted]
+    for name, meant in named.items():
+        if name not in known:
+            raise ModelError(unknown("output", name, known))
+        if meant not in names:
+            raise ModelError(unknown(f"meaning of output {name!r}", meant, names))
+    found: dict[str, str] = {meant: name for name, meant in named.items()}
+    for one in outputs:
+        meant = _plain(one.name)
+        if meant in names and meant not in found and one.name not in found.values():
+            found[meant] = one.name
+    missing = [each for each in wanted if each.name not in found]
+    for each in missing:
+        left = [one for one in outputs if one.name not in found.values()]
+        found[each.name] = _only(left, each, several=len(wanted) > 1).name
+    return {found[each.name]: each for each in wanted}
+
+
+def _only(outputs: Sequence[Declared], wanted: Wanted, *, several: bool) -> Declared:
+    """Return the only output that can be a task's."""
+    fitting = [one for one in outputs if _fits(one, wanted.axes)]
+    if not fitting and wanted.activation == "softmax" and wanted.axes in (2, None):
+        fitting = [one for one in outputs if one.kind == "sequence"]
     if len(fitting) == 1:
         return fitting[0]
     listed = ", ".join(str(one) for one in outputs) or "none"
-    wanted = f"a float tensor of {axes} axes" if axes else "a float tensor"
+    form = f"a float tensor of {wanted.axes} axes" if wanted.axes else "a float tensor"
+    what = f"the task's {wanted.name!r}" if several else "the answer"
     if not fitting:
-        raise ModelError(f"it has no output that can be the answer, {wanted}. It has: {listed}.")
+        raise ModelError(f"it has no output that can be {what}, {form}. It has: {listed}.")
     raise ModelError(
-        f"several of its outputs can be the answer: {', '.join(str(one) for one in fitting)}. "
-        f"Name one, such as 'output: {fitting[0].name}'."
+        f"several of its outputs can be {what}: {', '.join(str(one) for one in fitting)}. "
+        f"Name one, such as 'outputs: {{{fitting[0].name}: {wanted.name}}}'."
     )
 
 
@@ -137,7 +188,13 @@ def _fits(one: Declared, axes: int | None) -> bool:
     return axes is None or one.shape is None or len(one.shape) == axes
 
 
-def _require_numbers(one: Declared) -> None:
+def require_numbers(one: Declared) -> None:
+    """Require that an input is a tensor of numbers.
+
+    Raises
+    ------
+    ModelError : it is something else.
+    """
     if one.kind != TENSOR:
         raise ModelError(f"its input {one} must be a tensor.")
     if one.element == "string":

@@ -8,7 +8,12 @@ from pathlib import Path
 from compress.core.files.confined import inside
 from compress.core.files.paths import file_problem
 from compress.errors import InputError, ModelError, clipped
-from compress.models.onnx_file.matching import match_inputs, match_output
+from compress.models.onnx_file.matching import (
+    match_inputs,
+    match_outputs,
+    require_numbers,
+    wanted_outputs,
+)
 from compress.onnx_graph.header import Header, domains, read_header
 from compress.tasks.task import TASKS, KnownTask
 
@@ -34,14 +39,14 @@ Problem = tuple[str, str]
 
 
 def file_problems(
-    path: Path, task_name: str, inputs: Mapping[str, str], output: str | None
+    path: Path, task_name: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
 ) -> list[Problem]:
     """Return what is wrong with a recipe's `model.onnx`, without reading its weights.
 
     Parameters
     ----------
     task_name : the recipe's task; what it gives and reads isn't compared if it is unknown.
-    inputs, output : the recipe's keys of these names.
+    inputs, outputs : the recipe's keys of these names.
     """
     try:
         header = read_header(path)
@@ -51,8 +56,8 @@ def file_problems(
     found = [("onnx", f"{said}: {problem}") for problem in _by_itself(path, header)]
     task = TASKS.get(task_name)
     if task is None:
-        return found
-    return found + _unfit(said, header, task, inputs, output)
+        return [*found, *(("onnx", f"{said}: {problem}") for problem in _no_numbers(header))]
+    return found + _unfit(said, header, task, inputs, outputs)
 
 
 def is_quantized(header: Header) -> bool:
@@ -94,8 +99,21 @@ def _by_itself(path: Path, header: Header) -> Iterator[str]:
         yield f"its opset must be {OLDEST_OPSET} or later. Got {header.opset}."
 
 
+def _no_numbers(header: Header) -> Iterator[str]:
+    """Yield the problems of inputs that no task can give anything for."""
+    for one in header.inputs:
+        try:
+            require_numbers(one)
+        except ModelError as error:
+            yield str(error)
+
+
 def _unfit(
-    said: str, header: Header, task: KnownTask, inputs: Mapping[str, str], output: str | None
+    said: str,
+    header: Header,
+    task: KnownTask,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
 ) -> list[Problem]:
     found = []
     wrong = None
@@ -110,7 +128,7 @@ def _unfit(
     if wrong is not None:
         found.append(("inputs" if inputs else "onnx", f"{said}: {wrong}"))
     try:
-        match_output(header.outputs, task.output_names, task.target, output)
+        match_outputs(header.outputs, wanted_outputs(task), outputs)
     except ModelError as error:
-        found.append(("output" if output else "onnx", f"{said}: {error}"))
+        found.append(("outputs" if outputs else "onnx", f"{said}: {error}"))
     return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import ModelError
-from compress.onnx_graph.ends import keep_outputs, put_after
+from compress.models.onnx_file.matching import Activation
+from compress.onnx_graph.ends import put_after
 from compress.onnx_graph.files import load_model
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.nodes import attribute, is_standard
@@ -18,22 +18,14 @@ from compress.onnx_graph.nodes import attribute, is_standard
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-    from compress.core.context import Target
 
-Activation = Literal["softmax", "sigmoid"]
-_OF: Mapping[Target, Activation] = {
-    "class": "softmax",
-    "class-set": "sigmoid",
-    "token-class": "softmax",
-}
-"""What a bundle applies to scores, by the kind of a sample's label."""
 _ZIPMAP = "ZipMap"
 _LEAST = 1e-30
 _CLOSE = 1e-3
 Array = NDArray[Any]
 
 
-def without_zipmap(model: ModelProto, output: str) -> str:
+def before_zipmap(model: ModelProto, output: str) -> str:
     """Return the tensor of probabilities that a ZipMap turns into dictionaries.
 
     Raises
@@ -44,7 +36,6 @@ def without_zipmap(model: ModelProto, output: str) -> str:
     if node is None or node.op_type != _ZIPMAP:
         made = "an input" if node is None else f"node {node.name!r} ({node.op_type})"
         raise ModelError(f"its output {output!r} is a sequence, made by {made}, not by a ZipMap.")
-    keep_outputs(model, [node.input[0]])
     return str(node.input[0])
 
 
@@ -63,56 +54,56 @@ def names_of_zipmap(path: Path) -> tuple[str, ...]:
     return ()
 
 
-def without_activation(model: ModelProto, output: str, target: Target) -> Activation | None:
-    """Let an answer end before its last softmax or sigmoid, and return which it was.
+def before_activation(graph: Graph, output: str, activation: Activation | None) -> str | None:
+    """Return the scores of which a graph's last node takes a softmax or sigmoid.
 
-    None: the graph doesn't end with the one that a bundle applies to the task's scores.
+    None: it doesn't end so.
+
+    Parameters
+    ----------
+    activation : the one that a bundle applies to the scores; None if it applies none.
     """
-    graph = Graph(model)
     node = graph.producer(output)
     while node is not None and is_standard(node, "Identity"):
         node = graph.producer(node.input[0])
-    wanted = _OF.get(target)
-    if node is None or wanted is None or not is_standard(node, wanted.capitalize()):
+    if node is None or activation is None or not is_standard(node, activation.capitalize()):
         return None
-    if wanted == "softmax" and not _over_the_last_axis(node, graph, target):
-        return None
-    scores = node.input[0]
+    scores = str(node.input[0])
     if graph.producer(scores) is None:
         return None  # an input or a constant is no answer
-    keep_outputs(model, [scores])
-    return wanted
+    if activation == "softmax" and not _over_the_last_axis(node, graph, scores):
+        return None
+    return scores
 
 
-def _over_the_last_axis(node: NodeProto, graph: Graph, target: Target) -> bool:
-    axes = 2 if target == "class" else 3
+def _over_the_last_axis(node: NodeProto, graph: Graph, scores: str) -> bool:
     axis = attribute(node, "axis", -1 if graph.opset >= 13 else 1)
-    return axis in (-1, axes - 1)
+    shape = graph.shape(scores)
+    return axis == -1 or (shape is not None and axis == len(shape) - 1)
 
 
-def probabilities(answers: Array, target: Target) -> bool:
-    """Return whether answers are probabilities rather than scores."""
-    wanted = _OF.get(target)
-    if wanted is None or not answers.size or answers.min() < 0 or answers.max() > 1 + _CLOSE:
+def probabilities(answers: Array, activation: Activation | None) -> bool:
+    """Return whether answers are probabilities rather than the scores that they should be."""
+    if activation is None or not answers.size:
         return False
-    sums = answers.sum(-1)
-    return wanted == "sigmoid" or bool(np.allclose(sums, 1, atol=_CLOSE))
+    if answers.min() < 0 or answers.max() > 1 + _CLOSE:
+        return False
+    return activation == "sigmoid" or bool(np.allclose(answers.sum(-1), 1, atol=_CLOSE))
 
 
-def as_scores(model: ModelProto, output: str, target: Target) -> Activation:
+def as_scores(model: ModelProto, output: str, activation: Activation) -> None:
     """Put a logarithm (of the odds, for sets of classes) behind an answer of probabilities."""
     graph = Graph(model)
     least = graph.add_initializer(f"{output}.least", np.array(_LEAST, np.float32))
-    if _OF[target] == "softmax":
+    if activation == "softmax":
         put_after(model, output, [("Max", [least]), ("Log", [])])
-        return "softmax"
+        return
     # log(p / (1 - p)) = -log(1 / p - 1)
     most = graph.add_initializer(f"{output}.most", np.array(1 - 1e-7, np.float32))
     one = graph.add_initializer(f"{output}.one", np.array(1, np.float32))
     nodes = [("Max", [least]), ("Min", [most]), ("Reciprocal", []), ("Sub", [one])]
     nodes += [("Log", []), ("Neg", [])]
     put_after(model, output, nodes)
-    return "sigmoid"
 
 
 def applied(activation: Activation | None, scores: Array) -> Array:

@@ -15,11 +15,13 @@ from compress.core.context import Target
 from compress.errors import ModelError
 from compress.measurement.session import run, session
 from compress.models.onnx_file.load import GivenFile, take
+from compress.models.onnx_file.matching import Activation, Wanted
 from compress.onnx_graph.files import check_file, load_graph
 from compress.onnx_graph.types import declared_type
 from tests import given_files
 
 Array = NDArray[Any]
+ACTIVATIONS: Mapping[str, Activation] = {"class": "softmax", "class-set": "sigmoid"}
 LINE = [f"digit {index}" for index in range(10)]
 
 
@@ -45,10 +47,16 @@ def taken(
     texts: bool = False,
     target: Target = "class",
     inputs: Mapping[str, str] | None = None,
-    output: str | None = None,
+    outputs: Mapping[str, str] | None = None,
+    wanted: Sequence[Wanted] = (),
 ) -> tuple[Path, tuple[str, ...]]:
     given = GivenFile(
-        path, inputs=inputs or {}, output=output, names=("logits",), target=target, texts=texts
+        path,
+        wanted or (Wanted("logits", ACTIVATIONS.get(target), 3 if target == "next-token" else 2),),
+        target=target,
+        texts=texts,
+        inputs=inputs or {},
+        outputs=outputs or {},
     )
     to = path.parent / "taken.onnx"
     notes = take(given, batch, to=to, metadata={"task": "a task"})  # type: ignore[arg-type]
@@ -413,7 +421,7 @@ def test_a_recipe_names_inputs_and_the_output(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=message):
             taken(path, tokens(), texts=True, inputs=wrong)
     with pytest.raises(ModelError, match="unknown output 'x'"):
-        taken(path, tokens(), texts=True, inputs=named, output="x")
+        taken(path, tokens(), texts=True, inputs=named, outputs={"x": "logits"})
 
 
 def test_a_name_that_the_graph_has_already_is_no_obstacle(tmp_path: Path) -> None:
@@ -460,3 +468,40 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     path = given_files.save(model, tmp_path / "a.onnx")
     with pytest.raises(ModelError, match="aren't finite: its weights shift hold NaN"):
         taken(path, images())
+
+
+def test_several_inputs_and_outputs_come_in_the_tasks_order(tmp_path: Path) -> None:
+    path = given_files.save(given_files.two_and_two(), tmp_path / "a.onnx")
+    generator = np.random.default_rng(3)
+    batch = {
+        "table": generator.random((4, 3)).astype(np.float32),
+        "age": generator.integers(0, 90, 4),  # single whole numbers, as a column of a CSV has
+    }
+    wanted = [Wanted("kind", "softmax"), Wanted("box")]
+    to, notes = taken(path, batch, target="own", wanted=wanted)
+    found = run(session(to, threads=1), batch)
+    assert list(found) == ["kind", "box"]
+    own = {"table": batch["table"], "age": batch["age"][:, None].astype(np.float32)}
+    np.testing.assert_allclose(found["box"], own_answers(path, own), rtol=1e-5)
+    np.testing.assert_allclose(softmax(found["kind"]), own_answers(path, own, at=1), atol=1e-6)
+    assert "its input 'age' takes float32: int64 is cast to it" in notes
+    assert "its input 'age' takes a column: single numbers become rows of one" in notes
+    one = {name: values[:1] for name, values in batch.items()}
+    np.testing.assert_allclose(run(session(to, threads=1), one)["box"], found["box"][:1], rtol=1e-5)
+
+
+def test_outputs_that_could_be_either_are_named_by_the_recipe(tmp_path: Path) -> None:
+    path = given_files.save(given_files.two_and_two(), tmp_path / "a.onnx")
+    batch = {"table": np.ones((2, 3), np.float32), "age": np.ones(2, np.float32)}
+    wanted = [Wanted("kind", "softmax"), Wanted("place")]
+    with pytest.raises(ModelError, match=r"several of its outputs can be the task's 'kind': 'box'"):
+        taken(path, batch, target="own", wanted=wanted)
+    to, _ = taken(path, batch, target="own", wanted=wanted, outputs={"box": "place"})
+    assert list(load_graph(to).outputs) == ["kind", "place"]
+
+
+def test_a_table_of_another_width_is_refused(tmp_path: Path) -> None:
+    path = given_files.save(given_files.two_and_two(), tmp_path / "a.onnx")
+    batch = {"table": np.ones((2, 5), np.float32), "age": np.ones((2, 1), np.float32)}
+    with pytest.raises(ModelError, match="'table' must be N x 3, and each sample's 'table' is 5"):
+        taken(path, batch, target="own", wanted=[Wanted("kind", "softmax"), Wanted("box")])
