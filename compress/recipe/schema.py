@@ -34,8 +34,8 @@ class Gates(Options):
     """Requirements on the final model. A run that doesn't meet them ends with exit code 1."""
 
     accuracy_drop: float | None = Field(default=None, ge=0, le=HEAVIEST)
-    """The largest loss of quality from the reference's, as an absolute difference, below 1 where the
-    metric is at most 1; for every metric but perplexity."""
+    """The largest loss of quality from the reference's, as an absolute difference; for every metric
+    but perplexity. It is below 1 for metrics that are at most 1."""
     perplexity_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The largest ratio of final perplexity to original perplexity."""
     size_ratio: float | None = Field(default=None, gt=0, le=HEAVIEST)
