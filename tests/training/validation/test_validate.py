@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.context import Task
 from compress.errors import StageError
+from compress.tasks.task import KnownTask
 from compress.training.distributed.processes import Processes
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
@@ -16,7 +16,7 @@ from tests.training.tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 def scored(target, logits, labels):
     """The score of batches whose logits are given."""
-    task = Task("some", "text", "AutoModel", target=target)
+    task = KnownTask("some", "text", "AutoModel", target=target)
     tally = BatchSums()
     for given, wanted in zip(logits, labels, strict=True):
         tally.add(labelled_sums(task, nn.Identity(), {"x": given, "labels": wanted}))
