@@ -103,6 +103,7 @@ LIGHT = (
     "compress.cli.running",
     "compress.recipe.catalog.stages",
     "compress.recipe.catalog.tasks",
+    "compress.recipe.draft.draft",
     "compress.recipe.json_schema",
     "compress.recipe.plan",
     *compress._MODULES.values(),

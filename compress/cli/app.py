@@ -145,6 +145,45 @@ def run(
 
 
 @app.command()
+def init(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A folder with config.json, an ONNX file, package.module:function, or a hub id.",
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="DATA", help="A file or folder of samples, or a data set of the hub."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="[default: as both tell]")
+    ] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            "--goal", metavar="4x", help="How many times smaller. [default: quantization alone]"
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    file: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The recipe to write.")
+    ] = Path("recipe.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a first recipe for a model, with what was guessed in comments."""
+    from compress.cli.drafting import write_draft
+
+    write_draft(
+        model, data=data, task=task, goal=goal, overrides=overrides or [], file=file, force=force
+    )
+
+
+@app.command()
 def check(
     recipe: RecipeFile,
     overrides: Overrides = None,

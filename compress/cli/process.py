@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _STREAMS = ("stdin", "stdout", "stderr")
-_WITHOUT_RESUMING = {"bench", "check", "compare", "schema", "stages", "tasks", "verify"}
+_WITHOUT_RESUMING = {
+    *("bench", "check", "compare", "init", "schema", "stages", "tasks", "verify"),
+}
 
 
 def run_process(arguments: Sequence[str] | None) -> NoReturn:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.context import Split, Task
+from compress.core.context import Split, Target, Task
 from compress.data.labels.encode import encode_labels
 from compress.data.peek import Peek, peek
 from compress.data.rows import Indices, Values, input_columns, label_column
 from compress.data.spec import FILE_FORMATS
 from compress.errors import DataError, unknown
+from compress.models.transformers.heads import new_head_line
 
 if TYPE_CHECKING:
     from compress.data.spec import DataSpec
@@ -39,7 +40,12 @@ class _PeekedRows:
 
 
 def misfits_of(
-    spec: DataSpec, *, task: Task, labels: Sequence[str], outputs: int | None
+    spec: DataSpec,
+    *,
+    task: Task,
+    labels: Sequence[str],
+    outputs: int | None,
+    teachable: bool = True,
 ) -> list[Problem]:
     """(dotted key inside `data`, problem) pairs that show in the beginnings of local files.
 
@@ -47,6 +53,7 @@ def misfits_of(
     ----------
     labels : the model's class names in the order of its scores; empty if unknown or none.
     outputs : number of scores that the model gives; None if unknown.
+    teachable : whether the model may get a new head, so that problems say how.
     """
     if spec.huggingface not in FILE_FORMATS or spec.files is None or task.target == "own":
         return []  # a task of one's own finds its fields when it is loaded
@@ -56,7 +63,7 @@ def misfits_of(
             seen = _peek(path, spec, task)
             if seen is not None:
                 found += _file(seen, split, path, spec, task)
-    return found or _labels(spec, task, labels=tuple(labels), outputs=outputs)
+    return found or _labels(spec, task, labels=tuple(labels), outputs=outputs, teachable=teachable)
 
 
 def rows_of(spec: DataSpec, split: Split) -> int | None:
@@ -92,7 +99,12 @@ def _file(seen: Peek, split: Split, path: Path, spec: DataSpec, task: Task) -> I
 
 
 def _labels(
-    spec: DataSpec, task: Task, *, labels: tuple[str, ...], outputs: int | None
+    spec: DataSpec,
+    task: Task,
+    *,
+    labels: tuple[str, ...],
+    outputs: int | None,
+    teachable: bool,
 ) -> list[Problem]:
     """Problems of labels that the model lacks; none if files name their integers differently."""
     if label_column(spec.columns, task) is None:
@@ -110,14 +122,25 @@ def _labels(
         try:
             encode_labels([each], labels, target=target)
         except DataError as error:
-            return [(f"files.{each.split}", str(error))]
+            more = f" {_line(rows, target)}" if labels and teachable else ""
+            return [(f"files.{each.split}", f"{error}{more}")]
     if labels or outputs is None:
         return []
     known = encode_labels(rows, (), target=target).labels
     if len(known) <= outputs:
         return []
     some = ", ".join(known[:10])
-    return [("files.train", f"the model gives {outputs} scores, and the labels are {some} …")]
+    said = f"the model gives {outputs} scores, and the labels are {some} …"
+    more = f" {new_head_line(len(known))}" if teachable else ""
+    return [("files.train", said + more)]
+
+
+def _line(rows: Sequence[_PeekedRows], target: Target) -> str:
+    """Return the line that teaches a model the labels, or else nothing."""
+    try:
+        return new_head_line(len(encode_labels(rows, (), target=target).labels))
+    except DataError:
+        return ""  # labels that no model could have
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:

@@ -21,6 +21,8 @@ from compress.errors import DataError
 MOST_ROWS = 10_000
 MOST_BYTES = 20_000_000
 """Bytes of a text file: of a larger one only the columns are read."""
+FIRST_ROWS = 1000
+"""Rows of which every column is read, where it isn't known yet which columns count."""
 _LONGEST_LINE = 1_000_000
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -138,14 +140,7 @@ def _arrow(path: Path, column: str | None) -> Peek | None:
     import pyarrow
 
     with pyarrow.memory_map(str(path)) as source:
-        try:
-            file = pyarrow.ipc.open_stream(source)
-        except pyarrow.ArrowInvalid:
-            source.seek(0)
-            opened = pyarrow.ipc.open_file(source)
-            file = pyarrow.RecordBatchReader.from_batches(
-                opened.schema, (opened.get_batch(at) for at in range(opened.num_record_batches))
-            )
+        file = _arrow_reader(source)
         values: list[Any] = []
         rows = 0
         for batch in file:
@@ -155,6 +150,20 @@ def _arrow(path: Path, column: str | None) -> Peek | None:
         return Peek(tuple(file.schema.names), values, rows, _names(file.schema, column))
 
 
+def _arrow_reader(source: Any) -> Any:
+    """A reader of the batches of a file of either of Arrow's formats."""
+    import pyarrow
+
+    try:
+        return pyarrow.ipc.open_stream(source)
+    except pyarrow.ArrowInvalid:
+        source.seek(0)
+        opened = pyarrow.ipc.open_file(source)
+        return pyarrow.RecordBatchReader.from_batches(
+            opened.schema, (opened.get_batch(at) for at in range(opened.num_record_batches))
+        )
+
+
 def _names(schema: Any, column: str | None) -> tuple[str, ...] | None:
     """Class names that `datasets` keeps in a file's metadata; None if there are none."""
     kept = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -162,3 +171,81 @@ def _names(schema: Any, column: str | None) -> tuple[str, ...] | None:
     feature = feature.get("feature", feature) if isinstance(feature, dict) else {}
     names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def first_rows(path: Path, *, form: str) -> Mapping[str, Sequence[Any]] | None:
+    """Every column at the beginning of a file; None if all of the file would have to be read.
+
+    Columns of parquet and arrow files that hold mappings or bytes, as images do, have their type's
+    name in place of each value.
+
+    Parameters
+    ----------
+    form : see `peek`.
+
+    Raises
+    ------
+    DataError : the file is damaged.
+    """
+    readers: Mapping[str, Callable[[Path], Mapping[str, Sequence[Any]] | None]] = {
+        "csv": _csv_rows,
+        "json": _json_rows,
+        "parquet": _parquet_rows,
+        "arrow": _arrow_rows,
+    }
+    with reading(path, error=DataError):
+        return readers[form](path)
+
+
+def _csv_rows(path: Path) -> Mapping[str, Sequence[Any]] | None:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(_bounded(file))
+        header = next(lines, [])
+        rows = [row for row in islice(lines, FIRST_ROWS) if row]
+    if any(len(row) != len(header) for row in rows):
+        return None  # some row has another number of cells than the header
+    return {name: _typed([row[at] for row in rows]) for at, name in enumerate(header)}
+
+
+def _json_rows(path: Path) -> Mapping[str, Sequence[Any]] | None:
+    with path.open(encoding="utf-8-sig") as file:
+        listed = file.read(100).lstrip()[:1] == "["
+        file.seek(0)
+        if listed and path.stat().st_size > MOST_BYTES:
+            return None
+        found = json.load(file)[:FIRST_ROWS] if listed else list(islice(_objects(file), FIRST_ROWS))
+    if not all(isinstance(row, dict) for row in found):
+        return None
+    names = dict.fromkeys(name for row in found for name in row)
+    return {name: [row.get(name) for row in found] for name in names}
+
+
+def _parquet_rows(path: Path) -> Mapping[str, Sequence[Any]]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        plain = [one.name for one in file.schema_arrow if not _is_opaque(one.type)]
+        batch = next(file.iter_batches(batch_size=FIRST_ROWS, columns=plain), None)
+        return _columns(file.schema_arrow, batch, min(file.metadata.num_rows, FIRST_ROWS))
+
+
+def _arrow_rows(path: Path) -> Mapping[str, Sequence[Any]]:
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as source:
+        file = _arrow_reader(source)
+        batch = next(iter(file), None)
+        return _columns(file.schema, batch, 0 if batch is None else min(batch.num_rows, FIRST_ROWS))
+
+
+def _columns(schema: Any, batch: Any, rows: int) -> dict[str, Sequence[Any]]:
+    return {
+        one.name: [str(one.type)] * rows
+        if batch is None or _is_opaque(one.type)
+        else batch.column(one.name).slice(0, rows).to_pylist()
+        for one in schema
+    }
+
+
+def _is_opaque(kind: Any) -> bool:
+    return str(kind).startswith(("struct", "binary", "large_binary"))

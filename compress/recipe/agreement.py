@@ -55,8 +55,20 @@ def misfits(
     from compress.data.known import misfits_of  # numpy comes with it
 
     names = labels_of(model, config) if task.target in SCORED else ()
-    for key, sentence in misfits_of(data, task=task, labels=names, outputs=outputs_of(config)):
+    outputs = outputs_of(config)
+    if taught and "id2label" not in model.arguments and _is_new(model, config, task):
+        names, outputs = (), outputs_of(model.arguments)  # the head takes the data's classes
+    for key, sentence in misfits_of(
+        data, task=task, labels=names, outputs=outputs, teachable=model.onnx is None
+    ):
         yield ("data", key), sentence
+
+
+def _is_new(model: ModelSpec, config: Mapping[str, Any], task: Task) -> bool:
+    """Return whether the head for a task isn't among the stored weights of a local folder."""
+    if model.transformers is None or not config:
+        return False
+    return head_missing(config, task) is not None or _resized(model, config)
 
 
 def _of_model(

@@ -69,7 +69,7 @@ def _try_own(original: Artifact, data: Data, task: OwnTask, split: Split) -> Non
             raise ModelError(
                 f"{task.name}: the input {one.name!r} isn't in a batch. It has: {', '.join(batch)}."
             )
-    outputs = _outputs(original, inputs, task)
+    outputs = tried_outputs(original, inputs, task)
     count = len(next(iter(inputs.values())))
     for name, value in outputs.items():
         if value.ndim == 0 or len(value) != count:
@@ -95,10 +95,16 @@ def _try_full_length(original: Artifact, data: Data, task: OwnTask) -> None:
         "train", original.require_preprocessor(), batch_size=1, limit=1, fixed_length=True
     )
     inputs = model_inputs(next(iter(padded)))
-    _outputs(original, filled_up(inputs) if ATTENTION_MASK in inputs else inputs, task)
+    tried_outputs(original, filled_up(inputs) if ATTENTION_MASK in inputs else inputs, task)
 
 
-def _outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Tensor]:
+def tried_outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Tensor]:
+    """Return the original's outputs for a batch's inputs, by name.
+
+    Raises
+    ------
+    ModelError : the model can't take the inputs.
+    """
     import torch
 
     try:
@@ -134,7 +140,7 @@ def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:
 
 
 def _answer(original: Artifact, inputs: Batch, task: Task) -> Tensor:
-    return _outputs(original, inputs, task)[task.output_names[0]]
+    return tried_outputs(original, inputs, task)[task.output_names[0]]
 
 
 def _forward_of(original: Artifact) -> str:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from compress.core.artifact import Artifact, Format
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
-from compress.errors import InputError, expected
+from compress.errors import DataError, InputError, expected, few
 from compress.measurement.metrics.registry import metric_of
 from compress.models.load import load_model
 from compress.models.onnx_file.given import GivenModel
+from compress.models.transformers.heads import SCORED, new_head_line, outputs_of, with_classes
 from compress.models.transformers.padding import told_padding
 from compress.models.transformers.positions import longest_text_of
 from compress.runner.fit import check_fit, require_trained_head
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
     from compress.data.dataset import Dataset
     from compress.data.fields.dataset import TaskData
     from compress.models.folder.sentence_transformers import SentenceModel
+    from compress.models.loaded import LoadedModel
+    from compress.models.spec import ModelSpec
     from compress.recipe.schema import Head
+
+
+_DEFAULT_CLASSES = 2
+"""Classes of a config that names none, in transformers."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def load_inputs(recipe: Head) -> Inputs:
     loaded = load_model(recipe.model, task=task, seed=recipe.seed)
     require_trained_head(loaded, recipe, task)
     task = _as_the_model_pools(task, loaded.sentence)
-    data = load_data(recipe.data, task=task, labels=loaded.labels, seed=recipe.seed)
+    loaded, data = _with_data(loaded, recipe, task)
     preprocessor = load_preprocessor(
         loaded.folder,
         task=task,
@@ -178,6 +185,41 @@ def _given(recipe: Head, path: Path, task: Task) -> Inputs:
 def _require_fit(recipe: Head, original: Artifact, data: Dataset | TaskData, task: Task) -> None:
     metric_of(recipe.measure.metric, task=task, labels=original.labels, labelled=data.labelled)
     check_fit(original, data, task)
+
+
+def _with_data(
+    loaded: LoadedModel, recipe: Head, task: Task
+) -> tuple[LoadedModel, Dataset | TaskData]:
+    """Return model and data; a new head has the data's classes unless the recipe names some.
+
+    Raises
+    ------
+    DataError : as `load_data`; labels that a trained head doesn't know come with the line to write.
+    """
+    try:
+        data = load_data(recipe.data, task=task, labels=loaded.labels, seed=recipe.seed)
+    except DataError as error:
+        if not loaded.labels or task.target not in SCORED:
+            raise
+        data = load_data(recipe.data, task=task, labels=(), seed=recipe.seed)
+        spec = with_classes(recipe.model, data.labels)
+        if not loaded.untrained_head or spec is None:
+            raise DataError(f"{error} {new_head_line(len(data.labels))}") from error
+        return _with_head_for(data.labels, spec, recipe, task), data
+    outputs = outputs_of(recipe.model.config or {"num_labels": 0})
+    if task.target in SCORED and outputs is None and len(data.labels) != _DEFAULT_CLASSES:
+        spec = with_classes(recipe.model, data.labels)
+        if spec is not None:
+            return _with_head_for(data.labels, spec, recipe, task), data
+    return loaded, data
+
+
+def _with_head_for(
+    classes: tuple[str, ...], spec: ModelSpec, recipe: Head, task: Task
+) -> LoadedModel:
+    loaded = load_model(spec, task=task, seed=recipe.seed)
+    note = f"the new head is for the data's {len(classes)} classes: {few(list(classes), most=10)}."
+    return replace(loaded, notes=(*loaded.notes, note))
 
 
 def _as_the_model_pools(task: Task, sentence: SentenceModel | None) -> Task:

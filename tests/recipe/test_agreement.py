@@ -342,3 +342,36 @@ def test_nothing_heavy_is_imported(tmp_path):
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+NAMES = "text,label\na,red\nb,green\nc,blue\n"
+LINE = (
+    "To teach the model the data's 3 classes, give it a new head: 'arguments: {num_labels: 3}' in "
+    "'model', with 'train' as the first stage; the classes' names come from the data."
+)
+
+
+def test_a_trained_head_of_other_classes_is_refused_with_the_line_to_write(said, tmp_path):
+    model_folder(tmp_path / "model", id2label={"0": "neg", "1": "pos"})
+    for stages in (EXPORT, TRAIN):
+        found = said("text-classification", rows=NAMES, stages=stages)
+        assert "the label must be one of the model's 2 labels: neg, pos. Got 'red'." in found
+        assert found.endswith(LINE)
+    numbers = "text,label\na,0\nb,2\n"
+    assert said("text-classification", rows=numbers).endswith(LINE)
+    right = "{transformers: ./model, arguments: {num_labels: 3}}"
+    assert said("text-classification", rows=NAMES, stages=TRAIN, model=right) == ""
+    assert said("text-classification", rows=numbers, stages=TRAIN, model=right) == ""
+
+
+def test_a_new_head_takes_the_classes_of_the_data(said, tmp_path):
+    for architectures in (["BertModel"], ["BertForMaskedLM"]):
+        model_folder(tmp_path / "model", architectures=architectures)
+        assert said("text-classification", rows=NAMES, stages=TRAIN) == ""
+        assert "a new one is random" in said("text-classification", rows=NAMES)
+    fewer = "{transformers: ./model, arguments: {num_labels: 2}}"
+    found = said("text-classification", rows=NAMES, stages=TRAIN, model=fewer)
+    assert "the model gives 2 scores, and the labels are blue, green, red" in found
+    named = '{transformers: ./model, arguments: {id2label: {"0": x, "1": y}}}'
+    found = said("text-classification", rows=NAMES, stages=TRAIN, model=named)
+    assert "one of the model's 2 labels: x, y. Got 'red'." in found

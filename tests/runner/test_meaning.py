@@ -138,3 +138,64 @@ def test_a_sentence_folder_says_how_a_text_becomes_a_vector(flag, kind, vector, 
     assert (inputs.task.pooling, inputs.task.normalize) == (kind, True)
     assert f"a text's vector is {vector}, of length 1" in "\n".join(inputs.original.notes)
     assert inputs.original.require_preprocessor().max_length == 20
+
+
+def colours(folder, **keys):
+    return recipe_from_dict(
+        recipe(
+            "coloured",
+            task="text-classification",
+            model={"transformers": str(folder), **keys.pop("model", {})},
+            stages=[{"use": "train"}],
+            **keys,
+        )
+        | {"data": {"python": "tests.stages.texts:coloured", "tokenizer": TOKENIZER}}
+    )
+
+
+TOKENIZER = {"train": {"vocab_size": 300}}
+
+
+def test_a_trained_head_of_other_classes_is_refused_with_the_line_to_write(tmp_path):
+    folder_of(tmp_path)
+    line = "classes, give it a new head: 'arguments: {num_labels: 4}' in 'model', with 'train'"
+    with pytest.raises(DataError, match=f"Got 'red'. To teach the model the data's 4 {line}"):
+        load_inputs(colours(tmp_path))
+
+
+def test_a_new_head_takes_the_classes_of_the_data(tmp_path):
+    folder_of(tmp_path)
+    found = load_inputs(colours(tmp_path, model={"arguments": {"num_labels": 4}}))
+    assert found.original.labels == ("blue", "green", "red", "yellow")
+    module = found.original.require_module()
+    assert module.config.id2label == {0: "blue", 1: "green", 2: "red", 3: "yellow"}
+    assert module.classifier.out_features == 4
+    assert any("the data's 4 classes: blue, green, red, yel" in x for x in found.original.notes)
+    with pytest.raises(DataError, match=r"Got 'red'\. To teach the model the data's 4 classes"):
+        load_inputs(colours(tmp_path, model={"arguments": {"num_labels": 3}}))
+
+
+def test_an_untrained_config_takes_the_classes_of_the_data_unless_it_names_them():
+    keys = {
+        "model_type": "bert",
+        "vocab_size": 320,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 40,
+    }
+    values = {
+        "version": 1,
+        "name": "small",
+        "model": {"config": keys},
+        "task": "text-classification",
+        "data": {"python": "tests.stages.texts:coloured", "tokenizer": TOKENIZER},
+        "stages": [{"use": "train"}],
+    }
+    found = load_inputs(recipe_from_dict(values))
+    assert found.original.labels == ("blue", "green", "red", "yellow")
+    assert found.original.require_module().classifier.out_features == 4
+    values["model"] = {"config": keys | {"num_labels": 3}}
+    with pytest.raises(ModelError, match="but there are 4 labels: blue, green"):
+        load_inputs(recipe_from_dict(values))

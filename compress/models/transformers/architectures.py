@@ -120,6 +120,12 @@ def head_missing(config: Mapping[str, Any], task: Task) -> str | None:
     return _purpose_of_class(name) or "hidden states"
 
 
+def class_has_head(name: str, task: Task) -> bool:
+    """Return whether a class of transformers has the head of a task, as its own tables say."""
+    table = _TABLE_OF.get(task.auto_class, _BASE)
+    return table != _BASE and table in tables() and name in _classes(table)
+
+
 def stored_class(config: Mapping[str, Any]) -> str | None:
     """The class from which the weights were saved, as a config names it; None if it names none."""
     named = config.get("architectures")

@@ -6,11 +6,12 @@ class. A task that read them in this way would measure nothing, and no error wou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.core.context import Task
 from compress.errors import clipped
+from compress.models.spec import ModelSpec
 from compress.tasks.contract import Task as OwnTask
 from compress.tasks.registry import task_names
 from compress.tasks.task import TASKS
@@ -104,6 +105,34 @@ def _chooses_otherwise(kind: object, task: Task) -> str | None:
             f"by itself. {_other(task, of_sets=False)}{_overridden(task)}"
         )
     return None
+
+
+def with_classes(model: ModelSpec, classes: Sequence[str]) -> ModelSpec | None:
+    """A transformers model whose new head is for some classes.
+
+    Returns
+    -------
+    None if the recipe names other classes or another number of them, or no transformers model.
+    """
+    given = model.config if model.config is not None else model.arguments
+    named = "id2label" in given or given.get("num_labels", len(classes)) != len(classes)
+    if named or (model.transformers is None and model.config is None):
+        return None
+    labels = {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: index for index, name in enumerate(classes)},
+    }
+    kept = {key: value for key, value in given.items() if key != "num_labels"} | labels
+    return model.model_copy(update={"arguments" if model.config is None else "config": kept})
+
+
+def new_head_line(classes: int) -> str:
+    """The sentence on how a model gets a new head for the data's classes."""
+    return (
+        f"To teach the model the data's {classes} classes, give it a new head: "
+        f"'arguments: {{num_labels: {classes}}}' in 'model', with 'train' as the first stage; the "
+        "classes' names come from the data."
+    )
 
 
 def one_output(task: Task) -> str:

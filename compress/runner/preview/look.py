@@ -10,22 +10,24 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from compress.core.batch import ATTENTION_MASK, IGNORED, labels_in, model_inputs
 from compress.core.context import Context, Split
 from compress.core.files.storage import storing
 from compress.core.foreign.boundary import foreign_within
 from compress.errors import InputError, StageError
+from compress.measurement.params import count_params
 from compress.runner.dry_run import rehearsed
+from compress.runner.fit import tried_outputs
 from compress.runner.folder.workdir import Workdir
 from compress.runner.inputs import Inputs, available_cpus, load_inputs
 from compress.runner.keys import code_files
 from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from compress.core.artifact import Artifact
     from compress.core.context import Batch
     from compress.recipe.schema import Recipe
 
@@ -83,7 +85,7 @@ class Preview:
 
     Attributes
     ----------
-    model : name of the model's class.
+    model : name of the model's class, or of its ONNX file.
     params : number of its parameters.
     classes : class names; empty if there are none.
     splits : first rows of each split.
@@ -115,8 +117,8 @@ def look(recipe: Recipe, *, output: Path | None = None) -> Preview:
     inputs = load_inputs(recipe)
     with foreign_within(code_files(recipe)):
         return Preview(
-            model=type(inputs.original.require_module()).__name__,
-            params=_params(inputs.original.require_module()),
+            model=_named(inputs.original),
+            params=_params(inputs.original),
             classes=inputs.original.labels,
             splits=tuple(_seen(inputs, split) for split in SPLITS),
             stages=_structures(recipe, inputs),
@@ -136,13 +138,19 @@ def _structures(recipe: Recipe, inputs: Inputs) -> dict[str, int]:
         )
         made = rehearsed(recipe.build_stages(), artifact=inputs.original, context=context)
         try:
-            return {name: _params(artifact.require_module()) for name, artifact in made}
+            return {name: _params(artifact) for name, artifact in made}
         except StageError as error:
             raise InputError(str(error)) from error
 
 
-def _params(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
+def _named(artifact: Artifact) -> str:
+    return type(artifact.require_module()).__name__ if artifact.onnx is None else artifact.onnx.name
+
+
+def _params(artifact: Artifact) -> int:
+    if artifact.onnx is not None:
+        return count_params(artifact.onnx)
+    return sum(one.numel() for one in artifact.require_module().parameters())
 
 
 def _seen(inputs: Inputs, split: Split) -> SplitSeen:
@@ -153,8 +161,7 @@ def _seen(inputs: Inputs, split: Split) -> SplitSeen:
     batches = iter(loader)
     first = next(batches)
     given = model_inputs(first)
-    with torch.no_grad():
-        outputs = task.named_outputs(original.require_module(), given)
+    outputs = tried_outputs(original, given, task)
     classes = original.labels if not isinstance(task, OwnTask) or len(task.outputs) == 1 else ()
     counted = ATTENTION_MASK in given and task.target != "next-token"
     return SplitSeen(
