@@ -16,7 +16,7 @@ from tests.training.tokens import ARTIFACT, Sentences, TwoParts, context, tagger
 
 def scored(target, logits, labels):
     """The score of batches whose logits are given."""
-    task = KnownTask("some", "a summary", "text", "AutoModel", target=target)
+    task = KnownTask("some", "text", "AutoModel", "a summary", target=target)
     tally = BatchSums()
     for given, wanted in zip(logits, labels, strict=True):
         tally.add(labelled_sums(task, nn.Identity(), {"x": given, "labels": wanted}))
