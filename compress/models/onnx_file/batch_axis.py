@@ -202,6 +202,7 @@ class _Sizes:
     def __init__(self, graph: Graph, tokens: str) -> None:
         self._graph, self._tokens = graph, tokens
         self.nodes: list[NodeProto] = []
+        self._cut: set[str] = set()
 
     def shape(
         self, name: str, shape: NDArray[np.int64], varying: Mapping[int, str], *, fills: bool
@@ -228,7 +229,8 @@ class _Sizes:
     def cut(self, name: str, *, axis: int) -> str:
         """Return the name of a constant's part that is as long as the sequence."""
         made = f"{name}.cut"
-        if made not in {node.output[0] for node in self.nodes}:
+        if made not in self._cut:
+            self._cut.add(made)
             zero = self._graph.add_initializer(f"{made}.from", np.array([0], np.int64))
             along = self._graph.add_initializer(f"{made}.axis", np.array([axis], np.int64))
             end = self._size(f"{made}.to", 0, 0, {0: SEQUENCE})
