@@ -167,8 +167,9 @@ def unknown_task(name: str, names: Iterable[str]) -> str:
     """
     listed, given = list(names), clipped(name).replace("_", "-")
     near = difflib.get_close_matches(given, listed, n=1, cutoff=0.85)
-    stems = [one.rpartition("-")[0] for one in (given, *near)]
-    alike = near and (not all(stems) or difflib.SequenceMatcher(None, *stems).ratio() >= 0.6)
+    stem, *others = [one.rpartition("-")[0] for one in (given, *near)]
+    apart = [other for other in others if stem and other]
+    alike = near and all(difflib.SequenceMatcher(None, stem, one).ratio() >= 0.6 for one in apart)
     return unknown("task", name, listed, nearness=1.0) + (
         f" Did you mean {near[0]!r}?" if alike else ""
     )
