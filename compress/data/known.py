@@ -122,7 +122,7 @@ def _labels(
         try:
             encode_labels([each], labels, target=target)
         except DataError as error:
-            more = f" {_line(rows, target)}" if labels and teachable else ""
+            more = f" {_line(rows, target, len(labels))}" if labels and teachable else ""
             return [(f"files.{each.split}", f"{error}{more}")]
     if labels or outputs is None:
         return []
@@ -131,14 +131,14 @@ def _labels(
         return []
     some = ", ".join(known[:10])
     said = f"the model gives {outputs} scores, and the labels are {some} …"
-    more = f" {new_head_line(len(known))}" if teachable else ""
+    more = f" {new_head_line(known, outputs)}" if teachable else ""
     return [("files.train", said + more)]
 
 
-def _line(rows: Sequence[_PeekedRows], target: Target) -> str:
+def _line(rows: Sequence[_PeekedRows], target: Target, outputs: int) -> str:
     """Return the line that teaches a model the labels, or else nothing."""
     try:
-        return new_head_line(len(encode_labels(rows, (), target=target).labels))
+        return new_head_line(encode_labels(rows, (), target=target).labels, outputs)
     except DataError:
         return ""  # labels that no model could have
 

@@ -82,11 +82,13 @@ def keep_outputs(model: ModelProto, names: Sequence[str]) -> None:
     """Keep only these outputs, in this order, and what they need."""
     graph = model.graph
     known = {value.name: value for value in graph.output}
-    kept = []
+    types, kept = Graph(model), []
     for name in names:
         value = onnx.ValueInfoProto(name=name)
         if name in known:
             value.CopyFrom(known[name])
+        else:
+            value.type.tensor_type.elem_type = types.element_type(name) or TensorProto.FLOAT
         kept.append(value)
     del graph.output[:]
     graph.output.extend(kept)

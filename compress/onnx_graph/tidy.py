@@ -66,8 +66,7 @@ def with_newer_opset(model: ModelProto) -> ModelProto | None:
         return model
     try:
         converted = onnx.version_converter.convert_version(model, OPSET)
-        onnx.checker.check_model(converted)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError):
+    except (RuntimeError, ValueError):
         return None  # the converter's C++ code knows no other errors
     _name_nodes(node for each in with_inner(converted.graph) for node in each.node)
     return converted

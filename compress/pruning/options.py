@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -80,8 +81,18 @@ class SensitivityOptions(Options):
     """Number of samples in one forward pass."""
 
 
+_WRITE = (
+    "Write 'target: {{macs: {left}}}' for the fraction of the multiply-accumulates that remains, "
+    "or 'ratios: {{\"*\": {gone}}}' for the fraction of each group's units that goes."
+)
+
+
 class CutOptions(Options):
     """The units that are cut, and their number."""
+
+    other_words: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("ratio", "sparsity", "amount"), _WRITE
+    )
 
     target: Target | None = None
     """The fraction of the model given to this stage that remains."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from compress.core.context import Task
 from compress.core.options import Options
 from compress.data.spec import DataSpec
-from compress.errors import InputError, RecipeError, clipped, expected, unknown
+from compress.errors import InputError, RecipeError, clipped, expected
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
 from compress.recipe.bounds import MOST_PROBLEMS, MOST_STAGES, beyond
@@ -27,6 +27,7 @@ from compress.stages.contract import Stage
 from compress.stages.registry import stage_class, stage_name, stage_names
 from compress.tasks.registry import outline, task_names
 from compress.tasks.spec import TaskSpec
+from compress.tasks.task import unknown_task
 
 RESERVED = "original"
 """Name of the row of the model that a run begins with."""
@@ -152,7 +153,7 @@ class _Check:
             return None
         if ":" not in name and name not in task_names():
             keys: Keys = ("task",) if isinstance(self.data["task"], str) else ("task", "name")
-            self.findings.report(keys, unknown("task", name, task_names(), nearness=0.85))
+            self.findings.report(keys, unknown_task(name, task_names()))
             return None
         given = self.data["task"]
         spec = TaskSpec(name=given) if isinstance(given, str) else TaskSpec.model_validate(given)

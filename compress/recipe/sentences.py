@@ -14,7 +14,16 @@ from pydantic_core import ErrorDetails
 
 from compress.errors import expected, unknown
 from compress.recipe.document import Keys, dotted
-from compress.recipe.types import Shape, allowed, field_shape, item_shape, members, models_of
+from compress.recipe.suggestions import suggestion
+from compress.recipe.types import (
+    Shape,
+    allowed,
+    field_shape,
+    item_shape,
+    members,
+    models_of,
+    upper_limit,
+)
 
 _NAMED = re.compile(r"'([\w.\[\]]+)' ")
 _LONGEST = 80
@@ -59,7 +68,16 @@ def bad_value(keys: Keys, shape: Shape | None, value: object) -> Fault:
     words = "something else" if shape is None else allowed(shape)
     quoted = isinstance(value, str) and shape is not None and _means_number(value, shape)
     hint = " It is a text: write the number without quotes." if quoted else ""
+    if shape is not None and _is_percentage(value, shape):
+        hint = f" It is a fraction: {value} % is {value / 100:g}."  # type: ignore[operator]
     return Fault(keys, expected(dotted(keys), words, brief(value)) + hint)
+
+
+def _is_percentage(value: object, shape: Shape) -> bool:
+    """Return whether a number stands for a percentage where a fraction below 1 is wanted."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    below_1 = any(upper_limit(member) == 1 for member in members(shape))
+    return number and below_1 and 10 <= value <= 100  # type: ignore[operator]
 
 
 def said_by_model(keys: Keys, message: str) -> Fault:
@@ -221,13 +239,22 @@ def _missing(walk: _Walk, key: str) -> Fault:
 def _extra(walk: _Walk, key: str, also: Sequence[str]) -> Fault:
     models = models_of(walk.shape) if walk.shape else []
     known = [name for model in models for name in model.model_fields]
-    return unknown_key((*walk.keys, key), [*known, *also])
+    value = walk.value.get(key) if isinstance(walk.value, Mapping) else None
+    meant = suggestion(key, value, models)
+    return unknown_key((*walk.keys, key), [*known, *also], meant=meant)
 
 
-def unknown_key(keys: Keys, known: Sequence[str]) -> Fault:
-    """Return a fault for a key that its mapping doesn't have."""
+def unknown_key(keys: Keys, known: Sequence[str], *, meant: str | None = None) -> Fault:
+    """Return a fault for a key that its mapping doesn't have.
+
+    Parameters
+    ----------
+    meant : what to write instead; None: the known key that is spelled nearly so, if there is one.
+    """
     inside = f"in {dotted(keys[:-1])!r}: " if len(keys) > 1 else ""
-    return Fault(keys, inside + unknown("key", str(keys[-1]), known))
+    if meant is None:
+        return Fault(keys, inside + unknown("key", str(keys[-1]), known))
+    return Fault(keys, f"{inside}{unknown('key', str(keys[-1]), known, nearness=1.0)} {meant}")
 
 
 def _bad_key(location: list[str | int], walk: _Walk) -> Fault:

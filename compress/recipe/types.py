@@ -67,6 +67,14 @@ def item_shape(member: Shape, key: str | int) -> Shape | None:
     return Shape(given[0]) if issubclass(origin, Collection) else None
 
 
+def upper_limit(member: Shape) -> Any:
+    """Return the upper end of the floats that a shape allows; None if it has none."""
+    if member.annotation is not float:
+        return None
+    le, lt = _limit(member.metadata, "le"), _limit(member.metadata, "lt")
+    return le if lt is None else lt
+
+
 def allowed(shape: Shape) -> str:
     """Return what a shape allows, in words.
 

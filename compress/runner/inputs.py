@@ -204,7 +204,8 @@ def _with_data(
         data = load_data(recipe.data, task=task, labels=(), seed=recipe.seed)
         spec = with_classes(recipe.model, data.labels)
         if not loaded.untrained_head or spec is None:
-            raise DataError(f"{error} {new_head_line(len(data.labels))}") from error
+            line = new_head_line(data.labels, len(loaded.labels))
+            raise DataError(f"{error} {line}") from error
         return _with_head_for(data.labels, spec, recipe, task), data
     outputs = outputs_of(recipe.model.config or {"num_labels": 0})
     if task.target in SCORED and outputs is None and len(data.labels) != _DEFAULT_CLASSES:

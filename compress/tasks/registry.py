@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry, import_entry
-from compress.errors import InputError, expected, unknown
+from compress.errors import InputError, expected
 from compress.tasks.contract import Task
 from compress.tasks.outputs import ROLES
-from compress.tasks.task import TASKS, KnownTask
+from compress.tasks.task import TASKS, KnownTask, unknown_task
 
 if TYPE_CHECKING:
     from compress.core.context import Modality
@@ -115,7 +115,7 @@ def _target(name: str) -> str:
         return name
     entry = _entry_points().get(name)
     if entry is None:
-        raise InputError(unknown("task", name, task_names()))
+        raise InputError(unknown_task(name, task_names()))
     return entry.value
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.core.batch import model_inputs
-from compress.errors import InputError, unknown
+from compress.errors import InputError, clipped, unknown
 from compress.tasks.modules import answer_of_module, outputs_of_answer
 
 if TYPE_CHECKING:
@@ -159,6 +160,21 @@ TASKS: dict[str, KnownTask] = {
 """Every built-in task by its name."""
 
 
+def unknown_task(name: str, names: Iterable[str]) -> str:
+    """The sentence for an unknown task, with the nearest of the known ones.
+
+    Names end alike: one is near if what stands before its last word is.
+    """
+    listed, given = list(names), clipped(name).replace("_", "-")
+    near = difflib.get_close_matches(given, listed, n=1, cutoff=0.85)
+    stem, *others = [one.rpartition("-")[0] for one in (given, *near)]
+    apart = [other for other in others if stem and other]
+    alike = near and all(difflib.SequenceMatcher(None, stem, one).ratio() >= 0.6 for one in apart)
+    return unknown("task", name, listed, nearness=1.0) + (
+        f" Did you mean {near[0]!r}?" if alike else ""
+    )
+
+
 def task(name: str) -> KnownTask:
     """The built-in task of that name; see `compress.tasks.registry` for all others.
 
@@ -168,5 +184,5 @@ def task(name: str) -> KnownTask:
     """
     found = TASKS.get(name)
     if found is None:
-        raise InputError(unknown("task", name, TASKS))
+        raise InputError(unknown_task(name, TASKS))
     return found

@@ -88,7 +88,7 @@ def test_a_body_gets_a_head_with_the_classes_of_the_data(init, tmp_path):
     assert recipe.task == "text-classification"
     assert uses(recipe) == ["train", "quantize", "export"]
     assert not recipe.model.arguments
-    assert "the head for text-classification is new, with the data's classes" in comments
+    assert "the head for text-classification, with the data's classes, is new" in comments
     report = ran("stages=[{use: train, training: {epochs: 1}}, {use: export}]")
     labels = (tmp_path / "exports/bert/config.json").read_text()
     assert '"blue"' in labels

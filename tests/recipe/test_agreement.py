@@ -364,6 +364,16 @@ def test_a_trained_head_of_other_classes_is_refused_with_the_line_to_write(said,
     assert said("text-classification", rows=numbers, stages=TRAIN, model=right) == ""
 
 
+def test_a_trained_head_of_as_many_classes_is_told_their_names(said, tmp_path):
+    model_folder(tmp_path / "model")
+    found = said("text-classification", rows="text,label\na,neg\nb,pos\n")
+    names = '{id2label: {"0": "neg", "1": "pos"}, label2id: {"neg": 0, "pos": 1}}'
+    assert f"name these in 'model': 'arguments: {names}'; otherwise begin the stages" in found
+    right = f"{{transformers: ./model, arguments: {names}}}"
+    rows = "text,label\na,neg\nb,pos\n"
+    assert said("text-classification", rows=rows, model=right) == ""
+
+
 def test_a_new_head_takes_the_classes_of_the_data(said, tmp_path):
     for architectures in (["BertModel"], ["BertForMaskedLM"]):
         model_folder(tmp_path / "model", architectures=architectures)

@@ -1,7 +1,11 @@
 """What stages say of themselves, in the check and in the plan."""
 
+import re
+
 import pytest
 
+from compress.cli import main
+from compress.errors import RecipeError
 from compress.recipe.load import load_recipe
 from compress.recipe.plan import describe, stage_warnings
 from compress.stages.contract import Stage
@@ -129,3 +133,33 @@ def test_by_default_a_stage_says_nothing(good):
         quantize.check(task=recipe.task, model=recipe.model, data=recipe.data), list
     )
     assert stage_warnings(recipe) == {}
+
+
+TALL = """\
+version: 1
+name: tall
+model: {config: {model_type: distilbert, dim: 16, n_heads: 2, hidden_dim: 24, vocab_size: 40}}
+task: text-classification
+data: {python: "builtins:dict"}
+stages:
+  - use: distill
+    student: {layers: 12}
+  - use: quantize
+"""
+"""A student of twelve layers, where the config leaves the number to its class: six."""
+
+
+def test_a_student_of_more_layers_than_the_model_has_ends_the_check(good):
+    good.write_text(TALL)
+    said = "stage 'distill': 'layers' must be at most the teacher's 6. Got 12."
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        describe(load_recipe(good))
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(good)])
+    assert ended.value.code == 2
+
+
+def test_nothing_is_said_against_a_student_of_a_model_that_another_stage_makes(good):
+    other = "  - use: distill\n    name: other\n    student: {transformers: {n_layers: 24}}\n"
+    good.write_text(TALL.replace("stages:\n", f"stages:\n{other}"))
+    assert "distill" not in stage_warnings(load_recipe(good))

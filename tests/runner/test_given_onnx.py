@@ -271,6 +271,42 @@ def test_tensors_go_to_several_outputs(tmp_path: Path) -> None:
     assert statuses(tmp_path / "run") == {"ok"}
 
 
+def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:
+    """Their order is the file's, which isn't that of the data's own names."""
+    names = ["setosa", "virginica", "versicolor"]
+    held = [numpy_helper.from_array(np.eye(3, dtype=np.float32) * 9, "w")]
+    entry = helper.make_map_type_proto(
+        onnx.TensorProto.STRING, helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    )
+    nodes = [
+        helper.make_node("MatMul", ["X", "w"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["p"], axis=1),
+        helper.make_node("ZipMap", ["p"], ["m"], domain="ai.onnx.ml", classlabels_strings=names),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("X", 1, [None, 3])],
+        [helper.make_value_info("m", helper.make_sequence_type_proto(entry))],
+        held,
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    path = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    table = np.eye(3, dtype=np.float32).repeat(20, 0)
+    np.savez(tmp_path / "data.npz", x=table, label=np.array(names).repeat(20))
+    artifact, context = compress.load(
+        {"onnx": path},
+        "tensor-classification",
+        {"arrays": str(tmp_path / "data.npz")},
+        threads=1,
+    )
+    assert artifact.labels == tuple(names)
+    batch = next(iter(context.data.loader("train", artifact.require_preprocessor(), batch_size=48)))
+    answers = onnx_answers(artifact.require_onnx())(model_inputs(batch))
+    np.testing.assert_array_equal(answers.argmax(-1), batch["labels"].numpy())
+
+
 @pytest.mark.slow
 def test_half_precision_is_quantized_from_float32_values(tmp_path: Path) -> None:
     path = given_files.save(convert_float_to_float16(given_files.digits()), tmp_path / "a.onnx")

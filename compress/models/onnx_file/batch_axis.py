@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BATCH, SEQUENCE = "batch_size", "sequence_length"
 """Names of axes, as in Optimum."""
 _BOTH = "tokens of the whole batch"
+_MOST_AXES = 6
+"""Axes of a shape; longer constants are something else."""
 
 
 class Fixed(NamedTuple):
@@ -77,35 +79,40 @@ def declare_axes(
 def declare_answer(
     model: ModelProto, name: str, shape: tuple[int, ...], *, texts: bool, fixed: int | None
 ) -> None:
-    """Declare the answer's type and axes as they were seen.
+    """Declare an output's type and axes: those that are known, or else those that were seen.
 
     Parameters
     ----------
-    shape : the shape of a real batch's answer; its last axis doesn't vary.
-    texts : whether the second of three axes is a sequence of tokens.
+    shape : the shape of a real batch's answer.
+    texts : whether the second axis is a sequence of tokens, if it varies.
     fixed : the only batch size; None if it may vary.
     """
+    known = Graph(model).shape(name) or ()
     value = next(value for value in model.graph.output if value.name == name)
     value.type.tensor_type.elem_type = TensorProto.FLOAT
     axes = value.type.tensor_type.shape
     axes.ClearField("dim")
     for axis, size in enumerate(shape):
+        given = known[axis] if axis < len(known) else None
         dim = axes.dim.add()
-        if axis == 0 and fixed is None:
-            dim.dim_param = BATCH
-        elif axis == 0 and fixed is not None:
+        if axis == 0 and fixed is not None:
             dim.dim_value = fixed
-        elif texts and axis == 1 and len(shape) > 2:
+        elif axis == 0:
+            dim.dim_param = BATCH
+        elif texts and axis == 1 and (len(shape) > 2 or isinstance(given, str)):
             dim.dim_param = SEQUENCE
-        else:
+        elif isinstance(given, str):
+            dim.dim_param = given
+        elif axis == len(shape) - 1 or _is_size(given):
             dim.dim_value = size
 
 
 def free_inside(model: ModelProto, fixed: Fixed, texts: frozenset[str]) -> None:
-    """Let shapes that `Reshape` takes from constants follow batch and sequence.
+    """Let shapes and positions that are constants follow batch and sequence.
 
-    The recorded shapes inside the graph are forgotten. Whether the answers stay the same is for the
-    caller to see.
+    These are the shapes that `Reshape` takes, and tables that are added to all tokens. The recorded
+    shapes inside the graph are forgotten. Whether the answers stay the same is for the caller to
+    see.
 
     Parameters
     ----------
@@ -115,18 +122,56 @@ def free_inside(model: ModelProto, fixed: Fixed, texts: frozenset[str]) -> None:
     graph = Graph(model)
     sizes = _Sizes(graph, next(iter(sorted(texts)), ""))
     for node in graph.nodes:
-        if not is_standard(node, "Reshape") or attribute(node, "allowzero", 0):
+        if not is_standard(node, "Reshape", "Expand") or attribute(node, "allowzero", 0):
             continue
         shape = graph.value(node.input[1])
         if shape is None or shape.ndim != 1:
             continue
         varying = dict(_varying([int(size) for size in shape], fixed))
+        if node.op_type == "Expand":  # 1 expands to any batch
+            varying = {at: kind for at, kind in varying.items() if shape[at] != 1}
         if varying:
-            node.input[1] = sizes.shape(f"{node.name}.free", shape, varying)
+            fills = node.op_type == "Reshape"
+            node.input[1] = sizes.shape(f"{node.name}.free", shape, varying, fills=fills)
+    if fixed.sequence is not None and texts:
+        _cut_constants(graph, sizes, fixed.sequence)
     graph.set_nodes([*sizes.nodes, *graph.nodes])
     graph.forget_types(graph.names)
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
+
+
+def _cut_constants(graph: Graph, sizes: _Sizes, sequence: int) -> None:
+    """Let constants that go along the tokens be as long as the text.
+
+    These are the numbers of positions (or zeros, for the types of tokens) along one axis, tables
+    (1, S, H) or (S, H) that are added to all tokens, and shapes from which others are computed.
+    """
+    for node in graph.nodes:
+        for at, name in enumerate(node.input):
+            values = graph.value(name) if name in graph.initializers else None
+            if values is None:
+                continue
+            axis = _along(values, sequence, added=node.op_type == "Add")
+            if axis is not None:
+                node.input[at] = sizes.cut(name, axis=axis)
+            elif values.ndim == 1 and values.dtype == np.int64 and 1 < values.size <= _MOST_AXES:
+                varying = {at: SEQUENCE for at, size in enumerate(values) if size == sequence}
+                if varying:
+                    free = f"{node.name}.{at}.free"
+                    node.input[at] = sizes.shape(free, values, varying, fills=False)
+
+
+def _along(values: NDArray[Any], sequence: int, *, added: bool) -> int | None:
+    """Return the axis along which a constant goes with the tokens; None if it doesn't."""
+    if values.size == sequence and values.ndim > 1 and values.dtype.kind == "i":
+        flat = values.ravel()
+        counts = (flat == np.arange(sequence)).all() or (flat == flat[0]).all()
+        return values.shape.index(sequence) if counts else None
+    tokens = values.shape[:-1] in ((1, sequence), (sequence,))
+    if added and tokens and values.shape[-1] != sequence and values.dtype.kind == "f":
+        return values.ndim - 2
+    return None
 
 
 def _varying(shape: Sequence[int], fixed: Fixed) -> Iterator[tuple[int, str]]:
@@ -157,11 +202,19 @@ class _Sizes:
     def __init__(self, graph: Graph, tokens: str) -> None:
         self._graph, self._tokens = graph, tokens
         self.nodes: list[NodeProto] = []
+        self._cut: set[str] = set()
 
-    def shape(self, name: str, shape: NDArray[np.int64], varying: Mapping[int, str]) -> str:
-        """Return the name of a tensor that is this shape, but for the axes that vary."""
+    def shape(
+        self, name: str, shape: NDArray[np.int64], varying: Mapping[int, str], *, fills: bool
+    ) -> str:
+        """Return the name of a tensor that is this shape, but for the axes that vary.
+
+        Parameters
+        ----------
+        fills : whether its reader takes -1 for whatever is left, as `Reshape` does.
+        """
         changed = np.array(shape)
-        if len(varying) == 1:
+        if len(varying) == 1 and fills:
             # Whatever is left; or if another axis is that, the axis of the input.
             changed[next(iter(varying))] = 0 if -1 in shape else -1
             return self._graph.add_initializer(name, changed)
@@ -172,6 +225,18 @@ class _Sizes:
         ]
         self.nodes.append(helper.make_node("Concat", parts, [name], name=name, axis=0))
         return name
+
+    def cut(self, name: str, *, axis: int) -> str:
+        """Return the name of a constant's part that is as long as the sequence."""
+        made = f"{name}.cut"
+        if made not in self._cut:
+            self._cut.add(made)
+            zero = self._graph.add_initializer(f"{made}.from", np.array([0], np.int64))
+            along = self._graph.add_initializer(f"{made}.axis", np.array([axis], np.int64))
+            end = self._size(f"{made}.to", 0, 0, {0: SEQUENCE})
+            node = helper.make_node("Slice", [name, zero, end, along], [made], name=made)
+            self.nodes.append(node)
+        return made
 
     def _size(self, name: str, axis: int, size: int, varying: Mapping[int, str]) -> str:
         kind = varying.get(axis)

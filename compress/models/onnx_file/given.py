@@ -70,13 +70,12 @@ class GivenModel:
 
     def labels(self, task: Task) -> tuple[str, ...]:
         """Return the class names that the file or its config gives, in the order of the scores."""
-        if task.target not in ("class", "class-set", "token-class"):
+        if wanted_outputs(task)[0].activation is None:
             return ()
-        return (
-            names_in(self._header)
-            or names_of_zipmap(self._path)
-            or labels_of(self._spec, known_config(self._spec))
-        )
+        named = names_in(self._header) or names_of_zipmap(self._path)
+        if named or task.target == "own":
+            return named
+        return labels_of(self._spec, known_config(self._spec))
 
     def longest_text(self, task: Task) -> int | None:
         """Return the number of tokens that the file can read; None if it doesn't say."""

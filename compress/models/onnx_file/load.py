@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from compress.core.batch import ATTENTION_MASK
 from compress.errors import ModelError, StageError, clipped, few
 from compress.measurement.session import run, session
 from compress.models.onnx_file.adapt import Adapted, adapt
@@ -192,7 +193,8 @@ class _Taking:
         free_inside(freed, fixed, self._texts)
         self._write(freed, wanted, None)
         try:
-            return self._difference(wanted, activations) is None and self._takes_fewer(fixed)
+            alike = self._difference(wanted, activations) is None
+            return alike and self._takes_fewer(fixed, wanted, activations)
         except StageError:
             return False
 
@@ -202,27 +204,50 @@ class _Taking:
         """Return how the written file's answers differ from the given one's; None if they don't."""
         found = run(self._tried(), self._batch)
         for name, own in wanted.items():
-            got = applied(activations[name], found[name])
-            if got.shape != own.shape:
-                return f"it answers in the shape {got.shape}, and the given file in {own.shape}"
-            error = float(np.abs(got - own.astype(np.float64)).max(initial=0))
-            largest = float(np.abs(own).max(initial=0))
-            if not error <= self._tolerance * max(1.0, largest):
-                return f"answers differ by {error:.1e} where they reach {largest:.1e}"
+            difference = self._apart(applied(activations[name], found[name]), own)
+            if difference is not None:
+                return difference
         return None
+
+    def _apart(self, got: Array, own: Array) -> str | None:
+        if got.shape != own.shape:
+            return f"it answers in the shape {got.shape}, and the given file in {own.shape}"
+        error = float(np.abs(got - own.astype(np.float64)).max(initial=0))
+        largest = float(np.abs(own).max(initial=0))
+        if error <= self._tolerance * max(1.0, largest):
+            return None
+        return f"answers differ by {error:.1e} where they reach {largest:.1e}"
 
     def _tried(self) -> onnxruntime.InferenceSession:
         return session(self._to, threads=1)
 
-    def _takes_fewer(self, fixed: Fixed) -> bool:
-        """Return whether the written file takes one sample, and half of a text."""
-        fewer = {name: values[:1] for name, values in self._batch.items()}
-        if fixed.sequence is not None:
-            half = max(2, fixed.sequence // 2)
-            fewer = {n: v[:, :half] if n in self._texts else v for n, v in fewer.items()}
-        found = run(self._tried(), fewer)
-        answers = [found[one.name] for one in self._given.wanted]
-        return all(len(each) == 1 and bool(np.isfinite(each).all()) for each in answers)
+    def _takes_fewer(
+        self,
+        fixed: Fixed,
+        wanted: Mapping[str, Array],
+        activations: Mapping[str, Activation | None],
+    ) -> bool:
+        """Return whether the written file answers a sample alone, and a text without padding."""
+        mask = self._batch.get(ATTENTION_MASK)
+        for row in range(len(next(iter(self._batch.values())))):
+            one = {name: values[row : row + 1] for name, values in self._batch.items()}
+            length = None if fixed.sequence is None or mask is None else int(mask[row].sum())
+            if length is not None and mask is not None and mask[row, :length].all():
+                one = {n: v[:, :length] if n in self._texts else v for n, v in one.items()}
+            found = run(self._tried(), one)
+            for name, own in wanted.items():
+                alone = own[row : row + 1]
+                alone = alone if length is None or own.ndim < 3 else alone[:, :length]
+                if self._apart(applied(activations[name], found[name]), alone) is not None:
+                    return False
+        return fixed.sequence is None or self._takes_half(fixed.sequence)
+
+    def _takes_half(self, length: int) -> bool:
+        """Return whether the written file takes half of a text."""
+        half = {n: v[:1, : max(2, length // 2)] for n, v in self._batch.items() if n in self._texts}
+        rest = {name: values[:1] for name, values in self._batch.items() if name not in half}
+        found = run(self._tried(), {**half, **rest})
+        return all(bool(np.isfinite(found[one.name]).all()) for one in self._given.wanted)
 
     def _kept(self, fixed: Fixed) -> list[str]:
         """Return a note on a batch that stays fixed at 1.

@@ -11,7 +11,7 @@ from compress.errors import StageError
 from compress.models.low_rank import LowRankLayer
 from compress.models.structure.groups import Group
 from compress.models.structure.tracing.trace import traced_groups
-from compress.models.structure.transformers.families import family
+from compress.models.structure.transformers.families import LAYOUTS, family, laid_out_layers
 from compress.models.structure.transformers.groups import family_groups, prunable
 from compress.models.structure.unit import Unit
 
@@ -86,11 +86,10 @@ def _traced(
 
 def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit]) -> FoundGroups:
     name = _name(module)
-    parts = {part for path, _ in module.named_modules() for part in path.split(".")}
-    if getattr(module.config, "is_encoder_decoder", False) and "decoder" in parts:
+    if _has_another_decoder(module, kind):
         raise StageError(
-            f"{name} can't be pruned: it has both an encoder and a decoder, and only models with "
-            "one of the two are described."
+            f"{name} can't be pruned: it has both an encoder and a decoder, and of its family only "
+            "models with one of the two are described."
         )
     split = next((path for path, p in module.named_modules() if isinstance(p, LowRankLayer)), None)
     if split is not None:
@@ -107,6 +106,14 @@ def _described(module: nn.Module, kind: str, *, task: Task, units: Sequence[Unit
     left = [unit for unit in can if unit not in units and can[unit] is None]
     notes = [f"left alone, as 'units' doesn't name them: {', '.join(left)}."] if left else []
     return FoundGroups(family_groups(module, units=units), tuple(notes))
+
+
+def _has_another_decoder(module: nn.Module, kind: str) -> bool:
+    """Return whether a module has a decoder whose layers aren't laid out as its encoder's."""
+    decoder = [path for path, _ in module.named_modules() if "decoder" in path.split(".")]
+    both = getattr(module.config, "is_encoder_decoder", False) and bool(decoder)
+    alike = (path for form in LAYOUTS[kind].forms for path in laid_out_layers(module, form))
+    return both and decoder[0] not in {path[: len(decoder[0])] for path in alike}
 
 
 def _by_task(unit: Unit, task: Task) -> str | None:

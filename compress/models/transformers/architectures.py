@@ -39,8 +39,8 @@ _BODIES = (
     "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES",
 )
 """Tables that tell a class's purpose only if no other table has the class."""
-_FIRST = "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES"
-"""The table that is preferred for a class that stands in several."""
+_FIRST = ("SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ", "CTC", "OBJECT_DETECTION")
+"""Tables that are preferred for what stands in several, in this order."""
 _OF_TEXTS = ("MASKED_LM", "SEQUENCE_CLASSIFICATION", "TEXT_ENCODING", "TOKEN_CLASSIFICATION")
 _NOT_OF_TEXTS = (
     *("IMAGE", "IMAGE_CLASSIFICATION", "SEMANTIC_SEGMENTATION", "OBJECT_DETECTION"),
@@ -204,12 +204,11 @@ def _purpose(found: list[str]) -> str | None:
     telling = [table for table in found if table not in _BODIES] or found
     if not telling:
         return None
-    name = (
-        (_FIRST if _FIRST in telling else telling[0])
-        .removeprefix("MODEL_FOR_")
-        .removesuffix("_NAMES")
-        .removesuffix("_MAPPING")
-    )
+    names = [
+        table.removeprefix("MODEL_FOR_").removesuffix("_NAMES").removesuffix("_MAPPING")
+        for table in telling
+    ]
+    name = next((first for first in _FIRST if first in names), names[0])
     return _WORDS.get(name, name.lower().replace("_", " "))
 
 

@@ -6,6 +6,7 @@ class. A task that read them in this way would measure nothing, and no error wou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 SCORED = ("class", "class-set", "token-class")
 """Targets for which a model's head gives a score for each class."""
 REGRESSION = "regression"
+_MOST_NAMED = 20
 _SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
 _RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
 
@@ -126,13 +128,36 @@ def with_classes(model: ModelSpec, classes: Sequence[str]) -> ModelSpec | None:
     return model.model_copy(update={"arguments" if model.config is None else "config": kept})
 
 
-def new_head_line(classes: int) -> str:
-    """The sentence on how a model gets a new head for the data's classes."""
+def new_head_line(classes: Sequence[str], outputs: int | None) -> str:
+    """The sentence on how a model gets a head for the data's classes.
+
+    Parameters
+    ----------
+    outputs : number of scores that the model gives now; None if unknown.
+    """
+    count = len(classes)
+    if count == outputs:
+        names = named_classes(classes) if count <= _MOST_NAMED else "{id2label: …, label2id: …}"
+        return (
+            "If the model's scores are those of the data's classes, name these in 'model': "
+            f"'arguments: {names}'; otherwise begin the stages with 'train', too."
+        )
     return (
-        f"To teach the model the data's {classes} classes, give it a new head: "
-        f"'arguments: {{num_labels: {classes}}}' in 'model', with 'train' as the first stage; the "
+        f"To teach the model the data's {count} classes, give it a new head: "
+        f"'arguments: {{num_labels: {count}}}' in 'model', with 'train' as the first stage; the "
         "classes' names come from the data."
     )
+
+
+def named_classes(classes: Sequence[str]) -> str:
+    """The keys of a config that name classes, as YAML in one line.
+
+    >>> named_classes(["neg", "pos"])
+    '{id2label: {"0": "neg", "1": "pos"}, label2id: {"neg": 0, "pos": 1}}'
+    """
+    by_number = json.dumps({str(index): name for index, name in enumerate(classes)})
+    by_name = json.dumps({name: index for index, name in enumerate(classes)})
+    return f"{{id2label: {by_number}, label2id: {by_name}}}"
 
 
 def one_output(task: Task) -> str:

@@ -7,12 +7,12 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from compress.errors import InputError, unknown
+from compress.errors import InputError
 from compress.recipe.consistency import can_work
 from compress.stages.registry import stage_class, stage_names
 from compress.tasks.contract import Task
 from compress.tasks.registry import outline, task_class, task_names
-from compress.tasks.task import KnownTask
+from compress.tasks.task import KnownTask, unknown_task
 
 _WIDTH = 100
 _LABELS = {
@@ -42,7 +42,7 @@ def task_catalog(name: str | None = None) -> list[str]:
     InputError : there is no such task, or a task's package can't be imported.
     """
     if name is not None and name not in task_names():
-        raise InputError(unknown("task", name, task_names()))
+        raise InputError(unknown_task(name, task_names()))
     lines: list[str] = []
     for each in task_names() if name is None else (name,):
         lines += [*_task(each), ""]
@@ -91,17 +91,27 @@ def _of_known(task: KnownTask) -> dict[str, str]:
 def _of_own(task: Task) -> dict[str, str]:
     fields = task.columns or tuple(one.name for one in task.inputs)
     kind = "arrays by name" if task.modality == "tensors" else "texts"
-    read = f"columns {', '.join(fields)}" if fields else "every column but the labels"
-    several = len(task.outputs) > 1
-    labels = [
-        f"{one.name if several else 'column label'}: {_ROLES[one.role]}" for one in task.outputs
-    ]
+    also = f", and maybe {', '.join(task.also)}" if task.also else ""
+    read = f"columns {', '.join(fields)}{also}" if fields else "every column but the labels"
     outputs = [f"{one.name} ({one.role})" for one in task.outputs]
     return {
         "samples": f"{kind}: {read}",
-        "labels": "; ".join(labels) or "as its arguments say",
+        "labels": _labels_of(task),
         "outputs": ", ".join(outputs) or "as its arguments say",
     }
+
+
+def _labels_of(task: Task) -> str:
+    if task.label_column is None:
+        return "none: the task makes them of the samples"
+    several = len(task.outputs) > 1
+    if several and task.label_column != "label":
+        return f"column {task.label_column}"
+    labels = [
+        f"{one.name if several else f'column {task.label_column}'}: {_ROLES[one.role]}"
+        for one in task.outputs
+    ]
+    return "; ".join(labels) or "as its arguments say"
 
 
 def _arguments(kind: type[Task]) -> Iterator[str]:

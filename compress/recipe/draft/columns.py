@@ -72,12 +72,15 @@ def _kind(name: str, values: Sequence[Any]) -> Kind:
         return _of_numbers(name, values)
     if all(isinstance(value, list | tuple) for value in values):
         return _of_lists(values)
-    return "image" if all(isinstance(value, dict) for value in values) else "other"
+    pictures = all(isinstance(value, dict) and {"bytes", "path"} & set(value) for value in values)
+    return "image" if pictures else "other"
 
 
 def _of_strings(name: str, values: Sequence[str]) -> Kind:
     if values[0].startswith(("struct<bytes", "binary", "large_binary")):
         return "image"  # the type's name: see `compress.data.peek.first_rows`
+    if values[0].startswith("struct<"):
+        return "other"
     if name.lower() in TEXTS:
         return "text"
     different = set(values)

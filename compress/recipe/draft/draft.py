@@ -9,15 +9,13 @@ from typing import Any
 
 from compress.core.context import Task
 from compress.errors import InputError, RecipeError, expected
-from compress.models.onnx_file.beside import preprocessing_of
-from compress.models.onnx_file.problems import size_of_images
-from compress.models.transformers.positions import image_size
 from compress.recipe.check import check
 from compress.recipe.document import Document, parse
 from compress.recipe.draft.data import ALLOWED, DraftData, look_at_data
 from compress.recipe.draft.heads import choose_head, classes_of, needed
+from compress.recipe.draft.image import choose_image
 from compress.recipe.draft.lengths import choose_length
-from compress.recipe.draft.model import look_at_model
+from compress.recipe.draft.model import DraftModel, look_at_model
 from compress.recipe.draft.roles import choose_roles
 from compress.recipe.draft.stages import WITHOUT_A_GOAL, Lesson, Plan, plan_stages
 from compress.recipe.draft.task import choose_task
@@ -114,7 +112,7 @@ class _Draft:
         chosen = choose_task(task, self.model, seen, columns)
         self.task: Task = chosen.task
         self.data = seen or self._own_texts()
-        self.values: dict[str, Any] = {"version": 1, "name": _name(model)}
+        self.values: dict[str, Any] = {"version": 1, "name": _name(self.model)}
         self.comments: dict[Keys, str] = {}
         self.roles = choose_roles(self.task, self.data, columns)
         self.classes = classes_of(self.task, self.data, self.roles)
@@ -139,11 +137,13 @@ class _Draft:
 
     def _own_texts(self) -> DraftData:
         """Return the data of a draft for which none was named."""
-        if self.task.target not in ("none", "next-token"):
+        own = self.task if isinstance(self.task, OwnTask) else None
+        unlabelled = own is not None and own.modality == "text" and own.label_column is None
+        if self.task.target not in ("none", "next-token") and not unlabelled:
             raise InputError(
                 f"{self.task.name} learns from data: say which with --data: {ALLOWED}."
             )
-        part = "first_sentence" if self.task.target == "none" else "whole"
+        part = "whole" if self.task.target == "next-token" else "first_sentence"
         keys: dict[str, Any] = {"python": _OWN_TEXTS}
         return DraftData(
             _OWN_TEXTS,
@@ -222,34 +222,10 @@ class _Draft:
             self.comments["data", "max_length"] = _sentence(length.why)
 
     def _add_images(self, keys: dict[str, Any]) -> None:
-        if self.task.modality != "image":
-            return
-        spec = self.model.spec()
-        folder = preprocessing_of(spec) if self.model.is_onnx else self.model.word
-        own = Path(folder or "").expanduser() / "preprocessor_config.json"
-        hub = "transformers" in self.model.keys and not self.model.config
-        if not self.model.is_python and folder is not None and (own.is_file() or hub):
-            return
-        size = None if spec.onnx is None else size_of_images(spec.onnx)
-        size = size or image_size(self.model.config) or self._config_size()
-        picture = self.data.picture
-        if size is not None and (picture is None or picture[:2] != size):
-            keys["image"] = {"size": list(size)}
-            self.comments["data", "image"] = "The size that the model takes."
-        elif picture is None and self.data.samples != "images":
-            return
-        elif picture is None and "folder" in self.data.keys:
-            keys["image"] = {"size": [224, 224]}
-            self.comments["data", "image"] = (
-                "The images differ in size: all are resized to this one."
-            )
-        channels = self.model.config.get("num_channels")
-        if channels in (1, 3):
-            keys["image"] = {**keys.get("image", {}), "channels": channels}
-
-    def _config_size(self) -> tuple[int, int] | None:
-        size = self.model.config.get("image_size")
-        return (size, size) if isinstance(size, int) and not isinstance(size, bool) else None
+        found = choose_image(self.model, self.data) if self.task.modality == "image" else None
+        if found is not None:
+            keys["image"] = found.keys
+            self.comments["data", "image"] = _sentence(found.why)
 
     def _plan(self) -> Plan:
         labelled = self.values["data"].get("columns", {}).get("label", "label") is not None
@@ -260,7 +236,8 @@ class _Draft:
 
     def _add_gates(self, plan: Plan) -> None:
         labelled = self.values["data"].get("columns", {}).get("label", "label") is not None
-        known = not isinstance(self.task, OwnTask) or bool(self.task.metrics)
+        known_own = self.task if isinstance(self.task, OwnTask) else None
+        known = known_own is None or bool(known_own.metrics)
         metric = self.task.default_metric(labelled=labelled) if known else ""
         drop = Gates(accuracy_drop=0.05 if plan.cuts else 0.02)
         falls = bool(metric) and bool(drop.misfits(metric))
@@ -276,7 +253,7 @@ class _Draft:
             "What the result must keep to: otherwise the command ends with 1, and keeps everything."
             + (f" The metric is {metric}." if metric else "")
         )
-        if self.task.target == "next-token":
+        if self.task.target == "next-token" or (known_own and known_own.scores_tokens):
             self.values["measure"] = {"batch_sizes": [1, 8]}
 
     def _add_stages(self, plan: Plan) -> None:
@@ -301,9 +278,12 @@ _HEADER = """\
 _VOCABULARIES = ("vocab_size", "vocabulary", "num_tokens", "num_embeddings", "tokens")
 
 
-def _name(word: str) -> str:
+def _name(model: DraftModel) -> str:
     """Return a run's name from the name of the model."""
-    last = word.rpartition(":")[2] if ":" in word else Path(word).expanduser().resolve().name
+    place = Path(model.word).expanduser().resolve()
+    last = place.stem if model.is_onnx else place.name
+    if model.is_python:
+        last = model.word.rpartition(":")[2]
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")
     return cleaned[:64] or "model"
 

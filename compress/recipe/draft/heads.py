@@ -10,10 +10,11 @@ from compress.core.context import Task
 from compress.errors import few
 from compress.models.folder.labels import labels_of
 from compress.models.transformers.architectures import head_missing
-from compress.models.transformers.heads import SCORED, outputs_of
+from compress.models.transformers.heads import REGRESSION, SCORED, head_problem, outputs_of
 from compress.recipe.draft.data import DraftData
 from compress.recipe.draft.model import REQUIRED, DraftModel
 from compress.recipe.draft.roles import Roles
+from compress.tasks.contract import Task as OwnTask
 
 _COUNTS = (
     *("num_classes", "classes", "n_classes", "num_labels", "n_labels", "labels", "num_outputs"),
@@ -45,7 +46,9 @@ def classes_of(task: Task, data: DraftData, roles: Roles) -> tuple[str, ...]:
         return data.classes
     if roles.label is None or task.target not in (*SCORED, "own"):
         return ()
-    if task.target == "own" and roles.label.kind != "class":
+    if isinstance(task, OwnTask) and not (
+        task.class_names and roles.label.kind == "class" and task.problem_type != REGRESSION
+    ):
         return ()
     values, names = data.label_values(roles.label.name)
     return names or _found(values)
@@ -75,17 +78,28 @@ def choose_head(
     if model.is_onnx or not model.config:
         return Head({}, None)
     missing = head_missing(model.config, task)
+    if isinstance(task, OwnTask) and task.problem_type == REGRESSION:
+        return _of_regression(task, model, missing)
     if missing is not None and task.target != "none":
-        return Head(
-            {},
-            f"The weights are for {missing}: the head for {task.name} is new, with the data's "
-            "classes, and this stage teaches it.",
-        )
+        classes_too = ", with the data's classes," if task.target in SCORED else ""
+        return Head({}, _taught(missing, task.name + classes_too))
     if task.target not in SCORED or not classes or _fits(model, classes):
         return Head({}, None)
+    return _for_other_classes(model, classes)
+
+
+def _for_other_classes(model: DraftModel, classes: Sequence[str]) -> Head:
+    """Return what a model needs whose head is for other classes."""
     given = model.keys.get("arguments", {})
     if "id2label" in given or "num_labels" in given:
         return Head({}, _NEW)
+    if len(classes) == (outputs_of(model.config) or 2):
+        return Head(
+            {"id2label": {str(index): name for index, name in enumerate(classes)},
+             "label2id": {name: index for index, name in enumerate(classes)}},
+            "The head learns the data's classes. Leave this stage out if its scores are theirs.",
+            "the model's head has other names for as many classes: these are the data's",
+        )  # fmt: skip
     return Head(
         {"num_labels": len(classes)},
         _NEW,
@@ -93,6 +107,21 @@ def choose_head(
         f"({few(list(labels_of(model.spec(), model.config)))}), the data has other ones: a new "
         "head, whose classes come from the data",
     )
+
+
+def _taught(missing: str, what: str) -> str:
+    return f"The weights are for {missing}: the head for {what} is new, and this stage teaches it."
+
+
+def _of_regression(task: Task, model: DraftModel, missing: str | None) -> Head:
+    """Return what a model of one number needs."""
+    if missing is None and head_problem(model.config, task) is None:
+        return Head({}, None)
+    if {"num_labels", "problem_type"} & set(model.keys.get("arguments", {})):
+        return Head({}, _NEW)
+    why = "a head of one number; several have 'problem_type: regression' and their own count"
+    train = _taught(missing, task.name) if missing else _NEW
+    return Head({"num_labels": 1, "problem_type": REGRESSION}, train, why)
 
 
 _NEW = "The head is new, for the data's classes: this stage teaches it."

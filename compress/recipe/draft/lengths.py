@@ -39,7 +39,10 @@ def choose_length(
     generates : whether texts are joined and cut into blocks of that length.
     rows : number of rows of train.
     """
-    texts = [_joined(values) for values in zip(*(one.values for one in inputs), strict=False)]
+    texts = [
+        " ".join(map(_text, values))
+        for values in zip(*(one.values for one in inputs), strict=False)
+    ]
     if not texts:
         return None
     counts, how = _counts(model, texts[:_MOST_TEXTS])
@@ -59,11 +62,9 @@ def choose_length(
     )
 
 
-def _joined(values: Sequence[Any]) -> str:
-    return " ".join(
-        " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        for value in values
-    )
+def _text(value: Any) -> str:
+    """Return a text; words are joined."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _limit(model: DraftModel) -> int:

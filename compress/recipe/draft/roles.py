@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,11 @@ from compress.errors import InputError
 from compress.recipe.draft.columns import LABELS, PAIRS, TEXTS, WORDS, Column, Kind, preferred
 from compress.recipe.draft.data import DraftData
 from compress.recipe.draft.task import likely_label
+from compress.tasks.contract import Task as OwnTask
 
+_BEGINNINGS = ("question", "sent1", "startphrase", "premise", "prompt", "context")
+_NUMBERED = re.compile(r"(ending|choice|option|answer)[_ ]?\d", re.IGNORECASE)
+"""Usual names of the columns of choices, where each has its own."""
 _IMAGES = ("image", "img", "picture", "pixel_values")
 
 
@@ -50,7 +55,7 @@ def choose_roles(task: Task, data: DraftData, given: Mapping[str, Any]) -> Roles
     why: dict[str, str] = {}
     label = _label(task, data, keys, why)
     others = {name: one for name, one in data.columns.items() if one is not label}
-    if task.target == "own":
+    if isinstance(task, OwnTask):
         inputs = _own_inputs(task, others, data, keys, why)
     elif task.modality == "image":
         inputs = (_one("image", others, _IMAGES, ("image",), keys, data),)
@@ -64,8 +69,13 @@ def choose_roles(task: Task, data: DraftData, given: Mapping[str, Any]) -> Roles
 
 
 def _label(task: Task, data: DraftData, keys: dict[str, Any], why: dict[str, str]) -> Column | None:
-    if task.target in ("next-token", "none") or "targets" in keys:
+    own = task if isinstance(task, OwnTask) else None
+    unread = task.target in ("next-token", "none") or (own and own.label_column is None)
+    if unread or "targets" in keys:
         return None
+    usual = None if own is None else own.label_column
+    if usual is not None and usual != "label" and usual in data.columns:
+        return data.columns[usual]
     if "label" in keys:
         named = keys["label"]
         return None if named is None else _existing("label", str(named), data)
@@ -136,26 +146,54 @@ def _one(
 
 
 def _own_inputs(
-    task: Task,
+    task: OwnTask,
     columns: Mapping[str, Column],
     data: DraftData,
     keys: dict[str, Any],
     why: dict[str, str],
 ) -> tuple[Column, ...]:
     """Return the inputs of a task on the contract; the numbers of a table become one vector."""
-    fields = getattr(task, "columns", ()) or tuple(one.name for one in getattr(task, "inputs", ()))
-    if "inputs" in keys or fields:
-        named = dict(keys.get("inputs") or {})
-        wanted = [named.get(name, name) for name in fields] or list(named.values())
-        listed = [name for each in wanted for name in (each if isinstance(each, list) else [each])]
-        return tuple(
-            _existing("inputs", name, data) for name in listed if name not in ("text_pair",)
-        )
-    if data.samples == "table":
+    fields = task.columns or tuple(one.name for one in task.inputs)
+    if "text" in fields:
+        return _texts(columns, keys, why, data)
+    if fields:
+        _complete(task, fields, columns, data, keys, why)
+    elif data.samples == "table" and "inputs" not in keys:
         numbers = [name for name, one in columns.items() if one.kind in ("number", "class")]
         keys["inputs"] = {"features": numbers}
         left = [name for name in columns if name not in numbers]
         rest = f"; these aren't numbers and are left out: {', '.join(left)}" if left else ""
         why["inputs"] = f"every column of numbers, as one vector{rest}"
-        return tuple(columns[name] for name in numbers)
-    return tuple(columns.values())
+    named = keys.get("inputs") or {}
+    listed = [named.get(name, name) for name in fields] or list(named.values()) or list(columns)
+    names = [name for each in listed for name in (each if isinstance(each, list) else [each])]
+    return tuple(_existing("inputs", name, data) for name in names)
+
+
+def _complete(
+    task: OwnTask,
+    fields: Sequence[str],
+    columns: Mapping[str, Column],
+    data: DraftData,
+    keys: dict[str, Any],
+    why: dict[str, str],
+) -> None:
+    """Name the columns of a task's fields that have other names, if these are usual ones."""
+    named = dict(keys.get("inputs") or {})
+    for field in fields:
+        if field in columns or field in named:
+            continue
+        numbered = [name for name in columns if _NUMBERED.fullmatch(name)]
+        if field == "choices" and len(numbered) > 1:
+            named[field] = numbered
+        elif field == "question" and (found := preferred(columns, _BEGINNINGS)) is not None:
+            named[field] = found.name
+        else:
+            options = ", ".join(columns)
+            raise InputError(
+                f"which column of {data.word!r} holds the {field} of {task.name}? Say it with "
+                f"--set data.columns.inputs.{field}=NAME, one of {options}."
+            )
+        why["inputs"] = "by the usual names of such columns"
+    if named:
+        keys["inputs"] = named

@@ -6,15 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from compress.core.context import Task
-from compress.errors import InputError, unknown
+from compress.errors import InputError
 from compress.models.transformers.architectures import class_has_head, stored_class, tasks_of
+from compress.models.transformers.heads import outputs_of
 from compress.recipe.draft.columns import LABELS, WORDS, Column, preferred
 from compress.recipe.draft.data import DraftData
 from compress.recipe.draft.model import DraftModel
 from compress.tasks.registry import outline, task_names
+from compress.tasks.task import unknown_task
 
 _IMAGES = ("image-classification", "multi-label-image-classification")
 _REGRESSION = "text-regression"
+_PRETRAINING = "fill-mask"
+_QUESTIONS = frozenset({"question", "context", "answers"})
 
 
 class Chosen(NamedTuple):
@@ -39,12 +43,15 @@ def choose_task(
     """
     if asked is not None:
         if asked not in task_names():
-            raise InputError(unknown("task", asked, task_names()))
+            raise InputError(unknown_task(asked, task_names()))
         return Chosen(outline(asked), "")
     named = stored_class(model.config)
+    label = None if data is None else likely_label(data, columns)
     heads = [name for name in task_names() if named and class_has_head(named, outline(name))]
+    if heads == [_PRETRAINING] and label is not None:
+        heads = []  # labels are for another head
     if heads:
-        name = _among(heads, model, None if data is None else likely_label(data, columns))
+        name = _among(heads, model, label)
         return Chosen(outline(name), f"the weights were saved from {named}")
     if model.sentence:
         return Chosen(outline("feature-extraction"), "the folder is one of sentence-transformers")
@@ -78,7 +85,7 @@ def _among(heads: Sequence[str], model: DraftModel, label: Column | None) -> str
         label is not None and label.kind in ("words", "tags", "numbers")
     )
     numbers = model.config.get("problem_type") == "regression" or (
-        label is not None and label.kind == "number"
+        label is not None and (label.kind == "number" or outputs_of(model.config) == 1)
     )
     for name in heads:
         if name.startswith("multi-label") == sets and (name == _REGRESSION) == numbers:
@@ -102,7 +109,9 @@ def _by_data(model: DraftModel, data: DraftData, columns: Mapping[str, Any]) -> 
     label = likely_label(data, columns)
     kinds = {column.kind for column in data.columns.values() if column is not label}
     listed = label is not None and label.kind in ("words", "tags", "numbers")
-    if data.samples == "images" or "image" in kinds:
+    if set(data.columns) >= _QUESTIONS:
+        yield "question-answering"
+    elif data.samples == "images" or "image" in kinds:
         yield _IMAGES[1] if listed else _IMAGES[0]
     elif data.samples == "arrays" or (kinds and kinds <= {"number", "class"}):
         yield from _of_tensors(label)

@@ -53,7 +53,7 @@ def _items(values: list[Any], at: Keys, indent: int, comments: Comments) -> Iter
     pad = " " * indent
     for index, value in enumerate(values):
         here = (*at, index)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             if index and comments.get(here):
                 yield ""
             yield from _comment(comments.get(here), indent)

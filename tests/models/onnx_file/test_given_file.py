@@ -167,7 +167,8 @@ def zipmap(**classes: Any) -> ModelProto:
         helper.make_node("ZipMap", ["p"], ["maps"], domain="ai.onnx.ml", **classes),
     ]
     label = out("label", "N", element=TensorProto.INT64)
-    return given_files.digits(ending=ending, outputs=[label, maps], domains=[("ai.onnx.ml", 2)])
+    domains = [("ai.onnx.ml", 2)]
+    return given_files.digits(ending=ending, outputs=[label, maps], domains=domains, opset=13)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,7 @@ def test_dictionaries_of_a_zipmap_become_scores(classes: Any, tmp_path: Path) ->
     np.testing.assert_allclose(softmax(scores(to, images())), wanted, atol=1e-6)
     assert "its dictionaries of probabilities (maps) are left to 'labels.json'" in notes
     assert "its outputs label are left out" in notes
+    assert "opset 13 is raised to 18" in notes
     assert {node.domain for node in load_graph(to).nodes} == {""}
 
 
@@ -350,13 +352,60 @@ def test_a_fixed_length_of_texts_is_freed(flat: bool, tmp_path: Path) -> None:
     assert any("a batch of 1, 6 tokens" in note for note in notes)
 
 
-def test_a_length_that_cannot_be_freed_is_refused(tmp_path: Path) -> None:
+def with_places(operator: str) -> ModelProto:
+    """A model whose positions the exporter folded into a constant."""
     model = given_files.texts(length=6)
     model.graph.node[3].input[0] = "placed"
-    model.graph.node.insert(1, helper.make_node("Add", ["words", "places"], ["placed"]))
-    places = np.zeros((6, given_files.WIDTH), np.float32)
+    model.graph.node.insert(1, helper.make_node(operator, ["words", "places"], ["placed"]))
+    places = np.random.default_rng(4).random((1, 6, given_files.WIDTH)).astype(np.float32)
     model.graph.initializer.append(numpy_helper.from_array(places, "places"))
+    return model
+
+
+def test_folded_positions_are_cut_to_the_text(tmp_path: Path) -> None:
+    path = given_files.save(with_places("Add"), tmp_path / "a.onnx")
+    to, notes = taken(path, tokens(), texts=True)
+    wanted = own_answers(path, tokens())
+    np.testing.assert_allclose(scores(to, tokens()), wanted, rtol=1e-5, atol=1e-5)
+    short = {name: values[:1, :3] for name, values in tokens().items()}
+    np.testing.assert_allclose(scores(to, short), wanted[:1], rtol=1e-5, atol=1e-5)
+    assert any("6 tokens" in note for note in notes)
+
+
+def test_shapes_that_are_computed_from_constants_follow_the_text(tmp_path: Path) -> None:
+    """As torch's older exporter expands masks; positions count from 0."""
+    model = given_files.texts(length=6, batch=1)
+    held = {
+        "full": np.array([-1, 6]),
+        "minus": np.array([-1, -1]),
+        "ones": np.array([1, 1]),
+        "count": np.arange(6)[None],
+        "nothing": np.array([[-1]]),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(x, n) for n, x in held.items())
+    nodes = [
+        helper.make_node("Equal", ["full", "minus"], ["any"], name="a"),
+        helper.make_node("Where", ["any", "ones", "full"], ["shape"], name="b"),
+        helper.make_node("Expand", ["attention_mask", "shape"], ["wide"], name="c"),
+        helper.make_node("Greater", ["count", "nothing"], ["all"], name="d"),
+        helper.make_node("Cast", ["all"], ["numbers"], to=TensorProto.INT64, name="e"),
+        helper.make_node("Mul", ["wide", "numbers"], ["kept"], name="f"),
+    ]
+    for place, node in enumerate(nodes, start=1):
+        model.graph.node.insert(place, node)
+    model.graph.node[7].input[0] = "kept"
     path = given_files.save(model, tmp_path / "a.onnx")
+    to, notes = taken(path, tokens(), texts=True)
+    ones = [{name: values[at : at + 1] for name, values in tokens().items()} for at in range(4)]
+    wanted = np.concatenate([own_answers(path, one) for one in ones])
+    np.testing.assert_allclose(scores(to, tokens()), wanted, rtol=1e-5, atol=1e-5)
+    short = {name: values[:2, :4] for name, values in tokens().items()}
+    np.testing.assert_allclose(scores(to, short), wanted[:2], rtol=1e-5, atol=1e-5)
+    assert any("a batch of 1, 6 tokens" in note for note in notes)
+
+
+def test_a_length_that_cannot_be_freed_is_refused(tmp_path: Path) -> None:
+    path = given_files.save(with_places("Mul"), tmp_path / "a.onnx")
     with pytest.raises(ModelError, match=r"takes texts of 6 tokens alone.*dynamic axis"):
         taken(path, tokens(), texts=True)
 

@@ -11,9 +11,10 @@ from compress.errors import StageError
 from compress.models.structure.find import find_groups
 from compress.models.structure.transformers.families import LAYOUTS
 from compress.models.structure.transformers.groups import prunable
-from compress.pruning.options import Unit
+from compress.pruning.options import CutOptions, Target, Unit
+from compress.pruning.prune import prune
 from compress.tasks.task import task
-from tests.models.structure.family_models import T5, family_model
+from tests.models.structure.family_models import BART, T5, family_model
 from tests.models.structure.small_models import make
 
 
@@ -84,6 +85,22 @@ def test_encoders_with_decoders_are_refused():
     module = transformers.T5ForSequenceClassification(config).eval()
     with pytest.raises(StageError, match="it has both an encoder and a decoder"):
         find_groups(module, task=task("text-classification"), inputs={}, units=None)
+
+
+def test_a_decoder_that_is_laid_out_as_its_encoder_is_cut_with_it():
+    config = transformers.BartConfig(**BART | {"num_labels": 3})
+    torch.manual_seed(0)
+    module = transformers.BartForSequenceClassification(config).eval()
+    ids = torch.randint(3, 40, (2, 8))
+    ids[:, -1] = config.eos_token_id
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    options = CutOptions(target=Target(macs=0.7), round_to=1)
+    made = prune(module, options, example_inputs=inputs, task=task("text-classification"))
+    assert made.after.macs == pytest.approx(0.7 * made.before.macs, rel=0.02)
+    for part in (made.module.model.encoder, made.module.model.decoder):
+        layer = part.layers[0]
+        assert layer.fc1.out_features < {"BartEncoder": 48, "BartDecoder": 24}[type(part).__name__]
+    assert layer.encoder_attn.num_heads == 2
 
 
 def test_a_layer_that_is_laid_out_otherwise_is_named():

@@ -43,6 +43,24 @@ def test_encoders_alone_give_features():
     assert "text-generation" not in tasks_of("whisper")
 
 
+@pytest.mark.parametrize(
+    ("kind", "purpose"),
+    [
+        ("detr", "object detection"),
+        ("whisper", "speech to text"),
+        ("wav2vec2", "speech recognition"),
+        ("t5", "text-classification, multi-label-text-classification, token-classification"),
+    ],
+)
+def test_one_sentence_says_what_a_model_is_for_and_which_tasks_there_are(kind, purpose):
+    said = kind_problem({"model_type": kind}, TASKS["text-generation"])
+    start = f"a model of type {kind!r} is for {purpose}"
+    assert said is not None
+    assert said.startswith(start)
+    assert f"not for text-generation. The tasks are {', '.join(TASKS)};" in said
+    assert len(said) < 700
+
+
 def test_what_is_not_known_is_not_judged():
     task = TASKS["text-classification"]
     assert kind_problem({}, task) is None

@@ -59,6 +59,15 @@ def _model(family):
                 vocab_size=40,
             )
         ),
+        "modernbert": lambda: hf.ModernBertForSequenceClassification(
+            hf.ModernBertConfig(
+                hidden_size=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=24,
+                **TEXT | dict.fromkeys(("cls_token_id", "sep_token_id", "pad_token_id"), 0),
+            )
+        ),
     }
     module = made[family]().eval()
     with torch.no_grad():
@@ -73,6 +82,7 @@ TASK_OF = {
     "llama": TASKS["text-generation"],
     "t5": TASKS["feature-extraction"],
     "bert": TASKS["text-classification"],
+    "modernbert": TASKS["text-classification"],
 }
 
 
@@ -85,7 +95,8 @@ def _batch(family, seed=0, samples=4):
 
 
 @pytest.mark.parametrize(
-    ("family", "places"), [("vit", 6), ("gpt2", 6), ("llama", 8), ("t5", 8), ("bert", 2)]
+    ("family", "places"),
+    [("vit", 6), ("gpt2", 6), ("llama", 8), ("t5", 8), ("bert", 2), ("modernbert", 8)],
 )
 def test_answers_stay_and_the_module_given_too(family, places):
     module, task, batch = _model(family), TASK_OF[family], _batch(family)
