@@ -49,10 +49,7 @@ def script_functions(file: Path) -> Mapping[str, Any]:
     ------
     StageError : the text fails.
     """
-    scope: dict[str, Any] = {"np": np}
-    with foreign(repr(str(file)), error=StageError):
-        exec(compile(script_text(file), str(file), "exec"), scope)  # noqa: S102 (the task's own code)
-    return scope
+    return _defined(script_text(file), repr(str(file)))
 
 
 def answered(
@@ -64,10 +61,17 @@ def answered(
     ------
     StageError : the file's text or its function fails, or there is no such function.
     """
-    scope: dict[str, Any] = {"np": np}
     name = "the answers by role" if file is None else repr(str(file))
+    functions = _defined(answers_text(file), name)
+    if FUNCTION not in functions:
+        raise StageError(f"{name} must define '{FUNCTION}(outputs, roles)'.")
     with foreign(name, error=StageError):
-        exec(compile(answers_text(file), name, "exec"), scope)  # noqa: S102 (the task's own code)
-        if FUNCTION not in scope:
-            raise StageError(f"{name} must define '{FUNCTION}(outputs, roles)'.")
-        return list(scope[FUNCTION](outputs, roles))
+        return list(functions[FUNCTION](outputs, roles))
+
+
+def _defined(text: str, name: str) -> dict[str, Any]:
+    """Return what a task's own text defines. The task's class runs already, and brings the text."""
+    scope: dict[str, Any] = {"np": np}
+    with foreign(name, error=StageError):
+        exec(compile(text, name, "exec"), scope)  # noqa: S102 (the task's own code)
+    return scope

@@ -40,7 +40,9 @@ def open_python(target: str, spec: DataSpec, task: Task) -> Source:
             )
         found = {str(name): samples for name, samples in returned.items()}
     names = choose_splits(list(found), spec.splits)
-    available = _keys_of_samples(target, [found[theirs] for theirs in names.values()])
+    available: tuple[str, ...] = ()
+    if task.target == "own":
+        available = _keys_of_samples(target, [found[theirs] for theirs in names.values()])
     columns = input_columns(spec.columns, task, available)
     label = label_column(spec.columns, task)
     splits = {
