@@ -39,7 +39,12 @@ def test_questions_go_the_whole_way(tmp_path: Path) -> None:
             {"use": "train", **training(12, 0.01)},
             {"use": "distill", "student": {"width": {"hidden_size": 16}}, **training(3, 0.01)},
             {"use": "export", "name": "float"},
-            {"use": "quantize", "method": "static", "evaluation": EVALUATION},
+            {
+                "use": "quantize",
+                "method": "static",
+                "recovery": training(1),
+                "evaluation": EVALUATION,
+            },
             {"use": "export"},
         ],
     )
