@@ -124,7 +124,7 @@ def test_a_label_of_another_length_and_a_missing_column_are_told(tmp_path: Path)
     data = texts.write_splits(tmp_path, "scored", 24)
     with pytest.raises(CompressError, match="don't fit an output of shape"):
         load(data, {**REGRESSION, "num_labels": 2})
-    with pytest.raises(CompressError, match="files.train': split 'train': unknown column 'sent"):
+    with pytest.raises(CompressError, match=r"files\.train': split 'train': unknown column 'sent"):
         load({**data, "columns": {"text": "sentence"}})  # the recipe's check finds it
 
 
