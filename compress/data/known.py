@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Split, Target, Task
+from compress.data.fields.choose import choose_fields
 from compress.data.labels.encode import encode_labels
 from compress.data.peek import Peek, peek
 from compress.data.rows import Indices, Values, input_columns, label_column
 from compress.data.spec import FILE_FORMATS
 from compress.errors import DataError, unknown
 from compress.models.transformers.heads import new_head_line
+from compress.tasks.contract import Task as OwnTask
 
 if TYPE_CHECKING:
     from compress.data.spec import DataSpec
@@ -55,8 +57,10 @@ def misfits_of(
     outputs : number of scores that the model gives; None if unknown.
     teachable : whether the model may get a new head, so that problems say how.
     """
-    if spec.huggingface not in FILE_FORMATS or spec.files is None or task.target == "own":
-        return []  # a task of one's own finds its fields when it is loaded
+    if spec.huggingface not in FILE_FORMATS or spec.files is None:
+        return []
+    if isinstance(task, OwnTask):
+        return list(_own(spec, task))
     found: list[Problem] = []
     for split in spec.files:
         for path in spec.paths(split):
@@ -64,6 +68,20 @@ def misfits_of(
             if seen is not None:
                 found += _file(seen, split, path, spec, task)
     return found or _labels(spec, task, labels=tuple(labels), outputs=outputs, teachable=teachable)
+
+
+def _own(spec: DataSpec, task: OwnTask) -> Iterator[Problem]:
+    """Fields of a task's own that a file lacks; none of a task that isn't imported for a check."""
+    for split in spec.files or {}:
+        for path in spec.paths(split) if task.outputs else ():
+            seen = peek(path, form=str(spec.huggingface), column=None)
+            if seen is not None and seen.rows == 0:
+                yield f"files.{split}", f"there are no rows in '{path}'."
+            elif seen is not None:
+                try:
+                    choose_fields(task, spec.columns, seen.columns, split)
+                except DataError as error:
+                    yield f"files.{split}", str(error)
 
 
 def rows_of(spec: DataSpec, split: Split) -> int | None:

@@ -115,7 +115,25 @@ def tried_outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Te
             return task.named_outputs(original.require_module(), inputs)
     except (ModelError, DataError, StageError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-        raise ModelError(f"the model can't take the data's inputs ({shapes}): {error}") from error
+        said = _uneven_ends(original, inputs) or error
+        raise ModelError(f"the model can't take the data's inputs ({shapes}): {said}") from error
+
+
+def _uneven_ends(original: Artifact, inputs: Batch) -> str | None:
+    """The sentence if texts lack the token that the heads of encoder-decoder models read."""
+    config = getattr(original.module, "config", None)
+    ids, end = inputs.get("input_ids"), getattr(config, "eos_token_id", None)
+    if ids is None or not getattr(config, "is_encoder_decoder", False) or not isinstance(end, int):
+        return None
+    counts = sorted(set((ids == end).sum(1).tolist()))
+    if len(counts) == 1 and counts[0] > 0:
+        return None
+    return (
+        f"{type(original.module).__name__} reads its answer at the last end of a text, and every "
+        f"text must have as many ends, at least one. Got {', '.join(map(str, counts))} of the "
+        f"token {end}, the config's 'eos_token_id'. Set it to the token with which the tokenizer "
+        "ends texts."
+    )
 
 
 def _check_texts(original: Artifact, batch: Batch, task: Task) -> None:

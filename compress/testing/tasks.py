@@ -89,12 +89,13 @@ def _check_loss(
     task: Task, module: nn.Module, batch: Mapping[str, Tensor], outputs: Outputs
 ) -> None:
     loss = own_loss(task, outputs, batch)
-    _require(bool(loss.isfinite()), f"the loss is {float(loss)}")
+    found = float(loss.detach())
+    _require(bool(loss.isfinite()), f"the loss is {found}")
     _require(_reaches(loss, module), "the loss has no gradient for any parameter of the model")
     twice = {name: torch.cat([value, value]) for name, value in batch.items()}
     doubled = {name: torch.cat([value, value]) for name, value in outputs.items()}
-    other = float(own_loss(task, doubled, twice))
-    averaged = abs(other - float(loss)) <= _CLOSE * max(1.0, abs(float(loss)))
+    other = float(own_loss(task, doubled, twice).detach())
+    averaged = abs(other - found) <= _CLOSE * max(1.0, abs(found))
     _require(averaged, "the loss isn't averaged over samples: twice the samples change it")
 
 

@@ -16,7 +16,7 @@ from compress.tasks.texts.masks import chosen_tokens
 from compress.testing import check_task
 from tests.tasks import texts
 from tests.tasks.test_tensors import EVALUATION, training
-from tests.tasks.test_text_regression import said
+from tests.tasks.test_text_regression import said, verified
 
 NONE = -100
 
@@ -44,6 +44,7 @@ def test_masks_go_the_whole_way(tmp_path: Path) -> None:
     assert student.params < 0.6 * trained.params
     assert small.quality.value < 1.2 * student.quality.value
     assert "infer.py on 8 raw samples" in " ".join(final.notes)
+    assert verified(tmp_path / "run") == {"ok"}
     bundle = tmp_path / "run/stages/03-float/bundle"
     text = "red boat red [MASK] red boat"
     (found,) = said(bundle, text)

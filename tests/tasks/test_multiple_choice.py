@@ -18,7 +18,7 @@ from compress.tasks.texts.choices import right_choice
 from compress.testing import check_task
 from tests.tasks import texts
 from tests.tasks.test_tensors import EVALUATION, training
-from tests.tasks.test_text_regression import said
+from tests.tasks.test_text_regression import said, verified
 
 FEATURES = {"feature": {"layers": "last", "weight": 1.0}}
 
@@ -44,6 +44,7 @@ def test_choices_go_the_whole_way(tmp_path: Path) -> None:
     assert pruned.macs < 0.75 * trained.macs
     assert small.quality.value > pruned.quality.value - 0.1
     assert "infer.py on 8 raw samples" in " ".join(final.notes)
+    assert verified(tmp_path / "run") == {"ok"}
     rows = texts.rows_of("choice", 4, seed=5)
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

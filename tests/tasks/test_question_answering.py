@@ -24,7 +24,7 @@ from compress.tasks.texts.windows import tokens_of, windows_of
 from compress.testing import check_task
 from tests.tasks import texts
 from tests.tasks.test_tensors import EVALUATION, training
-from tests.tasks.test_text_regression import said
+from tests.tasks.test_text_regression import said, verified
 
 FUNCTIONS = script_functions(QuestionAnswering.script_file)
 
@@ -39,7 +39,12 @@ def test_questions_go_the_whole_way(tmp_path: Path) -> None:
             {"use": "train", **training(12, 0.01)},
             {"use": "distill", "student": {"width": {"hidden_size": 16}}, **training(3, 0.01)},
             {"use": "export", "name": "float"},
-            {"use": "quantize", "method": "static", "evaluation": EVALUATION},
+            {
+                "use": "quantize",
+                "method": "static",
+                "recovery": training(1),
+                "evaluation": EVALUATION,
+            },
             {"use": "export"},
         ],
     )
@@ -51,6 +56,7 @@ def test_questions_go_the_whole_way(tmp_path: Path) -> None:
     assert student.params < trained.params
     assert small.quality.value > student.quality.value - 0.1
     assert "infer.py on 8 raw samples" in " ".join(final.notes)
+    assert verified(tmp_path / "run") == {"ok"}
     rows = texts.rows_of("question", 4, seed=7)
     bundle = tmp_path / "run/stages/03-float/bundle"
     words = [word for row in rows for word in (row["question"], row["context"])]

@@ -11,6 +11,7 @@ import pytest
 
 import compress
 from compress.errors import CompressError
+from compress.exporting.verify.bundle import verify_bundle
 from compress.models.checkpoint import load_checkpoint
 from compress.recipe.load import recipe_from_dict
 from compress.tasks.registry import find_task
@@ -27,6 +28,14 @@ def said(bundle: Path, *words: str) -> list[Any]:
     done = subprocess.run([*SCRIPT, *words], cwd=bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def verified(bundle: Path) -> set[str]:
+    """How the checks of a bundle's files, answers, script and shapes end."""
+    found = {check.name: check.status for check in verify_bundle(bundle)}
+    found.pop("CPU")
+    assert "example" in found
+    return set(found.values())
 
 
 def test_scores_go_the_whole_way(tmp_path: Path) -> None:
@@ -60,8 +69,8 @@ def test_scores_go_the_whole_way(tmp_path: Path) -> None:
     wanted = module(**tokens).logits.detach().numpy()
     np.testing.assert_allclose([one["values"] for one in found], wanted, atol=1e-4)
     assert json.loads((bundle / "config.json").read_text())["problem_type"] == "regression"
-    notes = " ".join(final.notes)
-    assert "infer.py on 8 raw samples" in notes
+    assert "infer.py on 8 raw samples" in " ".join(final.notes)
+    assert verified(tmp_path / "run") == {"ok"}
 
 
 PAIRS = {"columns": {"text": "one", "text_pair": "two", "label": "score"}}
@@ -115,8 +124,14 @@ def test_a_label_of_another_length_and_a_missing_column_are_told(tmp_path: Path)
     data = texts.write_splits(tmp_path, "scored", 24)
     with pytest.raises(CompressError, match="don't fit an output of shape"):
         load(data, {**REGRESSION, "num_labels": 2})
-    with pytest.raises(CompressError, match="unknown column 'sentence'"):
-        load({**data, "columns": {"text": "sentence"}})
+    with pytest.raises(CompressError, match=r"files\.train': split 'train': unknown column 'sent"):
+        load({**data, "columns": {"text": "sentence"}})  # the recipe's check finds it
+
+
+def test_texts_longer_than_the_positions_are_refused(tmp_path: Path) -> None:
+    data = {**texts.write_splits(tmp_path, "scored", 24), "max_length": 60}
+    with pytest.raises(CompressError, match="max_length' must be at most 48"):
+        load(data)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from compress.onnx_graph.nodes import constant_value
 from compress.quantization.onnx_torch.generation import supplied
 from compress.quantization.onnx_torch.plan import PlanStep, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
-from compress.tasks.outputs import joined
 
 # By operator, the numbers of dimensions of the float initialisers that are learned; others (masks,
 # frequencies, limits) are constants.
@@ -78,8 +77,8 @@ class GraphModule(nn.Module):
         found: Tensor = getattr(self.tensors, self.keys[name])
         return found
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The graph's outputs as one tensor; a cache of keys and values is left out.
+    def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
+        """The graph's output, or several by their names; a cache of keys and values is left out.
 
         Parameters
         ----------
@@ -88,8 +87,7 @@ class GraphModule(nn.Module):
         """
         names = [name for name in self.outputs if not name.startswith(PRESENT)]
         found = self.values(inputs, names)
-        answer: Tensor = joined([found[name] for name in names])
-        return answer
+        return found if len(found) > 1 else found[names[0]]
 
     def values(self, inputs: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
         """The values of these names; the graph runs only as far as needed.

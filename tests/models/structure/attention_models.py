@@ -12,12 +12,12 @@ IMAGES = task("image-classification")
 class Patches(nn.Module):
     """Patches of an image, layers of torch's own encoder, their mean."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, layers: int = 2, **options) -> None:
         super().__init__()
         self.patch = nn.Conv2d(1, 32, 2, stride=2)
         layer = nn.TransformerEncoderLayer(32, 4, 48, **({"batch_first": True} | options))
         self.batch_first = options.get("batch_first", True)
-        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.encoder = nn.TransformerEncoder(layer, layers)
         self.head = nn.Linear(32, 3)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -30,11 +30,11 @@ class Patches(nn.Module):
 class Padded(nn.Module):
     """Tokens, of which padding is masked; the encoder packs them when it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = 2) -> None:
         super().__init__()
         self.embed = nn.Embedding(40, 32)
         layer = nn.TransformerEncoderLayer(32, 4, 48, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.encoder = nn.TransformerEncoder(layer, layers)
         self.head = nn.Linear(32, 3)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -88,10 +88,10 @@ MADE = {
 }
 
 
-def attentive(name):
+def attentive(name, **options):
     """(module in eval mode, example inputs, task) of a name in `MADE`."""
     torch.manual_seed(0)
-    module = MADE[name]().eval()
+    module = MADE[name](**options).eval()
     with torch.no_grad():  # biases that are zero would hide mistakes
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
