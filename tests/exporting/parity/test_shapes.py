@@ -27,6 +27,17 @@ def test_texts_padded_on_the_left_are_cut_there():
     assert filled["attention_mask"].all()
 
 
+def test_a_text_that_is_cut_keeps_its_last_token():
+    batch = texts(5, 13, padding=3)
+    one, three, *_ = shape_sweep([batch], [batch], modality="text")
+    assert one["input_ids"].tolist() == [[*batch["input_ids"][0, :3], batch["input_ids"][0, 12]]]
+    assert three["input_ids"][:, -1].equal(batch["input_ids"][1:4, 12])
+    assert three["attention_mask"].all()
+    short = {name: values[:, :8] for name, values in texts(5, 3, padding=13).items()}
+    one, *_ = shape_sweep([short], [short], modality="text")
+    assert one["input_ids"].equal(short["input_ids"][:1, [0, 2]])
+
+
 def test_the_full_length_is_tried_with_real_tokens():
     batch = texts(5, 3, padding=5)
     *_, filled = shape_sweep([batch], [batch], modality="text")
