@@ -18,6 +18,15 @@ def test_texts_get_shorter_and_fewer():
     assert _shapes(by_shape, "input_ids") == [(1, 10), (3, 20), (12, 40), (9, 20)]
 
 
+def test_texts_that_are_cut_keep_their_last_token():
+    batch = texts(5, 12, padding=4)
+    batch["input_ids"][:, 11] = 99
+    one, three, *_ = shape_sweep([batch], [batch], modality="text")
+    assert one["input_ids"].tolist() == [[*batch["input_ids"][0, :3].tolist(), 99]]
+    assert three["input_ids"][:, -1].tolist() == [99] * 3
+    assert batch["input_ids"][:, 3:8].ne(99).all()
+
+
 def test_texts_padded_on_the_left_are_cut_there():
     batch = {name: values.flip(1) for name, values in texts(5, 3, padding=17).items()}
     one, three, whole, filled = shape_sweep([batch], [batch], modality="text")
