@@ -247,6 +247,17 @@ def test_a_sample_that_is_wrong_is_told_before_training(
         compress.load(model={"config": texts.CONFIG}, task="question-answering", data=data)
 
 
+def test_a_head_of_more_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        CompressError, match="gives 3 scores for each token, and question-answering"
+    ):
+        compress.load(
+            model={"config": {**texts.CONFIG, "num_labels": 3}},
+            task="question-answering",
+            data=texts.write_splits(tmp_path, "question", 24),
+        )
+
+
 def test_arguments_are_bounded() -> None:
     with pytest.raises(CompressError, match="'stride' must be a whole number, at least 0"):
         find_task("question-answering", {"stride": -1})
