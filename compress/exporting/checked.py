@@ -31,10 +31,7 @@ SAMPLES = 64
 _BATCH_SIZE = 16
 _EXAMPLE_SIZE = 2
 _FLOAT_BYTES = 4
-_DYNAMIC = frozenset(
-    {"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"}
-    | {"MatMulIntegerToFloat"}
-)
+_DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"})
 _ANSWER_BYTES = 2**28
 """Largest size of one batch's answers: a language model's are as wide as its vocabulary."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,8 +15,8 @@ import torch._dynamo.config
 from torch import nn
 from torch.onnx.errors import OnnxExporterError
 
-from compress.core.batch import model_inputs
-from compress.errors import StageError
+from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.errors import StageError, clipped
 from compress.exporting.cache import AXIS_NAMES, cached_signature
 from compress.exporting.initializers import check_shapes
 from compress.exporting.onnx_file import add_metadata, name_weights
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.core.context import Batch, Task
+
+
+_FIXED = re.compile(
+    r"inferred a static shape of (\d+) for dimension inputs\['tensors'\]\[(\d+)\]\.shape\[(\d+)\]"
+)
+"""Torch's words for an axis that should be dynamic and isn't."""
+_UNKNOWN = re.compile(r"Could not guard on data-dependent expression (.*?) \(unhinted")
 
 
 def export_module(
@@ -99,7 +107,16 @@ def _deployable(module: nn.Module) -> nn.Module:
             with silence():
                 cast("PreTrainedModel", part).set_attn_implementation("eager")
     name_operators(copied)
+    if getattr(getattr(copied, "config", None), "model_type", None) == "xlnet":
+        copied.register_forward_pre_hook(_float_mask, with_kwargs=True)
     return copied
+
+
+def _float_mask(
+    module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Give XLNet its mask in float: it subtracts it from 1.0, which integers can't export."""
+    return given, {k: v.float() if k == ATTENTION_MASK else v for k, v in named.items()}
 
 
 def _config(module: nn.Module) -> dict[str, str]:
@@ -130,7 +147,8 @@ def _export(signature: ExportSignature, *, name: str, opset: int | None) -> onnx
         sizes = (
             " for images of any size" if any(HEIGHT in x.values() for x in signature.axes) else ""
         )
-        raise StageError(f"torch can't export {name}{sizes} to ONNX: {_reason(error)}") from error
+        why = _reason(error, signature)
+        raise StageError(f"torch can't export {name}{sizes} to ONNX: {why}") from error
     if program is None:
         raise StageError(f"torch exported nothing for {name}.")
     return program.model_proto
@@ -157,16 +175,25 @@ def _forget_recurrent_kernels() -> None:
             overload._dispatch_cache.clear()
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, signature: ExportSignature) -> str:
     """Return the innermost cause in one line; the exporter's own message is mostly instructions."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, StageError):
         return str(error)
+    fixed = _FIXED.search(str(error))
+    if fixed is not None:
+        size, number, axis = fixed.groups()
+        name = list(signature.inputs)[int(number)]
+        return (
+            f"its forward computes with axis {axis} of {name!r} as with a number of Python, which "
+            f"gives it a static shape of {size}."
+        )
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is not None:
+        return f"its forward decides by values that only a run knows ({unknown.group(1)})."
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip(" -")]
-    # For a conflict over dynamic axes, the first line only says that there is one.
-    said = lines[: 2 if "conflicts" in "".join(lines[:1]) else 1]
-    return f"{type(error).__name__}: {' '.join(said) or 'no message'}"
+    return f"{type(error).__name__}: {clipped(lines[0]) if lines else 'no message'}"
 
 
 def _require_dynamic(model: onnx.ModelProto, signature: ExportSignature) -> None:

@@ -32,6 +32,7 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
     "QLinearGlobalAveragePool": (1, 2, 3, 4),
     "Resize": (1, 2),
     "Upsample": (1,),
+    "DynamicQuantizeLSTM": (8, 9, 10, 11),
     "DynamicQuantizeMatMul": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "QAttention": (3, 4, 6, 7),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.foreign.boundary import foreign
@@ -46,6 +46,7 @@ def check_fit(original: Artifact, data: Data, task: Task) -> None:
     """
     splits: tuple[Split, ...] = ("train", "validation", "test", "calibration")
     _require_vocabulary(original)
+    _require_end(original, task)
     if isinstance(task, OwnTask):
         for split in splits:
             _try_own(original, data, task, split)
@@ -175,10 +176,31 @@ def _require_vocabulary(original: Artifact) -> None:
     if tokenizer is None or original.onnx is not None:
         return
     embeddings = getattr(original.require_module(), "get_input_embeddings", None)
-    known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
+    try:
+        known = getattr(embeddings(), "num_embeddings", None) if callable(embeddings) else None
+    except NotImplementedError:  # CANINE has several tables, of characters' hashes
+        known = None
     if known is not None and len(tokenizer) > known:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens, but the model knows only {known}."
+        )
+
+
+def _require_end(original: Artifact, task: Task) -> None:
+    """Require that the tokenizer ends texts as an encoder-decoder's classification head expects."""
+    config: Any = getattr(original.module, "config", None)
+    if task.target not in ("class", "class-set") or original.module is None:
+        return
+    tokenizer = original.require_preprocessor().tokenizer
+    if tokenizer is None or not getattr(config, "is_encoder_decoder", False):
+        return
+    end, ids = config.eos_token_id, tokenizer("a")["input_ids"]
+    if end not in ids:  # mBART has one more token after it
+        raise ModelError(
+            f"{type(original.module).__name__} reads its answer at the end token of a text, which "
+            f"is {end} ('eos_token_id' of its config), and the tokenizer ends a text with "
+            f"{ids[-1:] or 'nothing'}. Set 'eos_token_id' to the token that ends texts, or name "
+            "the model's own tokenizer with 'data.tokenizer'."
         )
 
 

@@ -53,6 +53,11 @@ class Inputs:
     task: Task
     scratch: TemporaryDirectory[str] | None = None
 
+    def close(self) -> None:
+        """Remove what was written aside for the run."""
+        if self.scratch is not None:
+            self.scratch.cleanup()
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's global generators."""

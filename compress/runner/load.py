@@ -98,6 +98,7 @@ def load(
         kept = Path(tempfile.mkdtemp(prefix="compress-")) / original.onnx.name
         copy_model(original.onnx, kept)
         original = replace(original, onnx=kept)
+        inputs.close()
     context = Context(
         reference=replace(original, notes=()),
         task=inputs.task,

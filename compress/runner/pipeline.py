@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +110,15 @@ def _lead(recipe: Recipe, settings: Settings, folder: Path, *, fresh: bool) -> R
             settings.progress.say(f"runs code that the recipe names: {entry}")
         workdir.require_usable()
         inputs = load_inputs(recipe)
-        for name, lines in stage_warnings(recipe).items():
-            for line in lines:
-                settings.progress.say(f"{name}: {line}")
-        with workdir.open():
-            if fresh:
-                workdir.forget()
-            leader.begin()
-            report = Execution(recipe, inputs, workdir, settings).go()
+        with closing(inputs):
+            for name, lines in stage_warnings(recipe).items():
+                for line in lines:
+                    settings.progress.say(f"{name}: {line}")
+            with workdir.open():
+                if fresh:
+                    workdir.forget()
+                leader.begin()
+                report = Execution(recipe, inputs, workdir, settings).go()
     leader.end(report)
     return report
 

@@ -278,5 +278,8 @@ def test_nothing_heavy_is_imported_and_no_code_of_the_model_runs(init, tmp_path)
 def test_help_names_every_way(init):
     code, out, _ = init("--help")
     assert code == 0
-    for option in ("--data", "--task", "--goal", "--set", "--output", "--force"):
+    page = Path(__file__).parents[2] / "docs" / "guided-start.md"
+    named = re.findall(r"^\| `(-[\w-]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(named) == {"--data", "--task", "--goal", "--set", "-o", "--force"}
+    for option in named:
         assert re.search(rf"{option}\b", out)

@@ -22,9 +22,9 @@ class TextNet(nn.Module):
     options : the recurrent layer's.
     """
 
-    def __init__(self, kind, *, width=6, begins=False, **options):
+    def __init__(self, kind, *, width=6, vocabulary=60, begins=False, **options):
         super().__init__()
-        self.embed, self.rnn = nn.Embedding(60, width), kind(width, 4, **options)
+        self.embed, self.rnn = nn.Embedding(vocabulary, width), kind(width, 4, **options)
         self.first = options.get("batch_first", False)
         self.states = self.rnn.num_layers * (2 if self.rnn.bidirectional else 1)
         self.begin = nn.Linear(width, 4) if begins else None
@@ -66,3 +66,8 @@ def net(name):
     torch.manual_seed(0)
     kind, options = NETS[name]
     return TextNet(kind, **options).eval()
+
+
+def bidirectional_lstm():
+    """A net for texts of a tokenizer with at most 320 tokens."""
+    return TextNet(nn.LSTM, width=32, vocabulary=320, batch_first=True, bidirectional=True)

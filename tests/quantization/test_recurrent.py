@@ -6,6 +6,7 @@ import pytest
 
 from compress.errors import StageError
 from compress.exporting.to_onnx import export_module
+from compress.measurement.params import count_params
 from compress.measurement.session import run, session
 from compress.onnx_graph.files import load_graph
 from compress.quantization.dynamic import quantize_dynamic
@@ -44,6 +45,7 @@ def test_an_lstm_is_quantized_dynamically(exported, per_channel, tmp_path):
     )
     assert _kinds(path).count("DynamicQuantizeLSTM") == 2
     assert "LSTM" not in _kinds(path)
+    assert count_params(path) == count_params(source)
     for count, length in ((1, 3), (5, 12)):
         batch = words(count, length)
         wanted, answer = (run(session(p, threads=1), batch)["logits"] for p in (source, path))

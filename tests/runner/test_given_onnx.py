@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import compress
 from compress.core.artifact import Format
 from compress.core.batch import model_inputs
 from compress.core.progress import Silent
-from compress.errors import ModelError
+from compress.errors import ModelError, StageError
 from compress.exporting.parity.compare import onnx_answers
 from compress.exporting.verify.bundle import verify_bundle
 from compress.onnx_graph.files import load_graph
@@ -135,13 +137,19 @@ def test_a_bundle_can_be_the_beginning(documented: tuple[Path, Report], tmp_path
     assert metadata_of(tmp_path / "run" / "model.onnx")["task"] == "image-classification"
 
 
-def test_a_changed_file_is_computed_again_and_an_unchanged_one_is_not(tmp_path: Path) -> None:
+def test_a_changed_file_is_computed_again_and_an_unchanged_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, output = tmp_path / "a.onnx", tmp_path / "run"
     options = {"save_as_external_data": True, "location": "a.bin", "size_threshold": 0}
     model = given_files.digits()
     given_files.save(given_files.digits(), path, **options)
     half = {"use": "export", "precision": "fp16"}
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(aside))
     first = go(path, half, output=output)
+    assert not list(aside.glob("compress-*")), "what was written aside is gone"
     assert any(note.startswith("fp16, with float32 inputs") for note in first.stages[1].notes)
     said = Lines()
     assert go(path, half, output=output, progress=said).stages == first.stages
@@ -319,6 +327,11 @@ def test_half_precision_is_quantized_from_float32_values(tmp_path: Path) -> None
         artifact, context
     )
     assert "weights stored in float16 were quantized from float32" in made.notes
+    trained = compress.Quantize(method="static", recovery={}, evaluation=TRIALS)
+    again = replace(context, directory=tmp_path / "again")
+    again.directory.mkdir()
+    with pytest.raises(StageError, match="needs a PyTorch teacher, and the reference is an ONNX"):
+        trained.apply(artifact, again)
     batch = next(iter(context.data.loader("test", artifact.require_preprocessor(), batch_size=16)))
     inputs = model_inputs(batch)
     wanted = onnx_answers(artifact.onnx)(inputs)

@@ -1,11 +1,11 @@
-"""A decoder whose tokenizer and config name no padding token classifies texts."""
+"""The tokens that a classifier's head looks for: padding, and the end of a text."""
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 import compress
-from compress.errors import DataError
+from compress.errors import DataError, ModelError
 from compress.exporting.checked import export_artifact
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
@@ -30,9 +30,9 @@ def tokenizer(folder, *, ends):
     return str(folder)
 
 
-def load(folder):
+def load(folder, model=MODEL):
     data = {"python": "tests.stages.texts:coloured", "tokenizer": folder, "max_length": 24}
-    return compress.load(MODEL, "text-classification", data)
+    return compress.load(model, "text-classification", data)
 
 
 def test_the_end_token_pads_and_the_last_real_token_is_read(tmp_path):
@@ -61,3 +61,21 @@ def test_the_end_token_pads_and_the_last_real_token_is_read(tmp_path):
 def test_without_an_end_token_it_is_said_what_to_set(tmp_path):
     with pytest.raises(DataError, match=r"no padding token.*Set its 'pad_token'.*data\.tokenizer"):
         load(tokenizer(tmp_path / "tokenizer", ends=False))
+
+
+def test_an_encoder_decoder_reads_the_token_that_ends_texts(tmp_path):
+    folder = save_tokenizer(tmp_path / "tokenizer")
+    ends = AutoTokenizer.from_pretrained(folder).sep_token_id
+    sides = ("layers", "attention_heads", "ffn_dim")
+    bart = {
+        **{"model_type": "bart", "vocab_size": 420, "d_model": 16, "num_labels": 4},
+        **{f"{side}_{key}": 2 for side in ("encoder", "decoder") for key in sides},
+        **{"max_position_embeddings": 32, "pad_token_id": 0},
+    }
+    artifact, _ = load(folder, {"config": bart | {"eos_token_id": ends}})
+    assert artifact.module.config.eos_token_id == ends
+    said = (
+        rf"reads its answer at the end token of a text, which is 7 .* ends a text with \[{ends}\]"
+    )
+    with pytest.raises(ModelError, match=said):
+        load(folder, {"config": bart | {"eos_token_id": 7}})

@@ -210,6 +210,23 @@ def test_the_best_window_decides_and_samples_count_once() -> None:
         assert tally.score(seed=0).value == 1  # "boat" is a worse window's answer
 
 
+def test_two_models_agree_on_a_sample_if_they_find_one_span_best() -> None:
+    task = find_task("question-answering")
+    assert task.default_metric(labelled=False) == "agreement"
+    metric = metric_named("agreement", task=task)
+    offsets = np.array([[(0, 3), (4, 8)]] * 4)
+    ours = np.array([[5.0, 0], [9, 0], [0, 3], [2, 0]])
+    theirs = np.array([[5.0, 0], [1, 0], [0, 4], [1, 0]])
+    batch = {SAMPLE: np.array([0, 0, 1, 1]), "about.offsets": offsets}
+    reference = Answer(theirs, batch, outputs={"start_logits": theirs, "end_logits": theirs})
+    tally = metric.tally(())
+    outputs = {"start_logits": ours, "end_logits": ours}
+    tally.add(Answer(ours, batch, reference=reference, outputs=outputs))
+    # of the first sample they choose spans of different windows, of the second the same one
+    assert tally.samples == 2
+    assert tally.score(seed=0).value == 0.5
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -228,6 +245,17 @@ def test_a_sample_that_is_wrong_is_told_before_training(
     data = {**texts.broken(tmp_path, "question", **change), "limit": {"train": 10}}
     with pytest.raises(CompressError, match=sentence):
         compress.load(model={"config": texts.CONFIG}, task="question-answering", data=data)
+
+
+def test_a_head_of_more_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        CompressError, match="gives 3 scores for each token, and question-answering"
+    ):
+        compress.load(
+            model={"config": {**texts.CONFIG, "num_labels": 3}},
+            task="question-answering",
+            data=texts.write_splits(tmp_path, "question", 24),
+        )
 
 
 def test_arguments_are_bounded() -> None:

@@ -68,6 +68,7 @@ def test_scores_go_the_whole_way(tmp_path: Path) -> None:
     tokens = AutoTokenizer.from_pretrained(bundle)(given, return_tensors="pt", padding=True)
     wanted = module(**tokens).logits.detach().numpy()
     np.testing.assert_allclose([one["values"] for one in found], wanted, atol=1e-4)
+    assert len(said(tmp_path / "run", "--npz", "samples.npz")) == 8
     assert json.loads((bundle / "config.json").read_text())["problem_type"] == "regression"
     assert "infer.py on 8 raw samples" in " ".join(final.notes)
     assert verified(tmp_path / "run") == {"ok"}

@@ -82,7 +82,8 @@ def _of_padding(
 
 def _apart(answers: Answers, batch: Batch, *, target: Target, name: str) -> Parity:
     """Compare the answers to each sample alone, without padding, with those in the batch."""
-    together = answers(batch)
+    with foreign(name, error=StageError):
+        together = answers(batch)
     singles = list(_singles(batch))
     rows = iter(
         together[row : row + 1, kept] if together.ndim == 3 else together[row : row + 1]

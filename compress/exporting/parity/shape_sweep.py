@@ -48,14 +48,23 @@ def shape_sweep(
 
 
 def _shorter(batch: Batch, *, part: int) -> Batch:
-    """Return texts cut to a part of their length, at the end without padding."""
+    """Return texts cut to a part of their length, at the end without padding.
+
+    The last token stays, as models look for the end of a text there.
+    """
+    import torch
+
     mask = batch[ATTENTION_MASK]
     length = mask.shape[-1]
     kept = max(2, length // part)
     left = bool((mask[..., -1] > mask[..., 0]).any())
-    columns = slice(length - kept, None) if left and kept < length else slice(kept)
+    places = torch.arange(length)[slice(length - kept, None) if left else slice(kept)]
+    chosen = places.expand(*mask.shape[:-1], kept).clone()
+    if not left:
+        last = (mask != 0).long().cumsum(-1).argmax(-1)
+        chosen[..., -1] = last.clamp(min=kept - 1)
     return {
-        name: values[..., columns] if values.shape == mask.shape else values
+        name: values.gather(-1, chosen) if values.shape == mask.shape else values
         for name, values in batch.items()
     }
 

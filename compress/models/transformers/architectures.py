@@ -14,6 +14,7 @@ from typing import Any
 
 from compress.core.context import Task
 from compress.errors import clipped
+from compress.models.transformers.unexportable import unexportable
 from compress.tasks.registry import built_in, task_names
 
 Table = Mapping[str, tuple[str, ...]]
@@ -92,7 +93,8 @@ def kind_problem(config: Mapping[str, Any], task: Task) -> str | None:
     if not isinstance(kind, str) or not _known(kind) or task.auto_class not in _TABLE_OF:
         return None
     if _can(kind, task):
-        return _ahead_problem(kind, config) if task.target == "next-token" else None
+        ahead = _ahead_problem(kind, config) if task.target == "next-token" else None
+        return ahead or unexportable(kind)
     does = ", ".join(tasks_of(kind))
     purpose = _purpose_of_class(stored_class(config)) or does or _purpose_of_kind(kind)
     others = f"models of type {kind!r} can do {does}" if does else "none of them is its"

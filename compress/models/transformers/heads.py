@@ -22,6 +22,7 @@ HEAD_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 SCORED = ("class", "class-set", "token-class")
 """Targets for which a model's head gives a score for each class."""
 REGRESSION = "regression"
+_SPANS = "AutoModelForQuestionAnswering"
 _MOST_NAMED = 20
 _SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
 _RERANKER_KEYS = ("sentence_transformers", "sbert_ce_default_activation_function")
@@ -43,8 +44,8 @@ def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
     config : a transformers model's config as plain values; it needn't be complete.
     """
     kind, outputs = config.get("problem_type"), outputs_of(config)
-    if isinstance(task, OwnTask) and task.problem_type == REGRESSION:
-        return _no_regression(kind, outputs, task)
+    if isinstance(task, OwnTask):
+        return _of_own(kind, outputs, task)
     if task.target not in SCORED:
         return None
     if kind == REGRESSION:
@@ -61,6 +62,19 @@ def head_problem(config: Mapping[str, Any], task: Task) -> str | None:
     if outputs == 1 and task.target != "class-set":
         return one_output(task)
     return _chooses_otherwise(kind, task)
+
+
+def _of_own(kind: object, outputs: int | None, task: OwnTask) -> str | None:
+    """Reason why a head isn't what a task on the contract reads; None if it is, or isn't known."""
+    if task.problem_type == REGRESSION:
+        return _no_regression(kind, outputs, task)
+    if task.auto_class == _SPANS and outputs not in (None, 2):
+        return (
+            f"its head gives {outputs} scores for each token, and {task.name} reads two: of the "
+            "answer's start and of its end. A new head has 'num_labels: 2' in 'model.arguments' "
+            "(or 'model.config')."
+        )
+    return None
 
 
 def _no_regression(kind: object, outputs: int | None, task: Task) -> str | None:

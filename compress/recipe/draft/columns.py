@@ -13,7 +13,7 @@ of other numbers, and arrays. image : files of images, or their bytes."""
 
 LABELS = (
     *("label", "labels", "class", "category", "target", "targets", "y", "intent", "sentiment"),
-    *("emotion", "topic", "ner_tags", "tags", "pos_tags", "score", "rating", "value"),
+    *("emotion", "topic", "ner_tags", "tags", "pos_tags", "score", "rating", "stars", "value"),
 )
 """Usual names of the column of labels, the likeliest first."""
 TEXTS = ("text", "sentence", "content", "review", "body", "document", "question", "title")

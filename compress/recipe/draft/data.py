@@ -155,6 +155,8 @@ def _table(word: str, form: str, splits: Mapping[str, list[str]]) -> DraftData:
             f"the columns of {clipped(repr(str(first)))} can't be seen: it is no table of {form}, "
             "or too large to be looked at. Write the recipe by hand."
         )
+    if not any(len(values) for values in rows.values()):
+        raise DataError(f"there are no rows in {clipped(repr(str(first)))}.")
     counts = [peek(Path(each).expanduser(), form=form, column=None) for each in splits["train"]]
     known = [None if seen is None else seen.rows for seen in counts]
     files = {split: paths[0] if len(paths) == 1 else paths for split, paths in splits.items()}

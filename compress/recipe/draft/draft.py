@@ -132,7 +132,7 @@ class _Draft:
         if document.problems:
             raise RecipeError([str(problem) for problem in document.problems])
         text = _HEADER.format(file=self.file) + yaml_text(self.values, self.comments)
-        check(parse(text, self.file))
+        check(parse(text, f"{self.file} (not written)"))
         return text
 
     def _own_texts(self) -> DraftData:

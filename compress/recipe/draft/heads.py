@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from compress.core.batch import IGNORED
 from compress.core.context import Task
-from compress.errors import few
+from compress.errors import InputError, clipped, few
 from compress.models.folder.labels import labels_of
 from compress.models.transformers.architectures import head_missing
 from compress.models.transformers.heads import REGRESSION, SCORED, head_problem, outputs_of
@@ -72,7 +72,18 @@ def _flat(values: Sequence[Any]) -> Iterator[Any]:
 def choose_head(
     task: Task, model: DraftModel, data: DraftData, roles: Roles, classes: Sequence[str]
 ) -> Head:
-    """Return the arguments of the model, and whether a new head must be trained."""
+    """Return the arguments of the model, and whether a new head must be trained.
+
+    Raises
+    ------
+    InputError : there is a single class, and the task chooses among several.
+    """
+    if len(classes) == 1 and task.target in ("class", "token-class"):
+        raise InputError(
+            f"the labels of {data.word!r} are all {clipped(repr(classes[0]))}, and {task.name} "
+            "chooses among two classes or more. Another column of labels is named by "
+            "--set data.columns.label=NAME."
+        )
     if model.is_python:
         return _of_factory(model, data, roles, classes)
     if model.is_onnx or not model.config:

@@ -136,7 +136,7 @@ def _one(
     if found is None and len(fitting) == 1:
         found = next(iter(fitting.values()))
     if found is None:
-        options = ", ".join(fitting or columns)
+        options = ", ".join(fitting or columns or data.columns)
         raise InputError(
             f"which column of {data.word!r} holds the {key}? Say it with "
             f"--set data.columns.{key}=NAME, one of {options}."

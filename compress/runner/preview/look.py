@@ -36,6 +36,8 @@ ROWS = 8
 """Rows of each split that go through the model."""
 _TEXTS = 64
 """Texts of each split whose tokens are counted."""
+_CLASSES = 20
+"""Classes of a split's first rows that are named."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,8 @@ def _labels(value: Tensor, classes: tuple[str, ...]) -> str:
     found, counts = np.unique(array[array != IGNORED], return_counts=True)
     named = [classes[index] if index < len(classes) else str(index) for index in found.tolist()]
     shown = [f"{name}: {count}" for name, count in zip(named, counts.tolist(), strict=True)]
-    return ", ".join(shown) or "none"
+    more = f" and {len(shown) - _CLASSES:,} more" if len(shown) > _CLASSES else ""
+    return (", ".join(shown[:_CLASSES]) or "none") + more
 
 
 def _sets(value: Tensor, classes: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compress.errors import StageError
 from compress.quantization.evaluation import Candidate
 from compress.quantization.qat.module import aware, write_back
 
@@ -24,8 +25,11 @@ def train_aware(recovery: Recovery, builder: CandidateBuilder, spec: CandidateSp
 
     Raises
     ------
-    StageError : the graph has an operator that can't be trained, or see `Recovery.recover`.
+    StageError : the graph has an operator that can't be trained, the reference is an ONNX file, or
+        see `Recovery.recover`.
     """
+    if builder.context.reference.format.is_onnx:
+        raise StageError("'recovery' needs a PyTorch teacher, and the reference is an ONNX file.")
     artifact: Artifact = builder.artifact
     context: Context = builder.context
     before = builder.candidate(spec)

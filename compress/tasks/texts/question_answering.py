@@ -65,7 +65,7 @@ class QuestionAnswering(Task):
         return (
             TaskMetric("f1", rows=self._judged(token_f1), joined=_of_best_window),
             TaskMetric("exact_match", rows=self._judged(exact_match), joined=_of_best_window),
-            TaskMetric("agreement", needs_labels=False, rows=self._same_spans),
+            TaskMetric("agreement", needs_labels=False, rows=self._same_spans, joined=_same_answer),
         )
 
     def check_sample(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> None:
@@ -131,14 +131,21 @@ class QuestionAnswering(Task):
         return rows
 
     def _same_spans(self, outputs: Arrays, reference: Arrays) -> Any:
+        """Both models' scores of each window's best span, and whether it is one span, (M, 3)."""
         offsets = reference[about_key("offsets")]
         ours, theirs = self._spans(outputs, offsets), self._spans(reference, offsets)
-        return np.array([float(a[1:] == b[1:]) for a, b in zip(ours, theirs, strict=True)])
+        return np.array([(a[0], b[0], a[1:] == b[1:]) for a, b in zip(ours, theirs, strict=True)])
 
 
 def _of_best_window(rows: Any) -> Any:
     """How right the span is whose score is the best of a sample's windows."""
     return rows[rows[:, 0].argmax(), 1:]
+
+
+def _same_answer(rows: Any) -> Any:
+    """Whether both models find the same span of the same window best."""
+    ours, theirs = rows[:, 0].argmax(), rows[:, 1].argmax()
+    return np.array([float(ours == theirs and rows[ours, 2])])
 
 
 def _text(codes: Any) -> str:

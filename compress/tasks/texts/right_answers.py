@@ -33,7 +33,7 @@ def right_answers(value: Any, context: str) -> list[RightAnswer]:
     """
     found = [RightAnswer(text, start) for text, start in _pairs(value)]
     if not found:
-        raise DataError("'answers' must hold a right answer. Got none.")
+        raise DataError("'answers' must hold a right answer. Got none: leave such questions out.")
     for text, start in found:
         if context[start : start + len(text)] != text:
             there = clipped(repr(context[start : start + len(text)]))

@@ -18,6 +18,15 @@ def test_texts_get_shorter_and_fewer():
     assert _shapes(by_shape, "input_ids") == [(1, 10), (3, 20), (12, 40), (9, 20)]
 
 
+def test_texts_that_are_cut_keep_their_last_token():
+    batch = texts(5, 12, padding=4)
+    batch["input_ids"][:, 11] = 99
+    one, three, *_ = shape_sweep([batch], [batch], modality="text")
+    assert one["input_ids"].tolist() == [[*batch["input_ids"][0, :3].tolist(), 99]]
+    assert three["input_ids"][:, -1].tolist() == [99] * 3
+    assert batch["input_ids"][:, 3:8].ne(99).all()
+
+
 def test_texts_padded_on_the_left_are_cut_there():
     batch = {name: values.flip(1) for name, values in texts(5, 3, padding=17).items()}
     one, three, whole, filled = shape_sweep([batch], [batch], modality="text")
@@ -25,6 +34,17 @@ def test_texts_padded_on_the_left_are_cut_there():
     assert three["attention_mask"].sum(1).tolist() == [3, 3, 3]
     assert whole["input_ids"].shape == (1, 20)
     assert filled["attention_mask"].all()
+
+
+def test_a_text_that_is_cut_keeps_its_last_token():
+    batch = texts(5, 13, padding=3)
+    one, three, *_ = shape_sweep([batch], [batch], modality="text")
+    assert one["input_ids"].tolist() == [[*batch["input_ids"][0, :3], batch["input_ids"][0, 12]]]
+    assert three["input_ids"][:, -1].equal(batch["input_ids"][1:4, 12])
+    assert three["attention_mask"].all()
+    short = {name: values[:, :8] for name, values in texts(5, 3, padding=13).items()}
+    one, *_ = shape_sweep([short], [short], modality="text")
+    assert one["input_ids"].equal(short["input_ids"][:1, [0, 2]])
 
 
 def test_the_full_length_is_tried_with_real_tokens():

@@ -236,6 +236,15 @@ def test_keys_that_are_given_stand_in_the_recipe():
         draft_recipe("model", data="train.jsonl", overrides=["seed"])
 
 
+def test_what_no_recipe_could_do_is_refused_and_not_written():
+    model_folder(Path("model"), architectures=[BERT])
+    one = lines("train.jsonl", *[{"text": f"number {n}", "label": "x"} for n in range(9)])
+    with pytest.raises(InputError, match=r"labels of 'train\.jsonl' are all 'x', and text-classi"):
+        draft_recipe("model", data=one)
+    with pytest.raises(RecipeError, match=r"recipe\.yaml \(not written\):\d+ 'data\.sklearn': it"):
+        draft_recipe("model", data="digits")
+
+
 def test_damaged_files_are_refused_in_a_sentence():
     model_folder(Path("model"), architectures=[BERT])
     Path("train.jsonl").write_text("{")
@@ -243,6 +252,9 @@ def test_damaged_files_are_refused_in_a_sentence():
         draft_recipe("model", data="train.jsonl")
     Path("train.csv").write_text("text,label\na,b,c\n")
     with pytest.raises(InputError, match=r"the columns of 'train\.csv' can't be seen"):
+        draft_recipe("model", data="train.csv")
+    Path("train.csv").write_text("text,label\n")
+    with pytest.raises(InputError, match=r"there are no rows in 'train\.csv'"):
         draft_recipe("model", data="train.csv")
     Path("train.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="can't read split 'train'"):

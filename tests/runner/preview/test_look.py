@@ -124,6 +124,28 @@ def test_several_outputs_with_numbers_and_names(tmp_path):
     assert sum(int(part.rpartition(": ")[2]) for part in train.labels["kind"].split(", ")) == 8
 
 
+def test_labels_that_are_tokens_are_not_all_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.runner.preview.look._CLASSES", 5)
+    found = look(
+        recipe_from_dict(
+            {
+                **DIGITS,
+                "model": {"config": {key: x for key, x in BERT.items() if key != "num_labels"}},
+                "task": {"name": "fill-mask", "arguments": {"mask_fraction": 0.9}},
+                "data": {
+                    "python": "tests.stages.texts:coloured",
+                    "tokenizer": save_tokenizer(tmp_path),
+                    "max_length": 24,
+                },
+                "stages": [{"use": "train"}],
+            }
+        )
+    )
+    words = found.splits[0].labels["labels"]
+    assert words.count(": ") == 5
+    assert words.endswith(" more")
+
+
 RECIPE = """\
 version: 1
 name: digits

@@ -31,9 +31,10 @@ Axes = tuple[Axis | None, ...]
 OUTSIDE: dict[str, Axes] = {
     r"(^|\.)(pooler\.dense|classifier\.dense|pre_classifier)": ("pooled", "hidden"),
     r"(^|\.)(\w*classifier|classifier\.out_proj|score)": (None, "pooled"),
-    r"(^|\.)(lm_head|qa_outputs)": (None, "hidden"),
+    r"(^|\.)(lm_head(\.decoder)?|qa_outputs)": (None, "hidden"),
     r"(^|\.)((cls\.predictions\.transform|lm_head)\.dense|vocab_transform)": ("hidden", "hidden"),
-    r"(^|\.)(cls\.predictions(\.decoder)?|vocab_projector)": (None, "hidden"),
+    r"(^|\.)(cls\.predictions(\.decoder)?|vocab_projector)|^decoder": (None, "hidden"),
+    r"(^|\.)sequence_summary\.summary": ("pooled", "hidden"),
     r"((word|position|token_type)_embeddings|embed_tokens)": (None, "hidden"),
     r"(^|[._])((?i:layer_?norm(_before|_after)?|norm))": ("hidden",),
 }

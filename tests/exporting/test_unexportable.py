@@ -1,0 +1,67 @@
+"""What torch can't export is said in a sentence of ours; XLNet is helped over its mask."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    FunnelConfig,
+    FunnelForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
+)
+
+from compress.errors import StageError
+from compress.exporting.parity.alone import alone
+from compress.exporting.parity.compare import module_answers
+from compress.exporting.to_onnx import export_module
+from compress.measurement.session import run, session
+from compress.models.transformers.architectures import kind_problem
+from compress.models.transformers.unexportable import UNEXPORTABLE
+from compress.tasks.task import TASKS
+from tests.exporting.recurrent_nets import words
+
+TEXT = TASKS["text-classification"]
+
+
+def exported(module, path):
+    return export_module(module, task=TEXT, example=words(), path=path, labels=("a", "b"))
+
+
+def test_xlnet_answers_as_torch_at_any_length_and_padding(tmp_path):
+    torch.manual_seed(0)
+    config = XLNetConfig(vocab_size=60, d_model=16, n_layer=1, n_head=2, d_inner=24, num_labels=2)
+    module = XLNetForSequenceClassification(config).eval()
+    opened = session(exported(module, tmp_path / "model.onnx"), threads=1)
+    for count, length, padding in ((1, 3, 0), (4, 9, 4)):
+        batch = words(count, length, padding=padding)
+        wanted = module_answers(module, task=TEXT)(batch)
+        np.testing.assert_allclose(run(opened, batch)["logits"], wanted, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_length_that_becomes_a_number_of_python_is_told_in_a_sentence(tmp_path):
+    config = FunnelConfig(
+        vocab_size=60, block_sizes=[1, 1], d_model=16, n_head=2, d_head=8, d_inner=24, num_labels=2
+    )
+    said = (
+        r"^torch can't export FunnelForSequenceClassification to ONNX: its forward computes with "
+        r"axis 1 of 'input_ids' as with a number of Python, which gives it a static shape of 7\.$"
+    )
+    with pytest.raises(StageError, match=said):
+        exported(FunnelForSequenceClassification(config).eval(), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", UNEXPORTABLE)
+def test_such_architectures_are_refused_before_anything_is_loaded(kind):
+    problem = kind_problem({"model_type": kind}, TEXT)
+    assert problem is not None
+    assert problem.startswith(f"a model of type {kind!r} can't be exported to ONNX")
+    assert kind_problem({"model_type": "xlnet"}, TEXT) is None
+
+
+def test_what_a_modules_forward_raises_is_told_with_its_name():
+    def picky(batch):
+        raise ValueError("all examples must end alike.")
+
+    with pytest.raises(StageError, match=r"^Picky failed: ValueError: all examples"):
+        alone(picky, words(3), target="class", name="Picky")
