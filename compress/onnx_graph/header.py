@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from compress.core.files.paths import file_problem
@@ -120,10 +121,16 @@ def read_header(path: Path) -> Header:
     if problem is not None:
         raise ModelError(f"there is no file {said}: {problem}.")
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _model(data, Span(0, len(data)))
+        now = path.stat()
+        return _read(path, now.st_mtime_ns, now.st_size)
     except (ValueError, OSError) as error:  # an empty file can't be mapped
         raise ModelError(f"{said} isn't an ONNX model, or is damaged.") from error
+
+
+@lru_cache(maxsize=2)  # the parts of a check ask one after another; a changed file is read anew
+def _read(path: Path, _changed: int, _size: int) -> Header:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _model(data, Span(0, len(data)))
 
 
 def _model(data: Buffer, span: Span) -> Header:

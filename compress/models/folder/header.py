@@ -75,8 +75,21 @@ def stored_shapes(spec: ModelSpec, *, task: str) -> Shapes | None:
     config = stored_config(spec)
     if config is None or spec.transformers is None or spec.arguments or not _fits(config, task):
         return None
+    return every_shape(spec)
+
+
+def every_shape(spec: ModelSpec) -> Shapes | None:
+    """Shapes of all parameters that the files of a local transformers folder hold, of any class.
+
+    Returns
+    -------
+    None if there are no safetensors, or no such folder.
+    """
+    config = stored_config(spec)
+    if config is None or spec.transformers is None:
+        return None
     shapes: Shapes = {}
-    for path in _files(home_expanded(str(spec.transformers))):
+    for path in _files(home_expanded(spec.transformers)):
         header = _read_header(path)
         if header is None:
             return None

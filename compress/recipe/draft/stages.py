@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from compress.core.context import Task
-from compress.models.folder.header import layer_count, stored_shapes
+from compress.models.folder.header import every_shape, layer_count
 from compress.models.structure.transformers.families import LAYOUTS
 from compress.recipe.draft.model import DraftModel
 
@@ -75,7 +75,7 @@ def plan_stages(goal: float, *, task: Task, model: DraftModel, lesson: Lesson) -
     layers = layer_count(model.config) if "transformers" in model.keys else None
     family = "transformers" in model.keys and str(model.config.get("model_type")) in LAYOUTS
     cuttable = model.is_python or family
-    embedded = _share_of_embeddings(model, task)
+    embedded = _share_of_embeddings(model)
     can_drop = _can_drop_tokens(model, task) and embedded > 0
     ways = _CUTS if layers is not None and layers > 1 else _CUTS_OF_ONE_PIECE
     chosen, smaller = (1.0, 1.0, False), INT8
@@ -165,11 +165,9 @@ def _can_drop_tokens(model: DraftModel, task: Task) -> bool:
     )
 
 
-def _share_of_embeddings(model: DraftModel, task: Task) -> float:
+def _share_of_embeddings(model: DraftModel) -> float:
     """Return the share of the parameters that embeds tokens; 0 if it isn't known."""
-    shapes = (
-        None if model.is_python or model.is_onnx else stored_shapes(model.spec(), task=task.name)
-    )
+    shapes = every_shape(model.spec())
     size = model.config.get("vocab_size")
     if not shapes or not isinstance(size, int):
         return 0.0

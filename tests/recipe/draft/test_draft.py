@@ -152,6 +152,33 @@ def test_a_larger_goal_cuts_more(goal, stages):
     assert ("That is less than the goal" in comments) == (goal == "100x")
 
 
+def header(path, shapes):
+    """A safetensors file of zeros."""
+    entries, at = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * int(np.prod(shape))
+        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(entries).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(at))
+
+
+def test_large_embeddings_are_told_in_the_estimate_and_lose_tokens():
+    model_folder(Path("model"), architectures=["BertModel"], vocab_size=6000)
+    body = {f"encoder.layer.{n}.output.dense.weight": (100, 120) for n in range(6)}
+    header(
+        Path("model/model.safetensors"),
+        {"embeddings.word_embeddings.weight": (6000, 100), **body},
+    )
+    recipe, comments = drafted("model", data=lines("train.jsonl", *CLASSES), goal="4x")
+    # 600,000 of 672,000 numbers are embeddings: without half of the tokens 3.6 / 0.55 is left.
+    assert uses(recipe) == ["train", "vocabulary", "quantize", "export"]
+    assert "About 6.5 times smaller" in comments
+    recipe, comments = drafted("model", data="train.jsonl", goal="20x")
+    assert uses(recipe) == ["train", "vocabulary", "distill", "prune", "quantize", "export"]
+    assert "That is less than the goal" in comments
+
+
 def test_a_family_that_is_not_described_is_not_pruned():
     model_folder(Path("model"), architectures=["XLNetForSequenceClassification"], n_layer=4,
                  model_type="xlnet", id2label={"0": "a", "1": "b", "2": "c"})  # fmt: skip
