@@ -165,3 +165,29 @@ def test_two_inputs_and_two_outputs_go_the_whole_way(tmp_path: Path) -> None:
     assert pruned.macs < teacher.macs
     assert {answer["kind"]["label"] for answer in said} <= {"ant", "bee", "cat"}
     assert len(said[0]["box"]) == 4
+
+
+def test_columns_of_a_csv_make_one_vector(tmp_path: Path) -> None:
+    made = arrays.table()
+    rows = np.column_stack([made["features"], made["label"]])
+    path = tmp_path / "houses.csv"
+    np.savetxt(path, rows, delimiter=",", header="a,b,c,d,e,f,price", comments="", fmt="%.6f")
+    values = {
+        "version": 1,
+        "name": "houses",
+        "task": "tensor-regression",
+        "model": {"python": "tests.tasks.nets:Table", "arguments": {"features": 2}},
+        "data": {
+            "huggingface": "csv",
+            "files": {"train": str(path)},
+            "columns": {"inputs": {"features": ["a", "b"]}, "label": "price"},
+        },
+        "measure": {**MEASURE, "metric": "pearson"},
+        "stages": [{"use": "train", **training(6)}, {"use": "export"}],
+    }
+    report = compress.run(recipe_from_dict(values), output=tmp_path / "run", threads=1)
+    assert report.stages[-1].quality.metric == "pearson"
+    assert report.stages[-1].quality.value > 0.9
+    outputs, _ = answers(tmp_path / "run", {"features": made["features"][:3, :2]})
+    (wanted,) = of_torch(tmp_path / "run/stages/01-train", made["features"][:3, :2])
+    np.testing.assert_allclose(outputs["values"], wanted, atol=1e-3)
