@@ -199,7 +199,10 @@ def _from_headers(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | 
     if spec.layers is not None:
         student = _without_layers(shapes, spec, total=layer_count(config))
     if student is not None and spec.width is not None:
-        student = narrowed_shapes(student, config=config, width=spec.width)
+        try:
+            student = narrowed_shapes(student, config=config, width=spec.width)
+        except StageError:  # files may have other names than the classes; the skeleton decides
+            return None
     return None if student is None else _Counted(count(student), count(shapes))
 
 
