@@ -9,6 +9,9 @@ from compress.tasks.contract import Output, Task, TaskMetric
 from compress.tasks.metrics import accuracy, agreement, closeness, regression_metrics
 from compress.tasks.outputs import ROLES, Role
 
+Axes = Sequence[int] | Mapping[str, int]
+"""Axes of an input, or axes by their names."""
+
 
 class TensorTask(Task):
     """A task on arrays by name, whose outputs are classes, numbers, or both.
@@ -16,7 +19,8 @@ class TensorTask(Task):
     Parameters
     ----------
     outputs : role of each output, "classes" or "values", by its name, in the model's order.
-    varying : axes that may vary besides the first, by the input's name: {signal: [1]}.
+    varying : axes that may vary besides the first, by the input's name: {signal: [1]}. Axes whose
+        sizes are always the same need one name: {ids: {length: 1}, mask: {length: 1}}.
     weights : weight of each output in the loss; 1 by default.
     """
 
@@ -25,7 +29,7 @@ class TensorTask(Task):
     def __init__(
         self,
         outputs: Mapping[str, Role],
-        varying: Mapping[str, Sequence[int]] | None = None,
+        varying: Mapping[str, Axes] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         for name, role in outputs.items():
@@ -40,10 +44,7 @@ class TensorTask(Task):
         self.outputs = tuple(
             Output(name, role, given.get(name, 1.0)) for name, role in outputs.items()
         )
-        self._varying = {
-            name: {int(axis): f"{name}_axis_{axis}" for axis in axes}
-            for name, axes in (varying or {}).items()
-        }
+        self._varying = {name: _named(name, axes) for name, axes in (varying or {}).items()}
 
     def table_of_metrics(self) -> Sequence[TaskMetric]:
         """See `Task`. With several outputs, the metrics' names begin with the output's."""
@@ -66,6 +67,12 @@ class TensorTask(Task):
         return self._varying.get(name, {})
 
 
+def _named(name: str, axes: Axes) -> dict[int, str]:
+    if isinstance(axes, Mapping):
+        return {axis: said for said, axis in axes.items()}
+    return {axis: f"{name}_axis_{axis}" for axis in axes}
+
+
 class TensorClassification(TensorTask):
     """Classes from arrays."""
 
@@ -74,7 +81,7 @@ class TensorClassification(TensorTask):
     def __init__(
         self,
         outputs: Mapping[str, Role] | None = None,
-        varying: Mapping[str, Sequence[int]] | None = None,
+        varying: Mapping[str, Axes] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(outputs or {"logits": "classes"}, varying, weights)
@@ -88,7 +95,7 @@ class TensorRegression(TensorTask):
     def __init__(
         self,
         outputs: Mapping[str, Role] | None = None,
-        varying: Mapping[str, Sequence[int]] | None = None,
+        varying: Mapping[str, Axes] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(outputs or {"values": "values"}, varying, weights)

@@ -31,6 +31,15 @@ def steps() -> dict[str, np.ndarray]:
     return {"steps": values, "label": tags}
 
 
+def ids_and_numbers() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(4)
+    ids = random.integers(1, 50, (COUNT, 7))
+    numbers = random.normal(size=(COUNT, 4)).astype(np.float32)
+    mask = (np.arange(7) < random.integers(2, 8, COUNT)[:, None]).astype(np.int64)
+    label = (numbers[:, 0] + (ids[:, 0] > 25) > 0.5).astype(np.int64)
+    return {"input_ids": ids * mask, "attention_mask": mask, "numbers": numbers, "label": label}
+
+
 def pairs() -> dict[str, np.ndarray]:
     random = np.random.default_rng(3)
     one = random.normal(size=(COUNT, 6)).astype(np.float32)

@@ -53,6 +53,20 @@ class Tagger(nn.Module):
         return self.head(self.gru(steps)[0])
 
 
+class IdsAndNumbers(nn.Module):
+    """Token ids (N, S), their mask (N, S) and numbers (N, 4) to (N, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.layers = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 2))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, numbers: Tensor) -> Tensor:
+        mask = attention_mask.unsqueeze(-1).float()
+        text = (self.embed(input_ids) * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return self.layers(torch.cat([text, numbers], 1))
+
+
 class Pair(nn.Module):
     """Two inputs, two outputs: a class and a box."""
 

@@ -191,3 +191,27 @@ def test_columns_of_a_csv_make_one_vector(tmp_path: Path) -> None:
     outputs, _ = answers(tmp_path / "run", {"features": made["features"][:3, :2]})
     (wanted,) = of_torch(tmp_path / "run/stages/01-train", made["features"][:3, :2])
     np.testing.assert_allclose(outputs["values"], wanted, atol=1e-3)
+
+
+def test_token_ids_beside_numbers_take_any_length(tmp_path: Path) -> None:
+    made = arrays.ids_and_numbers()
+    length = {"length": 1}
+    report = run(
+        tmp_path,
+        made,
+        task={
+            "name": "tensor-classification",
+            "arguments": {"varying": {"input_ids": length, "attention_mask": length}},
+        },
+        model={"python": "tests.tasks.nets:IdsAndNumbers"},
+        stages=[{"use": "train", **training(6)}, {"use": "export"}],
+    )
+    assert report.stages[-1].quality.value > 0.7
+    longer = {
+        "input_ids": np.full((2, 11), 7),
+        "attention_mask": np.ones((2, 11), np.int64),
+        "numbers": made["numbers"][:2],
+    }
+    outputs, _ = answers(tmp_path / "run", longer)
+    (wanted,) = of_torch(tmp_path / "run/stages/01-train", *longer.values())
+    np.testing.assert_allclose(outputs["logits"], wanted, atol=1e-4)
