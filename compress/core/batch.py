@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ATTENTION_MASK = "attention_mask"
 """The model input that marks the tokens of texts: (N, S) int64, 1 for a token, 0 for padding."""
@@ -43,6 +43,14 @@ def about_key(name: str) -> str:
 def about_in(batch: Mapping[str, _Value]) -> dict[str, _Value]:
     """The entries of a batch that are named by `about_key`, under these names."""
     return {name: value for name, value in batch.items() if name.startswith(_ABOUT)}
+
+
+def is_by_token(value: Any, mask: Any) -> bool:
+    """Return whether an input has a whole number for each token of an attention mask.
+
+    Floats of the mask's shape are features, whatever their number.
+    """
+    return tuple(value.shape) == tuple(mask.shape) and "float" not in str(value.dtype)
 
 
 def labels_key(output: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.core.batch import ATTENTION_MASK, model_inputs
+from compress.core.batch import ATTENTION_MASK, is_by_token, model_inputs
 from compress.core.foreign.boundary import foreign
 from compress.errors import ParityError, StageError
 from compress.exporting.parity.compare import TOLERANCE, Answers, Parity, compare
@@ -84,9 +84,11 @@ def _apart(answers: Answers, batch: Batch, *, target: Target, name: str) -> Pari
     """Compare the answers to each sample alone, without padding, with those in the batch."""
     with foreign(name, error=StageError):
         together = answers(batch)
-    singles = list(_singles(batch))
+    singles, mask = list(_singles(batch)), batch.get(ATTENTION_MASK)
     rows = iter(
-        together[row : row + 1, kept] if together.ndim == 3 else together[row : row + 1]
+        together[row : row + 1, kept]
+        if together.ndim == 3 and (mask is None or together.shape[:2] == mask.shape)
+        else together[row : row + 1]
         for row, (_, kept) in enumerate(singles)
     )
     return compare(
@@ -115,7 +117,9 @@ def _singles(batch: Batch) -> Iterator[tuple[Batch, slice | np.ndarray]]:
             kept = np.flatnonzero(real.reshape(-1, real.shape[-1]).any(0))
         yield (
             {
-                key: values[row : row + 1][..., kept] if mask is not None else values[row : row + 1]
+                key: values[row : row + 1][..., kept]
+                if mask is not None and is_by_token(values, mask)
+                else values[row : row + 1]
                 for key, values in batch.items()
             },
             kept,
@@ -128,7 +132,9 @@ def _unpadded(batch: Batch) -> Batch:
     The ends stay, as models look for special tokens there.
     """
     mask = batch.get(ATTENTION_MASK)
-    return batch if mask is None else {key: _filled(x, mask) for key, x in batch.items()}
+    if mask is None:
+        return batch
+    return {key: _filled(x, mask) if is_by_token(x, mask) else x for key, x in batch.items()}
 
 
 def _filled(values: Tensor, mask: Tensor) -> Tensor:
