@@ -44,6 +44,7 @@ def misfits(
         return
     if data is None:
         return
+    yield from _of_fields(data, task)
     yield from _of_inputs(model, config, data, task)
     if data.source in IMAGE_SOURCES:
         if task.modality != "image":
@@ -62,6 +63,22 @@ def misfits(
         data, task=task, labels=names, outputs=outputs, teachable=model.onnx is None
     ):
         yield ("data", key), sentence
+
+
+def _of_fields(data: DataSpec, task: Task) -> Iterator[Misfit]:
+    """Yield keys that only tasks on the open contract read."""
+    if task.target == "own":
+        return
+    if data.arrays is not None:
+        yield ("data", "arrays"), f"it holds tensors, and {task.name} needs {task.modality}s."
+    for key in ("inputs", "targets"):
+        if getattr(data.columns, key) is not None:
+            columns = "image" if task.modality == "image" else "text, text_pair or tokens"
+            yield (
+                ("data", f"columns.{key}"),
+                f"'columns.{key}' is for tasks on tensors and of one's own. {task.name} reads "
+                f"{columns}, and label.",
+            )
 
 
 def _is_new(model: ModelSpec, config: Mapping[str, Any], task: Task) -> bool:

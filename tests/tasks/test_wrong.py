@@ -139,3 +139,25 @@ def test_a_task_of_ones_own_serves_a_notebook_too(tmp_path: Path) -> None:
         artifact, context
     )
     assert smaller.module is not artifact.module
+
+
+def test_keys_of_tensors_are_refused_for_other_tasks(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", **arrays.table())
+    values = {
+        "version": 1,
+        "name": "x",
+        "model": {"python": "compress.models.resnet:resnet"},
+        "task": "image-classification",
+        "stages": TRAIN,
+    }
+    for data, sentence in (
+        ({"arrays": str(tmp_path / "data.npz")}, "it holds tensors, and image-classification"),
+        (
+            {"sklearn": "digits", "columns": {"inputs": {"x": "image"}}},
+            "'data.columns.inputs' is for tasks on tensors and of one's own.",
+        ),
+        ({"arrays": str(tmp_path / "none.npz")}, "there is no file or folder"),
+    ):
+        with pytest.raises(RecipeError) as raised:
+            recipe_from_dict({**values, "data": data})
+        assert sentence in str(raised.value)
