@@ -194,12 +194,12 @@ class Task:
         self, samples: Sequence[Mapping[str, Any]], *, preprocessor: Preprocessor
     ) -> dict[str, Tensor]:
         """Return the inputs of raw samples without labels, as the bundle's script makes them."""
-        every = [
-            {**sample, WINDOW: number} if self.cuts_samples else sample
-            for sample in samples
-            for count in (self.windows(sample, preprocessor=preprocessor),)
-            for number in range(count)
-        ]
+        if not self.cuts_samples:
+            return model_inputs(self.collate(samples, preprocessor=preprocessor))
+        every: list[Mapping[str, Any]] = []
+        for sample in samples:
+            count = self.windows(sample, preprocessor=preprocessor)
+            every += [{**sample, WINDOW: number} for number in range(count)]
         return model_inputs(self.collate(every, preprocessor=preprocessor))
 
     def constants(self, preprocessor: Preprocessor | None) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from compress.errors import InputError, expected
 from compress.tasks.contract import Output, Task, TaskMetric
 from compress.tasks.metrics import accuracy, agreement, closeness, regression_metrics
-from compress.tasks.outputs import ROLES, Role
+from compress.tasks.outputs import Role
 
 Axes = Sequence[int] | Mapping[str, int]
 """Axes of an input, or axes by their names."""
@@ -18,31 +19,27 @@ class TensorTask(Task):
 
     Parameters
     ----------
-    outputs : role of each output, "classes" or "values", by its name, in the model's order.
+    outputs : role of each output, "classes" or "values", by its name, in the model's order; None:
+        `usual_outputs`.
     varying : axes that may vary besides the first, by the input's name: {signal: [1]}. Axes whose
         sizes are always the same need one name: {ids: {length: 1}, mask: {length: 1}}.
     weights : weight of each output in the loss; 1 by default.
     """
 
-    modality = "tensors"
+    usual_outputs: ClassVar[Mapping[str, Role]]
 
     def __init__(
         self,
-        outputs: Mapping[str, Role],
+        outputs: Mapping[str, Role] | None = None,
         varying: Mapping[str, Axes] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        for name, role in outputs.items():
-            if role not in ROLES:
-                raise InputError(
-                    f"the role of output {name!r} must be one of {', '.join(ROLES)}. Got {role!r}."
-                )
-        for name in weights or {}:
-            if name not in outputs:
-                raise InputError(expected("weights", f"by output, of {', '.join(outputs)}", name))
-        given = dict(weights or {})
+        roles, given = dict(outputs or self.usual_outputs), dict(weights or {})
+        for name in given:
+            if name not in roles:
+                raise InputError(expected("weights", f"by output, of {', '.join(roles)}", name))
         self.outputs = tuple(
-            Output(name, role, given.get(name, 1.0)) for name, role in outputs.items()
+            Output(name, role, given.get(name, 1.0)) for name, role in roles.items()
         )
         self._varying = {name: _named(name, axes) for name, axes in (varying or {}).items()}
 
@@ -77,25 +74,11 @@ class TensorClassification(TensorTask):
     """Classes from arrays."""
 
     name = "tensor-classification"
-
-    def __init__(
-        self,
-        outputs: Mapping[str, Role] | None = None,
-        varying: Mapping[str, Axes] | None = None,
-        weights: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(outputs or {"logits": "classes"}, varying, weights)
+    usual_outputs: ClassVar[Mapping[str, Role]] = {"logits": "classes"}
 
 
 class TensorRegression(TensorTask):
     """Numbers from arrays."""
 
     name = "tensor-regression"
-
-    def __init__(
-        self,
-        outputs: Mapping[str, Role] | None = None,
-        varying: Mapping[str, Axes] | None = None,
-        weights: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(outputs or {"values": "values"}, varying, weights)
+    usual_outputs: ClassVar[Mapping[str, Role]] = {"values": "values"}

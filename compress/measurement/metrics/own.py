@@ -31,10 +31,10 @@ def own_tally(metric: TaskMetric) -> Tally:
         return _OfAll(metric)
     if metric.joined is not None:
         return _OfWindows(metric)
-    return Sums(_Rows(metric), _Value(metric))
+    return Sums(_SampleNumbers(metric), _Value(metric))
 
 
-class _Rows:
+class _SampleNumbers:
     """The numbers (M, K) of a batch's samples."""
 
     def __init__(self, metric: TaskMetric) -> None:
@@ -76,7 +76,7 @@ class _OfWindows:
     """A metric whose rows are of windows; those of one sample are joined before they are summed."""
 
     def __init__(self, metric: TaskMetric) -> None:
-        self._metric, self._rows_of = metric, _Rows(metric)
+        self._metric, self._rows_of = metric, _SampleNumbers(metric)
         self._samples: list[NDArray[np.int64]] = []
         self._rows: list[NDArray[np.float64]] = []
 

@@ -17,7 +17,7 @@ from compress.recipe.draft.image import choose_image
 from compress.recipe.draft.lengths import choose_length
 from compress.recipe.draft.model import DraftModel, look_at_model
 from compress.recipe.draft.roles import choose_roles
-from compress.recipe.draft.stages import WITHOUT_A_GOAL, Lesson, Plan, plan_stages
+from compress.recipe.draft.stages import WITHOUT_A_GOAL, DraftStages, DraftTraining, plan_stages
 from compress.recipe.draft.task import choose_task
 from compress.recipe.draft.yaml_text import Keys, yaml_text
 from compress.recipe.overrides import apply_overrides
@@ -227,14 +227,14 @@ class _Draft:
             keys["image"] = found.keys
             self.comments["data", "image"] = _sentence(found.why)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> DraftStages:
         labelled = self.values["data"].get("columns", {}).get("label", "label") is not None
         train = self.head.train if labelled and self.task.target != "none" else None
-        lesson = Lesson(train, labelled, self.data.rows)
+        lesson = DraftTraining(train, labelled, self.data.rows)
         goal = self.goal or WITHOUT_A_GOAL
         return plan_stages(goal, task=self.task, model=self.model, lesson=lesson)
 
-    def _add_gates(self, plan: Plan) -> None:
+    def _add_gates(self, plan: DraftStages) -> None:
         labelled = self.values["data"].get("columns", {}).get("label", "label") is not None
         known_own = self.task if isinstance(self.task, OwnTask) else None
         known = known_own is None or bool(known_own.metrics)
@@ -256,7 +256,7 @@ class _Draft:
         if self.task.target == "next-token" or (known_own and known_own.scores_tokens):
             self.values["measure"] = {"batch_sizes": [1, 8]}
 
-    def _add_stages(self, plan: Plan) -> None:
+    def _add_stages(self, plan: DraftStages) -> None:
         self.values["stages"] = [stage for stage, _ in plan.stages]
         about = f"About {plan.smaller:.1f} times smaller, as estimated before the run."
         if self.goal is None:

@@ -33,7 +33,7 @@ _OF_EMBEDDINGS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class DraftStages:
     """The stages of a draft.
 
     Attributes
@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DraftTraining:
     """What the trainings of a draft begin from.
 
     Attributes
@@ -70,7 +70,9 @@ class Lesson:
         return {"epochs": epochs, "batch_size": size, "learning_rate": rate}
 
 
-def plan_stages(goal: float, *, task: Task, model: DraftModel, lesson: Lesson) -> Plan:
+def plan_stages(
+    goal: float, *, task: Task, model: DraftModel, lesson: DraftTraining
+) -> DraftStages:
     """Return the stages that make a model so many times smaller, the gentlest that should do."""
     layers = layer_count(model.config) if "transformers" in model.keys else None
     family = "transformers" in model.keys and str(model.config.get("model_type")) in LAYOUTS
@@ -95,7 +97,7 @@ def plan_stages(goal: float, *, task: Task, model: DraftModel, lesson: Lesson) -
         _QUANTIZE,
         _EXPORT,
     ]
-    return Plan(tuple(stages), smaller, chosen != (1.0, 1.0, False))
+    return DraftStages(tuple(stages), smaller, chosen != (1.0, 1.0, False))
 
 
 _VOCABULARY = (
@@ -109,14 +111,14 @@ _QUANTIZE = (
 _EXPORT = ({"use": "export"}, "The bundle: model.onnx with all that is needed to use it.")
 
 
-def _train(lesson: Lesson, model: DraftModel) -> Iterator[tuple[dict[str, Any], str]]:
+def _train(lesson: DraftTraining, model: DraftModel) -> Iterator[tuple[dict[str, Any], str]]:
     if lesson.train is not None:
         training = lesson.training(10, 1e-3) if model.is_python else lesson.training(3, 5e-5)
         yield {"use": "train", "training": training}, lesson.train
 
 
 def _distill(
-    layers: int | None, kept: float, task: Task, lesson: Lesson
+    layers: int | None, kept: float, task: Task, lesson: DraftTraining
 ) -> Iterator[tuple[dict[str, Any], str]]:
     if layers is None or kept == 1:
         return
@@ -132,7 +134,7 @@ def _distill(
     )
 
 
-def _prune(macs: float, task: Task, lesson: Lesson) -> Iterator[tuple[dict[str, Any], str]]:
+def _prune(macs: float, task: Task, lesson: DraftTraining) -> Iterator[tuple[dict[str, Any], str]]:
     if macs < 1:
         training = lesson.training(2, 1e-4)
         yield (
@@ -146,7 +148,7 @@ def _prune(macs: float, task: Task, lesson: Lesson) -> Iterator[tuple[dict[str, 
         )
 
 
-def _losses(task: Task, lesson: Lesson) -> dict[str, Any]:
+def _losses(task: Task, lesson: DraftTraining) -> dict[str, Any]:
     """Return `losses` where the defaults, answers and labels, don't fit."""
     if task.target == "none":
         return {"losses": _OF_EMBEDDINGS}
