@@ -19,6 +19,7 @@ from compress.measurement.child.process import WORDS
 
 CALL_SECONDS = 15.0
 """Default time limit of a call, in seconds. After it the process is ended."""
+MORE_TIME = "More time is allowed by --call-seconds."
 _PROGRAM = (
     "import json, sys\n"
     "sys.path[:] = json.loads(sys.argv[1])\n"
@@ -39,6 +40,7 @@ def apart(
     given: Mapping[str, Any],
     *,
     limit_s: float = CALL_SECONDS,
+    advice: str = MORE_TIME,
     progress: Progress | None = None,
 ) -> Iterator[Any]:
     """Yield the items that `work` sends. The process ends with this generator.
@@ -48,6 +50,7 @@ def apart(
     work : a `child.Work` of ours, as "package.module:function".
     given : arguments of the work, as plain JSON.
     limit_s : longest time of a single call into a model, in seconds.
+    advice : a sentence for whoever waited that long.
     progress : shows the work's progress.
 
     Raises
@@ -81,7 +84,8 @@ def apart(
                 shown.show(kind, content)
         code = process.wait()
         if code != 0:
-            raise StageError(_why(code, _read(calls), _read(printed), limit_s))
+            late = f"took longer than {limit_s:g} s and was ended. {advice}"
+            raise StageError(_why(code, _read(calls), _read(printed), late))
 
 
 def _started(calls: IO[bytes], printed: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
@@ -115,14 +119,11 @@ def _error(kind: str, message: str) -> CompressError:
     return found(message)
 
 
-def _why(code: int, call: str, printed: str, limit_s: float) -> str:
+def _why(code: int, call: str, printed: str, late: str) -> str:
     """The cause of the process's end, in a sentence."""
     what = clipped(call) or "starting"
     if code == -signal.SIGALRM:
-        return (
-            f"{what} took longer than {limit_s:g} s and was ended. "
-            "More time is allowed by --call-seconds."
-        )
+        return f"{what} {late}"
     last = clipped(printed.splitlines()[-1].strip()) if printed.strip() else ""
     more = f" It said: {last}" if last else ""
     if code < 0:

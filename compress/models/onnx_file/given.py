@@ -16,8 +16,9 @@ from compress.measurement.session import TOKENS
 from compress.models.folder.header import known_config
 from compress.models.folder.labels import labels_of
 from compress.models.folder.sentence_transformers import sentence_folder
+from compress.models.onnx_file.apart import take_apart
 from compress.models.onnx_file.beside import LABELS, names_in, preprocessing_of
-from compress.models.onnx_file.load import SAMPLES, GivenFile, take
+from compress.models.onnx_file.load import SAMPLES, GivenFile
 from compress.models.onnx_file.matching import fixed_length, match_inputs, wanted_outputs
 from compress.models.onnx_file.problems import is_quantized
 from compress.models.onnx_file.scores import names_of_zipmap
@@ -102,7 +103,7 @@ class GivenModel:
 
         Raises
         ------
-        ModelError : see `compress.models.onnx_file.load.take`.
+        ModelError : see `compress.models.onnx_file.apart.take_apart`.
         """
         length = fixed_length(self._header.inputs) if task.modality == "text" else None
         loader = data.loader(
@@ -128,7 +129,7 @@ class GivenModel:
             metadata["config"] = json.dumps(config, sort_keys=True)
         batch = model_inputs(next(iter(loader)))
         self._require_vocabulary(preprocessor, batch, task)
-        notes = take(given, batch, to=folder / _FILE, metadata=metadata)
+        notes = take_apart(given, batch, to=folder / _FILE, metadata=metadata)
         return folder / _FILE, (self._what_it_is(), *notes)
 
     def _require_vocabulary(

@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import ModelError, StageError, clipped, few
+from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.session import run, session
 from compress.models.onnx_file.adapt import Adapted, adapt
 from compress.models.onnx_file.batch_axis import (
@@ -69,7 +70,12 @@ class GivenFile:
 
 
 def take(
-    given: GivenFile, batch: Batch, *, to: Path, metadata: Mapping[str, str]
+    given: GivenFile,
+    batch: Batch,
+    *,
+    to: Path,
+    metadata: Mapping[str, str],
+    watch: Watch | None = None,
 ) -> tuple[str, ...]:
     """Write a given file in the form that stages work on; return notes on what was changed.
 
@@ -80,6 +86,7 @@ def take(
     batch : real inputs, by the task's names. Texts have the full length where the file fixes it.
     to : the file to write.
     metadata : entries to add to the file's own.
+    watch : is told of each time that the file, or the copy, is loaded or called.
 
     Raises
     ------
@@ -87,7 +94,7 @@ def take(
         the task's, or has a sequence of fixed length that can't be freed.
     """
     try:
-        return _Taking(given, batch, to=to, metadata=metadata).take()
+        return _Taking(given, batch, to=to, metadata=metadata, watch=watch or Unwatched()).take()
     except (ModelError, StageError) as error:
         raise ModelError(f"{clipped(repr(str(given.path)))}: {error}") from error
 
@@ -96,9 +103,9 @@ class _Taking:
     """One file that is brought into our form."""
 
     def __init__(
-        self, given: GivenFile, batch: Batch, *, to: Path, metadata: Mapping[str, str]
+        self, given: GivenFile, batch: Batch, *, to: Path, metadata: Mapping[str, str], watch: Watch
     ) -> None:
-        self._given, self._to = given, to
+        self._given, self._to, self._watch = given, to, watch
         self._metadata = {**metadata_of(given.path), **metadata}
         self._batch = {name: np.asarray(values)[:SAMPLES] for name, values in batch.items()}
         header = read_header(given.path)
@@ -107,7 +114,7 @@ class _Taking:
         )
         self._outputs = match_outputs(header.outputs, given.wanted, given.outputs)
         self._tolerance = TOLERANCE
-        self._opened = session(given.path, threads=1)
+        self._opened = self._session(given.path, given.path.name)
 
     def take(self) -> tuple[str, ...]:
         adapted = adapt(
@@ -152,7 +159,7 @@ class _Taking:
     def _answers(self, adapted: Adapted) -> dict[str, Array]:
         """Return the given file's own answers to the batch, by the task's names."""
         own = {one.name: one.array(self._batch[one.given]) for one in adapted.taken}
-        found = run(self._opened, own)
+        found = self._run(self._opened, own, self._given.path.name)
         return {one.wanted.name: self._array(found[one.name]) for one in adapted.given}
 
     def _array(self, answers: Any) -> Array:
@@ -202,7 +209,7 @@ class _Taking:
         self, wanted: Mapping[str, Array], activations: Mapping[str, Activation | None]
     ) -> str | None:
         """Return how the written file's answers differ from the given one's; None if they don't."""
-        found = run(self._tried(), self._batch)
+        found = self._run_copy(self._batch)
         for name, own in wanted.items():
             difference = self._apart(applied(activations[name], found[name]), own)
             if difference is not None:
@@ -218,8 +225,27 @@ class _Taking:
             return None
         return f"answers differ by {error:.1e} where they reach {largest:.1e}"
 
-    def _tried(self) -> onnxruntime.InferenceSession:
-        return session(self._to, threads=1)
+    def _run_copy(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        return self._run(self._session(self._to, self._copy), batch, self._copy)
+
+    @property
+    def _copy(self) -> str:
+        return f"the copy of {self._given.path.name} in our form"
+
+    def _session(self, path: Path, name: str) -> onnxruntime.InferenceSession:
+        self._watch.begin(f"loading {name}")
+        opened = session(path, threads=1)
+        self._watch.end()
+        return opened
+
+    def _run(
+        self, opened: onnxruntime.InferenceSession, batch: Mapping[str, Array], name: str
+    ) -> dict[str, Array]:
+        samples = len(next(iter(batch.values())))
+        self._watch.begin(f"running {name} on {samples} sample{'s' * (samples != 1)}")
+        found = run(opened, batch)
+        self._watch.end()
+        return found
 
     def _takes_fewer(
         self,
@@ -234,7 +260,7 @@ class _Taking:
             length = None if fixed.sequence is None or mask is None else int(mask[row].sum())
             if length is not None and mask is not None and mask[row, :length].all():
                 one = {n: v[:, :length] if n in self._texts else v for n, v in one.items()}
-            found = run(self._tried(), one)
+            found = self._run_copy(one)
             for name, own in wanted.items():
                 alone = own[row : row + 1]
                 alone = alone if length is None or own.ndim < 3 else alone[:, :length]
@@ -246,7 +272,7 @@ class _Taking:
         """Return whether the written file takes half of a text."""
         half = {n: v[:1, : max(2, length // 2)] for n, v in self._batch.items() if n in self._texts}
         rest = {name: values[:1] for name, values in self._batch.items() if name not in half}
-        found = run(self._tried(), {**half, **rest})
+        found = self._run_copy({**half, **rest})
         return all(bool(np.isfinite(found[one.name]).all()) for one in self._given.wanted)
 
     def _kept(self, fixed: Fixed) -> list[str]:
