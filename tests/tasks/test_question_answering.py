@@ -196,6 +196,7 @@ def test_the_best_window_decides_and_samples_count_once() -> None:
     batch = {
         SAMPLE: np.array([0, 0, 1]),
         "about.offsets": offsets,
+        "about.first": np.zeros(3, np.int64),
         "about.text": codes,
         "about.answers": answers,
     }
@@ -217,7 +218,8 @@ def test_two_models_agree_on_a_sample_if_they_find_one_span_best() -> None:
     offsets = np.array([[(0, 3), (4, 8)]] * 4)
     ours = np.array([[5.0, 0], [9, 0], [0, 3], [2, 0]])
     theirs = np.array([[5.0, 0], [1, 0], [0, 4], [1, 0]])
-    batch = {SAMPLE: np.array([0, 0, 1, 1]), "about.offsets": offsets}
+    first = np.zeros(4, np.int64)
+    batch = {SAMPLE: np.array([0, 0, 1, 1]), "about.offsets": offsets, "about.first": first}
     reference = Answer(theirs, batch, outputs={"start_logits": theirs, "end_logits": theirs})
     tally = metric.tally(())
     outputs = {"start_logits": ours, "end_logits": ours}
@@ -234,7 +236,12 @@ def test_two_models_agree_on_a_sample_if_they_find_one_span_best() -> None:
             {"answers": {"text": ["boat"], "answer_start": [900]}},
             "row 3 of split 'train': the answer 'boat' must be at character 900",
         ),
-        ({"answers": {"text": [], "answer_start": []}}, "must hold a right answer. Got none"),
+        (
+            {"answers": {"text": [], "answer_start": []}},
+            "row 3 of split 'train': the question has no answer. Allow that with 'arguments: "
+            "{unanswerable: true}'",
+        ),
+        ({"answers": None}, "both lists are empty for a question without an answer. Got None"),
         ({"context": " "}, "row 3 of split 'train': 'context' must be a text that isn't empty"),
         ({"question": "what " * 60}, "row 3 .*the question leaves no room for the text"),
     ],

@@ -93,6 +93,16 @@ def _question(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def _unsure(random: np.random.Generator) -> dict[str, Any]:
+    """A question as above; every second context lacks what is asked for."""
+    row = _question(random)
+    if random.random() < 0.5:
+        return row
+    right = row["answers"]["text"][0]
+    words = [word for word in row["context"].split() if word != right]
+    return {**row, "context": " ".join(words), "answers": {"text": [], "answer_start": []}}
+
+
 def _choice(random: np.random.Generator) -> dict[str, Any]:
     choices = _words(random, (*THINGS, *PLACES), int(random.integers(1, 4)))
     right = int(random.integers(0, len(choices) + 1))
@@ -112,6 +122,7 @@ _ROWS = {
     "scored": _scored,
     "pair": _pair,
     "question": _question,
+    "unsure": _unsure,
     "choice": _choice,
     "plain": _plain,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.batch import ATTENTION_MASK, LABELS, about_key
-from compress.errors import InputError, expected
+from compress.errors import DataError, InputError, expected
 from compress.tasks.answers import script_functions
 from compress.tasks.contract import Output, Task, TaskMetric
 from compress.tasks.texts.checks import require_text
@@ -36,10 +37,16 @@ class QuestionAnswering(Task):
     too long for the model is cut into windows that overlap. In a window without the answer, the
     first token ([CLS]) is the label of both ends (Devlin et al., 2019).
 
+    With `unanswerable`, a question may have no answer, as in SQuAD 2.0 (Rajpurkar et al., 2018).
+    The model says so where the first token's score, the least of a sample's windows, exceeds that
+    of the best span by more than `null_threshold`.
+
     Parameters
     ----------
     stride : tokens that neighbouring windows share; at most half of what a question leaves.
     max_answer_tokens : the longest answer, in tokens.
+    unanswerable : whether questions without an answer are allowed.
+    null_threshold : see above; higher values give more answers.
     """
 
     name = "question-answering"
@@ -51,29 +58,42 @@ class QuestionAnswering(Task):
     auto_class = "AutoModelForQuestionAnswering"
     script_file = _SCRIPT
 
-    def __init__(self, stride: int = 128, max_answer_tokens: int = 30) -> None:
+    def __init__(
+        self,
+        stride: int = 128,
+        max_answer_tokens: int = 30,
+        unanswerable: bool = False,
+        null_threshold: float = 0.0,
+    ) -> None:
         for name, value, least in (
             ("stride", stride, 0),
             ("max_answer_tokens", max_answer_tokens, 1),
         ):
             if type(value) is not int or value < least:
                 raise InputError(expected(name, f"a whole number, at least {least}", value))
+        if not isinstance(unanswerable, bool):
+            raise InputError(expected("unanswerable", "true or false", unanswerable))
+        if type(null_threshold) not in (int, float) or not math.isfinite(null_threshold):
+            raise InputError(expected("null_threshold", "a finite number", null_threshold))
+        if null_threshold and not unanswerable:
+            raise InputError(expected("null_threshold", "0 without 'unanswerable'", null_threshold))
         self.stride, self.max_answer_tokens = stride, max_answer_tokens
+        self.unanswerable, self.null_threshold = unanswerable, float(null_threshold)
 
     def table_of_metrics(self) -> Sequence[TaskMetric]:
         """Return token F1, exact match, and the fraction of the reference's spans; see `Task`."""
         return (
-            TaskMetric("f1", rows=self._judged(token_f1), joined=_of_best_window),
-            TaskMetric("exact_match", rows=self._judged(exact_match), joined=_of_best_window),
-            TaskMetric("agreement", needs_labels=False, rows=self._same_spans, joined=_same_answer),
+            TaskMetric("f1", rows=self._judged(token_f1), joined=self._right),
+            TaskMetric("exact_match", rows=self._judged(exact_match), joined=self._right),
+            TaskMetric("agreement", needs_labels=False, rows=self._both, joined=self._same),
         )
 
     def check_sample(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> None:
         """Require a question, a context, and answers that stand in it; see `Task`."""
         require_text(sample["question"], "question")
         context = require_text(sample["context"], "context")
-        if LABELS in sample:
-            right_answers(sample[LABELS], context)
+        if LABELS in sample and not right_answers(sample[LABELS], context):
+            self._require_unanswerable()
 
     def windows(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> int:
         """Return the number of windows of a context; see `Task`."""
@@ -82,8 +102,12 @@ class QuestionAnswering(Task):
         return len(windows_of([sample], self.constants(preprocessor), preprocessor)[0])
 
     def constants(self, preprocessor: Preprocessor | None) -> dict[str, Any]:
-        """Return the sizes of windows and answers; see `Task`."""
-        return {"stride": self.stride, "max_answer_tokens": self.max_answer_tokens}
+        """Return the sizes of windows and answers, and when there is no answer; see `Task`."""
+        return {
+            "stride": self.stride,
+            "max_answer_tokens": self.max_answer_tokens,
+            "null_threshold": self._threshold,
+        }
 
     def collate(
         self,
@@ -94,8 +118,9 @@ class QuestionAnswering(Task):
     ) -> dict[str, Tensor]:
         """Return a batch of windows; see `Task`.
 
-        Inputs are (N, S), labels of both ends (N,): places of tokens. Metrics read the characters
-        of each token, (N, S, 2), the window's text and the right answers, as code points.
+        Inputs are (N, S), labels of both ends (N,): places of tokens. Metrics read the place of the
+        first token, (N,), the characters of each token, (N, S, 2), the window's text and the right
+        answers, as code points.
         """
         from compress.tasks.texts.windows import window_batch
 
@@ -109,8 +134,19 @@ class QuestionAnswering(Task):
         kept = {name: value.masked_fill(padding, _LOWEST) for name, value in outputs.items()}
         return super().loss(kept, batch) / 2
 
+    @property
+    def _threshold(self) -> float | None:
+        return self.null_threshold if self.unanswerable else None
+
+    def _require_unanswerable(self) -> None:
+        if not self.unanswerable:
+            raise DataError(
+                "the question has no answer. Allow that with 'arguments: {unanswerable: true}' of "
+                "the task, or leave such questions out."
+            )
+
     def _spans(self, outputs: Arrays, offsets: Any) -> list[tuple[float, int, int]]:
-        best_span = script_functions(_SCRIPT)["best_span"]
+        best_span = _functions()["best_span"]
         each = zip(outputs[START], outputs[END], offsets, strict=True)
         return [best_span(start, end, of, self.max_answer_tokens) for start, end, of in each]
 
@@ -118,34 +154,61 @@ class QuestionAnswering(Task):
         self, judge: Callable[[str, Sequence[str]], float]
     ) -> Callable[[Arrays, Arrays], Any]:
         def rows(outputs: Arrays, labels: Arrays) -> Any:
-            """The score of each window's best span, and how right the span is, (M, 2)."""
+            """Of each window, (M, 4): the scores of the best span and of none, and how right each
+            of both is."""
             spans = self._spans(outputs, labels[about_key("offsets")])
             texts, right = labels[about_key("text")], labels[about_key("answers")]
-            return np.array(
-                [
-                    (score, judge(_text(codes[a:b]), [_text(one) for one in wanted if one[0] >= 0]))
-                    for (score, a, b), codes, wanted in zip(spans, texts, right, strict=True)
-                ]
-            )
+            found = []
+            for (score, a, b), null, codes, wanted in zip(
+                spans, _nulls(outputs, labels), texts, right, strict=True
+            ):
+                # none is right as the empty text, where no answer is
+                answers = [_text(one) for one in wanted if one[0] >= 0] or [""]
+                found.append((score, null, judge(_text(codes[a:b]), answers), judge("", answers)))
+            return np.array(found)
 
         return rows
 
-    def _same_spans(self, outputs: Arrays, reference: Arrays) -> Any:
-        """Both models' scores of each window's best span, and whether it is one span, (M, 3)."""
+    def _right(self, windows: Any) -> Any:
+        """How right a sample's answer is, from the rows of its windows."""
+        best, none = self._chosen(windows[:, 0], windows[:, 1])
+        return windows[best, 3:] if none else windows[best, 2:3]
+
+    def _both(self, outputs: Arrays, reference: Arrays) -> Any:
+        """Of each window, (M, 5): both models' scores of the best span, and of none, and whether
+        the spans are one."""
         offsets = reference[about_key("offsets")]
         ours, theirs = self._spans(outputs, offsets), self._spans(reference, offsets)
-        return np.array([(a[0], b[0], a[1:] == b[1:]) for a, b in zip(ours, theirs, strict=True)])
+        nulls = _nulls(outputs, reference), _nulls(reference, reference)
+        return np.array(
+            [
+                (a[0], b[0], null, their_null, a[1:] == b[1:])
+                for a, b, null, their_null in zip(ours, theirs, *nulls, strict=True)
+            ]
+        )
+
+    def _same(self, windows: Any) -> Any:
+        """Whether both models find no answer, or the same span of the same window best."""
+        ours, none = self._chosen(windows[:, 0], windows[:, 2])
+        theirs, none_there = self._chosen(windows[:, 1], windows[:, 3])
+        same = ours == theirs and windows[ours, 4]
+        return np.array([float(none and none_there if none or none_there else same)])
+
+    def _chosen(self, scores: Any, nulls: Any) -> tuple[int, bool]:
+        """The window of a sample whose span is the best, and whether there is no answer."""
+        none = _functions()["no_answer"](scores.max(), nulls.min(), self._threshold)
+        return int(scores.argmax()), bool(none)
 
 
-def _of_best_window(rows: Any) -> Any:
-    """How right the span is whose score is the best of a sample's windows."""
-    return rows[rows[:, 0].argmax(), 1:]
+def _functions() -> Mapping[str, Any]:
+    return script_functions(_SCRIPT)
 
 
-def _same_answer(rows: Any) -> Any:
-    """Whether both models find the same span of the same window best."""
-    ours, theirs = rows[:, 0].argmax(), rows[:, 1].argmax()
-    return np.array([float(ours == theirs and rows[ours, 2])])
+def _nulls(outputs: Arrays, about: Arrays) -> Any:
+    """The score of no answer in each window: the sum of the first token's."""
+    first = about[about_key("first")][:, None]
+    both = (np.take_along_axis(outputs[name], first, 1)[:, 0] for name in (START, END))
+    return sum(one.astype(np.float64) for one in both)
 
 
 def _text(codes: Any) -> str:

@@ -21,19 +21,18 @@ class RightAnswer(NamedTuple):
 
 
 def right_answers(value: Any, context: str) -> list[RightAnswer]:
-    """Return the right answers of a sample, one or more.
+    """Return the right answers of a sample; none if it is known that there is no answer.
 
     Parameters
     ----------
-    value : {"text": texts, "answer_start": places}, or a list of such with one answer each.
+    value : {"text": texts, "answer_start": places}, or a list of such with one answer each. Empty
+        lists stand for no answer (Rajpurkar et al., 2018, "Know What You Don't Know").
 
     Raises
     ------
-    DataError : it is something else, holds no answer, or one that the context doesn't hold there.
+    DataError : it is something else, or holds an answer that the context doesn't hold there.
     """
     found = [RightAnswer(text, start) for text, start in _pairs(value)]
-    if not found:
-        raise DataError("'answers' must hold a right answer. Got none: leave such questions out.")
     for text, start in found:
         if context[start : start + len(text)] != text:
             there = clipped(repr(context[start : start + len(text)]))
@@ -58,7 +57,8 @@ def _pairs(value: Any) -> Sequence[tuple[str, int]]:
         for text, start in pairs
     ):
         raise DataError(
-            "'answers' must be {text: [texts], answer_start: [characters from 0]}, as in SQuAD. "
+            "'answers' must be {text: [texts], answer_start: [characters from 0]}, as in SQuAD; "
+            "both lists are empty for a question without an answer. "
             f"Got {clipped(repr(value))}."
         )
     return pairs

@@ -84,6 +84,7 @@ def window_batch(
         np.where(of >= 0, of - begin, _NONE) for of, begin in zip(offsets, begins, strict=True)
     ]
     batch[about_key("offsets")] = _placed(inside, shifts, length)
+    batch[about_key("first")] = torch.tensor(shifts)
     if LABELS in samples[0]:
         batch |= _labelled(samples, offsets, shifts)
         batch[about_key("text")] = _codes(
@@ -100,8 +101,11 @@ def _labelled(
 ) -> dict[str, Tensor]:
     """The tokens at which the first right answers begin and end, and all right answers."""
     right = [right_answers(sample[LABELS], str(sample["context"])) for sample in samples]
-    ends = [tokens_of(answers[0], of) for answers, of in zip(right, offsets, strict=True)]
-    most = max(map(len, right))
+    ends = [
+        tokens_of(answers[0], of) if answers else (0, 0)
+        for answers, of in zip(right, offsets, strict=True)
+    ]
+    most = max(1, *map(len, right))
     texts = [[*(one.text for one in answers), *[""] * (most - len(answers))] for answers in right]
     codes = _codes([text for answers in texts for text in answers])
     return {
