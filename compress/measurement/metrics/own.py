@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,37 @@ def own_tally(metric: TaskMetric) -> Tally:
     if metric.joined is not None:
         return _OfWindows(metric)
     return Sums(_SampleNumbers(metric), _Value(metric))
+
+
+class OwnFigure:
+    """A task's metric without its interval, over samples that several processes may have seen.
+
+    Attributes
+    ----------
+    parts : what is kept of this process's samples: plain arrays, which another process can be sent.
+    """
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric = metric
+        self.parts: list[Any] = []
+
+    def add(self, answer: Answer) -> None:
+        """Count a batch. What the metric's functions raise becomes a StageError."""
+        if self._metric.rows is None:
+            self.parts.append((answer.outputs, _beside(self._metric, answer)))
+        else:
+            rows = _SampleNumbers(self._metric)(answer)
+            self.parts.append((answer.batch.get(SAMPLE, np.arange(len(rows))), rows))
+
+    def value(self, parts: Sequence[Any]) -> float:
+        """Return the metric over the parts of all processes; NaN where it has no value."""
+        firsts, seconds = zip(*parts, strict=True)
+        if self._metric.rows is None:
+            return _OfAll(self._metric).of(_whole(firsts), _whole(seconds))
+        rows = np.concatenate(seconds)
+        if self._metric.joined is not None:
+            rows = _of_samples(self._metric, np.concatenate(firsts), rows)
+        return float(_Value(self._metric)(rows.sum(0)[None])[0])
 
 
 class _SampleNumbers:
@@ -95,20 +126,24 @@ class _OfWindows:
     def score(self, *, seed: int) -> Score:
         """See `Tally`; the interval is a bootstrap over samples."""
         samples, rows = np.concatenate(self._samples), np.concatenate(self._rows)
-        order = np.argsort(samples, kind="stable")
-        _, firsts = np.unique(samples[order], return_index=True)
-        parts = np.split(rows[order], firsts[1:])
-        whole = np.stack([self._joined(part) for part in parts])
-        sums = Sums(lambda _: _with_count(self._metric, whole), _Value(self._metric))
+        whole = _of_samples(self._metric, samples, rows)
+        sums = Sums(lambda _: whole, _Value(self._metric))
         sums.add(Answer(whole, {}))
         return sums.score(seed=seed)
 
-    def _joined(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        joined = self._metric.joined
-        if joined is None:
-            raise TypeError(f"metric {self._metric.name!r} has no 'joined'.")
-        with foreign(f"metric {self._metric.name!r}", error=StageError):
-            return np.asarray(joined(windows), np.float64)
+
+def _of_samples(
+    metric: TaskMetric, samples: NDArray[np.int64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The numbers of each sample from the rows of its windows, as they are summed."""
+    joined = metric.joined
+    if joined is None:
+        raise TypeError(f"metric {metric.name!r} has no 'joined'.")
+    order = np.argsort(samples, kind="stable")
+    _, firsts = np.unique(samples[order], return_index=True)
+    with foreign(f"metric {metric.name!r}", error=StageError):
+        each = [joined(windows) for windows in np.split(rows[order], firsts[1:])]
+        return _with_count(metric, np.stack(each).astype(np.float64))
 
 
 class _OfAll:
@@ -134,18 +169,19 @@ class _OfAll:
         StageError : the metric's function fails, or gives no finite number for all samples.
         """
         outputs, labels = _whole(self._outputs), _whole(self._labels)
-        value = self._of(outputs, labels)
+        value = self.of(outputs, labels)
         if not math.isfinite(value):
             raise StageError(f"metric {self._metric.name!r} must be a finite number. Got {value}.")
         random = np.random.default_rng(seed)
         drawn = []
         for _ in range(_RESAMPLES):
             at = random.integers(0, self.samples, self.samples)
-            drawn.append(self._of(_at(outputs, at), _at(labels, at)))
+            drawn.append(self.of(_at(outputs, at), _at(labels, at)))
         values = np.array(drawn)
         return Score(value, percentile(values[np.isfinite(values)]))
 
-    def _of(self, outputs: Arrays, labels: Arrays) -> float:
+    def of(self, outputs: Arrays, labels: Arrays) -> float:
+        """The metric of all samples' outputs and labels."""
         of_all = self._metric.of_all
         if of_all is None:
             raise TypeError(f"metric {self._metric.name!r} has no 'of_all'.")
@@ -164,7 +200,7 @@ def _beside(metric: TaskMetric, answer: Answer) -> Arrays:
     return {**own, **(about_in(answer.batch) if metric.rows else {})}
 
 
-def _whole(parts: list[Arrays]) -> Arrays:
+def _whole(parts: Sequence[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

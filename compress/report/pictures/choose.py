@@ -103,16 +103,18 @@ def training(document: Mapping[str, Any]) -> list[Picture]:
                 text=f"epoch {epoch['epoch']}: {name} {epoch['validation']['figures'][name]:.4g}",
             )
             for epoch in epochs
+            if name in epoch["validation"]["figures"]
         ]
-        pictures.append(
-            draw(
-                f"validation {name}",
-                [Series(name, points)],
-                x_name="epoch",
-                y_name=name,
-                frame=Frame(),
+        if points or not epochs:
+            pictures.append(
+                draw(
+                    f"validation {name}",
+                    [Series(name, points)],
+                    x_name="epoch",
+                    y_name=name,
+                    frame=Frame(),
+                )
             )
-        )
     return pictures
 
 

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compress.core.batch import IGNORED, LABELS, labels_in, model_inputs
+from compress.core.batch import IGNORED, LABELS, model_inputs
 from compress.core.context import Batch, Target, Task
 from compress.errors import StageError
-from compress.tasks.checked import own_loss
-from compress.tasks.contract import Task as OwnTask
-from compress.training.batches import sample_count
 from compress.training.distributed.processes import Processes
 
 _LOSS, _RIGHT, _ENTRIES = "loss", "right", "entries"
@@ -29,7 +26,8 @@ class Score:
     ----------
     metric : name of the figure that decides; between equal ones the lower loss does.
     higher_is_better : whether higher values of the metric are better.
-    figures : figures by name; "loss" is always there.
+    figures : figures by name; "loss" is always there. The metric isn't where it has no value, as a
+        correlation of equal numbers: such a score is the worst.
     """
 
     metric: str
@@ -38,12 +36,12 @@ class Score:
 
     @property
     def value(self) -> float:
-        """Value of the metric."""
-        return self.figures[self.metric]
+        """Value of the metric; the worst there is, if it has none."""
+        return self.figures.get(self.metric, -math.inf if self.higher_is_better else math.inf)
 
     @property
     def loss(self) -> float:
-        """Cross-entropy averaged over labels or tokens, or the training loss."""
+        """Cross-entropy averaged over labels or tokens, the task's own, or the training loss."""
         return self.figures["loss"]
 
     def beats(self, other: Score) -> bool:
@@ -62,10 +60,8 @@ def labelled_sums(task: Task, student: torch.nn.Module, batch: Batch) -> Mapping
 
     The loss is that of the task's target. It is cross-entropy for classes, binary cross-entropy
     over all entries for class sets, and cross-entropy of each token after the first for next
-    tokens. For one's own task it is the task's `loss`.
+    tokens. For tasks of one's own see `compress.training.validation.own`.
     """
-    if isinstance(task, OwnTask):
-        return _own_sums(task, student, batch)
     logits = task.logits(student, model_inputs(batch)).float()
     labels = batch[LABELS]
     if task.target == "class-set":
@@ -81,16 +77,6 @@ def labelled_sums(task: Task, student: torch.nn.Module, batch: Batch) -> Mapping
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     right = (logits.argmax(-1) == labels) & known
     return _sums(loss, right.sum(), known.sum())
-
-
-def _own_sums(task: OwnTask, student: torch.nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-    """The loss of one's own task, which has no right answers to count; nothing without labels."""
-    samples = sample_count(batch)
-    if not labels_in(batch):
-        nothing = torch.zeros(())
-        return _sums(nothing, nothing, nothing)
-    loss = own_loss(task, task.named_outputs(student, batch), batch)
-    return _sums(loss * samples, loss.new_zeros(()), loss.new_tensor(samples))
 
 
 def _sums(loss: Tensor, right: Tensor, entries: Tensor) -> Mapping[str, Tensor]:
@@ -134,8 +120,6 @@ def score_of(target: Target, sums: Mapping[str, float]) -> Score | None:
         # e^710 exceeds a float; such a model is useless in any case.
         figures = {"perplexity": math.exp(min(loss, 700.0)), "loss": loss, "accuracy": accuracy}
         return Score("perplexity", higher_is_better=False, figures=figures)
-    if target == "own":
-        return Score("loss", higher_is_better=False, figures={"loss": loss})
     figures = {"accuracy": accuracy, "loss": loss}
     if target == "class-set":
         return Score("loss", higher_is_better=False, figures=figures)

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from compress.core.context import Batch, Loader, Task
 from compress.core.progress import Advance
 from compress.errors import StageError
+from compress.tasks.contract import Task as OwnTask
 from compress.training.acceleration import placed_batch
 from compress.training.distributed.processes import Processes
 from compress.training.distributed.sharding import Sharding
-from compress.training.learner import count_for, counts_of
+from compress.training.learner import LossFunction, count_for, counts_of
 from compress.training.preparation import Prepared
+from compress.training.validation.own import OwnScore
 from compress.training.validation.scores import BatchSums, Score, finite, labelled_sums, score_of
 
 _VALUE, _COUNT = "value ", "count "
@@ -57,7 +59,7 @@ class Validation:
         if not self.batches:
             raise StageError("the validation split is empty; the best epoch can't be chosen.")
         if self._labelled:
-            score = score_of(self._task.target, self._sums(self._label_sums, advance))
+            score = self._by_labels(advance)
             if score is not None:
                 return score
             self._labelled = False
@@ -66,6 +68,14 @@ class Validation:
             )
             return self._by_loss(_still)
         return self._by_loss(advance)
+
+    def _by_labels(self, advance: Advance) -> Score | None:
+        if not isinstance(self._task, OwnTask):
+            return score_of(self._task.target, self._sums(self._label_sums, advance))
+        own = OwnScore(self._task)
+        for batch, results in self._results(own.results, advance):
+            own.add(results, batch)
+        return own.score(self._processes)
 
     def _by_loss(self, advance: Advance) -> Score:
         sums = self._sums(self._loss_sums, advance)
@@ -78,18 +88,24 @@ class Validation:
             figures |= {f"{name} loss": value for name, value in parts.items()}
         return Score("loss", higher_is_better=False, figures=figures)
 
-    def _sums(self, work: object, advance: Advance) -> dict[str, float]:
+    def _sums(self, work: LossFunction, advance: Advance) -> dict[str, float]:
         """Sums of the results of `work` over the samples of all processes."""
         tally = BatchSums()
-        self._prepared.wrapped.eval()
-        with torch.no_grad():
-            for batch, counted in self._slices():
-                with self._accelerator.autocast():
-                    sums = self._prepared.wrapped(batch, work)
-                if counted:
-                    tally.add(sums)
-                advance(info="validation")
+        for _, sums in self._results(work, advance):
+            tally.add(sums)
         return tally.total(self._processes)
+
+    def _results(
+        self, work: LossFunction, advance: Advance
+    ) -> Iterator[tuple[Batch, Mapping[str, Tensor]]]:
+        """This process's batches that count, and the results of `work` on them."""
+        self._prepared.wrapped.eval()
+        for batch, counted in self._slices():
+            with torch.no_grad(), self._accelerator.autocast():
+                made = self._prepared.wrapped(batch, work)
+            if counted:
+                yield batch, made
+            advance(info="validation")
 
     def _slices(self) -> Iterator[tuple[Batch, bool]]:
         for batch in self._loader:
