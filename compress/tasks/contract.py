@@ -174,6 +174,20 @@ class Task:
 
         return stacked(samples)
 
+    def collate_for_training(
+        self,
+        samples: Sequence[Mapping[str, Any]],
+        *,
+        preprocessor: Preprocessor | None = None,
+        fixed_length: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return a batch of samples of the train split; the default is `collate`.
+
+        A task whose training sees other inputs than its measurements overrides it. The same samples
+        must give the same batch each time, so that a teacher's answers can be cached.
+        """
+        return self.collate(samples, preprocessor=preprocessor, fixed_length=fixed_length)
+
     def check_sample(self, sample: Mapping[str, Any], *, preprocessor: Preprocessor) -> None:
         """Check one sample; called for every sample of every split, before long work begins.
 

@@ -76,6 +76,14 @@ def _check_collate(
         _require(len(value) == len(samples), f"'collate' gives {len(value)} rows of {name!r}")
         same = torch.equal(torch.nan_to_num(value), torch.nan_to_num(again[name]))
         _require(same, f"'collate' gives other values of {name!r} the second time")
+    first, second = (
+        task.collate_for_training(samples, preprocessor=preprocessor) for _ in range(2)
+    )
+    for name, value in batch.items():
+        same = name in first and first[name].shape == value.shape
+        _require(same, f"'collate_for_training' gives no {name!r} of the shape that 'collate' does")
+        same = torch.equal(torch.nan_to_num(first[name]), torch.nan_to_num(second[name]))
+        _require(same, f"'collate_for_training' gives other values of {name!r} the second time")
     inputs = model_inputs(batch)
     for one in task.inputs:
         _require(one.name in inputs, f"'collate' gives no input {one.name!r}")

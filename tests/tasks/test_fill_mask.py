@@ -12,7 +12,7 @@ from compress.errors import CompressError
 from compress.models.checkpoint import load_checkpoint
 from compress.recipe.load import recipe_from_dict
 from compress.tasks.registry import find_task
-from compress.tasks.texts.masks import chosen_tokens
+from compress.tasks.texts.masks import chosen_tokens, partly_masked
 from compress.testing import check_task
 from tests.tasks import texts
 from tests.tasks.test_tensors import EVALUATION, training
@@ -32,7 +32,7 @@ def test_masks_go_the_whole_way(tmp_path: Path) -> None:
             {"use": "train", **training(6, 0.01)},
             {"use": "distill", "student": {"width": {"hidden_size": 16}}, **training(6, 0.01)},
             {"use": "export", "name": "float"},
-            {"use": "quantize", "method": "static", "evaluation": EVALUATION},
+            {"use": "quantize", "method": "auto", "budget": 0.1, "evaluation": EVALUATION},
             {"use": "export"},
         ],
     )
@@ -78,14 +78,64 @@ def test_it_keeps_the_contract(tmp_path: Path) -> None:
 def test_the_seed_and_the_text_decide_which_tokens_are_masked() -> None:
     special = np.array([0, 1, 2])
     ids = np.array([1, *range(10, 2010), 2, 0, 0])
-    chosen = chosen_tokens(ids, special, fraction=0.15, seed=0)
+    random = np.random.default_rng(0)
+    chosen = chosen_tokens(ids, special, fraction=0.15, random=random)
     assert not chosen[[0, -3, -2, -1]].any()
     assert 0.12 < chosen[1:-3].mean() < 0.18
-    assert (chosen_tokens(ids, special, fraction=0.15, seed=0) == chosen).all()
-    assert (chosen_tokens(ids, special, fraction=0.15, seed=1) != chosen).any()
     for word in range(10, 40):  # a short text has a mask too, and one of special tokens has none
-        assert chosen_tokens(np.array([1, word, 2]), special, fraction=0.01, seed=0)[1]
-    assert not chosen_tokens(np.array([1, 2]), special, fraction=0.5, seed=0).any()
+        assert chosen_tokens(np.array([1, word, 2]), special, fraction=0.01, random=random)[1]
+    assert not chosen_tokens(np.array([1, 2]), special, fraction=0.5, random=random).any()
+    preprocessor, samples = texts.preprocessor(), texts.rows_of("plain", 8)
+    each = [
+        find_task("fill-mask", {"seed": seed}).collate(samples, preprocessor=preprocessor)
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(each[0]["labels"], each[1]["labels"])
+    assert not torch.equal(each[0]["labels"], each[2]["labels"])
+
+
+def test_training_sees_random_tokens_and_true_ones_too() -> None:
+    random = np.random.default_rng(0)
+    ids = random.integers(10, 300, 20_000)
+    masked = np.where(np.arange(len(ids)) % 2, 4, ids)
+    given = partly_masked(ids, masked, np.arange(5, 1005), random=random)
+    assert (given[::2] == ids[::2]).all()
+    odd, true = given[1::2], ids[1::2]
+    assert 0.78 < (odd == 4).mean() < 0.82
+    assert 0.08 < (odd == true).mean() < 0.12
+    other = odd[(odd != 4) & (odd != true)]
+    assert 0.08 < len(other) / len(odd) < 0.12
+    assert other.min() >= 5
+    assert len(np.unique(other)) > 500
+    # those of the train split alone, with the same labels
+    task, preprocessor = find_task("fill-mask", {"mask_fraction": 0.5}), texts.preprocessor()
+    samples, mask = texts.rows_of("plain", 40), preprocessor.tokenizer.mask_token_id
+    trained = task.collate_for_training(samples, preprocessor=preprocessor)
+    measured = task.collate(samples, preprocessor=preprocessor)
+    assert torch.equal(trained["labels"], measured["labels"])
+    chosen = measured["labels"] != NONE
+    assert (measured["input_ids"][chosen] == mask).all()
+    assert torch.equal(trained["input_ids"][~chosen], measured["input_ids"][~chosen])
+    assert 0.7 < (trained["input_ids"][chosen] == mask).float().mean() < 0.9
+    special = torch.tensor(preprocessor.tokenizer.all_special_ids)
+    others = trained["input_ids"][chosen & (trained["input_ids"] != mask)]
+    assert not torch.isin(others, special).any()
+
+
+def test_the_train_split_alone_is_masked_in_part(tmp_path: Path) -> None:
+    artifact, context = compress.load(
+        model={"config": texts.CONFIG},
+        task="fill-mask",
+        data=texts.write_splits(tmp_path, "plain", 120),
+    )
+    mask = artifact.require_preprocessor().tokenizer.mask_token_id
+    masked = {}
+    for split in ("train", "validation", "calibration"):
+        loader = context.data.loader(split, artifact.preprocessor, batch_size=32)
+        chosen = [batch["input_ids"][batch["labels"] != NONE] for batch in loader]
+        masked[split] = float((torch.cat(chosen) == mask).float().mean())
+    assert masked["validation"] == masked["calibration"] == 1
+    assert masked["train"] < 0.95
 
 
 def test_batches_mask_the_same_tokens_each_time_whatever_is_beside_them() -> None:

@@ -217,8 +217,9 @@ class TaskLoader:
             numbered = zip(samples, number.tolist(), strict=True)
             samples = [{**sample, WINDOW: window} for sample, window in numbered]
         where = f"'collate' of {task.name} (split '{self._split}')"
+        collate = task.collate_for_training if self._split == "train" else task.collate
         with foreign(where, error=DataError):
-            batch = task.collate(
+            batch = collate(
                 samples, preprocessor=self._preprocessor, fixed_length=self._fixed_length
             )
         for name, value in batch.items():

@@ -29,14 +29,14 @@ _LARGEST_EXPONENT = 700.0
 class FillMask(Task):
     """Tokens that were masked, from those around them.
 
-    Some tokens of each text are replaced by the mask token, and are the labels. They are drawn by
-    the seed and the text's own tokens, so that they are the same in every epoch, every measurement
-    and for every model. All of them are masked: unlike in BERT's training, none is kept or replaced
-    by another token. At least one token of a text is masked; special tokens never are.
+    Some tokens of each text are chosen, and are the labels. They are drawn by the seed and the
+    text, so that they are the same in every epoch, every measurement and for every model. At least
+    one token of a text is chosen; special tokens never are. The mask token replaces them. In the
+    train split it replaces 80 % of them, a random token 10 %, and 10 % stay (Devlin et al., 2019).
 
     Parameters
     ----------
-    mask_fraction : fraction of a text's tokens that is masked.
+    mask_fraction : fraction of a text's tokens that is chosen.
     seed : seed of the draws.
     """
 
@@ -87,6 +87,26 @@ class FillMask(Task):
         fixed_length: bool = False,
     ) -> dict[str, Tensor]:
         """Return token ids, some of them masked, and masks (N, S); labels (N, S); see `Task`."""
+        return self._batch(samples, preprocessor, fixed_length, training=False)
+
+    def collate_for_training(
+        self,
+        samples: Sequence[Mapping[str, Any]],
+        *,
+        preprocessor: Preprocessor | None = None,
+        fixed_length: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return the same, with a random token or the true one in place of some masks."""
+        return self._batch(samples, preprocessor, fixed_length, training=True)
+
+    def _batch(
+        self,
+        samples: Sequence[Mapping[str, Any]],
+        preprocessor: Preprocessor | None,
+        fixed_length: bool,
+        *,
+        training: bool,
+    ) -> dict[str, Tensor]:
         from compress.tasks.texts.masks import masked_batch
 
         return masked_batch(
@@ -94,6 +114,7 @@ class FillMask(Task):
             preprocessor,
             fraction=self.mask_fraction,
             seed=self.seed,
+            training=training,
             fixed_length=fixed_length,
         )
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     from compress.core.artifact import Preprocessor
 
+    Ids = NDArray[np.int64]
+
+
+_MASKED, _RANDOM = 0.8, 0.1
+"""In training, the fractions of chosen tokens that become the mask token, and a random one."""
+
 
 def masked_batch(
     texts: Sequence[str],
@@ -24,19 +30,25 @@ def masked_batch(
     *,
     fraction: float,
     seed: int,
+    training: bool,
     fixed_length: bool,
 ) -> dict[str, Tensor]:
-    """Return the batch of `FillMask.collate`."""
+    """Return the batch of `FillMask.collate`, or of its `collate_for_training`."""
     makes = of_texts(preprocessor)
     tokenizer = makes.tokenizer
     special = np.array(tokenizer.all_special_ids, np.int64)
+    ordinary = np.delete(np.arange(len(tokenizer)), special)
     encodings = makes.encode(texts)
     labels = []
-    for encoding in encodings:
+    for text, encoding in zip(texts, encodings, strict=True):
         ids = np.array(encoding["input_ids"], np.int64)
-        chosen = chosen_tokens(ids, special, fraction=fraction, seed=seed)
+        # Of the text and not of its ids: a smaller vocabulary masks the same tokens.
+        random = np.random.default_rng([seed, zlib.crc32(text.encode())])
+        chosen = chosen_tokens(ids, special, fraction=fraction, random=random)
         labels.append(np.where(chosen, ids, IGNORED).tolist())
-        encoding["input_ids"] = np.where(chosen, tokenizer.mask_token_id, ids).tolist()
+        masked = np.where(chosen, tokenizer.mask_token_id, ids)
+        given = partly_masked(ids, masked, ordinary, random=random) if training else masked
+        encoding["input_ids"] = given.tolist()
     batch = makes.pad(encodings, fixed_length=fixed_length)
     length = makes.length_of(encodings, fixed=fixed_length)
     batch[LABELS] = makes.pad_rows(labels, IGNORED, length=length)
@@ -44,17 +56,34 @@ def masked_batch(
 
 
 def chosen_tokens(
-    ids: NDArray[np.int64], special: NDArray[np.int64], *, fraction: float, seed: int
+    ids: Ids, special: Ids, *, fraction: float, random: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Return which of a text's tokens are masked: (S,), at least one if any may be.
+    """Return which of a text's tokens are chosen: (S,), at least one if any may be.
 
     Parameters
     ----------
-    ids : (S,) the text's tokens; they and the seed decide.
-    special : tokens that are never masked.
+    ids : (S,) the text's tokens.
+    special : tokens that are never chosen.
     """
-    draws = np.random.default_rng([seed, zlib.crc32(ids.tobytes())]).random(len(ids))
+    draws = random.random(len(ids))
     draws[np.isin(ids, special)] = np.inf
     least = np.isfinite(draws) & (draws == draws.min(initial=np.inf))
     chosen: NDArray[np.bool_] = (draws < fraction) | least
     return chosen
+
+
+def partly_masked(ids: Ids, masked: Ids, ordinary: Ids, *, random: np.random.Generator) -> Ids:
+    """Return masked tokens, some of which are random ones or the true ones instead: (S,).
+
+    Devlin et al., 2019, "BERT": a model learns from all of them that any token may be wrong.
+
+    Parameters
+    ----------
+    ids, masked : (S,) the text's tokens, and the same with the mask token in some places.
+    ordinary : tokens that random ones are drawn from.
+    """
+    kinds = random.random(len(ids))
+    others = ordinary[random.integers(0, len(ordinary), len(ids))]
+    instead = np.where(kinds < _MASKED + _RANDOM, others, ids)
+    found: Ids = np.where((ids == masked) | (kinds < _MASKED), masked, instead)
+    return found
