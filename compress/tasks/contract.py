@@ -54,11 +54,15 @@ class Output:
     name : name in the ONNX file, and of the module's answer if that has names.
     role : its meaning; decides how it is compared with labels and with a teacher's.
     weight : weight of this output in losses.
+    huber_delta : for values and features, the difference from a teacher's up to which the distance
+        is half its square; beyond, it grows linearly (Huber, 1964), so that a teacher's outliers
+        count less. None: the squared error everywhere.
     """
 
     name: str
     role: Role
     weight: float = 1.0
+    huber_delta: float | None = None
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ class Task:
         """Return how far a student's outputs are from its teacher's: a scalar over the samples.
 
         The default is by role: for classes the softened KL divergence times the temperature squared
-        (Hinton et al., 2015), for values and features the mean squared error.
+        (Hinton et al., 2015), for values and features the mean squared error or Huber's loss.
         """
         from compress.tasks.losses import teacher_loss
 
@@ -264,6 +268,7 @@ class Task:
                 teacher[output.name],
                 role=output.role,
                 temperature=temperature,
+                huber_delta=output.huber_delta,
                 batch=batch,
             )
             for output in self.outputs

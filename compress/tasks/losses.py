@@ -58,13 +58,19 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def teacher_loss(
-    student: Tensor, teacher: Tensor, *, role: Role, temperature: float, batch: Batch
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    role: Role,
+    temperature: float,
+    huber_delta: float | None = None,
+    batch: Batch,
 ) -> Tensor:
     """Return the mean distance of a student's output from its teacher's.
 
     For classes it is KL(teacher || student) of softened scores, times the temperature squared
     (Hinton et al., 2015, "Distilling the Knowledge in a Neural Network"); otherwise the mean
-    squared error. Padding of texts doesn't count.
+    squared error, or Huber's loss if there is a delta. Padding of texts doesn't count.
     """
     student, teacher = student.float(), teacher.float()
     mask = batch.get(ATTENTION_MASK)
@@ -76,7 +82,9 @@ def teacher_loss(
         else:
             student, teacher = student[kept], teacher[kept]
     if role != "classes":
-        return F.mse_loss(student, teacher)
+        if huber_delta is None:
+            return F.mse_loss(student, teacher)
+        return F.huber_loss(student, teacher, delta=huber_delta)
     wanted = F.log_softmax(teacher.flatten(0, -2) / temperature, dim=-1)
     got = F.log_softmax(student.flatten(0, -2) / temperature, dim=-1)
     divergence = F.kl_div(got, wanted, log_target=True, reduction="batchmean")

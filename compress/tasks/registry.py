@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.foreign.boundary import foreign
 from compress.core.foreign.entries import call_entry, import_entry
 from compress.errors import InputError, expected
-from compress.tasks.contract import Task
+from compress.tasks.contract import Output, Task
 from compress.tasks.outputs import ROLES
 from compress.tasks.task import TASKS, KnownTask, unknown_task
 
@@ -152,6 +153,7 @@ def _require_contract(task: Task, target: str) -> None:
                     f"{target}: the role of output {output.name!r} must be one of "
                     f"{', '.join(ROLES)}. Got {output.role!r}."
                 )
+            _require_delta(output, f"{target}: 'huber_delta' of output {output.name!r}")
         names = [output.name for output in task.outputs]
         if len(set(names)) < len(names):
             raise InputError(f"{target}: two outputs have one name: {', '.join(names)}.")
@@ -162,3 +164,13 @@ def _require_contract(task: Task, target: str) -> None:
                 raise InputError(
                     f"{target}: metric {metric.name!r} must have either 'rows' or 'of_all'."
                 )
+
+
+def _require_delta(output: Output, what: str) -> None:
+    delta = output.huber_delta
+    if delta is None:
+        return
+    if output.role == "classes":
+        raise InputError(f"{what} must be None: scores of classes have no such distance.")
+    if type(delta) not in (int, float) or not 0 < delta < math.inf:
+        raise InputError(f"{what} must be a finite number above 0. Got {delta!r}.")

@@ -24,6 +24,8 @@ class TensorTask(Task):
     varying : axes that may vary besides the first, by the input's name: {signal: [1]}. Axes whose
         sizes are always the same need one name: {ids: {length: 1}, mask: {length: 1}}.
     weights : weight of each output in the loss; 1 by default.
+    huber_delta : for outputs of numbers that are to be compared with a teacher's by Huber's loss,
+        its delta, by the output's name; others have the squared error. See `Output`.
     """
 
     usual_outputs: ClassVar[Mapping[str, Role]]
@@ -33,13 +35,17 @@ class TensorTask(Task):
         outputs: Mapping[str, Role] | None = None,
         varying: Mapping[str, Axes] | None = None,
         weights: Mapping[str, float] | None = None,
+        huber_delta: Mapping[str, float] | None = None,
     ) -> None:
         roles, given = dict(outputs or self.usual_outputs), dict(weights or {})
-        for name in given:
-            if name not in roles:
-                raise InputError(expected("weights", f"by output, of {', '.join(roles)}", name))
+        deltas = _by_output("huber_delta", huber_delta)
+        for key, names in (("weights", given), ("huber_delta", deltas)):
+            for name in names:
+                if name not in roles:
+                    raise InputError(expected(key, f"by output, of {', '.join(roles)}", name))
         self.outputs = tuple(
-            Output(name, role, given.get(name, 1.0)) for name, role in roles.items()
+            Output(name, role, given.get(name, 1.0), deltas.get(name))
+            for name, role in roles.items()
         )
         self._varying = {name: _named(name, axes) for name, axes in (varying or {}).items()}
 
@@ -62,6 +68,12 @@ class TensorTask(Task):
     def varying_axes(self, name: str, value: object) -> Mapping[int, str]:
         """See `Task`."""
         return self._varying.get(name, {})
+
+
+def _by_output(key: str, given: object) -> dict[str, float]:
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(expected(key, "a number for each output's name", given))
+    return dict(given or {})
 
 
 def _named(name: str, axes: Axes) -> dict[int, str]:

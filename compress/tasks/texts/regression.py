@@ -24,16 +24,23 @@ class TextRegression(Task):
 
     A label is a number, or a list of them; NaN stands for none. A sequence classification head of
     `transformers` gives the numbers.
+
+    Parameters
+    ----------
+    huber_delta : delta of the Huber loss by which the numbers are compared with a teacher's; None:
+        the squared error. See `Output`.
     """
 
     name = "text-regression"
     modality = "text"
-    outputs = (Output("logits", "values"),)
     columns = ("text",)
     also = ("text_pair",)
     auto_class = "AutoModelForSequenceClassification"
     problem_type = "regression"
     script_file = _SCRIPT
+
+    def __init__(self, huber_delta: float | None = None) -> None:
+        self.outputs = (Output("logits", "values", huber_delta=huber_delta),)
 
     def table_of_metrics(self) -> Sequence[TaskMetric]:
         """Return Pearson's correlation, the other metrics of regression, and R² to the reference.
