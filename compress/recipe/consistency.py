@@ -172,10 +172,11 @@ def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
         if one.kind is None or can_work(one.kind, task):
             continue
         does = ", ".join(sorted(one.kind.tasks or ()))
+        because = f" The reason: {one.kind.refuses_others}." if one.kind.refuses_others else ""
         findings.report(
             ("stages", index),
             f"stages[{index}] ({one.use}): {one.use!r} can't work for the task {task.name!r}. "
-            f"It can for: {does}.",
+            f"It can for: {does}.{because}",
             causes=(("task",), ("stages", index, "use")),
         )
 
@@ -183,7 +184,7 @@ def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
 def can_work(stage: type[Stage], task: Task) -> bool:
     """Return whether a stage can work for a task."""
     if task.target == "own":
-        return stage.own_tasks
+        return stage.own_tasks or task.name in (stage.tasks or ())
     return stage.tasks is None or task.name in stage.tasks
 
 

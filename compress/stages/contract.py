@@ -25,7 +25,10 @@ class Stage(Options):
     ----------
     accepts : the formats it takes, each with the format it then produces.
     tasks : the built-in tasks it can work for; None: all of them.
-    own_tasks : whether it can work for tasks that aren't built in.
+    own_tasks : whether it can work for every task on the contract (`compress.Task`), or else only
+        for those that `tasks` names.
+    refuses_others : why it can't work for other tasks, in words that a message ends with; empty:
+        the names of those that it can work for say enough.
     makes_reference : whether its result becomes the reference (only `train` does).
     trains : whether it trains. If several processes were launched together, all of them apply a
         stage that trains; every other stage is applied by the first process alone.
@@ -34,6 +37,7 @@ class Stage(Options):
     accepts: ClassVar[Mapping[Format, Format]]
     tasks: ClassVar[frozenset[str] | None] = None
     own_tasks: ClassVar[bool] = True
+    refuses_others: ClassVar[str] = ""
     makes_reference: ClassVar[bool] = False
     trains: ClassVar[bool] = False
 

@@ -22,12 +22,13 @@ from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError
 from compress.models.spec import ModelSpec
 from compress.stages.contract import Stage
+from compress.tasks.contract import Task as OwnTask
 from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
-    from compress.core.context import Context, Target
+    from compress.core.context import Context, Task
     from compress.distillation.students.layers import Student
 
 
@@ -44,7 +45,8 @@ class Distill(Stage):
     losses: Losses = Losses()
     """The loss that the student minimises."""
     unlabeled: DataSpec | None = None
-    """More training samples. Their labels aren't read; the teacher's answers replace them."""
+    """More training samples. Their labels aren't read; the teacher's answers replace them. A task
+    on the contract then needs `losses.labels: null`, unless it makes its labels of the samples."""
     training: TrainingOptions = TrainingOptions()
     """Epochs, optimizer, learning-rate schedule and arithmetic."""
 
@@ -57,7 +59,7 @@ class Distill(Stage):
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
             *label_problems(weight, data=data),
             *data_problems(self.unlabeled, key="unlabeled"),
-            *self._unlabeled_of_own(target),
+            *self._unlabeled_of_own(known),
             *(
                 (f"training.{key}", problem)
                 for key, problem in self.training.misfits(modality=known.modality, target=target)
@@ -65,10 +67,13 @@ class Distill(Stage):
             *student_problems(self.student, model=model, task=task, max_length=data.max_length),
         ]
 
-    def _unlabeled_of_own(self, target: Target) -> list[tuple[str, str]]:
-        if self.unlabeled is None or target != "own":
+    def _unlabeled_of_own(self, task: Task) -> list[tuple[str, str]]:
+        if self.unlabeled is None or task.target != "own" or "labels" not in self.losses.weights:
             return []
-        return [("unlabeled", "must be null: only the built-in kinds of labels can be left out.")]
+        if isinstance(task, OwnTask) and task.label_column is None:
+            return []
+        why = f"a batch of {task.name} has labels of all of its samples or of none"
+        return [("losses.labels", f"must be null with 'unlabeled': {why}.")]
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Return the student's number of parameters; see `Stage.warnings`."""
@@ -94,7 +99,7 @@ class Distill(Stage):
         from compress.distillation.learn import learn
 
         student = self._student(artifact, context)
-        context, notes = self._with_unlabeled(context)
+        context, notes = self._with_unlabeled(artifact, context)
         fitted = learn(
             student.module if student else artifact.require_module(),
             losses=self.losses,
@@ -124,15 +129,30 @@ class Distill(Stage):
             seed=context.seed,
         )
 
-    def _with_unlabeled(self, context: Context) -> tuple[Context, tuple[str, ...]]:
+    def _with_unlabeled(
+        self, artifact: Artifact, context: Context
+    ) -> tuple[Context, tuple[str, ...]]:
         from compress.data.dataset import Dataset
+        from compress.data.fields.dataset import TaskData
+        from compress.data.fields.unlabeled import with_unlabeled_inputs
         from compress.data.unlabeled import with_unlabeled
 
         if self.unlabeled is None:
             return context, ()
-        if not isinstance(context.data, Dataset):
+        data: Dataset | TaskData
+        if isinstance(context.data, TaskData):
+            for key, problem in self._unlabeled_of_own(context.task):
+                raise StageError(f"{key}: {problem}")
+            preprocessor = artifact.require_preprocessor()
+            data = with_unlabeled_inputs(
+                context.data, self.unlabeled, seed=context.seed, preprocessor=preprocessor
+            )
+        elif isinstance(context.data, Dataset):
+            data = with_unlabeled(
+                context.data, self.unlabeled, task=context.task, seed=context.seed
+            )
+        else:
             raise StageError("'unlabeled' goes with data that a recipe names.")
-        data = with_unlabeled(context.data, self.unlabeled, task=context.task, seed=context.seed)
         return replace(context, data=data), data.notes[-1:]
 
     def dry_run(self, artifact: Artifact, context: Context) -> Artifact:

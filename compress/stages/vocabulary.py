@@ -13,6 +13,7 @@ from compress.data.spec import DataSpec
 from compress.distillation.students.predicted import data_problems
 from compress.errors import StageError
 from compress.stages.contract import Stage
+from compress.tasks.contract import Task as OwnTask
 from compress.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.core.artifact import Artifact
-    from compress.core.context import Context
+    from compress.core.context import Context, Task
     from compress.data.texts.encode import TextPreprocessor
     from compress.data.vocabulary.cut import KeptTokens
     from compress.data.vocabulary.use import Texts
     from compress.models.spec import ModelSpec
 
+TEXT_TASKS = ("text-regression", "question-answering", "fill-mask", "multiple-choice")
+"""The built-in tasks on the contract that give their texts to the tokenizer as they are."""
 _CHECKED, _BATCH = 64, 8
 _TOLERANCE = 1e-4
 
@@ -36,9 +39,13 @@ class Vocabulary(Stage):
 
     accepts: ClassVar[Mapping[Format, Format]] = {Format.TORCH: Format.TORCH}
     tasks: ClassVar[frozenset[str] | None] = frozenset(
-        name for name, task in TASKS.items() if task.modality == "text"
+        {name for name, task in TASKS.items() if task.modality == "text"} | set(TEXT_TASKS)
     )
     own_tasks: ClassVar[bool] = False
+    refuses_others: ClassVar[str] = (
+        "which tokens the data uses is known only where the task is on texts and gives them to the "
+        "tokenizer as they are"
+    )
 
     extra: DataSpec | None = None
     """More texts whose tokens are kept, such as the `unlabeled` texts of a later stage. Labels
@@ -64,12 +71,13 @@ class Vocabulary(Stage):
         from dataclasses import replace
 
         from compress.data.dataset import Dataset
+        from compress.data.fields.dataset import TaskData
         from compress.data.vocabulary.use import texts_of
         from compress.models.transformers.vocabulary import keep_tokens, vocabulary_size
 
         module = artifact.require_module()
         size = vocabulary_size(module, artifact.source)
-        if not isinstance(context.data, Dataset):
+        if not isinstance(context.data, Dataset | TaskData):
             raise StageError("'vocabulary' goes with data that a recipe names.")
         texts = texts_of(context.data, extra=self.extra, task=context.task)
         choice, preprocessor = _tokenizer(artifact, context, texts=texts)
@@ -86,7 +94,7 @@ class Vocabulary(Stage):
                 _kept(choice, size=size, before=module, after=trimmed.module),
                 f"the same pieces on all {len(texts):,} texts ({texts})",
                 _require_same_answers(artifact, smaller, context, kept=choice.original),
-                *_of_generation(context),
+                *_of_scores(context),
             ),
         )
 
@@ -178,7 +186,7 @@ def _require_same_answers(
         with torch.no_grad():
             wanted = task.logits(before.require_module(), model_inputs(old))
             got = task.logits(after.require_module(), model_inputs(new))
-        if task.target == "next-token":
+        if _scores_tokens(task):
             wanted = wanted[..., list(kept)]
         worst = max(worst, float((wanted - got).abs().max()))
         scale, samples = max(scale, float(wanted.abs().max())), samples + len(got)
@@ -190,8 +198,13 @@ def _require_same_answers(
     return f"the same answers on {samples} validation samples (difference {worst:.1g})"
 
 
-def _of_generation(context: Context) -> tuple[str, ...]:
-    if context.task.target != "next-token":
+def _scores_tokens(task: Task) -> bool:
+    """Whether the outputs are scores of the vocabulary's tokens."""
+    return task.target == "next-token" or (isinstance(task, OwnTask) and task.scores_tokens)
+
+
+def _of_scores(context: Context) -> tuple[str, ...]:
+    if not _scores_tokens(context.task):
         return ()
     return (
         "likelihoods are now shared among the kept tokens only, which lowers the "

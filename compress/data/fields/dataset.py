@@ -46,6 +46,7 @@ class TaskData:
     fingerprint : see `compress.core.context.Data`.
     notes : what was carved, limited or decided, and why.
     preprocessor : decides how many windows there are, if the task cuts samples; see `bound`.
+    train_fields : the fields of the train split, if it has other columns; None: those of all.
     """
 
     splits: dict[str, Samples]
@@ -56,6 +57,7 @@ class TaskData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     preprocessor: Preprocessor | None = None
+    train_fields: Fields | None = None
     target: str = field(default="own", init=False)
     _windows: dict[tuple[str, str], Windows] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -113,8 +115,8 @@ class TaskData:
 
     def samples(self, split: Split, positions: Indices) -> list[dict[str, Any]]:
         """The samples at some positions of a split, their classes as numbers."""
-        samples = self.splits[split]
-        return self.classes.encode(self.fields.samples(samples.fetch(positions)))
+        fields = self.train_fields if split == "train" and self.train_fields else self.fields
+        return self.classes.encode(fields.samples(self.splits[split].fetch(positions)))
 
     def texts(self, split: Split) -> Iterator[str]:
         """All texts among the inputs of a split, one after another."""
@@ -123,7 +125,7 @@ class TaskData:
             positions = np.arange(start, min(start + _TEXTS, size), dtype=np.int64)
             for sample in self.samples(split, positions):
                 for name in self.fields.inputs:
-                    yield from _texts_in(sample[name])
+                    yield from texts_in(sample[name])
 
     def raw(self, split: Split, *, limit: int) -> RawSamples:
         """The first samples of a split, without labels: a mapping of fields for each."""
@@ -291,7 +293,8 @@ def _said(fields: Fields) -> str:
     return f"inputs: {inputs}; labels: {labels}."
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """The texts that an input of a sample is, or holds."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from compress.core.context import Task
 from compress.core.progress import Progress
 from compress.data.dataset import Dataset, open_source
+from compress.data.fields.dataset import TaskData, texts_in
+from compress.data.fields.other import InputRows, open_inputs
 from compress.data.rows import Rows, Values
 from compress.data.spec import DataSpec
 from compress.data.splits import Samples
@@ -20,6 +22,8 @@ from compress.errors import StageError
 _TEXTS = 256
 """Texts tokenised at a time."""
 _EXCERPT = 80
+_TEXTS_OF_FIELDS = "texts"
+"""The column of `FieldTexts`."""
 Columns = Mapping[str, Values]
 
 
@@ -75,7 +79,43 @@ class Use(NamedTuple):
     unknown: set[str]
 
 
-def texts_of(data: Dataset, *, extra: DataSpec | None, task: Task) -> Texts:
+@dataclass(frozen=True)
+class FieldTexts:
+    """The texts in the inputs of a task on the contract: for each row a list; implements `Rows`.
+
+    A pair of texts, or a list of choices, has the tokens of its texts one by one.
+    """
+
+    inputs: InputRows
+
+    @property
+    def split(self) -> str:
+        """See `Rows`."""
+        return self.inputs.split
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """See `Rows`; there are no labels."""
+        return None
+
+    def __len__(self) -> int:
+        """See `Rows`."""
+        return len(self.inputs)
+
+    def fetch(self, indices: npt.NDArray[np.int64]) -> dict[str, Values]:
+        """See `Rows`."""
+        columns = self.inputs.fetch(indices).values()
+        rows = zip(*columns, strict=True)
+        return {
+            _TEXTS_OF_FIELDS: [[text for each in row for text in texts_in(each)] for row in rows]
+        }
+
+    def labels(self) -> Iterator[Values]:
+        """See `Rows`; there are no labels."""
+        return iter(())
+
+
+def texts_of(data: Dataset | TaskData, *, extra: DataSpec | None, task: Task) -> Texts:
     """Every text of the data's four splits, and of another source's splits.
 
     Raises
@@ -87,14 +127,33 @@ def texts_of(data: Dataset, *, extra: DataSpec | None, task: Task) -> Texts:
         # Calibration is mostly drawn from train; those texts needn't be read twice.
         if not any(_holds(part, one) for part in parts):
             parts.append(TextPart(name, one.rows, one.indices))
+    if isinstance(data, TaskData):
+        return Texts(tuple(_with_fields(parts, data, extra)))
     if extra is not None:
         columns = extra.columns.model_copy(update={"label": None})
-        limits: dict[str, int] = {str(name): count for name, count in extra.limit.items()}
         source = open_source(extra.model_copy(update={"columns": columns}), task)
-        for name, rows in source.splits.items():
-            count = min(limits.get(name, len(rows)), len(rows))
-            parts.append(TextPart(f"extra {name}", rows, np.arange(count, dtype=np.int64)))
+        parts += _extra(source.splits, extra)
     return Texts(tuple(parts))
+
+
+def _extra(splits: Mapping[str, Rows], spec: DataSpec) -> Iterator[TextPart]:
+    limits: dict[str, int] = {str(name): count for name, count in spec.limit.items()}
+    for name, rows in splits.items():
+        count = min(limits.get(name, len(rows)), len(rows))
+        yield TextPart(f"extra {name}", rows, np.arange(count, dtype=np.int64))
+
+
+def _with_fields(
+    parts: Iterable[TextPart], data: TaskData, extra: DataSpec | None
+) -> Iterator[TextPart]:
+    inputs = data.fields.inputs
+    for part in parts:
+        yield part._replace(rows=FieldTexts(InputRows(part.rows, inputs)))
+    if extra is not None:
+        source = open_inputs(extra, task=data.task, inputs=inputs)
+        for part in _extra(source.splits, extra):
+            if isinstance(part.rows, InputRows):
+                yield part._replace(rows=FieldTexts(part.rows))
 
 
 def _holds(part: TextPart, samples: Samples) -> bool:
@@ -148,6 +207,8 @@ def require_same_pieces(
 
 def whole_ids(tokenizer: Any, columns: Columns) -> list[list[int]]:
     """Token ids of samples in their full length."""
+    if _TEXTS_OF_FIELDS in columns:
+        return _ids_one_by_one(tokenizer, columns[_TEXTS_OF_FIELDS])
     words = columns.get("tokens")
     first = columns["text"] if words is None else [list(of_one) for of_one in words]
     pairs = columns.get("text_pair")
@@ -163,6 +224,12 @@ def whole_ids(tokenizer: Any, columns: Columns) -> list[list[int]]:
     )
     ids: list[list[int]] = encoded["input_ids"]
     return ids
+
+
+def _ids_one_by_one(tokenizer: Any, rows: Values) -> list[list[int]]:
+    """Of each row the ids of its texts, one after another."""
+    ids = iter(whole_ids(tokenizer, {"text": [text for texts in rows for text in texts]}))
+    return [[number for _ in texts for number in next(ids)] for texts in rows]
 
 
 def _words(tokenizer: Any, columns: Columns, row: int) -> set[str]:
