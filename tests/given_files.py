@@ -104,6 +104,29 @@ def digits(  # noqa: PLR0913 (each is read by name)
     )
 
 
+def linear() -> ModelProto:
+    """Return a classifier of three numbers that has its parameters in a node.
+
+    As of xgboost's converter, there is no opset of ONNX's own.
+    """
+    node = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "p"],
+        domain="ai.onnx.ml",
+        coefficients=[1.0, 2, -3, -1, -2, 3],
+        intercepts=[0.5, -0.5],
+        classlabels_ints=[0, 1],
+        post_transform="SOFTMAX",
+    )
+    value = helper.make_tensor_value_info
+    outputs = [value("label", TensorProto.INT64, ["N"]), value("p", TensorProto.FLOAT, ["N", 2])]
+    inputs = [value("x", TensorProto.FLOAT, ["N", 3])]
+    graph = helper.make_graph([node], "linear", inputs, outputs)
+    opsets = [helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
 def save(model: ModelProto, path: Path, **options: Any) -> Path:
     """Write a model, and return its path."""
     onnx.save_model(model, path, **options)

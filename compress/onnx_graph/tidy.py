@@ -9,10 +9,11 @@ import onnx
 from onnx.inliner import inline_local_functions
 
 from compress.onnx_graph.inner import with_inner
+from compress.onnx_graph.light import without_large_weights
 from compress.onnx_graph.nodes import is_standard
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, OperatorSetIdProto
 
 IR_VERSION = 10
 """The version of the format that torch's exporter writes."""
@@ -20,14 +21,15 @@ OPSET = 18
 """The oldest opset that every stage here works with."""
 
 
-def tidied(model: ModelProto) -> ModelProto:
-    """Return a model in which every node has a name of its own, and weights are initializers.
+def tidy(model: ModelProto) -> None:
+    """Give every node of a model a name of its own, and let weights be initializers.
 
     Local functions are inlined. Weights that are declared as inputs, or held by `Constant` nodes,
-    become plain initializers.
+    become plain initializers. A model with operators of other domains alone gets an opset of ONNX's
+    own, which changes of it need.
     """
     if model.functions:
-        model = inline_local_functions(model)
+        without_large_weights(model, inline_local_functions)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     for place in reversed(range(len(graph.input))):
@@ -41,8 +43,13 @@ def tidied(model: ModelProto) -> ModelProto:
             tensor.name = node.output[0]
             del graph.node[place]
     model.ir_version = max(model.ir_version, IR_VERSION)
+    if not _own_opsets(model):
+        model.opset_import.add(domain="", version=OPSET)
     _name_nodes(node for each in with_inner(graph) for node in each.node)
-    return model
+
+
+def _own_opsets(model: ModelProto) -> list[OperatorSetIdProto]:
+    return [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
 
 
 def _name_nodes(nodes: Iterable[NodeProto]) -> None:
@@ -59,14 +66,16 @@ def _name_nodes(nodes: Iterable[NodeProto]) -> None:
         seen.add(node.name)
 
 
-def with_newer_opset(model: ModelProto) -> ModelProto | None:
-    """Return the model with opset 18; None if onnx can't convert it."""
-    standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+def raise_opset(model: ModelProto) -> bool:
+    """Raise a model's opset to 18; return False, with the model as before, if onnx can't."""
+    standard = _own_opsets(model)
     if not standard or standard[0].version >= OPSET:
-        return model
+        return True
     try:
-        converted = onnx.version_converter.convert_version(model, OPSET)
+        without_large_weights(
+            model, lambda light: onnx.version_converter.convert_version(light, OPSET)
+        )
     except (RuntimeError, ValueError):
-        return None  # the converter's C++ code knows no other errors
-    _name_nodes(node for each in with_inner(converted.graph) for node in each.node)
-    return converted
+        return False  # the converter's C++ code knows no other errors
+    _name_nodes(node for each in with_inner(model.graph) for node in each.node)
+    return True

@@ -205,7 +205,8 @@ def _quality_notes(metric: Metric, context: Context, spec: MeasureSpec) -> list[
 
 def _delta(row: Row, reference: Row) -> Delta:
     return Delta(
-        params=row.params / reference.params - 1,
+        # A forest or another model of scikit-learn has its parameters in nodes, where none count.
+        params=row.params / reference.params - 1 if reference.params else 0.0,
         size=row.size_bytes / reference.size_bytes - 1,
         quality=row.quality.value - reference.quality.value,
     )

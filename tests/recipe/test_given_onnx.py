@@ -5,11 +5,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from compress.core.artifact import Format
 from compress.errors import RecipeError
+from compress.models.onnx_file.problems import WITH_WEIGHTS
+from compress.quantization import selection
+from compress.quantization.weight_only import graph as weight_only
 from compress.recipe.load import load_recipe
 from compress.recipe.order import first_format
 from compress.recipe.plan import describe
@@ -25,6 +29,7 @@ stages:
 {stages}
 """
 EXPORT = "  - use: export"
+TABLE = {"task": "tensor-classification", "data": "arrays: table.npz"}
 TEXTS = "python: 'tests.runner.sources:is_red', tokenizer: ./words"
 
 
@@ -98,6 +103,25 @@ def test_a_quantized_file_is_not_quantized_again(tmp_path: Path) -> None:
         "/r.yaml:7 stages[0] (quantize): 'quantize' takes torch or onnx and would be given "
         "onnx-int8 (the model itself)."
     ]
+
+
+def test_a_file_without_weights_as_tensors_is_not_quantized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = given_files.save(given_files.linear(), tmp_path / "a.onnx")
+    monkeypatch.chdir(tmp_path)
+    table = np.zeros((4, 3), np.float32)
+    np.savez("table.npz", x=table, label=np.array([0, 1, 0, 1]))
+    assert problems(path, **TABLE) == []
+    assert problems(path, stages="  - {use: quantize}", **TABLE) == [
+        "/r.yaml:7 stages[0] (quantize): 'use': nothing in the ONNX file of 'model' can be quantized: "
+        "its operators are LinearClassifier, and none has weights as tensors. Leave 'quantize' out."
+    ]
+
+
+def test_every_operator_with_weights_is_known_to_the_check() -> None:
+    for table in (selection.WEIGHT_INPUT, weight_only.WEIGHT_INPUT):
+        assert table.keys() <= set(WITH_WEIGHTS)
 
 
 def test_what_a_file_declares_is_compared_with_the_task(tmp_path: Path) -> None:

@@ -279,6 +279,26 @@ def test_tensors_go_to_several_outputs(tmp_path: Path) -> None:
     assert statuses(tmp_path / "run") == {"ok"}
 
 
+def test_a_model_with_its_parameters_in_nodes_is_measured(tmp_path: Path) -> None:
+    """As a forest: no parameters are counted, which is no change to the original."""
+    path = given_files.save(given_files.linear(), tmp_path / "a.onnx")
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(120, 3)).astype(np.float32)
+    labels = (values @ [1, 2, -3] < 0).astype(np.int64)
+    np.savez(tmp_path / "table.npz", x=values, label=labels)
+    report = go(
+        path,
+        output=tmp_path / "run",
+        task="tensor-classification",
+        data={"arrays": str(tmp_path / "table.npz"), "calibration_samples": 8},
+    )
+    export = row(report, "export")
+    assert export.params == 0
+    assert export.delta.params == 0
+    assert export.quality.value > 0.7
+    assert statuses(tmp_path / "run") == {"ok"}
+
+
 def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:
     """Their order is the file's, which isn't that of the data's own names."""
     names = ["setosa", "virginica", "versicolor"]

@@ -20,7 +20,7 @@ from compress.models.onnx_file.scores import before_activation, before_zipmap
 from compress.onnx_graph.ends import keep_outputs, put_before, rename, require_float
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.header import ELEMENTS
-from compress.onnx_graph.tidy import tidied, with_newer_opset
+from compress.onnx_graph.tidy import raise_opset, tidy
 from compress.onnx_graph.types import declared_type
 
 if TYPE_CHECKING:
@@ -111,12 +111,14 @@ class Adapted:
     taken : its inputs as the file has them.
     given : its outputs as the file has them, in the task's order.
     notes : the changes, in words.
+    raised : whether its opset was raised.
     """
 
     model: ModelProto
     taken: tuple[Taken, ...]
     given: tuple[Given, ...]
     notes: tuple[str, ...]
+    raised: bool
 
 
 def adapt(
@@ -126,30 +128,34 @@ def adapt(
     outputs: Mapping[str, Wanted],
     batch: Mapping[str, Array],
     texts: bool,
+    raises: bool = True,
 ) -> Adapted:
     """Return a file's graph with the task's inputs and its outputs, classes in raw scores.
 
     Parameters
     ----------
-    model : the file's model, with its weights; it may be changed.
+    model : the file's model, with its weights; it is changed.
     inputs : for each of the file's inputs the name of what it is given.
     outputs : for each of the file's outputs that the task reads what it is.
     batch : a real batch, by the names of `inputs`.
     texts : whether the second of two axes is a sequence of tokens.
+    raises : raise the opset, if it is an old one and onnx can convert it.
 
     Raises
     ------
     ModelError : an input can't take what it is given, or an output isn't a tensor.
     """
-    model = tidied(model)
+    tidy(model)
     taken = tuple(
         _taken(model, own, given, batch[given], texts=texts) for own, given in inputs.items()
     )
     notes = list(_on_inputs(taken))
     caches, tensors = _read_alone(model, outputs, notes)
     elements = [Graph(model).element_type(name) for name in tensors]
-    model = _newer(model, notes)
+    opset = Graph(model).opset
+    _raise(model, notes, wanted=raises)
     graph = Graph(model)
+    raised = graph.opset != opset
     given, scores = [], []
     for (name, wanted), tensor in zip(outputs.items(), tensors, strict=True):
         before = None if caches else before_activation(graph, tensor, wanted.activation)
@@ -167,7 +173,7 @@ def adapt(
     for each, name, element in zip(given, outside, elements, strict=True):
         rename(model, name, each.wanted.name)
         require_float(model, each.wanted.name, element)
-    return Adapted(model, taken, tuple(given), tuple(notes))
+    return Adapted(model, taken, tuple(given), tuple(notes), raised)
 
 
 def _read_alone(
@@ -191,16 +197,16 @@ def _read_alone(
     return caches, tensors
 
 
-def _newer(model: ModelProto, notes: list[str]) -> ModelProto:
-    """Return the model with an opset on which all methods work, if onnx can convert it."""
+def _raise(model: ModelProto, notes: list[str], *, wanted: bool) -> None:
+    """Give the model an opset on which all methods work, if onnx can convert it."""
     opset = Graph(model).opset
-    newer = with_newer_opset(model)
-    if newer is None:
+    if not wanted:
+        why = "onnx's conversion changes its answers"
+        notes.append(f"opset {opset} stays, as {why}: not every method can work on it")
+    elif not raise_opset(model):
         notes.append(f"opset {opset} can't be raised: not every method can work on it")
-        return model
-    if newer is not model:
-        notes.append(f"opset {opset} is raised to {Graph(newer).opset}")
-    return newer
+    elif Graph(model).opset != opset:
+        notes.append(f"opset {opset} is raised to {Graph(model).opset}")
 
 
 def _taken(model: ModelProto, name: str, given: str, values: Array, *, texts: bool) -> Taken:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compress.core.files.confined import inside
 from compress.core.files.paths import file_problem
-from compress.errors import InputError, ModelError, clipped
+from compress.errors import InputError, ModelError, clipped, few
 from compress.models.onnx_file.matching import (
     match_inputs,
     match_outputs,
@@ -33,6 +33,9 @@ QUANTIZED = frozenset(
     }
 )
 """Operators that only quantized files have."""
+
+WITH_WEIGHTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "LSTM", "GRU", "RNN")
+"""Operators that have weights to be quantized."""
 
 Problem = tuple[str, str]
 """The key inside `model`, and the problem."""
@@ -63,6 +66,21 @@ def file_problems(
 def is_quantized(header: Header) -> bool:
     """Return whether a file is in 8 or 4 bits already."""
     return any(one.kind in QUANTIZED for one in header.operators)
+
+
+def nothing_to_quantize(path: Path) -> str | None:
+    """Return why a file has no weights that could be quantized, if its operators say so."""
+    try:
+        kinds = dict.fromkeys(one.kind for one in read_header(path).operators)
+    except ModelError:
+        return None  # `file_problems` reports the reason
+    if not kinds or not kinds.keys().isdisjoint(WITH_WEIGHTS):
+        return None
+    return (
+        f"nothing in the ONNX file of 'model' can be quantized: its operators are "
+        f"{few([clipped(kind) for kind in kinds], most=6)}, and none has weights as tensors. "
+        "Leave 'quantize' out."
+    )
 
 
 def size_of_images(path: Path) -> tuple[int, int] | None:

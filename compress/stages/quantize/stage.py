@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
+from compress.models.onnx_file.problems import nothing_to_quantize
 from compress.quantization.options import Calibration
 from compress.stages.contract import Stage
 from compress.stages.quantize.options import QuantizeOptions
@@ -28,7 +29,8 @@ class Quantize(QuantizeOptions, Stage):
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         if model.onnx is not None:
-            return self._needing_torch()
+            nothing = nothing_to_quantize(model.onnx)
+            return [*self._needing_torch(), *([("use", nothing)] if nothing else [])]
         if self.recovery is None:
             return []
         return self.recovery.problems(task=task, data=data, key="recovery")

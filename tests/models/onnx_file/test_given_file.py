@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
@@ -216,6 +217,76 @@ def channels_last() -> ModelProto:
     model.graph.node.insert(0, turn)
     model.graph.input[0].CopyFrom(out("input:0", "N", 8, 8, 1))
     return model
+
+
+def test_a_file_with_operators_of_classic_machine_learning_alone_is_taken(tmp_path: Path) -> None:
+    path = given_files.save(given_files.linear(), tmp_path / "a.onnx")
+    batch = {"x": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
+    to, _ = taken(path, batch)
+    wanted = own_answers(path, batch, at=1)
+    np.testing.assert_allclose(softmax(scores(to, batch)), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_an_opset_whose_conversion_changes_answers_stays(mode: str, tmp_path: Path) -> None:
+    """onnx turns Upsample of opset 9 into a Resize that takes other places, if it is linear."""
+    model = given_files.digits(opset=9)
+    del model.graph.node[2:]
+    scales = np.array([1, 1, 2, 2], np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(scales, "scales"))
+    pooled = {"kernel_shape": [3, 3], "strides": [2, 2]}
+    model.graph.node.extend(
+        [
+            helper.make_node("Upsample", ["relu", "scales"], ["larger"], "up", mode=mode),
+            helper.make_node("MaxPool", ["larger"], ["pool"], "pool", pads=[0, 0, 1, 1], **pooled),
+            helper.make_node("Flatten", ["pool"], ["flat"], "flat", axis=1),
+            helper.make_node("Gemm", ["flat", "dense", "shift"], ["scores"], "last"),
+        ]
+    )
+    path = given_files.save(model, tmp_path / "a.onnx")
+    to, notes = taken(path, images())
+    wanted = own_answers(path, {"images": images()["pixel_values"]})
+    np.testing.assert_allclose(scores(to, images()), wanted, rtol=1e-4, atol=1e-4)
+    stays = [note for note in notes if note.startswith("opset 9 stays, as onnx's conversion")]
+    assert bool(stays) == (load_graph(to).opset == 9)
+    assert bool(stays) == (mode == "linear")
+
+
+def test_large_weights_take_no_part_in_changes_by_onnx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnx converts opsets and inlines functions in messages, which end at 2 GiB."""
+    model = given_files.digits(opset=13)
+    add = helper.make_node("Add", ["x", "x"], ["y"])
+    opsets = [helper.make_opsetid("", 13)]
+    twice = helper.make_function("own", "Twice", ["x"], ["y"], [add], opsets)
+    model.functions.append(twice)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node.append(helper.make_node("Twice", ["scores"], ["double"], domain="own"))
+    model.graph.output[0].name = "double"
+    options = {"save_as_external_data": True, "location": "a.bin", "size_threshold": 0}
+    path = given_files.save(model, tmp_path / "a.onnx", **options)
+    monkeypatch.setattr("compress.onnx_graph.files.SINGLE_FILE_BYTES", 1000)
+    seen: list[int] = []
+
+    def sized(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(given: ModelProto, *more: Any) -> Any:
+            seen.append(given.ByteSize())
+            return change(given, *more)
+
+        return changed
+
+    converter = onnx.version_converter
+    monkeypatch.setattr(converter, "convert_version", sized(converter.convert_version))
+    inlined = sized(onnx.inliner.inline_local_functions)
+    monkeypatch.setattr("compress.onnx_graph.tidy.inline_local_functions", inlined)
+    to, notes = taken(path, images())
+    assert len(seen) == 2
+    assert max(seen) < 2000 < given_files.weights()["dense"].nbytes
+    assert "opset 13 is raised to 18" in notes
+    assert (to.parent / "taken.onnx.data").stat().st_size > 20_000
+    wanted = own_answers(path, {"images": images()["pixel_values"]})
+    np.testing.assert_allclose(scores(to, images()), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_images_with_channels_last_are_turned(tmp_path: Path) -> None:
