@@ -18,6 +18,7 @@ from torch.onnx.errors import OnnxExporterError
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.errors import StageError, clipped
 from compress.exporting.cache import AXIS_NAMES, cached_signature
+from compress.exporting.einsums import einsums_as_matmuls
 from compress.exporting.initializers import check_shapes
 from compress.exporting.onnx_file import add_metadata, name_weights
 from compress.exporting.recurrent import name_operators
@@ -87,6 +88,7 @@ def export_module(
     strip_traces(model)
     rename_axes(model, AXIS_NAMES)
     name_weights(model, plain.state_dict())
+    einsums_as_matmuls(model)
     check_shapes(model, plain)
     add_metadata(model, {"task": task.name, **_config(module)}, labels=labels)
     save_model(model, path)

@@ -129,6 +129,7 @@ def select(
     if mixed:
         notes.append(_mixed_note(mixed))
     notes += _recurrent_notes(graph, nodes, kept_float)
+    notes += _einsum_notes(graph, weights)
     return Selection(
         method=method,
         operators=types,
@@ -173,6 +174,21 @@ def _recurrent_notes(
         )
         for kind, names in left.items()
     ]
+
+
+def _einsum_notes(graph: Graph, weights: Mapping[str, int]) -> list[str]:
+    """A line for the weights of einsums, of which there are none in 8 bits."""
+    read = [
+        name
+        for node in graph.nodes
+        if node.op_type == "Einsum"
+        for name in node.input
+        if name in weights and len(graph.initializers[name].dims) > 1
+    ]
+    names = list(dict.fromkeys(read))
+    return [f"kept in float: Einsum {few(names)}, as ONNX Runtime has no 8-bit Einsum"] * bool(
+        names
+    )
 
 
 def _weight_name(node: onnx.NodeProto) -> str:

@@ -6,6 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.errors import StageError
 from compress.measurement.session import run, session
 from compress.onnx_graph.files import load_graph
+from compress.onnx_graph.graph import Graph
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.integers import Integers
 from compress.quantization.selection import select
@@ -26,6 +27,25 @@ def test_products_of_activations_stay_in_float(transformer, method):
     assert set(chosen.nodes) & products == constant
     assert len(constant) == 2 * 6
     assert products - constant <= set(chosen.excluded)
+
+
+def test_weights_of_einsums_are_named():
+    nodes = [
+        helper.make_node("Einsum", ["x", "gate"], ["gated"], name="e", equation="bsd,sd->bsd"),
+        helper.make_node("MatMul", ["gated", "w"], ["y"], name="m"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 2])],
+        [
+            numpy_helper.from_array(np.ones((3, 4), np.float32), "gate"),
+            numpy_helper.from_array(np.ones((4, 2), np.float32), "w"),
+        ],
+    )
+    notes = select(Graph(helper.make_model(graph)), method="dynamic").notes
+    assert notes[-1] == "kept in float: Einsum gate, as ONNX Runtime has no 8-bit Einsum"
 
 
 def test_dynamic_convolutions_are_refused_with_the_reason(cnn):

@@ -108,16 +108,23 @@ MODELS = {
 }
 """Class, configuration and task by the family's `model_type`, and a variant."""
 
+MOBILE = {"embedding_size": 8, "intra_bottleneck_size": 16, "true_hidden_size": 16}
+XLNET = {"vocab_size": 40, "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 24}
+TRACED = {
+    "mobilebert": ("MobileBertForSequenceClassification", TEXT | SMALL | MOBILE, CLASSES),
+    "xlnet": ("XLNetForSequenceClassification", XLNET | LABELS | {"pad_token_id": 0}, CLASSES),
+}
+"""The same of families that nothing describes."""
 
 DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers")
 
 
 def family_model(name, *, layers=2):
-    """(module in eval mode, its source, example inputs, task) of a name in `MODELS`.
+    """(module in eval mode, its source, example inputs, task) of a name in `MODELS` or `TRACED`.
 
     `layers` : of each but Swin, whose layers differ.
     """
-    class_name, values, task_name = MODELS[name]
+    class_name, values, task_name = (MODELS | TRACED)[name]
     values = values | {key: layers for key in DEPTHS if key in values}
     torch.manual_seed(0)
     class_name, _, part = class_name.partition(".")

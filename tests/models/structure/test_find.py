@@ -8,6 +8,9 @@ import transformers
 from torch import nn
 
 from compress.errors import StageError
+from compress.models.checkpoint import load_checkpoint, save_checkpoint
+from compress.models.source import TransformersSource
+from compress.models.structure.cut import cut, mask
 from compress.models.structure.find import find_groups
 from compress.models.structure.transformers.families import LAYOUTS
 from compress.models.structure.transformers.groups import prunable
@@ -16,6 +19,8 @@ from compress.pruning.prune import prune
 from compress.tasks.task import task
 from tests.models.structure.family_models import BART, T5, family_model
 from tests.models.structure.small_models import make
+
+CLASSES = task("text-classification")
 
 
 def found(name, units):
@@ -100,7 +105,39 @@ def test_a_decoder_that_is_laid_out_as_its_encoder_is_cut_with_it():
     for part in (made.module.model.encoder, made.module.model.decoder):
         layer = part.layers[0]
         assert layer.fc1.out_features < {"BartEncoder": 48, "BartDecoder": 24}[type(part).__name__]
-    assert layer.encoder_attn.num_heads == 2
+
+
+@pytest.mark.parametrize("unit", ["heads", "head_width"])
+def test_a_decoders_attention_to_its_encoder_is_cut_too(unit, tmp_path):
+    config = transformers.BartConfig(**BART | {"num_labels": 3})
+    torch.manual_seed(0)
+    module = transformers.BartForSequenceClassification(config).eval()
+    ids = torch.randint(3, 40, (2, 8))
+    ids[:, -1] = config.eos_token_id
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    groups, _ = find_groups(module, task=CLASSES, inputs=inputs, units=[unit])
+    assert len(groups) == 4  # two layers of the encoder, and one with two attentions
+    gone = [torch.arange(group.units // 2) for group in groups]
+    smaller = cut(module, groups, gone)
+    layer = smaller.model.decoder.layers[0].encoder_attn
+    assert layer.q_proj.weight.shape == layer.v_proj.weight.shape == (16, 32)
+    assert layer.out_proj.weight.shape == (32, 16)
+    assert (layer.num_heads, layer.head_dim) == ((1, 16) if unit == "heads" else (2, 8))
+    save_checkpoint(smaller, TransformersSource.of(module), tmp_path)
+    with torch.no_grad():
+        whole, wanted, got, again = (
+            CLASSES.logits(each, inputs)
+            for each in (module, mask(module, groups, gone), smaller, load_checkpoint(tmp_path)[0])
+        )
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(again, got)
+    assert not torch.allclose(got, whole, rtol=1e-3)
+
+
+def test_a_decoder_alone_loses_no_heads_that_nothing_reads():
+    module = transformers.BartForCausalLM(transformers.BartConfig(**BART)).eval()
+    groups, _ = find_groups(module, task=task("text-generation"), inputs={}, units=["heads"])
+    assert [group.name for group in groups] == ["model.decoder.layers.0.self_attn"]
 
 
 def test_a_layer_that_is_laid_out_otherwise_is_named():

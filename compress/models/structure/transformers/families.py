@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 _SCORES = "its attention scales scores by the root of the width that heads have after the cut"
 _ROTARY = "rotary position embeddings rotate the places of a head in pairs"
-_BOTH = (
-    "its encoder's layers share their width with a decoder, whose attention to it isn't described"
-)
+_BOTH = "its encoder's layers share their width with a decoder, whose own width isn't described"
 _PATCHES: dict[str, Axes] = {r"patch_embeddings\.projection": ("hidden", None, None, None)}
 
 
@@ -200,6 +198,7 @@ _BART = Layout(
     output="self_attn.out_proj",
     up="fc1",
     down="fc2",
+    cross="encoder_attn",
     heads="num_heads",
     head_size="head_dim",
     sizes=None,

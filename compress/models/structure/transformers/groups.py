@@ -49,11 +49,12 @@ def family_groups(module: nn.Module, *, units: Sequence[Unit]) -> list[Group]:
     layout, paths = _laid_out(module)
     layers = [TransformerLayer(module, path, layout) for path in paths]
     groups: list[Group] = []
-    for layer in layers:
+    for path, layer in zip(paths, layers, strict=True):
+        attentions = [layer, *_across(module, path, layout)]
         if "heads" in units and layout.shared_bias is None:
-            groups.append(heads(layer))
+            groups += [heads(attention) for attention in attentions]
         if "head_width" in units:
-            groups.append(head_width(module, layer))
+            groups += [head_width(module, attention) for attention in attentions]
         if "feed_forward" in units:
             groups.append(_neurons(layer))
     if "heads" in units and layout.shared_bias is not None:
@@ -88,6 +89,18 @@ def _laid_out(module: nn.Module) -> tuple[Layout, list[str]]:
         f"{type(module).__name__} (model_type {kind!r}) doesn't have the layout of "
         f"{kind!r} in transformers 5: {where} {', '.join(layout.linears)}."
     )
+
+
+def _across(module: nn.Module, path: str, layout: Layout) -> list[TransformerLayer]:
+    """A decoder's layer with its attention to an encoder; empty if the model has none of them.
+
+    A decoder alone keeps that attention's parameters, but never reads them.
+    """
+    across, both = layout.across, getattr(module.config, "is_encoder_decoder", False)
+    if across is None or not both:
+        return []
+    named = dict(module.get_submodule(path).named_children())
+    return [TransformerLayer(module, path, across)] if across.attention in named else []
 
 
 def _neurons(layer: TransformerLayer) -> Group:

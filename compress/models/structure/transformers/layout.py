@@ -6,7 +6,7 @@ No torch here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Axis = Literal[
@@ -84,6 +84,8 @@ class Layout:
     up, down : the feed-forward's linear layers.
     gate : the linear layer beside `up` that gates it; None: there is none. If it is `up` itself,
         that layer makes all neurons, and then what gates them.
+    cross : a decoder's attention to an encoder, whose parts have the names of those in `attention`;
+        None: the family's decoders have none.
     also : further linear layers that a model may have, whose rows are those of the heads.
     heads : attribute of `attention` with the number of heads; None: it has none.
     head_size : attribute of `attention` with the width of one head.
@@ -107,6 +109,7 @@ class Layout:
     up: str
     down: str
     gate: str | None = None
+    cross: str | None = None
     also: tuple[str, ...] = ()
     heads: str | None = "num_attention_heads"
     head_size: str = "attention_head_size"
@@ -125,6 +128,17 @@ class Layout:
         gate = () if self.gate is None else (self.gate,)
         paths = (self.query, self.key, self.value, self.output, self.up, *gate, self.down)
         return tuple(dict.fromkeys(paths))
+
+    @property
+    def across(self) -> Layout | None:
+        """The same layer, but with its attention to an encoder; None if there is none."""
+        if self.cross is None:
+            return None
+        query, key, value, output = (
+            f"{self.cross}{path.removeprefix(self.attention)}"
+            for path in (self.query, self.key, self.value, self.output)
+        )
+        return replace(self, attention=self.cross, query=query, key=key, value=value, output=output)
 
     @property
     def fused(self) -> bool:

@@ -1,64 +1,26 @@
 """Families of transformers lose what their layouts say they can, and stay what they are."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 
-import numpy as np
-import onnx
 import pytest
 import torch
 
-from compress.exporting.to_onnx import export_module
-from compress.measurement.macs.graph import count_macs
-from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from compress.models.structure.cut import cut, mask
 from compress.models.structure.find import find_groups
 from compress.models.structure.transformers.families import LAYOUTS
-from compress.models.structure.transformers.groups import family_groups, prunable
-from compress.onnx_graph.files import load_graph
-from compress.pruning.cost.model import CostModel
+from compress.models.structure.transformers.groups import family_groups
 from compress.pruning.importance.magnitude import magnitude
+from tests.models.structure.cut_families import (
+    EXPORTED,
+    ONE_EACH,
+    SAME_CODE,
+    answers,
+    some_of,
+    units_of,
+)
 from tests.models.structure.family_models import MODELS, family_model
-
-ONE_EACH = list({name.split(",")[0]: name for name in reversed(MODELS)}.values())
-SAME_CODE = {
-    "camembert": "roberta",
-    "xlm-roberta": "roberta",
-    "electra": "bert",
-    "deit": "vit",
-    "mistral": "llama",
-    "qwen2": "qwen3",
-}
-"""Families whose modules transformers copies or generates from those of another one."""
-EXPORTED = [name for name in ONE_EACH if name not in SAME_CODE]
-
-
-def units_of(name):
-    """What a model of `MODELS` can lose."""
-    can = prunable(name.split(",")[0])
-    answered = ["hidden"] if MODELS[name][2] == "feature-extraction" else []
-    return [unit for unit in can if can[unit] is None and unit not in answered]
-
-
-def some_of(groups):
-    """A third of each group's units, at least one, drawn at random."""
-    torch.manual_seed(2)
-    return [torch.randperm(group.units)[: max(1, group.units // 3)] for group in groups]
-
-
-def unlike(groups, gone):
-    """The same, but that of each kind the first group alone loses all of its units in `gone`."""
-    first = {group.kind: number for number, group in reversed(list(enumerate(groups)))}
-    return [
-        units[0 if number == first[group.kind] else 1 :]
-        for number, (group, units) in enumerate(zip(groups, gone, strict=True))
-    ]
-
-
-def answers(module, inputs, task):
-    with torch.no_grad():
-        return task.logits(module, inputs)
 
 
 def left_after(module, groups, gone):
@@ -143,61 +105,6 @@ def test_heads_are_told_how_many_they_are(name):
             for attribute in filter(None, (layout.heads, layout.all_heads)):
                 was = getattr(old, attribute)
                 assert getattr(new, attribute) == was - was // group.units
-
-
-def one_sample(path, inputs):
-    """Arrays for all inputs of a graph: positions from 0, and an empty cache."""
-    arrays = {name: value[:1].numpy() for name, value in inputs.items()}
-    for given_input in load_graph(path).inputs.values():
-        sizes = [dim.dim_value for dim in given_input.type.tensor_type.shape.dim]
-        if given_input.name == "position_ids":
-            arrays["position_ids"] = np.arange(arrays["input_ids"].shape[1])[None]
-        elif given_input.name not in arrays:
-            arrays[given_input.name] = np.zeros((1, sizes[1], 0, sizes[3]), np.float32)
-    return arrays
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EXPORTED)
-def test_the_exported_file_has_the_cut_shapes_predicted_macs_and_answers(name, tmp_path):
-    """Of one layer, but of an encoder and a decoder two, which then differ in their widths, and of
-    T5, whose layers share a bias."""
-    layers = 2 if name in ("bert", "gpt2", "t5") else 1
-    module, _, inputs, task = family_model(name, layers=layers)
-    groups = family_groups(module, units=units_of(name))
-    gone = unlike(groups, some_of(groups))
-    smaller = cut(module, groups, gone)
-    if layers == 2 and name != "t5":
-        left = {(group.kind, group.units) for group in family_groups(smaller, units=units_of(name))}
-        widths = Counter(kind for kind, _ in left)
-        assert widths["heads"] == widths["feed_forward"] == layers
-    path = export_module(
-        smaller, task=task, example=inputs, path=tmp_path / "m.onnx", labels=("a", "b")
-    )
-    single = {key: values[:1] for key, values in inputs.items()}
-    predicted = CostModel(module, groups, task=task, inputs=single).predict([len(u) for u in gone])
-    assert count_macs(path, one_sample(path, inputs)) == (predicted.macs, ())
-    inputs = {key: torch.cat([values, values[:1]]) for key, values in inputs.items()}
-    if "attention_mask" in inputs:  # and of another length than the example
-        inputs = {key: values[:, :9] for key, values in inputs.items()}
-    got = run(session(path, threads=1), inputs)[task.output_names[0]]
-    wanted = answers(smaller, inputs, task).numpy()
-    if "attention_mask" in inputs and wanted.ndim == 3:  # what padding answers doesn't matter
-        real = inputs["attention_mask"].numpy() != 0
-        got, wanted = got[real], wanted[real]
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
-    stored = {part.name: tuple(part.dims) for part in onnx.load(path).graph.initializer}
-    seen = set()
-    for parameter, tensor in smaller.named_parameters(remove_duplicate=False):
-        shape, turned = tuple(tensor.shape), f"{parameter}.transposed"
-        assert stored.get(parameter, shape) == shape
-        assert stored.get(turned, shape[::-1]) == shape[::-1]
-        if parameter in stored or turned in stored:
-            seen.add(id(tensor))
-    # Swin's tables of biases and CLIP's positions are looked up once and for all by the exporter.
-    lost = {n for n, p in smaller.named_parameters() if id(p) not in seen and p.dim() > 1}
-    folded = ("relative_position_bias_table", "position_embedding.weight")
-    assert all(lost_name.endswith(folded) for lost_name in lost)
 
 
 def llama_heads():
