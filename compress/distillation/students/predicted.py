@@ -1,4 +1,4 @@
-"""Checks a recipe's student and counts its parameters, with torch only if headers aren't enough."""
+"""Checks a recipe's student and counts its parameters, with torch only if files don't tell."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from compress.distillation.students.width_sizes import (
 from compress.errors import InputError, ModelError, StageError
 from compress.models.folder.config_file import config_problem, read_config
 from compress.models.folder.header import (
+    LAYER_COUNTS,
     Shapes,
     count,
     known_config,
@@ -29,7 +30,9 @@ from compress.models.folder.header import (
 )
 from compress.models.spec import ModelSpec, is_folder
 from compress.models.transformers.architectures import kind_problem
+from compress.models.transformers.counted import parameters_of
 from compress.models.transformers.heads import HEAD_KEYS, head_problem
+from compress.models.transformers.hub import cached_folder
 from compress.models.transformers.positions import longest_text
 from compress.tasks.registry import outline
 
@@ -68,7 +71,11 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     if named is not None:
         return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
-        counted = _from_headers(spec, model, task) or _from_skeletons(spec, model, outline(task))
+        counted = (
+            _from_headers(spec, _on_disk(model), task)
+            or _from_config(spec, model, outline(task))
+            or _from_skeletons(spec, model, outline(task))
+        )
     except InputError as error:
         return [f"student: its parameters can't be counted before the run: {error}"]
     return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
@@ -191,6 +198,17 @@ def data_problems(spec: DataSpec | None, *, key: str) -> list[tuple[str, str]]:
     return [(f"{key}.{inner}" if inner else key, problem) for inner, problem in found]
 
 
+def _on_disk(model: ModelSpec) -> ModelSpec:
+    """The model as a local folder if it is one of the hub's that the cache holds."""
+    name = model.transformers
+    if name is None or is_folder(name):
+        return model
+    folder = cached_folder(name, revision=model.revision)
+    if folder is None:
+        return model
+    return model.model_copy(update={"transformers": str(folder), "revision": None})
+
+
 def _from_headers(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | None:
     shapes, config = stored_shapes(model, task=task), stored_config(model)
     if shapes is None or config is None or not (spec.keeps_weights or spec.self):
@@ -211,6 +229,27 @@ def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> 
         return None
     kept = chosen_layers(spec.layers, total=total, which=spec.which)
     return without_layers(shapes, kept=kept, total=total)
+
+
+def _from_config(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted | None:
+    """Count by the recipe's config alone; None if it doesn't tell."""
+    config, named = model.config, spec.transformers
+    if config is None or isinstance(named, str):
+        return None
+    changed = dict(config) | (named or {})
+    if spec.layers is not None:
+        total = layer_count(config)
+        if total is None:
+            return None
+        kept = len(chosen_layers(spec.layers, total=total, which=spec.which))
+        changed |= {key: kept for key in LAYER_COUNTS if key in config}
+    if spec.width is not None:
+        if not says_sizes(config):
+            return None
+        changed |= narrowed(config, spec.width)[1]
+    teacher = parameters_of(config, task.auto_class)
+    student = parameters_of(changed, task.auto_class)
+    return None if teacher is None or student is None else _Counted(student, teacher)
 
 
 def _from_skeletons(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted:

@@ -6,6 +6,7 @@ The hub's own client retries for half a minute before it gives up.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -39,6 +40,27 @@ def only_cached(name: str, *, revision: str | None) -> bool:
         f"reached ({problem}). Name a local folder that holds config.json and the weights, such as "
         f"'transformers: ./{name.rsplit('/', 1)[-1]}', or run where there is a network."
     )
+
+
+def cached_folder(name: str, *, revision: str | None) -> Path | None:
+    """Return the folder of a hub model in the local cache, which may lack some of its files.
+
+    Parameters
+    ----------
+    name, revision : see `only_cached`.
+
+    Returns
+    -------
+    None if the cache doesn't hold the model's config.json.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:  # no name of the hub's; loading says so
+        return None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _unreachable() -> str | None:

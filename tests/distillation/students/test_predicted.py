@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from compress.distillation.students import predicted
 from compress.distillation.students.build import make_student
 from compress.distillation.students.predicted import (
     data_problems,
@@ -220,26 +222,49 @@ def test_a_damaged_header_tells_nothing(tmp_path, damage):
     assert stored_shapes(model, task="text-classification") is None
 
 
-def test_a_local_model_is_counted_without_torch(tmp_path):
-    bert(tmp_path)
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_model_on_this_machine_is_counted_without_torch(cached, tmp_path):
+    folder = tmp_path / "models--us--bert" / "snapshots" / "abc"
+    model = bert(folder)
+    if cached:
+        (tmp_path / "models--us--bert" / "refs").mkdir()
+        (tmp_path / "models--us--bert" / "refs" / "main").write_text("abc")
+    named = "us/bert" if cached else model.transformers
     script = (
         "import sys, json\n"
         "from compress.distillation.students.predicted import student_lines\n"
         "from compress.distillation.students.spec import StudentSpec\n"
         "from compress.models.spec import ModelSpec\n"
-        f"model = ModelSpec(transformers={str(tmp_path)!r})\n"
+        f"model = ModelSpec(transformers={named!r})\n"
         "specs = [{'layers': 2}, {'self': True}, {'layers': 2, 'width': {'hidden_size': 8}}]\n"
         "lines = [student_lines(StudentSpec(**spec), model=model, task='text-classification')\n"
         "    for spec in specs]\n"
         "print(json.dumps([lines, 'torch' in sys.modules]))\n"
     )
     said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"},
     )
     lines, heavy = json.loads(said.stdout)
     assert all(line[0].startswith("student: ") for line in lines)
     assert "counted" not in said.stdout
     assert not heavy
+
+
+CONFIG = {"model_type": "bert", "pad_token_id": 0, **TEXT}
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_a_student_of_a_config_is_counted_without_skeletons(student, monkeypatch):
+    model, spec = ModelSpec(config=CONFIG), StudentSpec.model_validate(student)
+    own, teacher = made(spec, model, "text-classification")
+    monkeypatch.setattr(predicted, "_from_skeletons", None)
+    [line] = student_lines(spec, model=model, task="text-classification")
+    assert f"student: {own:,} parameters, {own / teacher:.1%} of the teacher's {teacher:,}" in line
 
 
 def test_counting_draws_nothing(tmp_path):
