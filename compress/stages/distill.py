@@ -68,12 +68,17 @@ class Distill(Stage):
         ]
 
     def _unlabeled_of_own(self, task: Task) -> list[tuple[str, str]]:
-        if self.unlabeled is None or task.target != "own" or "labels" not in self.losses.weights:
+        if self.unlabeled is None or "labels" not in self.losses.weights:
             return []
-        if isinstance(task, OwnTask) and task.label_column is None:
+        # One that isn't imported yet, and so has no outputs, is looked at by the dry run.
+        if not isinstance(task, OwnTask) or task.label_column is None or not task.outputs:
             return []
         why = f"a batch of {task.name} has labels of all of its samples or of none"
         return [("losses.labels", f"must be null with 'unlabeled': {why}.")]
+
+    def _require_no_labels(self, task: Task) -> None:
+        for key, problem in self._unlabeled_of_own(task):
+            raise StageError(f"{key!r} {problem}")
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Return the student's number of parameters; see `Stage.warnings`."""
@@ -141,8 +146,7 @@ class Distill(Stage):
             return context, ()
         data: Dataset | TaskData
         if isinstance(context.data, TaskData):
-            for key, problem in self._unlabeled_of_own(context.task):
-                raise StageError(f"{key}: {problem}")
+            self._require_no_labels(context.task)
             preprocessor = artifact.require_preprocessor()
             data = with_unlabeled_inputs(
                 context.data, self.unlabeled, seed=context.seed, preprocessor=preprocessor
@@ -157,6 +161,7 @@ class Distill(Stage):
 
     def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
         """Return the untrained student; see `Stage.dry_run`."""
+        self._require_no_labels(context.task)
         student = self._student(artifact, context)
         if student is None:
             return artifact

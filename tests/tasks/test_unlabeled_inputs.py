@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import compress
+from compress import Output, Task, TaskMetric
 from compress.core.batch import SAMPLE, labels_in
 from compress.data.fields.unlabeled import with_unlabeled_inputs
 from compress.data.spec import DataSpec
-from compress.errors import DataError, RecipeError
+from compress.errors import DataError, RecipeError, StageError
 from compress.recipe.load import recipe_from_dict
 from compress.stages.distill import Distill
 from tests.tasks import arrays, texts
@@ -157,3 +158,41 @@ def test_a_loss_on_labels_is_refused_by_the_check(name: str, tmp_path: Path) -> 
             recipe_from_dict(given)
         stage["losses"] = {"labels": None}
     assert len(recipe_from_dict(given).stages) == 2
+
+
+class Unseen(Task):
+    """A task that a recipe check doesn't import."""
+
+    name = "unseen"
+    outputs = (Output("values", "values"),)
+
+    def table_of_metrics(self) -> tuple[TaskMetric, ...]:
+        return (TaskMetric("mean", of_all=lambda outputs, _: float(outputs["values"].mean())),)
+
+
+def test_a_task_of_ones_own_is_refused_by_the_dry_run(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", **arrays.table())
+    stages = [{"use": "distill", "unlabeled": {"arrays": str(tmp_path / "data.npz")}}]
+    recipe = recipe_from_dict(
+        {
+            "version": 1,
+            "name": "small",
+            "task": {"python": f"{__name__}:Unseen"},
+            "model": {"python": "tests.tasks.nets:Table"},
+            "data": {"arrays": str(tmp_path / "data.npz")},
+            "stages": [*stages, {"use": "export"}],
+        }
+    )
+    artifact, context = compress.load(model=recipe.model, task=recipe.task, data=recipe.data)
+    with pytest.raises(StageError, match=r"'losses\.labels' must be null .*a batch of unseen has"):
+        recipe.stages[0].stage.dry_run(artifact, context)
+
+
+def test_a_wrong_sample_of_the_other_source_is_named(tmp_path: Path) -> None:
+    artifact, context = loaded(tmp_path, "fill-mask")
+    path = tmp_path / "wrong.jsonl"
+    path.write_text('{"text": "red boat"}\n{"text": " "}\n')
+    spec = DataSpec.model_validate({"huggingface": "json", "files": {"train": str(path)}})
+    preprocessor = artifact.require_preprocessor()
+    with pytest.raises(DataError, match="row 1 of split 'train' of the other source: 'text' must"):
+        with_unlabeled_inputs(context.data, spec, seed=0, preprocessor=preprocessor)

@@ -103,10 +103,5 @@ ARTIFACT = Artifact(Format.TORCH, preprocessor=Padded(), labels=tuple("abcd"))
 
 
 def context(data, directory, **changes):
-    return Context(
-        reference=ARTIFACT,
-        task=task("token-classification"),
-        data=data,
-        directory=directory,
-        **changes,
-    )
+    given = {"task": task("token-classification"), **changes}
+    return Context(reference=ARTIFACT, data=data, directory=directory, **given)

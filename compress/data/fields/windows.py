@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.foreign.boundary import foreign
-from compress.data.rows import LABEL_CHUNK, Indices
+from compress.data.rows import LABEL_CHUNK, Indices, JoinedRows
 from compress.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def examined(
     for start in range(0, len(samples), LABEL_CHUNK):
         positions = np.arange(start, min(start + LABEL_CHUNK, len(samples)), dtype=np.int64)
         for at, sample in zip(positions.tolist(), fetch(positions), strict=True):
-            where = f"row {samples.indices[at]} of split '{split}'"
+            where = _place(samples, at, split)
             try:
                 with foreign(f"{task.name} on a sample", error=DataError):
                     task.check_sample(sample, preprocessor=preprocessor)
@@ -73,3 +73,11 @@ def examined(
             if counts[at] < 1:
                 raise DataError(f"{where}: {task.name} cuts it into {counts[at]} windows.")
     return Windows(counts.cumsum())
+
+
+def _place(samples: Samples, at: int, split: str) -> str:
+    """The row of a sample in words."""
+    rows, row = samples.rows, int(samples.indices[at])
+    if isinstance(rows, JoinedRows) and row >= len(rows.first):
+        return f"row {row - len(rows.first)} of split '{split}' of the other source"
+    return f"row {row} of split '{split}'"

@@ -58,7 +58,9 @@ class OwnFigure:
         """Return the metric over the parts of all processes; NaN where it has no value."""
         firsts, seconds = zip(*parts, strict=True)
         if self._metric.rows is None:
-            return _OfAll(self._metric).of(_whole(firsts), _whole(seconds))
+            return _OfAll(self._metric).of(
+                *(_whole(each, self._metric) for each in (firsts, seconds))
+            )
         rows = np.concatenate(seconds)
         if self._metric.joined is not None:
             rows = _of_samples(self._metric, np.concatenate(firsts), rows)
@@ -168,7 +170,7 @@ class _OfAll:
         ------
         StageError : the metric's function fails, or gives no finite number for all samples.
         """
-        outputs, labels = _whole(self._outputs), _whole(self._labels)
+        outputs, labels = (_whole(each, self._metric) for each in (self._outputs, self._labels))
         value = self.of(outputs, labels)
         if not math.isfinite(value):
             raise StageError(f"metric {self._metric.name!r} must be a finite number. Got {value}.")
@@ -200,7 +202,15 @@ def _beside(metric: TaskMetric, answer: Answer) -> Arrays:
     return {**own, **(about_in(answer.batch) if metric.rows else {})}
 
 
-def _whole(parts: Sequence[Arrays]) -> Arrays:
+def _whole(parts: Sequence[Arrays], metric: TaskMetric) -> Arrays:
+    """All batches' arrays, one after another."""
+    for name, first in parts[0].items():
+        for part in parts:
+            if part[name].shape[1:] != first.shape[1:]:
+                raise StageError(
+                    f"metric {metric.name!r} needs all samples' {name!r} at once ('of_all'), and "
+                    f"batches have the shapes {first.shape} and {part[name].shape}. Use 'rows'."
+                )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

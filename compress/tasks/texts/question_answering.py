@@ -46,7 +46,8 @@ class QuestionAnswering(Task):
     stride : tokens that neighbouring windows share; at most half of what a question leaves.
     max_answer_tokens : the longest answer, in tokens.
     unanswerable : whether questions without an answer are allowed.
-    null_threshold : see above; higher values give more answers.
+    null_threshold : by how much the score of no answer must exceed that of the best span; higher
+        values give more answers.
     """
 
     name = "question-answering"

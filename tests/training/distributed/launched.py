@@ -9,10 +9,24 @@ from pathlib import Path
 
 import torch
 
+from compress import Output, Task
+from compress.tasks.metrics import accuracy
 from compress.training.distributed.processes import end, join, leave
 from compress.training.loop import fit
 from compress.training.options import TrainingOptions
 from tests.training.tokens import ARTIFACT, Sentences, TwoParts, context, tagger
+
+
+class OwnTags(Task):
+    """The tagger's task, as one on the contract."""
+
+    name = "own-tags"
+    modality = "text"
+    outputs = (Output("tags", "classes"),)
+
+    def table_of_metrics(self):
+        return (accuracy("tags"),)
+
 
 OPTIONS = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 2, "batch_size": 12}
 
@@ -21,11 +35,12 @@ def main(folder, options):
     torch.set_num_threads(1)
     processes = join("cpu")
     loss = TwoParts()
+    task = {"task": OwnTags()} if options.pop("own", False) else {}
     fitted = fit(
         tagger(),
         loss=loss,
         artifact=ARTIFACT,
-        context=context(Sentences(), folder / f"stage-{processes.index}"),
+        context=context(Sentences(), folder / f"stage-{processes.index}", **task),
         options=TrainingOptions(**(OPTIONS | options)),
         description="train",
     )

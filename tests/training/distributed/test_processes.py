@@ -91,6 +91,18 @@ def test_two_processes_make_what_one_makes(tmp_path, options):
 
 
 @pytest.mark.slow
+def test_two_processes_validate_a_task_of_ones_own_together(tmp_path):
+    options = {"own": True, "epochs": 1}
+    first, second = launch(tmp_path, **options)
+    (tmp_path / "one").mkdir()
+    one = alone(tmp_path / "one", **options)
+    for here, there, other in zip(one["scores"], first["scores"], second["scores"], strict=True):
+        assert there == other
+        assert here["accuracy"] == pytest.approx(there["accuracy"], abs=1e-6)
+    assert "validation accuracy" in first["notes"][0]
+
+
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes_again(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

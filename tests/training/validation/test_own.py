@@ -105,6 +105,20 @@ def test_several_processes_make_one_figure() -> None:
         assert one.value([*one.parts, *two.parts]) == value == whole.score(seed=0).value
 
 
+def test_a_metric_of_all_samples_needs_batches_of_one_shape() -> None:
+    metric = TaskMetric("mean", of_all=lambda outputs, _: float(outputs["x"].mean()))
+    figure, tally = OwnFigure(metric), own_tally(metric)
+    for length in (3, 4):
+        given = np.zeros((2, length))
+        for each in (figure, tally):
+            each.add(Answer(given, {"labels": np.zeros(2)}, outputs={"x": given}))
+    sentence = r"'mean' needs all samples' 'x' at once .*\(2, 3\) and \(2, 4\)"
+    with pytest.raises(StageError, match=sentence):
+        figure.value(figure.parts)
+    with pytest.raises(StageError, match=sentence):
+        tally.score(seed=0)
+
+
 @pytest.mark.parametrize(("higher", "kept"), [(False, 1), (True, 3)])
 def test_the_metric_and_not_the_loss_chooses_the_epoch(
     tmp_path: Path, higher: bool, kept: int
