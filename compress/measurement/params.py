@@ -42,8 +42,8 @@ NOT_WEIGHTS: dict[str, tuple[int, ...]] = {
 # Inputs whose int32 constants are biases.
 BIASES: dict[str, int] = {"DequantizeLinear": 0, "QLinearConv": 8, "QGemm": 6}
 # What is added to a weight's name for the copies of it: by ONNX Runtime's quantizer, by rounding in
-# blocks, and by the export.
-COPY_SUFFIXES = ("_quantized", "_Transposed", "_Q4", "_Q8", ".transposed")
+# blocks, by storage in few bits, and by the export.
+COPY_SUFFIXES = ("_quantized", "_Transposed", "_Q4", "_Q8", "_stored", ".transposed")
 
 
 def count_params(onnx: Path) -> int:
@@ -103,6 +103,8 @@ def _uses(graph: Graph) -> defaultdict[str, set[str]]:
         # quantize_dynamic multiplies the input's scale by the weight's (a vector, per channel).
         if node.op_type == "Mul" and any(_is_dynamic_scale(graph, name) for name in node.input):
             continue
+        if node.op_type == "Mul" and _is_stored(graph, node.input[0]):
+            continue
         for index, name in enumerate(node.input):
             if index in _not_weights(node):
                 continue
@@ -118,6 +120,13 @@ def _uses(graph: Graph) -> defaultdict[str, set[str]]:
 def _is_dynamic_scale(graph: Graph, name: str) -> bool:
     maker = graph.made_by(name, "DynamicQuantizeLinear")
     return maker is not None and maker.output[1] == name
+
+
+def _is_stored(graph: Graph, name: str) -> bool:
+    """Whether a tensor is a weight of 8-bit integers as floats, which are multiplied by scales."""
+    cast = graph.made_by(name, "Cast")
+    held = None if cast is None else graph.constants.get(cast.input[0])
+    return held is not None and held.type == T.INT8
 
 
 def _packed(graph: Graph) -> dict[str, int]:

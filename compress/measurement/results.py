@@ -14,6 +14,9 @@ Interval = tuple[float, float]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """A number of samples, parameters, operations or bytes."""
 
+NOISE = 0.03
+"""Two models whose latencies differ by less than this fraction count as equally fast."""
+
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -59,6 +62,8 @@ class Speedup:
     """95 % confidence interval of `vs_original`; null for the reference itself."""
     vs_previous: float | None = None
     """The previous row's latency / this one's; null for the first row."""
+    previous_ci95: Interval | None = None
+    """95 % confidence interval of `vs_previous`; null for the first row."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,15 @@ class Evaluation:
         """Geometric mean of the speedups over the batch sizes."""
         values = [speedup.vs_original for speedup in self.speedup.values()]
         return float(prod(values) ** (1 / len(values)))
+
+    @property
+    def slower_at(self) -> dict[str, float]:
+        """The speedups at which it is slower than the float model by more than noise.
+
+        By batch size: those whose whole interval is below 1, and that are below 1 - `NOISE`.
+        """
+        return {
+            size: found.vs_original
+            for size, found in self.speedup.items()
+            if found.vs_original < 1 - NOISE and (found.ci95 is None or found.ci95[1] < 1)
+        }

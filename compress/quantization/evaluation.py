@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from compress.core.progress import Progress, Silent
 from compress.measurement.latency import measure_latency
 from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import Evaluation, Latency, Quality, Speedup
+from compress.measurement.results import NOISE, Evaluation, Latency, Quality, Speedup
 from compress.measurement.session import run, session
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from compress.core.context import Loader, Task
     from compress.quantization.options import EvaluationOptions
 
-MARGIN = 0.03
-"""A candidate replaces an earlier one only if it is faster by more than this fraction."""
 _WARMUP = 3
-_FLOAT = "float"
+FLOAT = "float"
+"""Name of the float model among its candidates."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Evaluator:
 
     def judge(self, candidates: Sequence[Candidate]) -> list[Evaluation]:
         """Evaluations of the float model and then of each candidate, timed in the same rounds."""
-        own = Candidate(_FLOAT, self.source)
+        own = Candidate(FLOAT, self.source)
         times = self._time(candidates)
         return [
             Evaluation(
@@ -152,7 +151,7 @@ class Evaluator:
     def _time(
         self, candidates: Iterable[Candidate]
     ) -> dict[str, tuple[dict[str, Latency], dict[str, Speedup]]]:
-        files = {_FLOAT: self.source, **{each.name: each.path for each in candidates}}
+        files = {FLOAT: self.source, **{each.name: each.path for each in candidates}}
         options = self.options
         times = measure_latency(
             files,
@@ -172,14 +171,14 @@ class Evaluator:
         return {
             name: (
                 {str(size): times.latency(size, name) for size in sizes},
-                {str(size): Speedup(*times.speedup(size, name, over=_FLOAT)) for size in sizes},
+                {str(size): Speedup(*times.speedup(size, name, over=FLOAT)) for size in sizes},
             )
             for name in files
         }
 
 
 def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The fastest candidate that fits; it must be faster than earlier ones by more than `MARGIN`.
+    """The fastest candidate that fits; it must be faster than earlier ones by more than `NOISE`.
 
     Returns
     -------
@@ -187,7 +186,7 @@ def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """
     best: Evaluation | None = None
     for each in evaluations:
-        if each.fits and (best is None or each.pace > best.pace * (1 + MARGIN)):
+        if each.fits and (best is None or each.pace > best.pace * (1 + NOISE)):
             best = each
     return best
 

@@ -142,6 +142,8 @@ def _gates(recipe: Recipe) -> str:
     if gates.speedup is not None:
         first = recipe.measure.batch_sizes[0]
         said.append(f"speedup >= {gates.speedup:g} at batch {first}")
+    if gates.speedup_vs_previous is not None:
+        said.append(f"each row's speedup over the previous one >= {gates.speedup_vs_previous:g}")
     return ", ".join(said) or "none"
 
 

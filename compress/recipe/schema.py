@@ -42,6 +42,10 @@ class Gates(Options):
     """The smallest ratio of original bytes to final bytes."""
     speedup: float | None = Field(default=None, gt=0, le=HEAVIEST)
     """The smallest ratio of original latency to final latency, at the first batch size measured."""
+    speedup_vs_previous: float | None = Field(default=None, gt=0, le=HEAVIEST)
+    """The smallest ratio of the previous row's latency to a row's own, for every row after the
+    reference and at every batch size measured. A row fails if its whole interval is below; with 1,
+    no stage may make the model slower."""
 
     def misfits(self, metric: str) -> list[tuple[str, str]]:
         """Return the gates that can't judge a metric, as (key, problem) pairs."""

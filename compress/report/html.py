@@ -50,6 +50,7 @@ def html(report: Report, *, folders: Mapping[int, Path] | None = None) -> str:
     return _template().render(
         report=report,
         status=words.STATUS[report.status],
+        headlines=words.headlines(report),
         stages=tables.stages(report) if report.stages else None,
         below=tables.below_stages(report) if report.stages else "",
         gates=tables.gates(report) if report.gates else None,

@@ -17,6 +17,7 @@ def markdown(report: Report) -> str:
     parts = [f"# {escape(report.name)}", f"Status: {words.STATUS[report.status]}."]
     if report.error is not None:
         parts.append(f"**{escape(report.error)}**")
+    parts += [f"**{escape(headline)}**" for headline in words.headlines(report)]
     if report.stages:
         parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
     if report.gates:

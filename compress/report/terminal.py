@@ -31,9 +31,7 @@ def show(report: Report, console: Console) -> None:
     console : the console to print on; it decides on colours and the width.
     """
     report = printable(report)
-    console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
-    if report.error is not None:
-        console.print(Text(report.error, "bold red"))
+    _head(report, console)
     batches = words.batch_sizes(report)
     if report.stages:
         console.print(_ledger(report, batches[:_BESIDE]))
@@ -74,6 +72,13 @@ def stage_table() -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("stage", no_wrap=True, max_width=_LONGEST_NAME)
     return table
+
+
+def _head(report: Report, console: Console) -> None:
+    console.print(f"{report.name}: {words.STATUS[report.status]}", highlight=False, markup=False)
+    errors = [] if report.error is None else [report.error]
+    for line in (*errors, *words.headlines(report)):
+        console.print(Text(line, "bold red"))
 
 
 def _ledger(report: Report, batches: Sequence[str]) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from compress.measurement.results import Latency, Quality, Speedup
 from compress.report.document import GateResult, Report, Row
 
@@ -116,6 +118,23 @@ def gate(result: GateResult) -> tuple[str, str, str]:
     if result.name == "perplexity_ratio":
         return name, f"{result.value:.3f}x", f"at most {result.limit:g}x"
     return name, times(result.value), f"at least {result.limit:g}x"
+
+
+def headlines(report: Report) -> list[str]:
+    """Return a sentence for each stage whose result is slower than what it was given.
+
+    Of the stages that measured candidates; a chosen candidate was timed beside the given model.
+    """
+    return [
+        f"{row.name} is SLOWER than the float model before it: {_paces(each.slower_at)}."
+        for row in report.stages
+        for each in row.candidates
+        if each.chosen and each.slower_at
+    ]
+
+
+def _paces(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{times(ratio)} at batch {size}" for size, ratio in found.items())
 
 
 def candidates_title(row: Row) -> str:

@@ -290,7 +290,10 @@ class Execution:
     def _finish(self) -> Report:
         state = self._state
         gates = judge(
-            self.recipe.gates, reference=state.rows[state.reference_index], final=state.rows[-1]
+            self.recipe.gates,
+            reference=state.rows[state.reference_index],
+            final=state.rows[-1],
+            rows=state.rows[state.reference_index + 1 :],
         )
         passed = all(gate.passed for gate in gates)
         report = self._report("passed" if passed else "gate_failed", gates=gates)

@@ -264,10 +264,11 @@ def _timed(
         latency[str(size)] = times.latency(size, _THIS)
         over = {name: times.speedup(size, _THIS, over=name) for name in models}
         vs_original, ci95 = over.get(_ORIGINAL, over[_THIS])
-        vs_previous, _ = over.get(_PREVIOUS, (vs_original, ci95))
+        vs_previous, previous_ci95 = over.get(_PREVIOUS, (vs_original, ci95))
         speedup[str(size)] = Speedup(
             vs_original=vs_original,
             ci95=None if original is None else ci95,
             vs_previous=None if previous is None else vs_previous,
+            previous_ci95=None if previous is None else previous_ci95,
         )
     return latency, speedup, times.notes

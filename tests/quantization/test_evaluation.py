@@ -7,11 +7,11 @@ import onnx
 import pytest
 
 from compress.measurement.cpu import this_cpu
-from compress.measurement.results import Evaluation, Interval, Latency, Quality, Speedup
+from compress.measurement.results import NOISE, Evaluation, Interval, Latency, Quality, Speedup
 from compress.onnx_graph.graph import Graph
 from compress.quantization.calibration.observe import observe
 from compress.quantization.cpu import integers_for
-from compress.quantization.evaluation import MARGIN, Candidate, Evaluator, fastest, record
+from compress.quantization.evaluation import Candidate, Evaluator, fastest, record
 from compress.quantization.mixed_precision.sqnr import decibels, signal_to_noise
 from compress.quantization.options import EvaluationOptions
 from compress.quantization.selection import select
@@ -144,9 +144,9 @@ def test_the_fastest_that_fits_is_kept():
 
 
 def test_an_earlier_one_is_kept_where_a_later_one_is_hardly_faster():
-    hardly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + MARGIN) - 1e-6)]
+    hardly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + NOISE) - 1e-6)]
     assert fastest(hardly).name == "a"
-    clearly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + MARGIN) + 1e-6)]
+    clearly = [_evaluation("a", 2.0), _evaluation("b", 2.0 * (1 + NOISE) + 1e-6)]
     assert fastest(clearly).name == "b"
 
 

@@ -17,6 +17,7 @@ from compress.quantization.evaluation import Candidate
 from compress.quantization.selection import WEIGHT_INPUT
 from compress.quantization.static import activations, quantize_static
 from compress.quantization.static_scales import fix_scales
+from compress.quantization.storage.store import store_weights
 from compress.quantization.weight_only.graph import WeightOnly
 from compress.quantization.weight_only.quantize import quantize_weights
 
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from compress.quantization.weight_only.graph import BlockSize
 
 Kind = Literal[
-    "dynamic", "static_scales", "static", "static-qoperator", "weight_only-8", "weight_only-4"
-]
+    "dynamic", "static_scales", "static", "static-qoperator", "weight_only-8", "weight_only-4",
+    "storage-8", "storage-16",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class CandidateSpec:
     @property
     def name(self) -> str:
         """A description such as "static QDQ, U8S8, mse, plain, 2 nodes in float"."""
-        integers = None if self.kind.startswith("weight_only") else str(self.integers)
+        integers = None if self.computes_in_float else str(self.integers)
         words = [_WORDS[self.kind], integers, self.calibration, self.variant.name]
         kept = f"{len(self.kept)} node{'s' * (len(self.kept) > 1)} in float" if self.kept else None
         return ", ".join(word for word in (*words, kept) if word)
@@ -68,6 +70,16 @@ class CandidateSpec:
     def calibrated(self) -> bool:
         """True if its activations have scales from calibration samples."""
         return self.kind in ("static_scales", "static", "static-qoperator")
+
+    @property
+    def computes_in_float(self) -> bool:
+        """True if its activations stay in float, so that the types of `integers` aren't used."""
+        return self.stores or self.kind in ("weight_only-8", "weight_only-4")
+
+    @property
+    def stores(self) -> bool:
+        """True if its weights are stored in few bits and are float once it is loaded."""
+        return self.kind in ("storage-8", "storage-16")
 
     @property
     def has_one_scale(self) -> bool:
@@ -95,6 +107,8 @@ _METHODS: dict[Kind, Method] = {
     "static-qoperator": "static",
     "weight_only-8": "weight_only",
     "weight_only-4": "weight_only",
+    "storage-8": "weight_only",
+    "storage-16": "weight_only",
 }
 _WORDS: dict[Kind, str] = {
     "dynamic": "dynamic",
@@ -103,6 +117,8 @@ _WORDS: dict[Kind, str] = {
     "static-qoperator": "static QOperator",
     "weight_only-8": "8-bit weights",
     "weight_only-4": "4-bit weights",
+    "storage-8": "weights stored in 8 bits",
+    "storage-16": "weights stored in 16 bits",
 }
 
 
@@ -125,6 +141,7 @@ class CandidateBuilder:
     calibration: Calibration
     per_channel: bool
     block_size: BlockSize
+    operators: Sequence[str] | None
     exclude: Sequence[str]
     calibration_methods: Sequence[CalibrationMethod]
     noise: dict[str, float] = field(default_factory=dict)
@@ -203,8 +220,15 @@ class CandidateBuilder:
         return None if shared is None else shared / FOLDER
 
     def _make(self, spec: CandidateSpec, path: Path) -> tuple[str, ...]:
-        selection = self.selection(spec)
-        return self._quantize(spec, selection, path)
+        if spec.stores:
+            return store_weights(
+                spec.variant.path,
+                path=path,
+                bits=8 if spec.kind == "storage-8" else 16,
+                operators=self.operators,
+                exclude=self.exclude,
+            )
+        return self._quantize(spec, self.selection(spec), path)
 
     def _quantize(self, spec: CandidateSpec, selection: Selection, path: Path) -> tuple[str, ...]:
         source = spec.variant.path

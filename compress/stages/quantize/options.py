@@ -19,11 +19,12 @@ Improvement = Literal["smoothquant", "equalize", "bias_correction", "adaround", 
 class QuantizeOptions(Options):
     """Options that decide how an INT8 model is made, chosen and improved."""
 
-    method: Literal["auto", "dynamic", "static_scales", "static", "weight_only"] = "auto"
+    method: Literal["auto", "dynamic", "static_scales", "static", "weight_only", "storage"] = "auto"
     """`dynamic` computes the scales of activations at run time; `static` calibrates them.
     `static_scales` uses the integer matmuls of `dynamic` with calibrated scales. `weight_only`
-    leaves activations in float. `auto` builds the candidates that can be fast, measures each, and
-    keeps the fastest within `budget`."""
+    leaves activations in float. `storage` stores weights in few bits and computes with them in
+    float, at the speed of the float model. `auto` builds the candidates that can be fast, measures
+    each, and keeps the fastest within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
     """The float graph that is quantized: as exported; without unread work and without fusions that
     are slower; or with attention as one operator. `auto` takes the fastest as measured for method
@@ -43,8 +44,8 @@ class QuantizeOptions(Options):
     only. Null for none."""
     per_channel: bool = True
     """Use one scale for each output channel of a weight, rather than one for the whole weight."""
-    bits: Literal[4, 8] = 8
-    """Bits of a weight, with method `weight_only`."""
+    bits: Literal[4, 8, 16] = 8
+    """Bits of a weight: 4 or 8 with method `weight_only`, 8 or 16 with `storage`."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Number of weights that share a scale, with method `weight_only`."""
     target_cpu: TargetCpu | None = None
@@ -63,6 +64,16 @@ class QuantizeOptions(Options):
             if name not in known:
                 raise ValueError(unknown("operator", name, known))
         return value
+
+    @model_validator(mode="after")
+    def _bits_of_the_method(self) -> Self:
+        allowed = {"weight_only": (4, 8), "storage": (8, 16)}.get(self.method, (8,))
+        if self.bits not in allowed:
+            raise ValueError(
+                f"'bits' is {' or '.join(map(str, allowed))} with method {self.method!r}. "
+                f"Got {self.bits}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _static_alone_trains(self) -> Self:

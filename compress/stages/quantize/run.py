@@ -14,20 +14,19 @@ from compress.core.files.atomic import write_text
 from compress.errors import StageError, TargetError
 from compress.exporting.checked import export_artifact, real_batches
 from compress.exporting.parity.compare import compare, onnx_answers
-from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.graph_variants.variants import RECIPES, graph_variant, graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
-from compress.onnx_graph.files import check_file, load_graph, load_model, save_model
+from compress.onnx_graph.files import check_file, copy_model, load_graph, load_model, save_model
 from compress.onnx_graph.single_precision import in_single_precision
-from compress.quantization.cpu import integers_for, reason
-from compress.quantization.evaluation import record
+from compress.quantization.evaluation import FLOAT, Candidate, record
 from compress.quantization.options import METHODS
-from compress.quantization.selection import DYNAMIC, convolution_share, select
+from compress.quantization.selection import select
 from compress.quantization.write import move
 from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec, Kind
 from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.improve import improvements
+from compress.stages.quantize.kinds import kinds, last_kind
 from compress.stages.quantize.qat import train_aware
 from compress.stages.quantize.search import (
     Search,
@@ -36,6 +35,7 @@ from compress.stages.quantize.search import (
     float_costs,
     those_that_run,
 )
+from compress.stages.quantize.verdict import about_cpu, costs, no_gain, over_budget, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from compress.graph_variants.variants import GraphVariant
     from compress.measurement.cpu import TargetCpu
     from compress.measurement.results import Evaluation
-    from compress.quantization.evaluation import Candidate, Evaluator
+    from compress.quantization.evaluation import Evaluator
     from compress.quantization.integers import Integers
     from compress.quantization.selection import Method, Selection
     from compress.stages.quantize.options import QuantizeOptions
@@ -85,6 +85,8 @@ class QuantizationRun:
         chosen = builder.candidate(spec)
         if self.stage.recovery is not None:
             chosen, evaluations = self._train(self.stage.recovery, builder, evaluator, spec)
+        if self.stage.method == "auto" and no_gain(chosen.name, evaluations):
+            return self._keep_float(evaluations, evaluator.source)
         return self._hand_over(chosen, evaluations, spec, evaluator.source)
 
     def _source(self) -> Path:
@@ -113,6 +115,7 @@ class QuantizationRun:
             context=self.context,
             folder=self.folder,
             select=self._select,
+            operators=self.stage.operators,
             calibration=calibration,
             per_channel=self.stage.per_channel,
             block_size=self.stage.block_size,
@@ -153,31 +156,8 @@ class QuantizationRun:
         names = ", ".join(each.name for each in graph_variants(source, self.folder))
         return StageError(f"this model's graph has the variants {names}. Got {wanted!r}.")
 
-    def _typed_kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
-        """Return each kind with the 8-bit types that suit the CPU, the best first."""
-        found: list[tuple[Kind, Integers]] = []
-        for kind in self._kinds(source):
-            suitable = integers_for(
-                self.cpu, method="static" if kind.startswith("static") else "dynamic"
-            )
-            found += [
-                (kind, each) for each in suitable[: 1 if kind.startswith("weight_only") else None]
-            ]
-        return found
-
-    def _kinds(self, source: Path) -> tuple[Kind, ...]:
-        if self.stage.method == "static" or self.stage.recovery is not None:
-            return ("static",)
-        if self.stage.method in ("dynamic", "static_scales"):
-            return (self.stage.method,)
-        if self.stage.method == "weight_only":
-            return ("weight_only-8" if self.stage.bits == 8 else "weight_only-4",)
-        only_static = not set(self.stage.operators or ()) <= set(DYNAMIC)
-        if only_static or convolution_share(load_graph(source)) > 0.5:
-            return ("static", "static-qoperator")
-        if self.context.task.target == "next-token":
-            return ("dynamic", "static_scales", "static", "weight_only-8", "weight_only-4")
-        return ("dynamic", "static_scales", "static")
+    def _kinds(self, source: Path) -> list[tuple[Kind, Integers]]:
+        return kinds(self.stage, load_graph(source), task=self.context.task, cpu=self.cpu)
 
     def _search(
         self, builder: CandidateBuilder, evaluator: Evaluator, variants: Sequence[GraphVariant]
@@ -189,8 +169,9 @@ class QuantizationRun:
             if self.stage.recovery is None
             else replace(evaluator, budget=math.inf),
             variants=variants,
-            kinds=self._typed_kinds(evaluator.source),
+            kinds=self._kinds(evaluator.source),
             improvements=improvements(self.stage.improve, builder, evaluator),
+            last=last_kind(self.stage, cpu=self.cpu),
         ).run()
         if found.spec is None:
             raise self._over_budget(found.candidates, found.evaluations, evaluator.source)
@@ -201,7 +182,7 @@ class QuantizationRun:
         self, builder: CandidateBuilder, evaluator: Evaluator, variants: Sequence[GraphVariant]
     ) -> tuple[CandidateSpec, list[Evaluation]]:
         """Build with one method. No choice depends on time: all machines give the same result."""
-        kind, integers = self._typed_kinds(evaluator.source)[0]
+        kind, integers = self._kinds(evaluator.source)[0]
         spec = best_method(first_spec(kind, variants[-1], integers, builder), builder, evaluator)
         steps = [spec]
         for improve in improvements(self.stage.improve or (), builder, evaluator):
@@ -237,67 +218,39 @@ class QuantizationRun:
             target=self.context.task.target,
         ).require_finite(chosen.path)
         own = next(each for each in evaluations if each.name == chosen.name)
-        costs = _costs(own, evaluations[0])
         path = self.context.directory / MODEL
-        move(chosen.path, path, metadata={TARGET_KEY: self.cpu})
-        write_text(self.context.directory / CANDIDATES, record(evaluations, chosen=chosen))
-        shutil.rmtree(self.folder)
+        move(chosen.path, path, metadata={} if spec.stores else {TARGET_KEY: self.cpu})
+        self._finish(evaluations, chosen)
         notes = (
             chosen.name,
             *chosen.notes,
-            *self._about_cpu(spec),
+            *about_cpu(spec, self.cpu),
             f"against the float model: {found.top1()}",
-            *costs,
+            *(reasons(evaluations, chosen=own) if self.stage.method == "auto" else ()),
+            *costs(own, evaluations[0]),
         )
         return path, (*self.notes, *notes)
+
+    def _keep_float(
+        self, evaluations: list[Evaluation], source: Path
+    ) -> tuple[Path, tuple[str, ...]]:
+        """Hand over the float model, since each candidate is slower and no smaller."""
+        path = self.context.directory / MODEL
+        copy_model(source, path)
+        self._finish(evaluations, Candidate(FLOAT, source))
+        return path, (*self.notes, *reasons(evaluations, chosen=evaluations[0]))
+
+    def _finish(self, evaluations: list[Evaluation], chosen: Candidate) -> None:
+        write_text(self.context.directory / CANDIDATES, record(evaluations, chosen=chosen))
+        shutil.rmtree(self.folder)
 
     def _over_budget(
         self, candidates: Sequence[Candidate], evaluations: Sequence[Evaluation], source: Path
     ) -> TargetError:
-        """Return an error with each candidate's loss and the best one's first differing node."""
-
-        whole, *others = evaluations
-        losses = [each.loss for each in others]
-        best = candidates[losses.index(min(losses))]
-        batch = next(real_batches(self.artifact, self.context))
-        where = attempt(
-            "the first node that differs",
-            lambda: first_difference_of_files(source, best.path, batch=batch),
-            left_out=[],
+        return over_budget(
+            candidates,
+            evaluations,
+            source=source,
+            batch=next(real_batches(self.artifact, self.context)),
+            budget=self.stage.budget,
         )
-        lost = "; ".join(f"{each.name} loses {each.loss:.4f}" for each in others)
-        return TargetError(
-            f"no INT8 candidate keeps within a loss of {self.stage.budget:g} on "
-            f"{whole.quality.samples} validation samples: {lost}. "
-            f"{f'In {best.name}: {where} ' if where else ''}"
-            "Allow more with 'budget', or train with 'recovery'."
-        )
-
-    def _about_cpu(self, spec: CandidateSpec) -> list[str]:
-        if spec.kind.startswith("weight_only"):
-            return []
-        here = this_cpu()
-        elsewhere = [f"measured on another kind of CPU: {here}"] if here.target != self.cpu else []
-        return [reason(self.cpu, spec.integers), *elsewhere]
-
-
-def _costs(own: Evaluation, whole: Evaluation) -> list[str]:
-    """Return a note for each respect in which INT8 is no gain.
-
-    Raises
-    ------
-    StageError : it is slower and no smaller.
-    """
-    larger = own.size_bytes >= whole.size_bytes
-    slower = own.pace < 1
-    sizes = f"{own.size_bytes:,} bytes in INT8, {whole.size_bytes:,} in float"
-    paces = ", ".join(f"{s.vs_original:.2f}x at batch {size}" for size, s in own.speedup.items())
-    if larger and slower:
-        raise StageError(
-            f"INT8 makes this model slower and no smaller: {paces}; {sizes}. "
-            "Leave 'quantize' out of the recipe."
-        )
-    return [
-        *([f"SLOWER than the float model: {paces}"] if slower else []),
-        *([f"no smaller: {sizes}"] if larger else []),
-    ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compress.errors import StageError
-from compress.quantization.evaluation import MARGIN, fastest
+from compress.measurement.results import NOISE
+from compress.quantization.evaluation import fastest
 from compress.stages.quantize.attempts import attempt, attempted
 from compress.stages.quantize.candidates import CandidateSpec, Kind
 
@@ -49,6 +50,7 @@ class Search:
     variants : variants of the float graph, the plain one first.
     kinds : kinds to try, each with its 8-bit types; among equally fast kinds the first is kept.
     improvements : improvements to try in turn on a spec that is fast but loses too much.
+    last : a kind to try if no other is good enough; None for none.
     """
 
     builder: CandidateBuilder
@@ -56,18 +58,21 @@ class Search:
     variants: Sequence[GraphVariant]
     kinds: Sequence[tuple[Kind, Integers]]
     improvements: Sequence[Improve]
+    last: tuple[Kind, Integers] | None = None
 
     def run(self) -> SearchResult:
         """Find the best spec of each kind, then improve those that lose too much."""
         specs = self._best_of_kinds()
         evaluations = self._judge(specs)
         best = fastest(evaluations[1:])
-        bar = 0.0 if best is None else best.pace * (1 + MARGIN)
+        bar = 0.0 if best is None else best.pace * (1 + NOISE)
         measured = zip(specs, evaluations[1:], strict=True)
         hopeful = [(-e.pace, spec) for spec, e in measured if not e.fits and e.pace > bar]
         better: list[CandidateSpec] = []
         for _, spec in sorted(hopeful, key=lambda each: each[0]):
-            better += self._improve(spec)
+            if not spec.stores:
+                better += self._improve(spec)
+        better += self._last_if_none_fits([*specs, *better])
         if better:
             specs = [*specs, *(spec for spec in better if spec not in specs)]
             evaluations = self._judge(specs)
@@ -76,6 +81,21 @@ class Search:
         chosen = next((spec for spec, each in measured if each is best), None)
         notes = [] if chosen is None else float_costs(chosen, specs, evaluations, self.builder)
         return SearchResult(chosen, [self._candidate(spec) for spec in specs], evaluations, notes)
+
+    def _last_if_none_fits(self, specs: Sequence[CandidateSpec]) -> list[CandidateSpec]:
+        """Return a spec of the last kind, if no other spec is good enough and it can be made."""
+        if self.last is None or any(self._fits(spec) for spec in specs):
+            return []
+        kind, integers = self.last
+        made = attempt(
+            kind,
+            lambda: self._fastest_variant(kind, integers),
+            left_out=self.builder.left_out,
+        )
+        return [] if made is None else [made]
+
+    def _fits(self, spec: CandidateSpec) -> bool:
+        return self.evaluator.fits(self._candidate(spec).path)
 
     def _judge(self, specs: Sequence[CandidateSpec]) -> list[Evaluation]:
         return self.evaluator.judge([self._candidate(spec) for spec in specs])
@@ -98,7 +118,8 @@ class Search:
             except StageError as error:
                 if number == len(self.kinds) and not specs:
                     raise
-                self.builder.left_out.append(f"{kind}, {integers}, is left out: {error}")
+                what = kind if kind == "storage-8" else f"{kind}, {integers},"
+                self.builder.left_out.append(f"{what} is left out: {error}")
         return specs
 
     def _fastest_variant(self, kind: Kind, integers: Integers) -> CandidateSpec:
@@ -110,7 +131,7 @@ class Search:
         paces = self.evaluator.paces([self._candidate(spec) for spec in specs])
         best = specs[0]
         for spec in specs[1:]:
-            if paces[spec.name] > paces[best.name] * (1 + MARGIN):
+            if paces[spec.name] > paces[best.name] * (1 + NOISE):
                 best = spec
         return best
 
@@ -126,7 +147,7 @@ class Search:
                 if loss < self.evaluator.loss(self._candidate(current).path):
                     kept.append(made)
                     current = made
-                if self.evaluator.fits(self._candidate(made).path):
+                if self._fits(made):
                     return kept
         return kept
 

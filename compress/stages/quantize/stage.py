@@ -48,7 +48,10 @@ class Quantize(QuantizeOptions, Stage):
 
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """See `Stage.warnings`."""
-        unused = self.method in ("dynamic", "weight_only") and self.calibration != Calibration()
+        unused = (
+            self.method in ("dynamic", "weight_only", "storage")
+            and self.calibration != Calibration()
+        )
         return [f"'calibration' isn't used by method {self.method}"] if unused else []
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
@@ -58,8 +61,7 @@ class Quantize(QuantizeOptions, Stage):
         ------
         ParityError : the answers of the float ONNX file differ from the torch module's.
         TargetError : method `auto` finds no candidate within the budget.
-        StageError : no node can be quantized with this method, or INT8 is slower and larger than
-            float.
+        StageError : no node can be quantized with this method.
         """
         from compress.stages.quantize.run import QuantizationRun
 
@@ -68,7 +70,12 @@ class Quantize(QuantizeOptions, Stage):
 
     def summarize(self) -> str:
         """Return a summary such as "static, minmax on 128 samples, per channel"."""
-        words = [f"{self.bits}-bit weights" if self.method == "weight_only" else self.method]
+        words = [
+            {
+                "weight_only": f"{self.bits}-bit weights",
+                "storage": f"weights stored in {self.bits} bits",
+            }.get(self.method, self.method)
+        ]
         if self.method in ("static", "static_scales", "auto"):
             method = self.calibration.method or "best calibration"
             words.append(f"{method} on {self.calibration.samples} samples")

@@ -98,7 +98,7 @@ def _raise(error):
 def test_auto_leaves_a_kind_out_with_a_note(apply, monkeypatch, fail, said):
     _failing(monkeypatch, "qdq", fail)
     made, tried = apply(method="auto")
-    assert tried == ["float", "dynamic", "static scales"]
+    assert tried == ["float", "weights stored in 8 bits", "dynamic", "static scales"]
     [note] = [note for note in made.notes if note.startswith("static, U8S8, is left")]
     assert said in note
 
