@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.progress import Progress, Silent
-from compress.measurement.latency import measure_latency
+from compress.measurement.latency import Latencies, measure_latency
 from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import NOISE, Evaluation, Latency, Quality, Speedup
+from compress.measurement.results import NOISE, Evaluation, Interval, Latency, Quality, Speedup
 from compress.measurement.session import run, session
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from compress.quantization.options import EvaluationOptions
 
 _WARMUP = 3
+_FEW_ROUNDS = 3
+_FEW_SECONDS = 0.2
 FLOAT = "float"
 """Name of the float model among its candidates."""
 
@@ -43,6 +45,39 @@ class Candidate:
     name: str
     path: Path
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The speedups of a candidate over the float model, from few rounds.
+
+    Attributes
+    ----------
+    speedups : the speedup and its 95 % interval, by batch size.
+    """
+
+    speedups: Mapping[str, tuple[float, Interval]]
+
+    @property
+    def value(self) -> float:
+        """Geometric mean of the speedups."""
+        return self._mean([value for value, _ in self.speedups.values()])
+
+    @property
+    def low(self) -> float:
+        """Geometric mean of the lower ends."""
+        return self._mean([low for _, (low, _) in self.speedups.values()])
+
+    @property
+    def high(self) -> float:
+        """Geometric mean of the upper ends."""
+        return self._mean([high for _, (_, high) in self.speedups.values()])
+
+    def __str__(self) -> str:
+        return ", ".join(f"{x:.2f}x at batch {size}" for size, (x, _) in self.speedups.items())
+
+    def _mean(self, values: Sequence[float]) -> float:
+        return float(prod(values) ** (1 / len(values)))
 
 
 @dataclass
@@ -120,13 +155,24 @@ class Evaluator:
         """
         return self.loss(path) <= max(self.budget, 1 / self.quality(path).samples) + 1e-12
 
-    def paces(self, candidates: Iterable[Candidate]) -> dict[str, float]:
-        """The geometric mean of the speedups over the float model, by candidate."""
+    def paces(self, candidates: Iterable[Candidate]) -> dict[str, Pace]:
+        """The speedups over the float model in a few rounds, by candidate."""
         named = {candidate.name: candidate for candidate in candidates}
+        few = MeasureSpec(
+            batch_sizes=self.options.batch_sizes,
+            threads=self.options.threads,
+            warmup=1,
+            seconds=min(_FEW_SECONDS, self.options.seconds),
+        ).model_copy(update={"rounds": _FEW_ROUNDS})  # fewer than a measurement for a report needs
+        times = self._timed(named.values(), few)
         return {
-            name: prod(s.vs_original for s in found.values()) ** (1 / len(found))
-            for name, (_, found) in self._time(named.values()).items()
-            if name in named
+            name: Pace(
+                {
+                    str(size): times.speedup(size, name, over=FLOAT)
+                    for size in self.options.batch_sizes
+                }
+            )
+            for name in named
         }
 
     def judge(self, candidates: Sequence[Candidate]) -> list[Evaluation]:
@@ -151,21 +197,16 @@ class Evaluator:
     def _time(
         self, candidates: Iterable[Candidate]
     ) -> dict[str, tuple[dict[str, Latency], dict[str, Speedup]]]:
-        files = {FLOAT: self.source, **{each.name: each.path for each in candidates}}
-        options = self.options
-        times = measure_latency(
-            files,
-            self.inputs,
-            spec=MeasureSpec(
+        options, candidates = self.options, list(candidates)
+        times = self._timed(
+            candidates,
+            MeasureSpec(
                 batch_sizes=options.batch_sizes,
                 threads=options.threads,
                 rounds=options.rounds,
                 warmup=_WARMUP,
                 seconds=options.seconds,
             ),
-            progress=self.progress,
-            # The CPU time of the thread leaves out the time of other processes.
-            clock=time.thread_time_ns if options.threads == 1 else time.perf_counter_ns,
         )
         sizes = options.batch_sizes
         return {
@@ -173,8 +214,18 @@ class Evaluator:
                 {str(size): times.latency(size, name) for size in sizes},
                 {str(size): Speedup(*times.speedup(size, name, over=FLOAT)) for size in sizes},
             )
-            for name in files
+            for name in (FLOAT, *(each.name for each in candidates))
         }
+
+    def _timed(self, candidates: Iterable[Candidate], spec: MeasureSpec) -> Latencies:
+        return measure_latency(
+            {FLOAT: self.source, **{each.name: each.path for each in candidates}},
+            self.inputs,
+            spec=spec,
+            progress=self.progress,
+            # The CPU time of the thread leaves out the time of other processes.
+            clock=time.thread_time_ns if spec.threads == 1 else time.perf_counter_ns,
+        )
 
 
 def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:

@@ -132,6 +132,7 @@ class CandidateBuilder:
     select : the nodes of a float graph for a method; see `compress.quantization.selection.select`.
     noise : signal-to-noise ratio of the answers in decibels, by node that was quantized alone.
     left_out : a note for each spec that couldn't be made or tried, with the reason.
+    dropped : each spec that was dropped as slow, with its speedups.
     """
 
     artifact: Artifact
@@ -146,6 +147,7 @@ class CandidateBuilder:
     calibration_methods: Sequence[CalibrationMethod]
     noise: dict[str, float] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     _made: dict[CandidateSpec, Candidate] = field(default_factory=dict)
     _observed: dict[Path, Observations] = field(default_factory=dict)
 

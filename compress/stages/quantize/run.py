@@ -28,12 +28,10 @@ from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.improve import improvements
 from compress.stages.quantize.kinds import kinds, last_kind
 from compress.stages.quantize.qat import train_aware
+from compress.stages.quantize.race import best_method, first_spec, those_that_run
 from compress.stages.quantize.search import (
     Search,
-    best_method,
-    first_spec,
     float_costs,
-    those_that_run,
 )
 from compress.stages.quantize.verdict import about_cpu, costs, no_gain, over_budget, reasons
 
@@ -82,6 +80,10 @@ class QuantizationRun:
         else:
             spec, evaluations = self._as_asked(builder, evaluator, variants)
         self.notes += builder.left_out
+        if builder.dropped:
+            self.notes.append(
+                f"dropped after a few rounds, being slower: {'; '.join(builder.dropped)}"
+            )
         chosen = builder.candidate(spec)
         if self.stage.recovery is not None:
             chosen, evaluations = self._train(self.stage.recovery, builder, evaluator, spec)

@@ -95,7 +95,8 @@ def _raise(error):
         (_break, "ONNX Runtime failed on the inputs pixel_values float32 (1, 1, 8, 8), at node "),
     ],
 )
-def test_auto_leaves_a_kind_out_with_a_note(apply, monkeypatch, fail, said):
+def test_auto_leaves_a_kind_out_with_a_note(apply, monkeypatch, set_paces, fail, said):
+    set_paces()
     _failing(monkeypatch, "qdq", fail)
     made, tried = apply(method="auto")
     assert tried == ["float", "weights stored in 8 bits", "dynamic", "static scales"]
@@ -160,7 +161,9 @@ def test_auto_goes_on_after_such_an_improvement(apply, broken_equalization, monk
         apply(method="auto", improve=["equalize"])
 
 
-def test_a_variant_of_the_graph_that_fails_is_left_out(apply, monkeypatch):
+def test_a_variant_of_the_graph_that_fails_is_left_out(apply, monkeypatch, set_paces):
+    set_paces()
+
     def fails(name, *_, **__):
         raise ValueError(f"{name} of what?")
 
