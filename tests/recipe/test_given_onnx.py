@@ -115,7 +115,8 @@ def test_a_file_without_weights_as_tensors_is_not_quantized(
     assert problems(path, **TABLE) == []
     assert problems(path, stages="  - {use: quantize}", **TABLE) == [
         "/r.yaml:7 stages[0] (quantize): 'use': nothing in the ONNX file of 'model' can be "
-        "quantized: its operators are LinearClassifier, and none has weights as tensors. Leave 'quantize' out."
+        "quantized: its operators are LinearClassifier, and none has weights as tensors. Leave "
+        "'quantize' out."
     ]
 
 
