@@ -232,9 +232,9 @@ def _without_layers(shapes: Shapes, spec: StudentSpec, *, total: int | None) -> 
 
 
 def _from_config(spec: StudentSpec, model: ModelSpec, task: Task) -> _Counted | None:
-    """Count by the recipe's config alone; None if it doesn't tell."""
-    config, named = model.config, spec.transformers
-    if config is None or isinstance(named, str):
+    """Count by the config alone, of the recipe or of the files; None if it doesn't tell."""
+    config, named = known_config(_on_disk(model)), spec.transformers
+    if isinstance(named, str):
         return None
     changed = dict(config) | (named or {})
     if spec.layers is not None:

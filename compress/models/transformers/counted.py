@@ -30,10 +30,15 @@ _NO_SHAPE = frozenset(
         *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
         *("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"),
         *("attn_pdrop", "embd_pdrop", "resid_pdrop", "layer_norm_eps", "layer_norm_epsilon"),
-        *("rms_norm_eps", "rope_parameters", "rope_theta", "rope_scaling"),
+        *("rms_norm_eps", "rope_parameters", "rope_theta", "rope_scaling", "pretraining_tp"),
+        *("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"),
+        *("summary_type", "summary_use_proj", "summary_activation", "summary_first_dropout"),
+        *("summary_proj_to_labels", "sliding_window", "sinusoidal_pos_embds"),
     }
 )
 """Keys that change no parameter's shape."""
+_LEFT_OUT = ("add_cross_attention", "is_decoder", "attention_bias", "mlp_bias")
+"""Keys of parts that a model has only if they are true, which aren't counted."""
 _WIDTHS = (("hidden_size", "num_attention_heads"), ("dim", "n_heads"), ("n_embd", "n_head"))
 """Keys of the hidden width, and of the heads that divide it."""
 
@@ -60,7 +65,9 @@ def parameters_of(config: Mapping[str, Any], auto_class: str) -> int | None:
     together.
     """
     family = _FAMILIES.get(str(config.get("model_type")))
-    if family is None or not config.keys() <= {*family.defaults, *_NO_SHAPE}:
+    if family is None or any(config.get(key, False) is not False for key in _LEFT_OUT):
+        return None
+    if not config.keys() <= {*family.defaults, *_NO_SHAPE, *_LEFT_OUT}:
         return None
     sizes = dict(family.defaults) | {key: config[key] for key in family.defaults if key in config}
     labels = outputs_of(config)
@@ -95,6 +102,19 @@ def _linear(read: int, made: int) -> int:
     return read * made + made
 
 
+def _words(hidden: int, config: Any, *, untied: int) -> int:
+    """The head that finds masked words.
+
+    Parameters
+    ----------
+    untied : parameters for each word that it has besides a bias, if its matrix isn't that of the
+        embeddings.
+    """
+    words = int(config.vocab_size)
+    more = 0 if config.tie_word_embeddings else words * untied
+    return _linear(hidden, hidden) + 2 * hidden + words + more
+
+
 def _bert(config: Any, labels: int) -> tuple[int, Heads]:
     hidden, rows = config.hidden_size, config.vocab_size
     pooler, scores = _linear(hidden, hidden), _linear(hidden, labels)
@@ -106,7 +126,7 @@ def _bert(config: Any, labels: int) -> tuple[int, Heads]:
         _CHOICES: pooler + _linear(hidden, 1),
         _TOKENS: scores,
         _SPANS: scores,
-        _MASKED: _linear(hidden, hidden) + 2 * hidden + config.vocab_size,
+        _MASKED: _words(hidden, config, untied=hidden + 1),  # and a second bias
     }
 
 
@@ -119,7 +139,7 @@ def _distilbert(config: Any, labels: int) -> tuple[int, Heads]:
         _CHOICES: first + _linear(hidden, 1),
         _TOKENS: scores,
         _SPANS: scores,
-        _MASKED: first + 2 * hidden + config.vocab_size,
+        _MASKED: _words(hidden, config, untied=hidden),
     }
 
 
@@ -167,6 +187,7 @@ _BERT = {
     "intermediate_size": 3072,
     "max_position_embeddings": 512,
     "type_vocab_size": 2,
+    "tie_word_embeddings": True,
 }
 _DISTILBERT = {
     "vocab_size": 30522,
@@ -175,6 +196,7 @@ _DISTILBERT = {
     "n_heads": 12,
     "dim": 768,
     "hidden_dim": 3072,
+    "tie_word_embeddings": True,
 }
 _GPT2 = {
     "vocab_size": 50257,

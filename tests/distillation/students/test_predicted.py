@@ -236,7 +236,7 @@ def test_a_model_on_this_machine_is_counted_without_torch(cached, tmp_path):
         "from compress.distillation.students.spec import StudentSpec\n"
         "from compress.models.spec import ModelSpec\n"
         f"model = ModelSpec(transformers={named!r})\n"
-        "specs = [{'layers': 2}, {'self': True}, {'layers': 2, 'width': {'hidden_size': 8}}]\n"
+        f"specs = {STUDENTS!r}\n"
         "lines = [student_lines(StudentSpec(**spec), model=model, task='text-classification')\n"
         "    for spec in specs]\n"
         "print(json.dumps([lines, 'torch' in sys.modules]))\n"

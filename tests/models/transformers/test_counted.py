@@ -1,9 +1,11 @@
 """Parameters by a config alone are those of the model that transformers makes."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+import transformers
 
 from compress.models.folder.header import count
 from compress.models.spec import ModelSpec
@@ -57,10 +59,24 @@ def test_keys_that_are_not_named_have_the_defaults_of_transformers(kind):
     assert compare({"model_type": kind}, {}) >= 4
 
 
+@pytest.mark.parametrize("kind", [kind for kind in COUNTED if kind != "qwen2"])
+def test_a_config_as_it_is_stored_is_counted(kind):
+    """But for Qwen2's, which lists a type for each layer."""
+    made = transformers.CONFIG_MAPPING[kind](**OF_FAMILY[kind])
+    assert compare(json.loads(made.to_json_string()), {}) >= 4
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "gpt2"])
+def test_embeddings_that_are_not_tied_to_the_head_count_twice(kind):
+    config = {"model_type": kind} | OF_FAMILY[kind] | {"tie_word_embeddings": False}
+    assert compare(config, {}) >= 4
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"attention_bias": True},
+        {"is_decoder": None},
         {"hidden_size": "32"},
         {"num_key_value_heads": "2"},
         {"num_attention_heads": 0},
