@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from compress.data.images.transform import ImagePreprocessor
 from compress.data.labels.encode import encode_labels
 from compress.data.loader import BatchLoader
 from compress.data.raw import RawSamples, raw_samples
-from compress.data.rows import label_column
+from compress.data.rows import input_columns, label_column
 from compress.data.sources.array_files import open_arrays
 from compress.data.sources.arrays import open_digits, open_idx
 from compress.data.sources.functions import open_python
@@ -25,6 +25,7 @@ from compress.data.spec import IMAGE_SOURCES, DataSpec
 from compress.data.splits import Samples, complete
 from compress.data.texts.blocks import cut_blocks
 from compress.data.texts.encode import TextPreprocessor
+from compress.data.texts.examined import examined
 from compress.errors import DataError
 from compress.tasks.contract import Task as OwnTask
 
@@ -45,6 +46,7 @@ class Dataset:
     notes : what was carved, limited, left out or decided, and why.
     target : the kind of a sample's label.
     labelled : whether the data has a column of labels that the task reads.
+    fields : the data's names of the input columns, by ours.
     preprocessor : makes the blocks of tokens, for the target "next-token"; see `bound`.
     """
 
@@ -54,17 +56,32 @@ class Dataset:
     notes: tuple[str, ...] = ()
     target: Target = "class"
     labelled: bool = True
+    fields: Mapping[str, str] = field(default_factory=dict)
     preprocessor: Preprocessor | None = None
     _blocks: dict[tuple[str, str], Samples] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def bound(self, preprocessor: Preprocessor) -> Dataset:
-        """The same data, bound to a preprocessor, which decides the number of blocks of tokens."""
+        """The same data, bound to a preprocessor, which decides the number of blocks of tokens.
+
+        Raises
+        ------
+        DataError : a sample isn't a text, or no token is made of it.
+        """
         if self.target != "next-token":
-            return self
+            return replace(self, notes=(*self.notes, *self._examined(preprocessor)))
         fingerprint = digest([self.fingerprint, preprocessor.fingerprint])
         return replace(self, preprocessor=preprocessor, fingerprint=fingerprint)
+
+    def _examined(self, preprocessor: Preprocessor) -> Iterator[str]:
+        """Notes on the texts of each split; calibration that is drawn from train is in it."""
+        if not isinstance(preprocessor, TextPreprocessor):
+            return
+        train = self.splits["train"].rows
+        for split, samples in self.splits.items():
+            if split != "calibration" or samples.rows is not train:
+                yield from examined(samples, preprocessor, self.fields)
 
     def size(self, split: Split) -> int:
         """Number of samples in a split. Texts that are cut into blocks are counted in blocks.
@@ -187,6 +204,7 @@ def load_data(
         (*source.notes, *encoded.notes, *notes),
         target=task.target,
         labelled=labelled,
+        fields=input_columns(spec.columns, task),
     )
 
 

@@ -15,7 +15,7 @@ from compress.data.labels.targets import Tags, Targets
 from compress.data.rows import Indices
 from compress.data.splits import Samples
 from compress.data.texts.encode import Encoding, TextPreprocessor, Words
-from compress.errors import DataError, clipped
+from compress.data.texts.examined import require_tokens
 
 POOL = 50
 """Number of batches whose texts are tokenised together and sorted by length before the cut."""
@@ -87,7 +87,7 @@ class BatchLoader:
         for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
             positions = order[start:stop]
             encodings, words = self._encoded(preprocessor, positions)
-            self._require_tokens(encodings, positions)
+            require_tokens(encodings, self.samples, positions)
             lengths = np.array([len(encoding["input_ids"]) for encoding in encodings])
             for chosen in self._buckets(lengths, random):
                 batch = [encodings[at] for at in chosen]
@@ -112,18 +112,6 @@ class BatchLoader:
         if "tokens" in fetched:
             return preprocessor.encode_words(fetched["tokens"])
         return preprocessor.encode(fetched["text"], fetched.get("text_pair")), []
-
-    def _require_tokens(self, encodings: list[Encoding], positions: Indices) -> None:
-        """Refuse a text without a token: its answer would depend on its neighbours' padding."""
-        for at, (encoding, position) in enumerate(zip(encodings, positions, strict=True)):
-            if not encoding["input_ids"]:
-                row = int(self.samples.indices[position])
-                given = next(iter(self.samples.fetch(positions[at : at + 1]).values()))
-                raise DataError(
-                    f"row {row} of split '{self.samples.rows.split}': the tokenizer makes no token "
-                    f"of {clipped(repr(given[0]))}, so there is no answer to it. Leave such rows "
-                    "out, or take a tokenizer that adds special tokens."
-                )
 
     def _labels(
         self,

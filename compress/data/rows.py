@@ -117,7 +117,7 @@ class SequenceRows:
                 ]
                 for ours, theirs in self.columns.items()
             }
-            require_texts(fetched, indices, self.split)
+            require_texts(fetched, indices, self.split, self.columns)
         return fetched
 
     def _foreign(self) -> AbstractContextManager[None]:
@@ -212,32 +212,36 @@ def label_column(columns: Columns, task: Task) -> str | None:
     return None if task.target in ("next-token", "none", "own") else columns.label
 
 
-def require_texts(fetched: Mapping[str, Values], indices: Indices, split: str) -> None:
-    """Raise DataError, naming the row, if a column of texts or words holds something else."""
+def require_texts(
+    fetched: Mapping[str, Values], indices: Indices, split: str, columns: Mapping[str, str]
+) -> None:
+    """Raise DataError, naming row and field, if a column of texts or words holds something else.
+
+    Parameters
+    ----------
+    columns : the data's names of the columns, by ours.
+    """
     for column in ("text", "text_pair"):
         for row, value in zip(indices.tolist(), fetched.get(column, ()), strict=False):
+            where = f"row {row} of split '{split}': {columns[column]!r}"
             if not isinstance(value, str):
                 given = "nothing" if value is None else clipped(repr(value))
-                raise DataError(
-                    f"row {row} of split '{split}': a text must be a string. Got {given}."
-                )
-            _require_unicode(value, row, split)
+                raise DataError(f"{where} must be a text. Got {given}.")
+            _require_unicode(value, where)
     for row, value in zip(indices.tolist(), fetched.get("tokens", ()), strict=False):
+        where = f"row {row} of split '{split}': {columns['tokens']!r}"
         listed = isinstance(value, list | tuple | np.ndarray) and len(value) > 0
         if not listed or not all(isinstance(word, str) for word in value):
             given = "nothing" if value is None else clipped(repr(value))
-            raise DataError(
-                f"row {row} of split '{split}': tokens must be a list of strings. Got {given}."
-            )
-        _require_unicode("".join(value), row, split)
+            raise DataError(f"{where} must be a list of words. Got {given}.")
+        _require_unicode("".join(value), where)
 
 
-def _require_unicode(text: str, row: int, split: str) -> None:
+def _require_unicode(text: str, where: str) -> None:
     """Refuse halves of surrogate pairs: Python's strings may hold them, but tokenizers fail."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"row {row} of split '{split}': a text must be valid Unicode. Got half a surrogate "
-            f"pair at character {error.start}."
+            f"{where} must be valid Unicode. Got half a surrogate pair at character {error.start}."
         ) from error

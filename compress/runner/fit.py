@@ -116,8 +116,22 @@ def tried_outputs(original: Artifact, inputs: Batch, task: Task) -> dict[str, Te
             return task.named_outputs(original.require_module(), inputs)
     except (ModelError, DataError, StageError) as error:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-        said = _uneven_ends(original, inputs) or error
+        said = _no_start(original) or _uneven_ends(original, inputs) or error
         raise ModelError(f"the model can't take the data's inputs ({shapes}): {said}") from error
+
+
+def _no_start(original: Artifact) -> str | None:
+    """The sentence if an encoder-decoder's config doesn't say what its decoder reads first."""
+    config = getattr(original.module, "config", None)
+    if not getattr(config, "is_encoder_decoder", False):
+        return None
+    if getattr(config, "decoder_start_token_id", None) is not None:
+        return None
+    return (
+        f"the config of {type(original.module).__name__} doesn't say with which token its decoder "
+        "begins. Set 'decoder_start_token_id' in 'model.arguments' (or 'model.config'); T5 begins "
+        "with its padding token, 0."
+    )
 
 
 def _uneven_ends(original: Artifact, inputs: Batch) -> str | None:

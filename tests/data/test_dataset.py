@@ -121,7 +121,7 @@ def test_an_empty_split_is_named(tmp_path):
 def test_a_missing_text_is_named_by_its_row(tmp_path):
     path = write(tmp_path / "a.parquet", table(3, text=["x", None, "y"]))
     data = load(TEXTS, huggingface="parquet", files={"train": path})
-    with pytest.raises(DataError, match="row 1 of split 'train': a text must be a string"):
+    with pytest.raises(DataError, match="row 1 of split 'train': 'text' must be a text"):
         data.splits["train"].rows.fetch(np.array([0, 1]))
 
 

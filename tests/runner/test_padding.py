@@ -10,6 +10,7 @@ from compress.exporting.checked import export_artifact
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint, save_checkpoint
 from tests.stages.texts import save_tokenizer
+from tests.tasks import texts
 
 MODEL = {
     "config": {
@@ -79,3 +80,21 @@ def test_an_encoder_decoder_reads_the_token_that_ends_texts(tmp_path):
     )
     with pytest.raises(ModelError, match=said):
         load(folder, {"config": bart | {"eos_token_id": 7}})
+
+
+@pytest.mark.parametrize("task", ["text-classification", "question-answering"])
+def test_a_decoder_that_does_not_know_how_to_begin_says_what_to_set(task, tmp_path):
+    sizes = {"vocab_size": 420, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1}
+    config = {"model_type": "t5", "num_heads": 2, "num_labels": 4, "eos_token_id": ends(tmp_path)}
+    if task == "question-answering":
+        data = texts.write_splits(tmp_path, "question", 24)
+        config |= {"num_labels": 2}
+    else:
+        data = {"python": "tests.stages.texts:coloured", "tokenizer": str(tmp_path)}
+    said = "T5For.* doesn't say with which token its decoder begins. Set 'decoder_start_token_id'"
+    with pytest.raises(ModelError, match=said):
+        compress.load({"config": sizes | config}, task, data)
+
+
+def ends(folder):
+    return AutoTokenizer.from_pretrained(save_tokenizer(folder)).sep_token_id

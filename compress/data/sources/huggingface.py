@@ -67,7 +67,7 @@ class TableRows:
             self._name_the_row(indices)
             raise
         fetched = {ours: found[theirs] for ours, theirs in self.columns.items()}
-        require_texts(fetched, indices, self.split)
+        require_texts(fetched, indices, self.split, self.columns)
         return fetched
 
     def _name_the_row(self, indices: Indices) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +221,8 @@ class TextPreprocessor:
 
 def _first_of_word(word_ids: Sequence[int | None]) -> Words:
     """The word of each token that begins one; -1 for all other and special tokens."""
-    before = (None, *word_ids[:-1])
     return [
-        -1 if word is None or word == last else word
-        for last, word in zip(before, word_ids, strict=True)
+        -1 if word is None or word == last else word for last, word in pairwise((None, *word_ids))
     ]
 
 

@@ -144,8 +144,8 @@ def test_sub_tokens_of_a_word_have_no_tag(loaded):
         ((["a", "b"], ["x"]), "row 1 of split 'train'.*one a word. Got 1 for 2 words"),
         ((["a"], "x"), "one a word. Got 'x'"),
         ((["a"], ["z"]), "row 1 of split 'train': the label must be one of the model's 2 labels"),
-        (([], []), r"row 1 of split 'train': tokens must be a list of strings. Got \[\]"),
-        (([1], ["x"]), "tokens must be a list of strings"),
+        (([], []), r"row 1 of split 'train': 'tokens' must be a list of words. Got \[\]"),
+        (([1], ["x"]), "'tokens' must be a list of words"),
     ],
 )
 def test_tags_that_are_wrong_name_their_row(loaded, row, match):
