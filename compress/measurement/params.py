@@ -100,8 +100,7 @@ def _uses(graph: Graph) -> defaultdict[str, set[str]]:
     """The roles of each tensor in the nodes that take it: "weight", "bias", both, or none."""
     uses: defaultdict[str, set[str]] = defaultdict(set)
     for node in graph.every_node:
-        # quantize_dynamic multiplies the input's scale by the weight's (a vector, per channel).
-        if node.op_type == "Mul" and any(_is_dynamic_scale(graph, name) for name in node.input):
+        if node.op_type == "Mul" and _multiplies_scales(graph, node):
             continue
         if node.op_type == "Mul" and _is_stored(graph, node.input[0]):
             continue
@@ -115,6 +114,26 @@ def _uses(graph: Graph) -> defaultdict[str, set[str]]:
         for value in each.output:
             uses[value.name].add("weight")
     return uses
+
+
+def _multiplies_scales(graph: Graph, node: NodeProto) -> bool:
+    """Whether `node` multiplies an input's scale by the weight's (a vector, per channel).
+
+    `quantize_dynamic` does. The input's is a constant where it is an 8-bit table's rows.
+    """
+    return any(_is_dynamic_scale(graph, name) for name in node.input) or any(
+        reader.op_type == "Mul" and any(_is_integers(graph, name) for name in reader.input)
+        for reader in graph.readers(node.output[0])
+    )
+
+
+def _is_integers(graph: Graph, name: str) -> bool:
+    """Whether a tensor is a product of integers as floats, not scaled yet."""
+    cast = graph.made_by(name, "Cast")
+    return (
+        cast is not None
+        and graph.made_by(cast.input[0], "MatMulInteger", "ConvInteger") is not None
+    )
 
 
 def _is_dynamic_scale(graph: Graph, name: str) -> bool:

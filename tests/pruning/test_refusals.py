@@ -88,7 +88,7 @@ class ReadsItsWidth(NamesSizes):
 
 @pytest.mark.parametrize(
     ("module", "part"),
-    [(NamesSizes(), "code names their number"), (ReadsItsWidth(), "misunderstood")],
+    [(NamesSizes(), "code names their number"), (ReadsItsWidth(), "computes with their")],
 )
 def test_misunderstood_structures_are_found_out(module, part):
     with pytest.raises(StageError, match=part):

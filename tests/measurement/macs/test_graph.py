@@ -372,6 +372,29 @@ def test_copies_that_quantization_makes_of_shared_weights_count_once(tmp_path, c
     assert count_params(target) == count_params(path)
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_scales_of_a_product_that_reads_an_8_bit_table_are_no_parameters(tmp_path, per_channel):
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["i"]),
+        helper.make_node("Add", ["i", "b"], ["y"]),
+    ]
+    weights = {"table": floats(7, 5), "w": floats(5, 4), "b": floats(4)}
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["n"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], stored),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    onnx.save(model, tmp_path / "float.onnx")
+    target = tmp_path / "int8.onnx"
+    quantize_dynamic(tmp_path / "float.onnx", target, per_channel=per_channel)
+    assert "MatMulInteger" in {node.op_type for node in onnx.load(target).graph.node}
+    assert count_params(target) == count_params(tmp_path / "float.onnx") == 35 + 20 + 4
+
+
 def test_biases_whose_names_end_in_digits_are_told_apart(tmp_path):
     nodes = [
         helper.make_node("Gemm", ["x", "w", "b1"], ["h"]),

@@ -41,7 +41,7 @@ def traced_groups(
     groups of channels, a unit is one channel of every group, so that all groups stay equally wide.
 
     The model's inputs and output are left alone, and so are channels that an operation mixes in a
-    way that cutting would change, and units whose number the model's code names.
+    way that cutting would change, and units whose number the model's code names or computes with.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def traced_groups(
         else:
             alone.setdefault(made, []).extend(each.makers)
     fixed = fixed_by_code(module, groups, task=task, inputs=inputs)
-    for group in fixed:
-        alone.setdefault("the model's code names their number", []).append(group.name)
-    groups = [group for group in groups if group not in fixed]
+    for group, reason in fixed:
+        alone.setdefault(reason, []).append(group.name)
+    groups = [group for group in groups if all(group is not one for one, _ in fixed)]
     order = {path: number for number, (path, _) in enumerate(module.named_modules())}
     return _told_apart(sorted(groups, key=lambda group: order[group.name])), tuple(
         f"left alone, as {reason}: {few(list(dict.fromkeys(paths)))}."
