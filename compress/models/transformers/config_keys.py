@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from sys import modules
 from typing import TYPE_CHECKING
@@ -34,15 +34,22 @@ def known_keys(config_class: type[PreTrainedConfig]) -> set[str]:
 
     declared = {*config_class().to_dict(), *config_class.attribute_map}
     generation = {key for key in transformers.GenerationConfig().to_dict() if key[0] != "_"}
-    return declared | _LABELS | _ELSEWHERE | generation | set(_read(config_class))
+    read = set(_read(config_class, {"modeling": _IN_MODEL, "configuration": _IN_CONFIG}))
+    return declared | _LABELS | _ELSEWHERE | generation | read
 
 
-def _read(config_class: type[PreTrainedConfig]) -> Iterator[str]:
-    """Yield the keys that the family's own files read."""
+def keys_of_models(config_class: type[PreTrainedConfig]) -> set[str]:
+    """The keys that a family's models read of a config that is made already."""
+    return set(_read(config_class, {"modeling": _IN_MODEL}))
+
+
+def _read(
+    config_class: type[PreTrainedConfig], patterns: Mapping[str, re.Pattern[str]]
+) -> Iterator[str]:
+    """Yield the keys that the family's own files read, by patterns for each kind of file."""
     own = modules[config_class.__module__].__file__
     for path in Path(own).parent.glob("*.py") if own else ():
-        kind = path.name.partition("_")[0]
-        pattern = {"modeling": _IN_MODEL, "configuration": _IN_CONFIG}.get(kind)
+        pattern = patterns.get(path.name.partition("_")[0])
         for found in pattern.finditer(path.read_text(encoding="utf-8")) if pattern else ():
             key = next(filter(None, found.groups()))
             if not callable(getattr(config_class, key, None)):

@@ -17,7 +17,7 @@ from compress.models.transformers.architectures import (
     has_several_classes,
     kind_problem,
 )
-from compress.models.transformers.config_keys import known_keys
+from compress.models.transformers.config_keys import keys_of_models, known_keys
 from compress.models.transformers.heads import head_problem
 from compress.models.transformers.hub import only_cached
 
@@ -172,11 +172,25 @@ def read_config(
     _require_own_kernels(config, location)
     _require_padding(config)
     choose_first_class(config)
-    strange = sorted(set(unused) & set(arguments))
-    if strange:
-        raise ModelError(f"a {config.model_type} config has no {', '.join(map(repr, strange))}.")
+    _add(config, {key: arguments[key] for key in sorted(set(unused) & set(arguments))})
     stored = None if config.dtype is None else str(config.dtype).removeprefix("torch.")
     return config, stored
+
+
+def _add(config: PreTrainedConfig, keys: Mapping[str, Any]) -> None:
+    """Add keys to a config whose class doesn't declare them, if the family's models read them.
+
+    Raises
+    ------
+    ModelError : no model of the family reads a key.
+    """
+    known = keys_of_models(type(config)) if keys else set()
+    for key, value in keys.items():
+        if key not in known:
+            near = difflib.get_close_matches(key[:80], known | set(config.to_dict()), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ModelError(f"a {config.model_type} config has no {key!r}.{hint}")
+        setattr(config, key, value)
 
 
 def choose_first_class(config: PreTrainedConfig) -> None:

@@ -76,3 +76,23 @@ def test_an_image_classifier_needs_no_architectures(kind):
     keys = SMALL | {"model_type": kind, "image_size": 16, "patch_size": 8, "num_labels": 3}
     module = load(keys, "image-classification")
     assert type(module).__name__ in ("DeiTForImageClassification", "ViTForImageClassification")
+
+
+def test_a_key_that_only_the_models_of_a_family_read_can_be_given_to_a_folders_config(tmp_path):
+    sizes = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1}
+    config = transformers.T5Config(**sizes, num_heads=2)
+    transformers.T5ForSequenceClassification(config).save_pretrained(tmp_path)
+
+    def given(**arguments):
+        spec = ModelSpec(transformers=str(tmp_path), arguments=arguments)
+        return load_model(spec, task=task("text-classification"), seed=0)
+
+    loaded = given(decoder_start_token_id=0)
+    assert loaded.module.config.decoder_start_token_id == 0
+    assert loaded.source.config["decoder_start_token_id"] == 0
+    with pytest.raises(
+        ModelError, match=r"no 'decoder_start_id'\. Did you mean 'decoder_start_tok"
+    ):
+        given(decoder_start_id=0)
+    with pytest.raises(ModelError, match="a t5 config has no 'num_of_beams'"):
+        given(num_of_beams=3)
