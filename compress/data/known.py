@@ -12,6 +12,7 @@ from compress.data.fields.choose import choose_fields
 from compress.data.labels.encode import encode_labels
 from compress.data.peek import Peek, peek
 from compress.data.rows import Indices, Values, input_columns, label_column
+from compress.data.sources.array_files import names_of_arrays
 from compress.data.spec import FILE_FORMATS
 from compress.errors import DataError, unknown
 from compress.models.transformers.heads import new_head_line
@@ -82,6 +83,41 @@ def _own(spec: DataSpec, task: OwnTask) -> Iterator[Problem]:
                     choose_fields(task, spec.columns, seen.columns, split)
                 except DataError as error:
                     yield f"files.{split}", str(error)
+
+
+def given_by(spec: DataSpec, task: OwnTask) -> list[tuple[str, ...]]:
+    """Names of what a task may give to a model, in any of these ways; empty if it can't be known.
+
+    They are the task's inputs, or the columns and arrays of local data that aren't labels.
+    """
+    if task.inputs:
+        return [tuple(one.name for one in task.inputs)]
+    if task.modality != "tensors" or type(task).collate is not OwnTask.collate:
+        return []
+    available = _arrays_in(spec) if spec.arrays is not None else _columns_in(spec)
+    if not available:
+        return []
+    try:
+        return [tuple(choose_fields(task, spec.columns, available, "train").inputs)]
+    except DataError:
+        return []  # it is reported where the data are looked at
+
+
+def _columns_in(spec: DataSpec) -> tuple[str, ...]:
+    if spec.huggingface not in FILE_FORMATS or not spec.paths("train"):
+        return ()
+    seen = peek(spec.paths("train")[0], form=str(spec.huggingface), column=None)
+    return () if seen is None else tuple(seen.columns)
+
+
+def _arrays_in(spec: DataSpec) -> tuple[str, ...]:
+    """Names of the arrays of the train split, without their values."""
+    if spec.arrays is None:
+        return ()
+    try:
+        return names_of_arrays(spec.arrays, spec)
+    except DataError:
+        return ()  # loading it says what is wrong
 
 
 def rows_of(spec: DataSpec, split: Split) -> int | None:

@@ -18,11 +18,12 @@ from compress.models.folder.header import known_config, stored_config
 from compress.models.folder.labels import labels_of
 from compress.models.folder.sentence_transformers import sentence_folder
 from compress.models.onnx_file.beside import preprocessing_of
-from compress.models.onnx_file.problems import size_of_images
+from compress.models.onnx_file.problems import own_task_problems, size_of_images
 from compress.models.spec import KINDS, ModelSpec, is_folder
 from compress.models.transformers.architectures import head_missing, kind_problem, stored_class
 from compress.models.transformers.heads import SCORED, head_problem, outputs_of, untrained_head
 from compress.models.transformers.positions import image_size, longest_text, positions_allowed
+from compress.tasks.contract import Task as OwnTask
 
 Misfit = tuple[tuple[str, str], str]
 """The section, the dotted key in it, and the problem in words."""
@@ -46,6 +47,8 @@ def misfits(
         return
     yield from _of_fields(data, task)
     yield from _of_inputs(model, config, data, task)
+    if model.onnx is not None and isinstance(task, OwnTask) and task.outputs:
+        yield from _of_own_task(model, model.onnx, data, task)
     if data.source in IMAGE_SOURCES:
         if task.modality != "image":
             needed = "texts" if task.modality == "text" else task.modality
@@ -63,6 +66,21 @@ def misfits(
         data, task=task, labels=names, outputs=outputs, teachable=model.onnx is None
     ):
         yield ("data", key), sentence
+
+
+def _of_own_task(model: ModelSpec, path: Path, data: DataSpec, task: OwnTask) -> Iterator[Misfit]:
+    """Yield what an ONNX file lacks that a task on the open contract gives or reads."""
+    from compress.data.known import given_by  # numpy comes with it
+
+    found = own_task_problems(
+        path,
+        task,
+        given_by(data, task),
+        inputs=model.inputs or {},
+        outputs=model.outputs or {},
+    )
+    for key, sentence in found:
+        yield ("model", key), sentence
 
 
 def _of_fields(data: DataSpec, task: Task) -> Iterator[Misfit]:

@@ -37,7 +37,9 @@ class TensorTask(Task):
         weights: Mapping[str, float] | None = None,
         huber_delta: Mapping[str, float] | None = None,
     ) -> None:
-        roles, given = dict(outputs or self.usual_outputs), dict(weights or {})
+        if outputs is not None and not isinstance(outputs, Mapping):
+            raise InputError(expected("outputs", "a role for each output's name", outputs))
+        roles, given = dict(outputs or self.usual_outputs), _by_output("weights", weights)
         deltas = _by_output("huber_delta", huber_delta)
         for key, names in (("weights", given), ("huber_delta", deltas)):
             for name in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from compress.core.artifact import Format
 from compress.errors import RecipeError
@@ -154,6 +154,50 @@ def test_what_a_file_declares_is_compared_with_the_task(tmp_path: Path) -> None:
         given_files.digits(), more=", outputs: {x: logits}"
     )
     assert "must be 7 or later. Got 6" in said(given_files.digits(opset=6))
+
+
+def two(*inputs: str) -> ModelProto:
+    """Return a sum of two rows of numbers, and their product."""
+    nodes = [helper.make_node(kind, list(inputs), [kind]) for kind in ("Add", "Mul")]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in names]
+        for names in (inputs, ("Add", "Mul"))
+    ]
+    graph = helper.make_graph(nodes, "two", *ends)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "csv"])
+def test_names_are_compared_with_those_of_a_task_on_tensors(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = {name: np.zeros(8, np.float32) for name in ("left", "right", "y")}
+    if kind == "npz":
+        np.savez("data.npz", **columns)
+        data = "arrays: data.npz, columns: {label: y}"
+    elif kind == "npy":
+        for name, values in columns.items():
+            np.save(f"{name}.npy", values)
+        data = "arrays: ., columns: {label: y}"
+    else:
+        Path("data.csv").write_text("left,right,y\n" + "0.5,1,1\n" * 8)
+        data = "huggingface: csv, files: {train: data.csv}, columns: {label: y}"
+    outputs = "{sum: values, product: values}"
+    task = f"{{name: tensor-regression, arguments: {{outputs: {outputs}}}}}"
+    keys = {"task": task, "data": data}
+    named = ", outputs: {Add: sum, Mul: product}"
+    right = given_files.save(two("left", "right"), tmp_path / "right.onnx")
+    assert problems(right, more=named, **keys) == []
+    (line,) = problems(right, **keys)
+    assert line.startswith(
+        "/r.yaml:3 'model.onnx': '/right.onnx': several of its outputs can be th"
+    )
+    other = given_files.save(two("a", "b"), tmp_path / "other.onnx")
+    (line,) = problems(other, more=named, **keys)
+    said = "its input 'a' (float32, N x 3) has no value: the task gives left, right. Say which"
+    assert said in line
+    assert problems(other, more=f"{named}, inputs: {{a: left, b: right}}", **keys) == []
 
 
 def test_what_the_data_says_is_compared_with_the_file(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from compress.onnx_graph.files import load_graph
 from compress.onnx_graph.metadata import metadata_of
 from compress.recipe.load import recipe_from_dict
 from compress.report.document import Report, Row
+from compress.runner.preview.look import look
 from tests import given_files
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "onnx.md"
@@ -297,6 +298,30 @@ def test_a_model_with_its_parameters_in_nodes_is_measured(tmp_path: Path) -> Non
     assert export.delta.params == 0
     assert export.quality.value > 0.7
     assert statuses(tmp_path / "run") == {"ok"}
+
+
+def test_a_look_compares_names_with_a_task_whose_code_a_check_does_not_run(tmp_path: Path) -> None:
+    values = np.zeros((40, 3), np.float32)
+    np.savez(tmp_path / "table.npz", features=values, age=values, label=values)
+    inputs = [helper.make_tensor_value_info(name, 1, ["N", 3]) for name in ("features", "height")]
+    node = helper.make_node("Add", ["features", "height"], ["values"])
+    output = helper.make_tensor_value_info("values", 1, ["N", 3])
+    graph = helper.make_graph([node], "two", inputs, [output])
+    path = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    recipe: dict[str, Any] = {
+        "version": 1,
+        "name": "given",
+        "model": {"onnx": str(path)},
+        "task": {"python": "tests.tasks.wrong:TwoOutputs"},
+        "data": {"arrays": str(tmp_path / "table.npz")},
+        "stages": [{"use": "export"}],
+    }
+    said = r"its input 'height' \(float32, N x 3\) has no value: the task gives features\."
+    with pytest.raises(ModelError, match=said):
+        look(recipe_from_dict(recipe))
+    recipe["task"] = {"python": "tests.tasks.wrong:OtherInput"}
+    assert look(recipe_from_dict(recipe)).model == "model.onnx"  # one is left for one
 
 
 def test_names_of_classes_come_from_the_file(tmp_path: Path) -> None:

@@ -73,6 +73,27 @@ def open_arrays(path: Path, spec: DataSpec) -> Source:
     return Source(splits, digest(content), unused_note(places, names))
 
 
+def names_of_arrays(path: Path, spec: DataSpec) -> tuple[str, ...]:
+    """Names of the arrays of the train split, without reading them; empty if there is none.
+
+    Raises
+    ------
+    DataError : nothing is found, or a file can't be read.
+    """
+    places = _places(path)
+    train = choose_splits(list(places), spec.splits).get(TRAIN)
+    if train is None:
+        return ()
+    files = places[train]
+    if files[0].suffix == ".npy":
+        return tuple(file.stem for file in files)
+    with (
+        reading(f"split '{TRAIN}' of '{path}'", error=DataError),
+        np.load(files[0], allow_pickle=False) as packed,
+    ):
+        return tuple(packed.files)
+
+
 def _places(path: Path) -> dict[str, list[Path]]:
     """The files of each split, by the split's name."""
     if path.is_file():

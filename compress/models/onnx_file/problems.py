@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from compress.core.files.confined import inside
@@ -15,6 +15,7 @@ from compress.models.onnx_file.matching import (
     wanted_outputs,
 )
 from compress.onnx_graph.header import Header, domains, read_header
+from compress.tasks.contract import Task as OwnTask
 from compress.tasks.task import TASKS, KnownTask
 
 GIVEN = {
@@ -60,7 +61,30 @@ def file_problems(
     task = TASKS.get(task_name)
     if task is None:
         return [*found, *(("onnx", f"{said}: {problem}") for problem in _no_numbers(header))]
-    return found + _unfit(said, header, task, inputs, outputs)
+    given = GIVEN.get(task.modality, ())
+    return found + _unfit(said, header, task, given, inputs=inputs, outputs=outputs)
+
+
+def own_task_problems(
+    path: Path,
+    task: OwnTask,
+    given: Sequence[Sequence[str]],
+    *,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+) -> list[Problem]:
+    """Return what of a file doesn't fit a task on the open contract, by the names of both.
+
+    Parameters
+    ----------
+    given : names of what the task may give to the model, one of them; empty: unknown.
+    inputs, outputs : as in `file_problems`.
+    """
+    try:
+        header = read_header(path)
+    except ModelError:
+        return []  # `file_problems` reports the reason
+    return _unfit(clipped(repr(str(path))), header, task, given, inputs=inputs, outputs=outputs)
 
 
 def is_quantized(header: Header) -> bool:
@@ -129,13 +153,15 @@ def _no_numbers(header: Header) -> Iterator[str]:
 def _unfit(
     said: str,
     header: Header,
-    task: KnownTask,
+    task: KnownTask | OwnTask,
+    named: Sequence[Sequence[str]],
+    *,
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
 ) -> list[Problem]:
     found = []
     wrong = None
-    for given in GIVEN.get(task.modality, ()):
+    for given in named:
         try:
             match_inputs(header.inputs, given, inputs, target=task.target)
         except ModelError as error:
