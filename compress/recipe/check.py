@@ -236,13 +236,25 @@ class _Check:
             return None
         return self.registered(index, use)
 
-    def registered(self, index: int, use: str) -> type[Stage] | None:
-        """Return the class that is registered with a name; None if there is none."""
+    def registered(self, index: int, use: str, *, own: str | None = None) -> type[Stage] | None:
+        """Return the class that is registered with a name; None if there is none.
+
+        Parameters
+        ----------
+        own : the name of the class of a stage that was made in Python.
+        """
+        remedy = (
+            ""
+            if own is None
+            else f" {own} needs an entry point in the group 'compress.stages' of an installed "
+            "package, so that a run can be resumed."
+        )
         try:
             return stage_class(use)
         except RecipeError as error:
             for problem in error.problems:
-                self.findings.report(("stages", index, "use"), f"stages[{index}]: {problem}")
+                said = f"stages[{index}]: {problem}{remedy}"
+                self.findings.report(("stages", index, "use"), said)
             return None
 
     def step(self, index: int, item: Mapping[str, Any], kind: type[Stage]) -> Step | None:
@@ -267,7 +279,7 @@ class _Check:
     def taken(self, index: int, name: str, stage: Stage) -> Listed:
         """Return one stage that was made in Python."""
         use = stage_name(stage)
-        kind = self.registered(index, use)
+        kind = self.registered(index, use, own=type(stage).__qualname__)
         if kind is not None and kind is not type(stage):
             said = f"{type(stage).__qualname__} isn't registered; {use!r} is {kind.__qualname__}."
             self.findings.report(("stages", index, "use"), f"stages[{index}]: {said}")

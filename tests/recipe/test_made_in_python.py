@@ -75,6 +75,7 @@ def test_what_is_wrong_is_said_as_of_yaml(
 def test_a_stage_that_no_package_registers_is_refused() -> None:
     [problem] = refused(lambda: Pipeline([Own(), Export()], **HEAD))
     assert problem.startswith("recipe: stages[0]: unknown stage 'own'. Known: ")
+    assert "Own needs an entry point in the group 'compress.stages'" in problem
 
     class Prune(Own):
         """Of a name that is taken."""
