@@ -35,7 +35,9 @@ QUANTIZED = frozenset(
 )
 """Operators that only quantized files have."""
 
-WITH_WEIGHTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "LSTM", "GRU", "RNN")
+WITH_WEIGHTS = frozenset(
+    {"Conv", "ConvTranspose", "MatMul", "Gemm", "Gather", "Einsum", "LSTM", "GRU", "RNN"}
+)
 """Operators that have weights to be quantized."""
 
 Problem = tuple[str, str]
