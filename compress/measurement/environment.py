@@ -31,6 +31,8 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "openvino",
+    "nncf",
     "accelerate",
     "datasets",
     "numpy",

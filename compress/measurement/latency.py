@@ -88,8 +88,8 @@ def measure_latency(
 
     Parameters
     ----------
-    models : ONNX files by the names that the results get. Either all are files or all are functions
-        (`Timed`), since times of different runtimes can't be compared.
+    models : ONNX files, or functions (`Timed`) for other runtimes, by the names that the results
+        get.
     inputs : by batch size, arrays (N, …) by input name; each model takes the inputs that it needs.
     seed : seed of the orders and of the bootstrap.
     clock : gives nanoseconds. For models on one thread `time.thread_time_ns` leaves out the time of

@@ -67,6 +67,25 @@ class Speedup:
 
 
 @dataclass(frozen=True)
+class InRuntime:
+    """The speed of a model in another runtime than ONNX Runtime, from the same rounds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    latency_ms: Mapping[str, Latency]
+    """Latency by batch size."""
+    speedup: Mapping[str, Speedup]
+    """Speedup over the original in the same runtime, by batch size; empty if that can't run it."""
+    speedup_vs_onnxruntime: Mapping[str, Speedup]
+    """Speedup over the original in ONNX Runtime, by batch size."""
+    agreement: float
+    """Fraction of the validation samples' answers that are ONNX Runtime's, by the task's measure of
+    parity, such as the top class."""
+    max_difference: float
+    """Largest absolute difference from ONNX Runtime's outputs."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one candidate that a stage made and measured."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, LoadError, StageError, clipped
@@ -77,9 +77,14 @@ def unoptimized_session(
         raise LoadError(f"ONNX Runtime can't load {path}: {clipped(str(error))}") from error
 
 
-def feed(
-    session: onnxruntime.InferenceSession, batch: Mapping[str, Tensor | np.ndarray]
-) -> dict[str, np.ndarray]:
+class Declaring(Protocol):
+    """A model that says its inputs, as a session of ONNX Runtime does."""
+
+    def get_inputs(self) -> Any:
+        """Return the inputs, each with `name`, `shape` and `type`."""
+
+
+def feed(session: Declaring, batch: Mapping[str, Tensor | np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays that a session takes, from a batch that may hold more (such as `labels`).
 
     For a model that generates text, missing inputs are supplied: empty caches, and positions that
@@ -174,7 +179,7 @@ def answer_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def in_parts(
-    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
+    session: Declaring, inputs: Mapping[str, np.ndarray]
 ) -> list[Mapping[str, np.ndarray]]:
     """The inputs of each run: all of them at once, if the file doesn't fix another batch size."""
     import numpy as np
@@ -188,7 +193,7 @@ def in_parts(
     return [{name: array[part] for name, array in inputs.items()} for part in rows]
 
 
-def fixed_batch_of(session: onnxruntime.InferenceSession) -> int | None:
+def fixed_batch_of(session: Declaring) -> int | None:
     """The only number of samples that a session's inputs take; None if they take any."""
     firsts = {value.shape[0] if value.shape else None for value in session.get_inputs()}
     size = firsts.pop() if len(firsts) == 1 else None

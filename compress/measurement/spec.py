@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE
 from compress.core.options import Options
 from compress.errors import expected
+from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime, missing
 
 
 def _each_once(batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -14,6 +15,13 @@ def _each_once(batch_sizes: tuple[int, ...]) -> tuple[int, ...]:
         allowed = "a list of different whole numbers of at least 1"
         raise ValueError(expected("batch_sizes", allowed, list(batch_sizes)))
     return batch_sizes
+
+
+def _with_onnxruntime(runtimes: tuple[Runtime, ...]) -> tuple[Runtime, ...]:
+    if ONNXRUNTIME not in runtimes or len(set(runtimes)) != len(runtimes):
+        allowed = "a list of different runtimes with onnxruntime among them"
+        raise ValueError(expected("runtimes", allowed, list(runtimes)))
+    return runtimes
 
 
 BatchSizes = Annotated[
@@ -58,3 +66,11 @@ class MeasureSpec(Options):
     """Time for a batch size, in seconds. After it no round beyond `rounds` begins."""
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Number of the test split's first samples by which quality is measured; null: all."""
+    runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)
+    """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
+    `compress[openvino]`."""
+
+    def problem(self) -> str | None:
+        """Return what to install for the runtimes, as part of a sentence; None for nothing."""
+        others = [name for name in self.runtimes if name != ONNXRUNTIME]
+        return missing(others)

@@ -18,6 +18,7 @@ from compress.recipe.consistency import (
     Parts,
     check_inputs,
     check_metric,
+    check_runtimes,
     check_stages,
 )
 from compress.recipe.document import Document, Keys
@@ -130,6 +131,7 @@ class _Check:
             self.section("gates", Gates),
         )
         check_metric(parts, self.findings)
+        check_runtimes(parts, self.findings)
         self.inputs(parts)
         return parts
 

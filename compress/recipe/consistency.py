@@ -104,6 +104,13 @@ def check_metric(parts: Parts, findings: Findings) -> None:
         findings.report(("gates", key), problem, causes=(*causes, ("gates", key)))
 
 
+def check_runtimes(parts: Parts, findings: Findings) -> None:
+    """Check that the runtimes that measure are installed."""
+    wrong = None if parts.measure is None else parts.measure.problem()
+    if wrong is not None:
+        findings.said("measure", "runtimes", wrong)
+
+
 def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
     """Check that the stages go together, and with the task, the model and the data."""
     _names(stages, findings)

@@ -7,6 +7,7 @@ from pathlib import Path
 from compress.core.options import Options
 from compress.data.spec import SOURCES
 from compress.errors import RecipeError, StageError
+from compress.measurement.runtimes.names import WORDS
 from compress.measurement.spec import OwnMetric
 from compress.recipe.order import chain, first_format
 from compress.recipe.schema import Recipe
@@ -29,11 +30,13 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     metric = given.name if isinstance(given, OwnMetric) else given or default
     batches = ", ".join(str(size) for size in measure.batch_sizes)
     threads = "1 thread" if measure.threads == 1 else f"{measure.threads} threads"
+    runtimes = [WORDS[name] for name in measure.runtimes]
+    where = f", in {' and '.join(runtimes)}" if len(runtimes) > 1 else ""
     head = {
         "model": _source(recipe.model, ("transformers", "python", "onnx")),
         "task": recipe.task_name,
         "data": _data(recipe),
-        "measure": f"{metric}; latency at batch {batches}, {threads}",
+        "measure": f"{metric}; latency at batch {batches}, {threads}{where}",
         "gates": _gates(recipe),
         "seed": str(recipe.seed),
         "results": str(recipe.output_folder(output)),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
-from compress.measurement.results import Count, Evaluation, Latency, Quality, Speedup
+from compress.measurement.results import Count, Evaluation, InRuntime, Latency, Quality, Speedup
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
@@ -59,6 +59,8 @@ class Row(_Part):
     """Latency by batch size."""
     speedup: dict[str, Speedup] = Field(default_factory=dict)
     """Speedup by batch size."""
+    runtimes: dict[str, InRuntime] = Field(default_factory=dict)
+    """Speed in further runtimes, by the runtime's name."""
     delta: Delta | None = None
     """Differences from the reference; null for rows before it."""
     seconds: float | None = None

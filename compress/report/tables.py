@@ -45,6 +45,35 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
     return [*cells, words.duration(row.seconds), words.size(row.peak_memory_bytes)]
 
 
+def runtimes(report: Report) -> list[tuple[str, Table]]:
+    """Return a title and a table of speeds for each runtime beside ONNX Runtime."""
+    names = dict.fromkeys(name for row in report.stages for name in row.runtimes)
+    return [(words.runtime_title(name), _runtime(report, name)) for name in names]
+
+
+def _runtime(report: Report, name: str) -> Table:
+    batches = words.batch_sizes(report)
+    head = ["stage"]
+    for batch in batches:
+        head += [f"batch {batch}", "vs original here", "vs original in ONNX Runtime"]
+    head += ["same answers"]
+    return Table(head, [_in_runtime(row, name, batches) for row in report.stages])
+
+
+def _in_runtime(row: Row, name: str, batches: Sequence[str]) -> list[str]:
+    found = row.runtimes.get(name)
+    if found is None:
+        return [row.name, *([words.NONE] * (3 * len(batches) + 1))]
+    cells = [row.name]
+    for batch in batches:
+        cells += [
+            words.milliseconds(found.latency_ms.get(batch)),
+            words.speedup(found.speedup.get(batch)),
+            words.speedup(found.speedup_vs_onnxruntime.get(batch)),
+        ]
+    return [*cells, f"{found.agreement:.1%}"]
+
+
 def candidates(row: Row) -> Table:
     """Return a table with one row for each candidate of the stage."""
     batches = list(row.candidates[0].speedup) if row.candidates else []

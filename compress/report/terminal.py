@@ -37,6 +37,9 @@ def show(report: Report, console: Console) -> None:
         console.print(_ledger(report, batches[:_BESIDE]))
     for start in range(_BESIDE, len(batches), _ALONE):
         console.print(_latencies(report, batches[start : start + _ALONE]))
+    for title, speeds in tables.runtimes(report):
+        console.print(f"{title}:", highlight=False, markup=False)
+        console.print(_speeds(speeds))
     if direction := words.direction(report):
         console.print(f"{direction}\n", highlight=False, markup=False)
     if report.gates:
@@ -44,7 +47,7 @@ def show(report: Report, console: Console) -> None:
     for row in report.stages:
         if row.candidates:
             console.print(f"{words.candidates_title(row)}:", highlight=False, markup=False)
-            console.print(_candidates(row))
+            console.print(_plain(tables.candidates(row)))
     for note in words.notes(report):
         _note(console, note)
     if machine := words.environment_line(report):
@@ -113,13 +116,25 @@ def _gate(gate: GateResult) -> Text:
     return line
 
 
-def _candidates(row: Row) -> Table:
-    found = tables.candidates(row)
+def _plain(found: tables.Table) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     for number, title in enumerate(found.head):
         table.add_column(Text(title), no_wrap=number > 0)
     for cells in found.rows:
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _speeds(found: tables.Table) -> Table:
+    """Return a table of speeds in a runtime, with the three cells of a batch size in one."""
+    places = range(1, len(found.head) - 1, 3)
+    table = stage_table()
+    for place in places:
+        table.add_column(Text("\n".join(found.head[place : place + 3])), no_wrap=True)
+    table.add_column(Text(found.head[-1]), justify="right")
+    for cells in found.rows:
+        stacked = ["\n".join(cells[place : place + 3]) for place in places]
+        table.add_row(*(Text(cell) for cell in (cells[0], *stacked, cells[-1])))
     return table
 
 

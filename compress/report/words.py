@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.measurement.results import Latency, Quality, Speedup
+from compress.measurement.runtimes.names import WORDS
 from compress.report.document import GateResult, Report, Row
 
 NONE = "-"
@@ -142,6 +143,16 @@ def candidates_title(row: Row) -> str:
     return f"Candidates of {row.name}"
 
 
+def runtime_title(name: str) -> str:
+    """Return the title of the table of speeds in a runtime beside ONNX Runtime."""
+    return f"In {WORDS.get(name, name)}"
+
+
+BELOW_RUNTIMES = (
+    "Timed in the same rounds as ONNX Runtime, with as many threads and in float32 where a model "
+    "computes in float. The last column says how many answers are those that ONNX Runtime gives."
+)
+
 BELOW_CANDIDATES = (
     "All were measured on validation samples, in the same rounds as the float model. A loss is the "
     "difference of the metric (for perplexity the relative difference)."
@@ -180,7 +191,9 @@ def environment_line(report: Report) -> str:
         threads = given["threads"]
         parts.append("1 thread" if threads == 1 else f"{threads} threads")
     versions = given.get("versions") or {}
-    parts += [f"{name} {versions[name]}" for name in ("onnxruntime", "torch") if name in versions]
+    others = dict.fromkeys(name for row in report.stages for name in row.runtimes)
+    shown = ("onnxruntime", *others, "torch")
+    parts += [f"{name} {versions[name]}" for name in shown if name in versions]
     return ", ".join(parts)
 
 

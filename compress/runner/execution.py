@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from compress.data.fingerprint import digest_file, digest_files
 from compress.errors import StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
+from compress.measurement.runtimes.names import ONNXRUNTIME
 from compress.models.weights.digests import weights_digest
 from compress.onnx_graph.files import external_files
 from compress.report.candidates import read_candidates
@@ -251,14 +253,21 @@ class Execution:
 
     def _row(self, slot: Slot, subject: MeasuredModel, previous_key: str) -> Row:
         state = self._state
-        decisive = {
+        decisive: dict[str, Any] = {
             "this": state.key,
             "previous": previous_key,
             "reference": state.reference_key,
             "measure": self.recipe.measure.model_dump(mode="json"),
         }
         named = sources(self.recipe.measure)
-        key = digest({**decisive, "sources": named} if named else decisive)
+        if named:
+            decisive["sources"] = named
+        others = {
+            name: version(name) for name in self.recipe.measure.runtimes if name != ONNXRUNTIME
+        }
+        if others:
+            decisive["runtimes"] = others
+        key = digest(decisive)
         saved = self.workdir.find_row(slot, key)
         if saved is not None:
             with suppress(ValidationError):  # of another version, which had other columns

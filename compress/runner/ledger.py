@@ -1,7 +1,7 @@
 """Measures one row of the report: a stage's ONNX file in ONNX Runtime.
 
 A model without an ONNX form is measured in PyTorch, and so are the models that it is compared with.
-Nothing is compared across runtimes.
+Latency may be measured in OpenVINO too.
 """
 
 from __future__ import annotations
@@ -9,19 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compress.core.batch import model_inputs
-from compress.exporting.checked import answer_batch_size
-from compress.exporting.parity.compare import module_answers, module_outputs
+from compress.errors import StageError
+from compress.exporting.checked import answer_batch_size, real_batches
+from compress.exporting.parity.compare import (
+    compare,
+    module_answers,
+    module_outputs,
+    onnx_answers,
+)
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import Metric, metric_of
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import Latency, Quality, Speedup
+from compress.measurement.results import InRuntime, Latency, Quality, Speedup
+from compress.measurement.runtimes.beside import InOpenVino, answers_note, open_in_openvino
+from compress.measurement.runtimes.names import OPENVINO
 from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Row
 from compress.runner.inputs import torch_threads
@@ -30,7 +38,7 @@ from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_ca
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
-    from compress.measurement.latency import Timed
+    from compress.measurement.latency import Latencies, Timed
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 
@@ -87,7 +95,7 @@ def measure_row(
     params, macs, size = _counts(measured, inputs, previous)
     with torch_threads(spec.threads if measured.onnx is None else context.threads):
         quality = _quality(measured, metric, context=context, spec=spec, original=original)
-        latency, speedup, latency_notes = _timed(
+        times = _timed(
             measured,
             inputs,
             context=context,
@@ -103,8 +111,9 @@ def measure_row(
         macs=macs.total,
         size_bytes=size,
         quality=quality,
-        latency_ms=latency,
-        speedup=speedup,
+        latency_ms=times.latency,
+        speedup=times.speedup,
+        runtimes=times.runtimes,
         seconds=measured.seconds,
         peak_memory_bytes=measured.peak_memory_bytes,
         notes=[
@@ -112,7 +121,7 @@ def measure_row(
             *notes,
             *_quality_notes(metric, context, spec),
             *macs.notes,
-            *latency_notes,
+            *times.notes,
         ],
     )
     return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
@@ -236,6 +245,15 @@ def latency_inputs(
     return inputs, notes
 
 
+class _Times(NamedTuple):
+    """Latency and speedups by batch size, the same by further runtime, and notes."""
+
+    latency: dict[str, Latency]
+    speedup: dict[str, Speedup]
+    runtimes: dict[str, InRuntime]
+    notes: tuple[str, ...]
+
+
 def _timed(
     measured: MeasuredModel,
     inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
@@ -244,8 +262,8 @@ def _timed(
     spec: MeasureSpec,
     original: ComparedModel | None,
     previous: ComparedModel | None,
-) -> tuple[dict[str, Latency], dict[str, Speedup], tuple[str, ...]]:
-    """Return latency and speedups by batch size, from rounds in which the models take turns."""
+) -> _Times:
+    """Return what rounds tell in which the models take turns."""
 
     def model(of: MeasuredModel | ComparedModel) -> Timed:
         if measured.onnx is None or of.onnx is None:
@@ -258,7 +276,11 @@ def _timed(
     if previous is not None:
         same = original is not None and previous.row.index == original.row.index
         models[_ORIGINAL if same else _PREVIOUS] = model(previous)
-    times = measure_latency(models, inputs, spec=spec, progress=context.progress)
+    files = {
+        name: path for name, path in models.items() if isinstance(path, Path) and name != _PREVIOUS
+    }
+    others = open_in_openvino(spec.runtimes, files, inputs, threads=spec.threads)
+    times = measure_latency(models | others.timed(), inputs, spec=spec, progress=context.progress)
     latency, speedup = {}, {}
     for size in spec.batch_sizes:
         latency[str(size)] = times.latency(size, _THIS)
@@ -271,4 +293,31 @@ def _timed(
             vs_previous=None if previous is None else vs_previous,
             previous_ci95=None if previous is None else previous_ci95,
         )
-    return latency, speedup, times.notes
+    runtimes, notes = _elsewhere(others, times, measured, context=context, original=original)
+    return _Times(latency, speedup, runtimes, (*times.notes, *notes))
+
+
+def _elsewhere(
+    others: InOpenVino,
+    times: Latencies,
+    measured: MeasuredModel,
+    *,
+    context: Context,
+    original: ComparedModel | None,
+) -> tuple[dict[str, InRuntime], list[str]]:
+    """Return the speed in OpenVINO, if the model runs there, and notes on the answers."""
+    model = others.models.get(_THIS)
+    if model is None or measured.onnx is None:
+        return {}, list(others.refused.values())[:1]
+    try:
+        found = compare(
+            onnx_answers(measured.onnx, threads=context.threads),
+            model.answer,
+            batches=real_batches(measured.artifact, context),
+            target=context.task.target,
+        ).require_finite(measured.onnx)
+    except StageError as error:
+        return {}, [f"not timed in OpenVINO: {error}"]
+    speeds = others.speeds(times, this=_THIS, original=_THIS if original is None else _ORIGINAL)
+    runtime = speeds.with_answers(agreement=found.agreement, max_difference=found.max_error)
+    return {OPENVINO: runtime}, [answers_note(runtime, said=found.top1())]

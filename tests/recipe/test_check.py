@@ -182,3 +182,10 @@ def test_a_recipe_that_is_no_mapping(problems):
         "r.yaml:1 'recipe' must be a mapping of keys to values. Got ['a']."
     ]
     assert problems("") == ["r.yaml:1 'recipe' must be a mapping of keys to values. Got None."]
+
+
+def test_a_runtime_that_isnt_installed_is_refused(problems, monkeypatch):
+    monkeypatch.setattr("compress.measurement.runtimes.names.find_spec", lambda name: None)
+    measured = ("stages:", "measure:\n  runtimes: [onnxruntime, openvino]\nstages:")
+    [found] = problems(replace=measured)
+    assert found.endswith("'measure.runtimes': needs openvino: pip install 'compress[openvino]'.")

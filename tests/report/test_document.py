@@ -33,7 +33,7 @@ def test_the_format_has_the_public_names(report):
     }  # fmt: skip
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
-        "speedup", "delta", "seconds", "peak_memory_bytes", "notes",
+        "speedup", "runtimes", "delta", "seconds", "peak_memory_bytes", "notes",
         "candidates",
     }  # fmt: skip
     assert plain["stages"][1]["latency_ms"]["32"]["p50"] == pytest.approx(251.2)

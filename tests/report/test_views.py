@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from compress.errors import InputError
-from compress.measurement.results import Latency, Quality
+from compress.measurement.results import InRuntime, Latency, Quality, Speedup
 from compress.report import words
 from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
-from compress.report.document import GateResult, Report, write_report
+from compress.report.document import GateResult, Report, read_report, write_report
+from compress.report.html import html
 from compress.report.markdown import markdown
 from compress.report.terminal import WIDTH, plain_console, render, show
 from tests.report.samples import make_row
@@ -242,3 +243,58 @@ def test_perplexity_is_a_number_of_which_less_is_better(report, value, text, cha
         assert "%" not in shown.split("Less")[0].split(text)[1].splitlines()[0]
     assert words.value(quality) == text.split()[0]
     assert "is better" not in render(report)
+
+
+def in_openvino(*, reference: bool) -> dict[str, InRuntime]:
+    own = Speedup(1.0) if reference else Speedup(2.5, (2.4, 2.6))
+    latency = {batch: Latency(p50=10.0, p95=11.0) for batch in ("1", "32")}
+    return {
+        "openvino": InRuntime(
+            latency_ms=latency,
+            speedup=dict.fromkeys(("1", "32"), own),
+            speedup_vs_onnxruntime=dict.fromkeys(("1", "32"), Speedup(4.5, (4.4, 4.6))),
+            agreement=0.984375,
+            max_difference=0.01,
+        )
+    }
+
+
+@pytest.fixture
+def in_two_runtimes():
+    rows = [
+        make_row(0, "original", runtimes=in_openvino(reference=True)),
+        make_row(1, "prune"),
+        make_row(2, "quantize", runtimes=in_openvino(reference=False)),
+    ]
+    versions = {"onnxruntime": "1.32.0", "openvino": "2026.4.1"}
+    return Report(
+        name="two", status="passed", stages=rows, environment={"cpu": "Xeon", "versions": versions}
+    )
+
+
+def test_speeds_in_another_runtime_have_a_table_of_their_own(in_two_runtimes):
+    text = render(in_two_runtimes)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "In OpenVINO:" in text
+    table = text.split("In OpenVINO:")[1]
+    lines = [line.split() for line in table.splitlines()]
+    assert ["quantize", "10.0", "ms", "10.0", "ms", "98.4%"] in lines
+    assert ["2.50x", "2.40-2.60"] * 2 in lines
+    assert ["4.50x", "4.40-4.60"] * 2 in lines
+    assert ["prune", "-", "-", "-"] in lines
+    assert "onnxruntime 1.32.0, openvino 2026.4.1" in text
+
+
+def test_a_page_holds_the_speeds_in_another_runtime(in_two_runtimes):
+    written = markdown(in_two_runtimes)
+    row = "| quantize | 10.0 ms | 2.50x 2.40-2.60 | 4.50x 4.40-4.60 |"
+    assert "## In OpenVINO" in written
+    assert row in written
+    page = html(in_two_runtimes)
+    assert "<h2>In OpenVINO</h2>" in page
+    assert "<td>4.50x 4.40-4.60</td>" in page
+
+
+def test_a_report_with_two_runtimes_is_read_back(in_two_runtimes, tmp_path):
+    write_report(in_two_runtimes, tmp_path)
+    assert read_report(tmp_path) == in_two_runtimes

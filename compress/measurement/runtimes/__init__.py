@@ -1,0 +1,1 @@
+"""Runtimes beside ONNX Runtime in which models are measured."""

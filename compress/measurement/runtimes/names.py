@@ -1,0 +1,27 @@
+"""The runtimes that a recipe can name, and whether they are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal
+
+Runtime = Literal["onnxruntime", "openvino"]
+"""A runtime in which a model can be timed."""
+ONNXRUNTIME: Literal["onnxruntime"] = "onnxruntime"
+OPENVINO: Literal["openvino"] = "openvino"
+WORDS: dict[str, str] = {ONNXRUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
+"""Each runtime's name in text."""
+
+
+def missing(packages: Sequence[str]) -> str | None:
+    """Return what to install, as part of a sentence; None if all packages are installed.
+
+    Parameters
+    ----------
+    packages : packages of the extra `openvino`.
+    """
+    absent = [name for name in packages if find_spec(name) is None]
+    if not absent:
+        return None
+    return f"needs {' and '.join(absent)}: pip install 'compress[openvino]'."
