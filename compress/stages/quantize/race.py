@@ -37,16 +37,24 @@ class Race:
     def run(self) -> list[CandidateSpec]:
         """Return the specs that could be the fastest within the budget, in the order of the kinds.
 
-        All drafts are made of the variant on which the first kind is fastest. Those that turn out
-        to be fast are then tried on the other variants.
+        All drafts are made of the variant on which the first kind is fastest, with the first 8-bit
+        types of each kind; the other types only where a kind loses too much with those. Drafts
+        that turn out to be fast are then tried on the other variants.
 
         Raises
         ------
         StageError : no kind can be made; the message gives the reason of the last.
         """
-        drafts = self._drafts()
+        first = dict(reversed(self.kinds))
+        drafts = self._drafts(list(reversed(first.items())))
         paces = self._paces(drafts)
         kept = self._hopeful(drafts, paces)
+        losing = {spec.kind for spec in kept.values() if not self._fits(spec)}
+        others = [(k, each) for k, each in self.kinds if k in losing and each is not first[k]]
+        if others:
+            drafts += self._drafts(others, variant=drafts[0].variant)
+            paces = self._paces(drafts)
+            kept = self._hopeful(drafts, paces)
         return [
             self._on_its_variant(kept[draft], paces[draft]) for draft in drafts if draft in kept
         ]
@@ -62,18 +70,24 @@ class Race:
         specs = those_that_run(every, self.builder, self.evaluator)
         return self._fastest(specs)
 
-    def _drafts(self) -> list[CandidateSpec]:
-        """Return a draft of each kind that can be made and runs."""
+    def _drafts(
+        self, kinds: Sequence[tuple[Kind, Integers]], variant: GraphVariant | None = None
+    ) -> list[CandidateSpec]:
+        """Return a draft of each kind that can be made and runs.
+
+        They are made of a variant; None for the one on which the first of them is fastest.
+        """
         drafts: list[CandidateSpec] = []
-        for number, (kind, integers) in enumerate(self.kinds, start=1):
+        for number, (kind, integers) in enumerate(kinds, start=1):
             try:
-                if drafts:
-                    spec = first_spec(kind, drafts[0].variant, integers, self.builder)
-                    drafts += those_that_run([spec], self.builder, self.evaluator)
-                else:
+                if variant is None:
                     drafts.append(self.draft(kind, integers))
+                    variant = drafts[0].variant
+                else:
+                    spec = first_spec(kind, variant, integers, self.builder)
+                    drafts += those_that_run([spec], self.builder, self.evaluator)
             except StageError as error:
-                if number == len(self.kinds) and not drafts:
+                if number == len(kinds) and variant is None:
                     raise
                 what = kind if kind == "storage-8" else f"{kind}, {integers},"
                 self.builder.left_out.append(f"{what} is left out: {error}")
@@ -96,9 +110,12 @@ class Race:
                 self.builder.dropped.append(f"{draft.name} ({paces[draft]})")
                 continue
             kept[draft] = best_method(draft, self.builder, self.evaluator)
-            if self.evaluator.fits(self.builder.candidate(kept[draft]).path):
+            if self._fits(kept[draft]):
                 bar = max(bar, paces[draft].low / (1 + NOISE))
         return kept
+
+    def _fits(self, spec: CandidateSpec) -> bool:
+        return self.evaluator.fits(self.builder.candidate(spec).path)
 
     def _on_its_variant(self, spec: CandidateSpec, pace: Pace) -> CandidateSpec:
         """Return a fast INT8 spec on the variant that suits it best."""
