@@ -13,13 +13,14 @@ from compress.measurement.cpu import TargetCpu
 from compress.quantization.options import Calibration, EvaluationOptions
 from compress.quantization.selection import DYNAMIC, STATIC_KNOWN
 
+QuantizationMethod = Literal["auto", "dynamic", "static_scales", "static", "weight_only", "storage"]
 Improvement = Literal["smoothquant", "equalize", "bias_correction", "adaround", "float_fallback"]
 
 
 class QuantizeOptions(Options):
     """Options that decide how an INT8 model is made, chosen and improved."""
 
-    method: Literal["auto", "dynamic", "static_scales", "static", "weight_only", "storage"] = "auto"
+    method: QuantizationMethod = "auto"
     """`dynamic` computes the scales of activations at run time; `static` calibrates them.
     `static_scales` uses the integer matmuls of `dynamic` with calibrated scales. `weight_only`
     leaves activations in float. `storage` stores weights in few bits and computes with them in
