@@ -13,6 +13,7 @@ from compress.stages.quantize.attempts import attempted
 from compress.stages.quantize.candidates import CandidateSpec, Kind
 
 if TYPE_CHECKING:
+    from compress.core.progress import Advance
     from compress.graph_variants.variants import GraphVariant
     from compress.quantization.evaluation import Evaluator
     from compress.quantization.integers import Integers
@@ -27,12 +28,19 @@ class Race:
     ----------
     variants : variants of the float graph, the plain one first.
     kinds : kinds to try, each with its 8-bit types.
+    advance : is called `steps` times; what comes in addition, if much is lost, isn't counted.
     """
 
     builder: CandidateBuilder
     evaluator: Evaluator
     variants: Sequence[GraphVariant]
     kinds: Sequence[tuple[Kind, Integers]]
+    advance: Advance
+
+    @staticmethod
+    def steps(kinds: Sequence[tuple[Kind, Integers]]) -> int:
+        """Return the number of steps of a race: each kind is made, and then judged."""
+        return 2 * len({kind for kind, _ in kinds})
 
     def run(self) -> list[CandidateSpec]:
         """Return the specs that could be the fastest within the budget, in the order of the kinds.
@@ -46,15 +54,16 @@ class Race:
         StageError : no kind can be made; the message gives the reason of the last.
         """
         first = dict(reversed(self.kinds))
-        drafts = self._drafts(list(reversed(first.items())))
+        drafts = self._drafts(list(reversed(first.items())), advance=self.advance)
         paces = self._paces(drafts)
-        kept = self._hopeful(drafts, paces)
+        kept = self._hopeful(drafts, paces, advance=self.advance)
+        self.advance(len(first) - len(drafts))
         losing = {spec.kind for spec in kept.values() if not self._fits(spec)}
         others = [(k, each) for k, each in self.kinds if k in losing and each is not first[k]]
         if others:
-            drafts += self._drafts(others, variant=drafts[0].variant)
+            drafts += self._drafts(others, variant=drafts[0].variant, advance=_uncounted)
             paces = self._paces(drafts)
-            kept = self._hopeful(drafts, paces)
+            kept = self._hopeful(drafts, paces, advance=_uncounted)
         return [
             self._on_its_variant(kept[draft], paces[draft]) for draft in drafts if draft in kept
         ]
@@ -71,7 +80,11 @@ class Race:
         return self._fastest(specs)
 
     def _drafts(
-        self, kinds: Sequence[tuple[Kind, Integers]], variant: GraphVariant | None = None
+        self,
+        kinds: Sequence[tuple[Kind, Integers]],
+        *,
+        advance: Advance,
+        variant: GraphVariant | None = None,
     ) -> list[CandidateSpec]:
         """Return a draft of each kind that can be made and runs.
 
@@ -91,10 +104,15 @@ class Race:
                     raise
                 what = kind if kind == "storage-8" else f"{kind}, {integers},"
                 self.builder.left_out.append(f"{what} is left out: {error}")
+            advance(info=str(kind))
         return drafts
 
     def _hopeful(
-        self, drafts: Sequence[CandidateSpec], paces: dict[CandidateSpec, Pace]
+        self,
+        drafts: Sequence[CandidateSpec],
+        paces: dict[CandidateSpec, Pace],
+        *,
+        advance: Advance,
     ) -> dict[CandidateSpec, CandidateSpec]:
         """Return the drafts that aren't slower than another one that is good enough.
 
@@ -106,6 +124,7 @@ class Race:
         """
         kept, bar = {}, 0.0
         for draft in sorted(drafts, key=lambda each: -paces[each].value):
+            advance(info=draft.name)
             if paces[draft].high < bar:
                 self.builder.dropped.append(f"{draft.name} ({paces[draft]})")
                 continue
@@ -141,6 +160,10 @@ class Race:
             return dict.fromkeys(specs, Pace({"": (1.0, (1.0, 1.0))}))
         found = self.evaluator.paces([self.builder.candidate(spec) for spec in specs])
         return {spec: found[self.builder.candidate(spec).name] for spec in specs}
+
+
+def _uncounted(steps: int = 1, *, info: str = "") -> None:
+    """Report nothing, for steps that aren't among those announced."""
 
 
 def those_that_run(

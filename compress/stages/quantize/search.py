@@ -13,12 +13,15 @@ from compress.stages.quantize.candidates import CandidateSpec, Kind
 from compress.stages.quantize.race import Race
 
 if TYPE_CHECKING:
+    from compress.core.progress import Advance
     from compress.graph_variants.variants import GraphVariant
     from compress.measurement.results import Evaluation
     from compress.quantization.evaluation import Candidate, Evaluator
     from compress.quantization.integers import Integers
     from compress.stages.quantize.candidates import CandidateBuilder
 
+_LAST_STEPS = 2
+"""The measurement of what is left, and its improvement."""
 Improve = Callable[[CandidateSpec], Sequence[CandidateSpec]]
 """A function from a spec that loses too much to better specs, in the order of making."""
 
@@ -62,9 +65,31 @@ class Search:
 
     def run(self) -> SearchResult:
         """Find the specs that are fast, then improve those that lose too much."""
-        race = Race(self.builder, self.evaluator, self.variants, self.kinds)
+        steps = Race.steps(self.kinds) + _LAST_STEPS
+        with self.builder.context.progress.track("choosing the fastest form", steps) as advance:
+            return self._run(advance)
+
+    def _run(self, advance: Advance) -> SearchResult:
+        race = Race(self.builder, self.evaluator, self.variants, self.kinds, advance)
         specs = race.run()
         evaluations = self._judge(specs)
+        advance(info="measured")
+        better = self._improved(specs, evaluations)
+        better += self._last_if_none_fits([*specs, *better], race)
+        if better:
+            specs = [*specs, *(spec for spec in better if spec not in specs)]
+            evaluations = self._judge(specs)
+        advance()
+        best = fastest(evaluations[1:])
+        measured = zip(specs, evaluations[1:], strict=True)
+        chosen = next((spec for spec, each in measured if each is best), None)
+        notes = [] if chosen is None else float_costs(chosen, specs, evaluations, self.builder)
+        return SearchResult(chosen, [self._candidate(spec) for spec in specs], evaluations, notes)
+
+    def _improved(
+        self, specs: Sequence[CandidateSpec], evaluations: Sequence[Evaluation]
+    ) -> list[CandidateSpec]:
+        """Return better specs of those that would be the fastest but lose too much."""
         best = fastest(evaluations[1:])
         bar = 0.0 if best is None else best.pace * (1 + NOISE)
         measured = zip(specs, evaluations[1:], strict=True)
@@ -73,15 +98,7 @@ class Search:
         for _, spec in sorted(hopeful, key=lambda each: each[0]):
             if not spec.stores:
                 better += self._improve(spec)
-        better += self._last_if_none_fits([*specs, *better], race)
-        if better:
-            specs = [*specs, *(spec for spec in better if spec not in specs)]
-            evaluations = self._judge(specs)
-            best = fastest(evaluations[1:])
-        measured = zip(specs, evaluations[1:], strict=True)
-        chosen = next((spec for spec, each in measured if each is best), None)
-        notes = [] if chosen is None else float_costs(chosen, specs, evaluations, self.builder)
-        return SearchResult(chosen, [self._candidate(spec) for spec in specs], evaluations, notes)
+        return better
 
     def _last_if_none_fits(self, specs: Sequence[CandidateSpec], race: Race) -> list[CandidateSpec]:
         """Return a spec of the last kind, if no other spec is good enough and it can be made."""
