@@ -110,6 +110,7 @@ def test_fashion_mnist_runs_small_on_idx_files(tmp_path: Path) -> None:
         recipe("fashion-mnist.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=static",
             *epochs(*stages),
             *fp32(*stages),
             *WIDTHS,
@@ -272,6 +273,7 @@ def test_text_classification_tiny_runs_small_on_a_local_model(tmp_path: Path) ->
         recipe("text-classification-tiny.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=dynamic",
             *epochs(*stages),
             *fp32(*stages),
             *_text_classifier(tmp_path, layers=2, more=unused),
@@ -330,6 +332,7 @@ def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> 
         recipe("vit.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=dynamic",
             *epochs("distill", "prune.recovery"),
             "stages.distill.student={layers: 1, width: {intermediate_size: 64}}",
             "stages.prune.round_to=1",
@@ -371,6 +374,7 @@ def test_text_generation_runs_small(tmp_path: Path) -> None:
         recipe("text-generation.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=dynamic",
             *epochs("train", "distill"),
             LLAMA,
             "stages.distill.student={layers: 1, width: {intermediate_size: 8}}",
@@ -401,6 +405,7 @@ def test_token_classification_runs_small(tmp_path: Path) -> None:
         recipe("token-classification.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=dynamic",
             *epochs("distill", "prune.recovery"),
             "stages.train.training.epochs=4",
             "stages.train.training.learning_rate=2.0e-3",
@@ -457,6 +462,7 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
         recipe("sentence-embeddings.yaml"),
         overrides=[
             *QUICK,
+            "stages.quantize.method=dynamic",
             "stages.distill.student={layers: 1, width: {intermediate_size: 32}}",
             "stages.distill.training.epochs=2",
             "stages.distill.training.learning_rate=2.0e-3",
