@@ -205,11 +205,11 @@ def cases(folder: Path, random: np.random.Generator) -> Iterator[tuple[str, str,
     """Kind, size, file and inputs of each case."""
     for rows, width in MATMULS:
         path = matmuls(folder / f"matmul{width}.onnx", width, random)
-        yield "matmul", f"{rows} × {width} × {width}", path, (rows, width)
+        yield "matmul", f"{rows} x {width} x {width}", path, (rows, width)
     for batch, channels, size, kernel, groups in CONVOLUTIONS:
         path = convolutions(folder / "conv.onnx", channels, size, kernel, groups, random)
         depth = "depthwise " if groups > 1 else ""
-        words = f"{depth}{kernel} × {kernel}, {channels} channels, {size} × {size}, batch {batch}"
+        words = f"{depth}{kernel} x {kernel}, {channels} channels, {size} x {size}, batch {batch}"
         yield "convolution", words, path, (batch, channels, size, size)
 
 
