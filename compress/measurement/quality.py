@@ -62,6 +62,7 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     threads: int = 1,
     progress: Progress | None = None,
     seed: int = 0,
+    exact: bool = False,
 ) -> Quality:
     """A metric over a loader's batches. Only one batch's answers are held at a time.
 
@@ -74,6 +75,7 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     labels : class names in the order of the scores, for metrics that read them.
     reference : for metrics that compare the model with another; None: the model itself.
     seed : seed of the intervals' bootstraps.
+    exact : see `compress.measurement.session.session`.
 
     Raises
     ------
@@ -84,9 +86,9 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     found = metric if isinstance(metric, Metric) else metric_named(metric, task=task, labels=labels)
     tally = found.tally(labels)
     wanted = reference if found.needs_reference else None
-    other = None if wanted is None else _answers(wanted, loader, task, threads)
+    other = None if wanted is None else _answers(wanted, loader, task, threads, exact)
     with (progress or Silent()).track(f"measuring {found.name}", len(loader)) as advance:
-        for answer in _answers(Reference(model), loader, task, threads):
+        for answer in _answers(Reference(model), loader, task, threads, exact):
             if found.needs_reference:
                 compared = answer if other is None else next(other)
                 answer = replace(answer, reference=compared)
@@ -99,9 +101,11 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     return Quality(found.name, value, ci95, tally.samples, found.higher_is_better)
 
 
-def _answers(model: Reference, loader: Loader, task: Task, threads: int) -> Iterator[Answer]:
+def _answers(
+    model: Reference, loader: Loader, task: Task, threads: int, exact: bool
+) -> Iterator[Answer]:
     """The model's answer to each batch."""
-    answer = _answering(model.model, task, threads)
+    answer = _answering(model.model, task, threads, exact)
     for batch in model.loader or loader:
         said, outputs = answer(batch)
         scores = next(iter(outputs.values()))
@@ -111,12 +115,12 @@ def _answers(model: Reference, loader: Loader, task: Task, threads: int) -> Iter
 
 
 def _answering(
-    model: Answering, task: Task, threads: int
+    model: Answering, task: Task, threads: int, exact: bool
 ) -> Callable[[Batch], tuple[str, dict[str, NDArray[np.float32]]]]:
     """A function from a batch to the words for the outputs in a message, and the outputs."""
     if callable(model):
         return lambda batch: (_ONE_OUTPUT, _by_name(model(batch), task))
-    runtime = session(model, threads=threads)
+    runtime = session(model, threads=threads, exact=exact)
 
     def answer(batch: Batch) -> tuple[str, dict[str, NDArray[np.float32]]]:
         outputs = run(runtime, batch)

@@ -30,12 +30,14 @@ PRESENT = "present."
 """Beginning of the names of such a model's outputs that are its cache."""
 
 
-def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
+def session(onnx: Path, *, threads: int, exact: bool = False) -> onnxruntime.InferenceSession:
     """A session to measure and compare a file: on the CPU, with all graph optimisations.
 
     Parameters
     ----------
     threads : number of threads within an operator; operators run one after another.
+    exact : whether 8-bit products are exact on every CPU, and so slower on those where they can
+        saturate.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def session(onnx: Path, *, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = _options(threads)
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     try:
         return onnxruntime.InferenceSession(str(onnx), options, providers=PROVIDERS)

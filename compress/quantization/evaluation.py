@@ -93,6 +93,7 @@ class Evaluator:
     options : sizes of the evaluation.
     budget : the largest `Evaluation.loss` that is allowed.
     threads : number of threads of the sessions that measure quality.
+    exact : whether these have exact 8-bit products, as on the CPUs that a file is made for.
     """
 
     source: Path
@@ -104,6 +105,7 @@ class Evaluator:
     options: EvaluationOptions
     budget: float
     threads: int = 1
+    exact: bool = False
     progress: Progress = field(default_factory=Silent)
     _qualities: dict[Path, Quality] = field(default_factory=dict)
     _running: set[Path] = field(default_factory=set)
@@ -134,6 +136,7 @@ class Evaluator:
                 reference=Reference(self.source),
                 threads=self.threads,
                 progress=self.progress,
+                exact=self.exact,
             )
         return self._qualities[path]
 

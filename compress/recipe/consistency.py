@@ -13,7 +13,7 @@ from compress.measurement.spec import MeasureSpec, OwnMetric
 from compress.models.spec import ModelSpec
 from compress.recipe.agreement import misfits
 from compress.recipe.document import Document, Keys, Problem
-from compress.recipe.order import first_format, misfits_in
+from compress.recipe.order import chain, first_format, misfits_in
 from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Step
 from compress.recipe.sentences import Fault, said_by_model
@@ -171,6 +171,19 @@ def _order(stages: Sequence[Listed], model: ModelSpec | None, findings: Findings
             f"stages[{index}] ({known[index][0]}): {sentence}",
             causes=tuple(("stages", earlier, "use") for earlier in range(index + 1)),
         )
+    for index, link in enumerate(chain(known, first)[0]):
+        step = stages[index].step
+        for key, problem in () if step is None else step.stage.check_given(link.given):
+            prefix = f"stages[{index}] ({known[index][0]}): "
+            _said_inside(findings, key, problem, at=index, prefix=prefix)
+
+
+def _said_inside(findings: Findings, key: str, problem: str, *, at: int, prefix: str) -> None:
+    """Add a problem that a stage found in its field `key`."""
+    keys = tuple(key.split("."))
+    if problem.startswith(("must ", "needs ")):
+        problem = f"{keys[-1]!r} {problem}"
+    findings.fault(said_by_model(keys, problem), ("stages", at), prefix)
 
 
 def _tasks(stages: Sequence[Listed], task: Task, findings: Findings) -> None:
@@ -209,7 +222,4 @@ def _inside(
             problems = [found for found in problems if found[0] not in COUNTED_IN_MODEL]
         replaced = replaced or one.step.stage.replaces_model
         for key, problem in problems:
-            keys = tuple(key.split("."))
-            if problem.startswith(("must ", "needs ")):
-                problem = f"{keys[-1]!r} {problem}"
-            findings.fault(said_by_model(keys, problem), ("stages", index), prefix)
+            _said_inside(findings, key, problem, at=index, prefix=prefix)

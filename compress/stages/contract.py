@@ -79,6 +79,15 @@ class Stage(Options):
         """
         return []
 
+    def check_given(self, given: Format) -> list[tuple[str, str]]:
+        """The stage's problems with the format that it would be given, one of `accepts`.
+
+        Returns
+        -------
+        (dotted key inside the stage, problem) pairs, as of `check`.
+        """
+        return []
+
     def warnings(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[str]:
         """Notes for the reader of the plan before the work begins, one line each.
 

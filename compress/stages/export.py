@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
+from compress.errors import StageError
+from compress.exporting.bundle.precisions import BundlePrecision
 from compress.models.onnx_file.beside import config_folder
+from compress.quantization.options import EvaluationOptions
 from compress.stages.contract import Stage
 from compress.tasks.registry import outline
 
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
     from compress.core.context import Context, Raw
     from compress.data.spec import DataSpec
     from compress.models.spec import ModelSpec
+
+
+_NEEDS_FLOAT = (
+    "needs a float model, of which it makes each precision, and would be given INT8. Put 'export' "
+    "in the place of 'quantize': its precision int8 is made in the same way."
+)
 
 
 class Export(Stage):
@@ -35,6 +44,15 @@ class Export(Stage):
     precision: Literal["fp32", "fp16"] = "fp32"
     """Precision in which a float model is stored and computed. With fp16, inputs and outputs stay
     float32. An INT8 model stays as it is, and can't be combined with fp16."""
+    precisions: Annotated[tuple[BundlePrecision, ...], Field(min_length=1)] | None = None
+    """Several precisions in one bundle, each made of the float model and measured: `fp32`, `fp16`,
+    `int8` (as `quantize` makes it with its defaults), `storage` (8 bits, computed in float) and
+    `q4`. The first is model.onnx, which the row measures. The examples choose for the machine."""
+    target_cpu: Literal["any"] | None = None
+    """`any` is short for `precisions: [storage, int8]`: INT8 for CPUs with instructions for 8-bit
+    products, and weights stored in 8 bits for the others."""
+    evaluation: EvaluationOptions = EvaluationOptions()
+    """Options of the measurement of `precisions`."""
     dynamic_image_size: bool = False
     """Accept images of any height and width. The model must be fully convolutional, and this stage
     must be the one that exports it."""
@@ -54,6 +72,37 @@ class Export(Stage):
     """License of the result, such as apache-2.0. Null takes the license that the original model's
     card names; where it names none, the bundle states none."""
 
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        given = self.precisions or ()
+        if len(set(given)) < len(given):
+            raise ValueError(f"'precisions' names one twice. Got {', '.join(given)}.")
+        if self.precisions is not None and self.target_cpu is not None:
+            raise ValueError(
+                "'target_cpu: any' stands for 'precisions: [storage, int8]'. Got 'precisions' too."
+            )
+        if self.all_precisions and self.precision != "fp32":
+            raise ValueError(
+                f"'precision' is that of a bundle with one. Name {self.precision} among the "
+                f"'precisions', which are {', '.join(self.all_precisions)}."
+            )
+        return self
+
+    @property
+    def all_precisions(self) -> tuple[BundlePrecision, ...]:
+        """The precisions of a bundle that holds several; empty for one that doesn't."""
+        return self.precisions or (("storage", "int8") if self.target_cpu == "any" else ())
+
+    def check_given(self, given: Format) -> list[tuple[str, str]]:
+        """See `Stage.check_given`."""
+        if not self.all_precisions or given is not Format.ONNX_INT8:
+            return []
+        return [("target_cpu" if self.target_cpu else "precisions", _NEEDS_FLOAT)]
+
+    def _require_float(self, artifact: Artifact) -> None:
+        for key, problem in self.check_given(artifact.format):
+            raise StageError(f"{key!r} {problem}")
+
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """Return the artifact as an ONNX file inside its bundle.
 
@@ -61,11 +110,13 @@ class Export(Stage):
         ------
         ParityError : the answers of the ONNX file differ from the torch module's, or those of the
             fp16 file from the float file's.
-        StageError : the model can't be exported, or the file is no valid model.
+        StageError : the model can't be exported or given in one of the precisions, or the file is
+            no valid model.
         """
         from compress.exporting.bundle.layout import lay_out
         from compress.exporting.bundle.write import MODEL, write_bundle
         from compress.exporting.exported import ExportOptions, write_exported
+        from compress.stages.precisions.write import write_precisions
 
         directory = context.directory / "bundle"
         directory.mkdir(parents=True, exist_ok=True)
@@ -77,7 +128,19 @@ class Export(Stage):
             samples=self.samples,
             half=self.precision == "fp16",
         )
-        notes = write_exported(artifact, context, model, options=options)
+        files: dict[BundlePrecision, Path] = {}
+        if self.all_precisions:
+            self._require_float(artifact)
+            files, notes = write_precisions(
+                artifact,
+                context,
+                directory,
+                precisions=self.all_precisions,
+                options=options,
+                evaluation=self.evaluation,
+            )
+        else:
+            notes = write_exported(artifact, context, model, options=options)
         raw = context.data.raw("validation", limit=max(1, self.keep_samples))
         write_bundle(
             model,
@@ -86,30 +149,46 @@ class Export(Stage):
             labels=artifact.labels,
             task=context.task,
             pairs=raw.kind == "pair" or (raw.kind == "fields" and "text_pair" in raw.values[0]),
+            precisions=bool(files),
         )
-        if self.transformers_js:
+        if self.transformers_js and not files:
             lay_out(model)
-        notes += self._tried(artifact, model, context, raw)
+        notes += self._tried(artifact, model, context, raw, files)
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
         )
 
     def _tried(
-        self, artifact: Artifact, model: Path, context: Context, raw: Raw
+        self,
+        artifact: Artifact,
+        model: Path,
+        context: Context,
+        raw: Raw,
+        files: Mapping[BundlePrecision, Path],
     ) -> tuple[str, ...]:
-        """Compare the example script's answers with the measured ones; keep samples if asked."""
+        """Compare the example script's answers with the measured ones; keep samples if asked.
+
+        Parameters
+        ----------
+        files : the file of each of several precisions, that of `model` first.
+        """
         from compress.exporting.bundle.samples import write_samples
         from compress.exporting.checked import real_batches, reference_answers
         from compress.exporting.examples.tried import tried
 
         batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
-        kept, notes = tried(
-            model,
-            raw,
-            batch,
-            preprocessor=artifact.require_preprocessor(),
-            task=context.task,
-        )
+        found = [
+            tried(
+                file,
+                raw,
+                batch,
+                preprocessor=artifact.require_preprocessor(),
+                task=context.task,
+                precision=precision,
+            )
+            for precision, file in (list(files.items()) or [(None, model)])
+        ]
+        kept = found[0][0]
         if self.keep_samples:
             write_samples(
                 model,
@@ -117,8 +196,12 @@ class Export(Stage):
                 model.parent,
                 reference=reference_answers(artifact, context),
                 raw=kept,
+                precisions=files or None,
             )
-        return notes
+        named = zip(files, found, strict=False)
+        if files:
+            return tuple(f"{name}: {note}" for name, (_, notes) in named for note in notes)
+        return found[0][1]
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
@@ -136,4 +219,5 @@ class Export(Stage):
     def summarize(self) -> str:
         """Such as "opset 20, fp32, tolerance 0.0001"."""
         opset = "default opset" if self.opset is None else f"opset {self.opset}"
-        return f"{opset}, {self.precision}, tolerance {self.tolerance:g}"
+        precisions = " and ".join(self.all_precisions or (self.precision,))
+        return f"{opset}, {precisions}, tolerance {self.tolerance:g}"

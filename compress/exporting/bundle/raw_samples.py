@@ -62,6 +62,7 @@ def answered(
     task: Task,
     postprocessing: Mapping[str, Any],
     most_bytes: int,
+    exact: bool = False,
 ) -> RawSamples | None:
     """Return raw samples and the answers to their batch; None if a sample is too large.
 
@@ -72,8 +73,9 @@ def answered(
     batch : the loader's batch, as in the measurement of quality.
     postprocessing : the bundle's constants.
     most_bytes : largest total size of the kept samples.
+    exact : see `compress.measurement.session.session`.
     """
-    opened = session(model, threads=1)
+    opened = session(model, threads=1, exact=exact)
     if isinstance(task, OwnTask) and task.script_file is None:
         return _of_arrays(opened, batch, most_bytes)
     values = _fitting(raw, most_bytes)

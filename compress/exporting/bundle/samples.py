@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.core.context import Batch
+    from compress.exporting.bundle.precisions import BundlePrecision
 
     Array = NDArray[np.generic]
 
@@ -31,7 +32,7 @@ SAMPLES_FILE = "samples.npz"
 MOST = 8
 LARGEST = 2**22
 """Bytes before packing. Large images, and answers as wide as a vocabulary, leave fewer samples."""
-_ANSWERS, _REFERENCE = "answers/", "reference/"
+_ANSWERS, _REFERENCE, _PRECISIONS = "answers/", "reference/", "precisions/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +47,14 @@ class Samples:
         file gave them; see `answer_of`.
     reference : the uncompressed model's answers to the same inputs; empty if unknown.
     raw : samples before preprocessing, with their final answers; None if none are kept.
+    precisions : of a bundle with several, the answers of each file by its precision.
     """
 
     inputs: Mapping[str, Array]
     answers: Mapping[str, Array]
     reference: Mapping[str, Array] = field(default_factory=dict)
     raw: RawSamples | None = None
+    precisions: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -66,6 +69,7 @@ def write_samples(
     *,
     reference: Callable[[Batch], np.ndarray] | None = None,
     raw: RawSamples | None = None,
+    precisions: Mapping[BundlePrecision, Path] | None = None,
 ) -> Path:
     """Run a model on the first few real inputs, and write both into `samples.npz`.
 
@@ -80,6 +84,7 @@ def write_samples(
     directory : the bundle's folder.
     reference : the uncompressed model, as a function from a batch to its scores.
     raw : samples before preprocessing.
+    precisions : of a bundle with several, the file of each. Their 8-bit products are exact.
 
     Raises
     ------
@@ -88,7 +93,8 @@ def write_samples(
     batch = next(iter(batches), None)
     if batch is None:
         raise StageError("no samples to keep in the bundle.")
-    opened = session(model, threads=1)
+    exact = precisions is not None
+    opened = session(model, threads=1, exact=exact)
     inputs: Batch = {name: values[:MOST] for name, values in model_inputs(batch).items()}
     name, answers = _answer(run(opened, inputs))
     while _bytes(inputs) + answers.nbytes > LARGEST and (smaller := _smaller(inputs)) is not None:
@@ -100,11 +106,14 @@ def write_samples(
         arrays[_REFERENCE + name] = np.asarray(reference(inputs))
     if raw is not None:
         arrays |= packed(raw)
+    for each, path in (precisions or {}).items():
+        answered = run(session(path, threads=1, exact=exact), inputs)
+        arrays[_PRECISIONS + each] = _answer(answered)[1]
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
-    path = directory / SAMPLES_FILE
-    write_bytes(path, file.getvalue())
-    return path
+    written = directory / SAMPLES_FILE
+    write_bytes(written, file.getvalue())
+    return written
 
 
 def read_samples(path: Path) -> Samples:
@@ -122,6 +131,7 @@ def read_samples(path: Path) -> Samples:
             answers=_under(_ANSWERS, arrays),
             reference=_under(_REFERENCE, arrays),
             raw=unpacked(arrays),
+            precisions=_under(_PRECISIONS, arrays),
         )
     if not found.answers or not found.inputs:
         raise InputError(f"{path} holds no inputs with answers. It has: {', '.join(arrays)}.")

@@ -35,6 +35,7 @@ def write_bundle(
     labels: Sequence[str],
     task: Task,
     pairs: bool = False,
+    precisions: bool = False,
 ) -> Path:
     """Write a folder that runs with onnxruntime and numpy alone (and tokenizers, or pillow).
 
@@ -50,6 +51,7 @@ def write_bundle(
     labels : class names in the order of the logits.
     task : decides on the examples and the postprocessing.
     pairs : whether a sample is a pair of texts.
+    precisions : whether the folder holds several precisions, with precisions.json.
 
     Returns
     -------
@@ -64,7 +66,7 @@ def write_bundle(
     constants = postprocessing(task, preprocessor=preprocessor)
     write_json(directory / "postprocessing.json", constants)
     write_conventions(target, labels=labels, task=task)
-    write_examples(directory, task=task)
+    write_examples(directory, task=task, precisions=precisions)
     return target
 
 

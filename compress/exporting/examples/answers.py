@@ -2,7 +2,7 @@
 
 As a program it reads a request as JSON from standard input: "script" (the text to run), "folder"
 (the bundle), "target" (the kind of a sample's label), "samples" (raw inputs; images as paths) and
-"to" (the .npz file to write).
+"to" (the .npz file to write). A bundle with several precisions needs "precision".
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy as np
 Arrays = dict[str, Any]
 
 
-def example_answers(script: str, folder: Path, *, target: str, samples: Sequence[Any]) -> Arrays:
+def example_answers(
+    script: str, folder: Path, *, target: str, samples: Sequence[Any], precision: str | None = None
+) -> Arrays:
     """Return a script's answers to raw inputs.
 
     Parameters
@@ -28,6 +30,7 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
     target : the kind of a sample's label; see `compress.core.context.Target`.
     samples : texts, pairs of texts, lists of words, or paths of image files; for "own"
         mappings of fields, or paths of .npz files.
+    precision : the one that it is to take, of a bundle with several.
 
     Returns
     -------
@@ -37,6 +40,8 @@ def example_answers(script: str, folder: Path, *, target: str, samples: Sequence
     """
     given: dict[str, Any] = {"__name__": "infer", "__file__": str(folder / "infer.py")}
     exec(compile(script, "infer.py", "exec"), given)  # noqa: S102 (the package's own text)
+    if precision is not None:
+        given["PRECISION"] = precision
     if target == "next-token":
         return _next_tokens(given, samples)
     inputs = given["preprocess"](list(samples))
@@ -81,6 +86,7 @@ def _main() -> None:
         Path(request["folder"]),
         target=request["target"],
         samples=request["samples"],
+        precision=request.get("precision"),
     )
     np.savez(request["to"], **found)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,13 +42,16 @@ INT8_TOLERANCE = 0.05
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> tuple[Array, str]:
+def require_same(
+    folder: Path, raw: RawSamples, *, task: Task, exact: bool, precision: str | None = None
+) -> tuple[Array, str]:
     """Run the example of a bundle that was just written; return its answers, and a note.
 
     Parameters
     ----------
     exact : whether 8-bit matmuls can't saturate on this CPU. If they can, the example asks ONNX
         Runtime for more exact ones than were measured, and its answers may differ.
+    precision : the one that answers, of a bundle with several.
 
     Raises
     ------
@@ -55,9 +60,12 @@ def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> t
     """
     with tempfile.TemporaryDirectory() as place:
         samples = given(raw, Path(place))
-        with foreign(f"the bundle's {SCRIPT}", error=StageError):
+        script = example_script(task, precisions=precision is not None)
+        # What it says of its precision isn't for this terminal.
+        quiet = nullcontext() if precision is None else redirect_stderr(io.StringIO())
+        with foreign(f"the bundle's {SCRIPT}", error=StageError), quiet:
             found = example_answers.example_answers(
-                example_script(task), folder, target=task.target, samples=samples
+                script, folder, target=task.target, samples=samples, precision=precision
             )
     for name, wanted in raw.inputs.items():
         _require_inputs(name, found[f"inputs/{name}"], wanted)
@@ -69,7 +77,9 @@ def require_same(folder: Path, raw: RawSamples, *, task: Task, exact: bool) -> t
     return found["answers"], f"{SCRIPT} on {_count(raw)} raw samples: {said}"
 
 
-def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precision) -> Check:
+def run_example(
+    folder: Path, raw: RawSamples, *, task: Task, precision: Precision, default: str | None = None
+) -> Check:
     """Run the example of a foreign bundle on its raw samples, in a process of its own.
 
     This package's own text runs, and only if the bundle's file has the same text.
@@ -77,13 +87,14 @@ def run_example(folder: Path, raw: RawSamples, *, task: Task, precision: Precisi
     Parameters
     ----------
     precision : the model's precision. At lower precision, answers vary more from CPU to CPU.
+    default : the name of the model's precision, in a bundle with several.
     """
     path = folder / SCRIPT
-    script = example_script(task)
+    script = example_script(task, precisions=default is not None)
     if not path.is_file() or path.read_bytes() != script.encode():
         ours = f"it isn't the {SCRIPT} that compress {version('compress')} writes"
         return Check("example", "warning", f"not run: {ours}")
-    found = _in_a_process(script, folder, raw, task)
+    found = _in_a_process(script, folder, raw, task, default)
     if isinstance(found, str):
         return Check("example", "failed", f"{SCRIPT} fails on the raw samples: {found}")
     same, said = compared(found["answers"], raw.answers, target=task.target, precision=precision)
@@ -139,17 +150,18 @@ def _require_inputs(name: str, got: Array, wanted: Array) -> None:
 
 
 def _in_a_process(
-    script: str, folder: Path, raw: RawSamples, task: Task
+    script: str, folder: Path, raw: RawSamples, task: Task, precision: str | None
 ) -> Mapping[str, Array] | str:
     """Return the script's answers, or the reason why there are none."""
     with tempfile.TemporaryDirectory() as place:
         to = Path(place) / "answers.npz"
-        request: dict[str, str | Sequence[Any]] = {
+        request: dict[str, str | Sequence[Any] | None] = {
             "script": script,
             "folder": str(folder.resolve()),
             "target": task.target,
             "samples": given(raw, Path(place)),
             "to": str(to),
+            "precision": precision,
         }
         try:
             ended = subprocess.run(  # noqa: S603 (our interpreter, our program)

@@ -18,18 +18,26 @@ from compress.tasks.contract import Task as OwnTask
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
     from compress.core.context import Batch, Raw, Task
+    from compress.exporting.bundle.precisions import BundlePrecision
 
 
 def tried(
-    model: Path, raw: Raw, batch: Batch, *, preprocessor: Preprocessor, task: Task
+    model: Path,
+    raw: Raw,
+    batch: Batch,
+    *,
+    preprocessor: Preprocessor,
+    task: Task,
+    precision: BundlePrecision | None = None,
 ) -> tuple[RawSamples | None, tuple[str, ...]]:
     """Run a bundle's example on raw samples; return them with their answers, and notes.
 
     Parameters
     ----------
-    model : the bundle's ONNX file.
+    model : the bundle's ONNX file; of a bundle with several, that of `precision`.
     raw : a few raw samples of the data.
     batch : the loader's batch of these samples.
+    precision : the one that the script is to take, of a bundle with several.
 
     Returns
     -------
@@ -44,7 +52,7 @@ def tried(
     takes_arrays = isinstance(task, OwnTask) and task.script_file is None
     if not raw.values and not takes_arrays:
         return None, (f"{SCRIPT} wasn't tried: no sample holds a text to continue",)
-    folder = model.parent
+    folder = model.parent if precision is None else model.parent.parent
     constants = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
     if not constants.get("exact", True):
         return None, (f"{SCRIPT} takes preprocessed arrays alone: no constants say it all",)
@@ -60,9 +68,10 @@ def tried(
         task=task,
         postprocessing=postprocessing,
         most_bytes=LARGEST,
+        exact=precision is not None,
     )
     if kept is None:
         return None, (f"{SCRIPT} wasn't tried: a raw sample is larger than {LARGEST:,} bytes",)
-    exact = can_saturate(model, this_cpu().target) is None
-    answers, note = require_same(folder, kept, task=task, exact=exact)
+    exact = precision is not None or can_saturate(model, this_cpu().target) is None
+    answers, note = require_same(folder, kept, task=task, exact=exact, precision=precision)
     return (kept if exact else replace(kept, answers=answers)), (note,)

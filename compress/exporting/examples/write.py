@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.files.atomic import write_text
+from compress.exporting.examples.precision import (
+    JAVASCRIPT_PARTS,
+    NODE_PARTS,
+    PYTHON_PARTS,
+    with_precision,
+)
 from compress.tasks.answers import answers_text, script_text
 from compress.tasks.contract import Task as OwnTask
 
@@ -26,8 +32,11 @@ NPM_VERSIONS: Mapping[str, str] = {
     "sharp": "0.35.5",
 }
 """The npm packages that examples need, in the versions of the deployment tests."""
-_SHARED = ("open_session", "encode_texts")
-"""Parts that several scripts share; each replaces a comment with its name."""
+_PARTS = {
+    "open_session": ("can_saturate", "open_session", "first_output"),
+    "encode_texts": ("encode_texts",),
+}
+"""Parts that several scripts share, each of some templates. It replaces a comment with its name."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +90,19 @@ _TENSORS = _Examples("infer_tensors", {}, ())
 _FIELDS = _Examples("infer_fields", {}, ())
 
 
-def example_script(task: Task) -> str:
-    """Return the text of the bundle's infer.py."""
-    text = _python(_examples(task).python)
+def example_script(task: Task, *, precisions: bool = False) -> str:
+    """Return the text of the bundle's infer.py.
+
+    Parameters
+    ----------
+    precisions : whether the bundle holds several precisions.
+    """
+    text = _template(f"{_examples(task).python}.py.txt")
+    for part, templates in (PYTHON_PARTS if precisions else _PARTS).items():
+        texts = [_template(f"{name}.py.txt") for name in templates]
+        text = text.replace(f"# {part}\n", "\n\n".join(texts))
+    if precisions:
+        text = with_precision(SCRIPT, text)
     if isinstance(task, OwnTask):
         text = text.replace("# answers\n", answers_text(task.answers_file))
     if isinstance(task, OwnTask) and task.script_file is not None:
@@ -91,7 +110,7 @@ def example_script(task: Task) -> str:
     return text
 
 
-def write_examples(directory: Path, *, task: Task) -> None:
+def write_examples(directory: Path, *, task: Task, precisions: bool = False) -> None:
     """Write infer.py, infer.mjs, index.html (not for generation), their parts and package.json.
 
     For a task of one's own it is infer.py alone.
@@ -100,11 +119,16 @@ def write_examples(directory: Path, *, task: Task) -> None:
     ----------
     directory : the bundle's folder.
     task : decides on the examples.
+    precisions : whether the bundle holds several precisions, which the examples choose from.
     """
     examples = _examples(task)
-    write_text(directory / SCRIPT, example_script(task))
-    for name, template in examples.javascript.items():
-        write_text(directory / name, _template(f"javascript/{template}.txt"))
+    write_text(directory / SCRIPT, example_script(task, precisions=precisions))
+    templates = dict(examples.javascript)
+    if precisions and templates:
+        templates |= JAVASCRIPT_PARTS if PAGE in templates else NODE_PARTS
+    for name, template in templates.items():
+        text = _template(f"javascript/{template}.txt")
+        write_text(directory / name, with_precision(name, text) if precisions else text)
     if not examples.javascript:
         return
     package = {
@@ -119,14 +143,6 @@ def _examples(task: Task) -> _Examples:
     if isinstance(task, OwnTask):
         return _TENSORS if task.script_file is None else _FIELDS
     return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
-
-
-def _python(name: str) -> str:
-    """Return a script as one file, with the shared parts inserted."""
-    text = _template(f"{name}.py.txt")
-    for shared in _SHARED:
-        text = text.replace(f"# {shared}\n", _template(f"{shared}.py.txt"))
-    return text
 
 
 def _template(name: str) -> str:

@@ -17,6 +17,7 @@ from compress.core.files.sealed import is_whole
 from compress.core.foreign.boundary import reading
 from compress.errors import InputError, StageError, clipped, expected
 from compress.exporting.bundle.manifest import MANIFEST, read_manifest, wrong_entry
+from compress.exporting.bundle.precisions import chosen, read_precisions, words_of_cpu
 from compress.exporting.bundle.samples import SAMPLES_FILE, read_samples
 from compress.exporting.bundle.write import MODEL
 from compress.exporting.examples.check import run_example
@@ -49,8 +50,9 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     """Yield the checks of a published bundle; none executes or changes anything in it.
 
     The checks are: the files against the manifest, the model in `onnx.checker` and ONNX Runtime,
-    its answers to the stored samples, the example script (in this package's own text) on raw
-    samples, the labels, other batch sizes and lengths, and the fit to this CPU.
+    its answers to the stored samples (of each precision, where there are several), the example
+    script (in this package's own text) on raw samples, the labels, other batch sizes and lengths,
+    and the fit to this CPU.
 
     Parameters
     ----------
@@ -77,11 +79,24 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     if broken or not model.is_file():
         yield Check("answers", "failed", "not tried: the model can't be loaded")
         return
-    answering = Answering(model, folder / SAMPLES_FILE, task=str(manifest.get("task")))
+    task = str(manifest.get("task"))
+    try:
+        precisions = read_precisions(folder)
+    except InputError as error:
+        yield Check("choice", "failed", str(error))
+        return
+    default = None if precisions is None else str(precisions["default"])
+    answering = Answering(model, folder / SAMPLES_FILE, task=task, precision=default)
     watched = partial(_watched, watch, model)
     yield watched("answers", answering.as_published)
+    if precisions is not None:
+        choice = _tried("choice", partial(_choice, folder, precisions, manifest["files"]))
+        yield choice
+        for name, file in precisions["files"].items():
+            if name != default and choice.status == "ok":
+                yield _in_precision(folder, file, task=task, precision=name, watch=watch)
     # In a process that has a limit of its own.
-    yield _tried("example", lambda: _example(folder, str(manifest.get("task"))))
+    yield _tried("example", lambda: _example(folder, task, default))
     yield watched("labels", lambda: answering.labels(_labels(folder / LABELS)))
     yield watched("shapes", answering.other_shapes)
     yield watched("CPU", lambda: _cpu(model))
@@ -191,7 +206,34 @@ def _labels(path: Path) -> list[str]:
     return found
 
 
-def _example(folder: Path, task: str) -> Check:
+def _in_precision(folder: Path, file: str, *, task: str, precision: str, watch: Watch) -> Check:
+    """Check the answers of one of several precisions; the text begins with its name."""
+    model = inside(folder, file)
+    answering = Answering(model, folder / SAMPLES_FILE, task=task, precision=precision)
+    found = _watched(watch, model, "answers", answering.as_published)
+    return Check(found.name, found.status, f"{precision}: {found.text}")
+
+
+def _choice(folder: Path, precisions: Mapping[str, Any], files: Mapping[str, object]) -> Check:
+    """Check that the files of all precisions are there; name the one that suits this CPU.
+
+    Raises
+    ------
+    InputError : a file lies outside the folder.
+    """
+    paths = {file: inside(folder, file) for file in precisions["files"].values()}
+    missing = [file for file, path in paths.items() if file not in files or not path.is_file()]
+    if missing:
+        return Check("choice", "failed", f"missing: {', '.join(missing)}")
+    default = paths[precisions["files"][precisions["default"]]]
+    if file_digest(default) != file_digest(folder / MODEL):
+        return Check("choice", "failed", f"{MODEL} isn't the file of {precisions['default']}")
+    here = chosen(precisions, provider="cpu", words=words_of_cpu())
+    names = ", ".join(precisions["files"])
+    return Check("choice", "ok", f"{names}; on this CPU the examples take {here}")
+
+
+def _example(folder: Path, task: str, default: str | None) -> Check:
     """Check that the example script's answers to raw samples are the measured ones."""
     samples = folder / SAMPLES_FILE
     raw = read_samples(samples).raw if samples.is_file() else None
@@ -200,7 +242,8 @@ def _example(folder: Path, task: str) -> Check:
     # A task in a `python:` entry isn't imported: a bundle is data, and runs no code.
     if task not in task_names():
         return Check("example", "warning", f"not run: there is no task {clipped(task)!r}")
-    return run_example(folder, raw, task=outline(task), precision=precision_of(folder / MODEL))
+    precision = precision_of(folder / MODEL)
+    return run_example(folder, raw, task=outline(task), precision=precision, default=default)
 
 
 def _cpu(model: Path) -> Check:

@@ -66,6 +66,16 @@ class QuantizeOptions(Options):
                 raise ValueError(unknown("operator", name, known))
         return value
 
+    @field_validator("target_cpu", mode="before")
+    @classmethod
+    def _one_kind(cls, value: object) -> object:
+        if value == "any":
+            raise ValueError(
+                "one INT8 file can't suit every CPU. Put 'export' with 'target_cpu: any' in the "
+                "place of 'quantize': it makes INT8 for some and stored weights for the others."
+            )
+        return value
+
     @model_validator(mode="after")
     def _bits_of_the_method(self) -> Self:
         allowed = {"weight_only": (4, 8), "storage": (8, 16)}.get(self.method, (8,))

@@ -169,7 +169,9 @@ def test_a_script_that_does_less_is_no_bundles(task, ours, other, tmp_path, monk
     bundle = made(task, truncation_side="left")
     script = example_script(TASKS[task])
     assert ours in script
-    monkeypatch.setattr(example_check, "example_script", lambda _: script.replace(ours, other))
+    monkeypatch.setattr(
+        example_check, "example_script", lambda *_, **__: script.replace(ours, other)
+    )
     with pytest.raises(ParityError, match="makes other inputs of the raw samples than were meas"):
         attempt(task, *bundle)
 
@@ -185,7 +187,7 @@ def test_a_script_that_answers_otherwise_or_fails(tmp_path, monkeypatch, made):
         ("raise SystemExit('no')", StageError, r"infer\.py ended the program"),
         ("x = 1 / 0", StageError, r"infer\.py failed: .*division by zero"),
     ):
-        monkeypatch.setattr(example_check, "example_script", lambda _, text=changed: text)
+        monkeypatch.setattr(example_check, "example_script", lambda *_, text=changed, **__: text)
         with pytest.raises(error, match=said):
             attempt(task, *bundle)
 

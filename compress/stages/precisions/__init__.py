@@ -1,0 +1,1 @@
+"""Several precisions of one model, made and measured by the export stage."""
