@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from compress.core.shown import one_line
+from compress.exporting.bundle.precisions import PRECISIONS_FILE
 from compress.report import tables, words
 from compress.report.markdown import code, escape, table
 from compress.tasks.registry import outline
@@ -57,6 +58,7 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
         front_matter=_yaml(_front_matter(report, manifest)),
         summary=_summary(report, manifest),
         results=_results(report),
+        precisions=_precisions(report) if PRECISIONS_FILE in manifest["files"] else None,
         packages=packages,
         example=_EXAMPLES.get(pipeline or "", _INPUTS[modality]),
         has_node="infer.mjs" in manifest["files"],
@@ -69,6 +71,11 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
         made_from=_made_from(report, manifest),
         notes=[escape(note) for note in words.notes(report)],
     )
+
+
+def _precisions(report: Report) -> str:
+    """Return the table of a bundle's precisions as they were measured."""
+    return "\n\n".join([table(tables.candidates(report.stages[-1])), words.BELOW_CANDIDATES])
 
 
 def _optimum(task: str) -> str:
@@ -142,7 +149,8 @@ def _results(report: Report) -> str:
 def _layout(files: Mapping[str, Any]) -> str | None:
     """Return the suffix of the file that Transformers.js finds; None if there is no such file."""
     names = [Path(name).stem for name in files if name.startswith("onnx/") and name[-5:] == ".onnx"]
-    return names[0].removeprefix("model") if names else None
+    suffixes = [name.removeprefix("model") for name in names if "config.json" in files]
+    return next((suffix for suffix in suffixes if suffix in _DTYPES), None)
 
 
 def _transformers_js(files: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,7 +44,7 @@ class Export(Stage):
     precision: Literal["fp32", "fp16"] = "fp32"
     """Precision in which a float model is stored and computed. With fp16, inputs and outputs stay
     float32. An INT8 model stays as it is, and can't be combined with fp16."""
-    precisions: Annotated[tuple[BundlePrecision, ...], Field(min_length=1)] | None = None
+    precisions: tuple[BundlePrecision, ...] | None = Field(default=None, min_length=1)
     """Several precisions in one bundle, each made of the float model and measured: `fp32`, `fp16`,
     `int8` (as `quantize` makes it with its defaults), `storage` (8 bits, computed in float) and
     `q4`. The first is model.onnx, which the row measures. The examples choose for the machine."""
@@ -177,6 +177,7 @@ class Export(Stage):
         from compress.exporting.examples.tried import tried
 
         batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
+        asked: list[tuple[BundlePrecision | None, Path]] = [*files.items()] or [(None, model)]
         found = [
             tried(
                 file,
@@ -186,7 +187,7 @@ class Export(Stage):
                 task=context.task,
                 precision=precision,
             )
-            for precision, file in (list(files.items()) or [(None, model)])
+            for precision, file in asked
         ]
         kept = found[0][0]
         if self.keep_samples:

@@ -1,3 +1,5 @@
+import pytest
+
 from compress.stages.registry import stage_names
 
 KNOWN = ", ".join(stage_names())
@@ -47,6 +49,25 @@ def test_prune_after_quantize_is_refused_with_the_reason(problems):
         "r.yaml:8 stages[1] (prune): 'prune' takes torch and would be given onnx-int8 made by "
         "stages[0] (quantize). Put it before stages[0] (quantize)."
     ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("precisions", "[fp32, int8]"), ("target_cpu", "any")])
+def test_precisions_after_quantize_are_refused_with_what_to_write(key, value, problems):
+    swap = ("  - use: export\n", f"  - use: export\n    {key}: {value}\n")
+    assert problems(replace=swap) == [
+        f"r.yaml:13 stages[3] (export): {key!r} needs a float model, of which it makes each "
+        "precision, and would be given INT8. Put 'export' in the place of 'quantize': its "
+        "precision int8 is made in the same way."
+    ]
+    alone = ("  - use: quantize\n  - use: export\n", f"  - use: export\n    {key}: {value}\n")
+    assert problems(replace=alone) == []
+
+
+def test_no_single_int8_file_is_for_any_cpu(problems):
+    swap = ("  - use: quantize\n", "  - use: quantize\n    target_cpu: any\n")
+    (found,) = problems(replace=swap)
+    assert found.startswith("r.yaml:12 stages[2] (quantize): ")
+    assert "Put 'export' with 'target_cpu: any' in the place of 'quantize'" in found
 
 
 def test_an_order_that_an_override_makes_impossible_is_located_there(problems):
