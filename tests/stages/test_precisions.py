@@ -196,6 +196,7 @@ def test_the_script_takes_the_precision_that_is_asked_for(bundle, monkeypatch):
     with redirect_stderr(io.StringIO()) as said:
         script["main"]()
     assert said.getvalue().startswith("precision: q4 (onnx/model_q4.onnx, ")
+    script = script_of(bundle, monkeypatch, AVX2)
     script["PRECISION"] = "q8"
     with pytest.raises(SystemExit, match=r"no precision 'q8' in this folder\. It has: fp32, fp16"):
         script["open_session"]()
