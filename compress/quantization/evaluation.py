@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compress.core.progress import Progress, Silent
-from compress.measurement.latency import Latencies, measure_latency
+from compress.measurement.latency import Latencies, Timed, measure_latency
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import NOISE, Evaluation, Interval, Latency, Quality, Speedup
+from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime
+from compress.measurement.runtimes.openvino import OpenVinoModel, timed
 from compress.measurement.session import run, session
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
@@ -94,6 +97,7 @@ class Evaluator:
     budget : the largest `Evaluation.loss` that is allowed.
     threads : number of threads of the sessions that measure quality.
     exact : whether these have exact 8-bit products, as on the CPUs that a file is made for.
+    runtime : the runtime that all candidates and the float model are run in.
     """
 
     source: Path
@@ -107,6 +111,7 @@ class Evaluator:
     threads: int = 1
     exact: bool = False
     progress: Progress = field(default_factory=Silent)
+    runtime: Runtime = ONNXRUNTIME
     _qualities: dict[Path, Quality] = field(default_factory=dict)
     _running: set[Path] = field(default_factory=set)
 
@@ -115,20 +120,20 @@ class Evaluator:
 
         Raises
         ------
-        StageError : ONNX Runtime can't load or run it.
+        StageError : the runtime can't load or run it.
         """
         if path in self._running:
             return
-        opened = session(path, threads=self.threads)
+        answer = self._answering(path)
         for inputs in self.inputs.values():
-            run(opened, inputs)
+            answer(inputs)
         self._running.add(path)
 
     def quality(self, path: Path) -> Quality:
         """The quality of a file, which is measured once."""
         if path not in self._qualities:
             self._qualities[path] = measure_quality(
-                path,
+                path if self.runtime == ONNXRUNTIME else self._answering(path),
                 loader=self.loader,
                 metric=self.metric,
                 task=self.task,
@@ -221,14 +226,26 @@ class Evaluator:
         }
 
     def _timed(self, candidates: Iterable[Candidate], spec: MeasureSpec) -> Latencies:
+        files = {FLOAT: self.source, **{each.name: each.path for each in candidates}}
+        if self.runtime == ONNXRUNTIME:
+            models: dict[str, Timed] = dict(files)
+            # The CPU time of the thread leaves out the time of other processes.
+            own_time = time.thread_time_ns
+        else:
+            models = {name: timed(file, threads=spec.threads) for name, file in files.items()}
+            own_time = time.process_time_ns  # OpenVINO may compute on a thread of its own
         return measure_latency(
-            {FLOAT: self.source, **{each.name: each.path for each in candidates}},
+            models,
             self.inputs,
             spec=spec,
             progress=self.progress,
-            # The CPU time of the thread leaves out the time of other processes.
-            clock=time.thread_time_ns if spec.threads == 1 else time.perf_counter_ns,
+            clock=own_time if spec.threads == 1 else time.perf_counter_ns,
         )
+
+    def _answering(self, path: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        if self.runtime != ONNXRUNTIME:
+            return OpenVinoModel(path, threads=self.threads).run
+        return partial(run, session(path, threads=self.threads))
 
 
 def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:

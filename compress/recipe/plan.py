@@ -7,7 +7,7 @@ from pathlib import Path
 from compress.core.options import Options
 from compress.data.spec import SOURCES
 from compress.errors import RecipeError, StageError
-from compress.measurement.runtimes.names import WORDS
+from compress.measurement.runtimes.names import ONNXRUNTIME, WORDS
 from compress.measurement.spec import OwnMetric
 from compress.recipe.order import chain, first_format
 from compress.recipe.schema import Recipe
@@ -43,6 +43,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
     }
     lines = [recipe.name, *(f"  {key:<8} {value}" for key, value in head.items())]
     lines += ["stages", *_stages(recipe)]
+    lines += _untimed(recipe)
     if not any(step.use == "export" for step in recipe.stages):
         lines.append(
             "note: there is no 'export' stage: every stage's model.onnx is kept, "
@@ -75,6 +76,17 @@ def stage_warnings(recipe: Recipe) -> dict[str, list[str]]:
             found[step.name] = lines
         changed = changed or not stage.makes_reference
     return found
+
+
+def _untimed(recipe: Recipe) -> list[str]:
+    """Return notes on stages that choose by the speed in a runtime that the report doesn't show."""
+    return [
+        f"note: '{step.name}' chooses by the speed in {WORDS[target]}; the report shows that with "
+        f"'measure: {{runtimes: [onnxruntime, {target}]}}'."
+        for step in recipe.stages
+        if (target := getattr(step.stage, "target_runtime", ONNXRUNTIME))
+        not in recipe.measure.runtimes
+    ]
 
 
 def _small_batches(recipe: Recipe) -> list[str]:

@@ -77,6 +77,8 @@ def next_key(previous: str, stage: Stage) -> str:
             for path in read
             if path.exists()  # the stage reports a missing one
         ]
+    if stage.libraries():
+        decisive["libraries"] = {name: version(name) for name in stage.libraries()}
     module = type(stage).__module__
     if is_foreign(module):
         decisive["stage"] = source_digest(module)

@@ -110,6 +110,13 @@ class Stage(Options):
         """
         return ()
 
+    def libraries(self) -> tuple[str, ...]:
+        """Optional packages whose versions decide its result.
+
+        A finished stage is done again with another version.
+        """
+        return ()
+
     def summarize(self) -> str:
         """A few words on the work that it will do, for the recipe check."""
         given = self.model_dump(mode="json", exclude_defaults=True)

@@ -112,6 +112,21 @@ class OpenVinoModel:
             raise StageError(f"OpenVINO failed on {self.path.name}: {_said(error)}") from error
 
 
+def timed(path: Path, *, threads: int) -> Callable[[Arrays], Callable[[], object]]:
+    """Return a function from inputs to a call that is timed; it loads the file when first called.
+
+    Its threads inherit the CPUs that are allowed then.
+    """
+    opened: list[OpenVinoModel] = []
+
+    def prepare(inputs: Arrays) -> Callable[[], object]:
+        if not opened:
+            opened.append(OpenVinoModel(path, threads=threads))
+        return opened[0].prepare(inputs)
+
+    return prepare
+
+
 def library() -> Any:
     """Return the module `openvino`; its use is not reported to its makers.
 
@@ -132,15 +147,13 @@ def without_telemetry() -> Iterator[None]:
 
     OpenVINO and NNCF work without the package, and then send nothing.
     """
-    before = sys.modules.get(_TELEMETRY)
+    before = {name: found for name, found in sys.modules.items() if name == _TELEMETRY}
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if before is None:
-            del sys.modules[_TELEMETRY]
-        else:
-            sys.modules[_TELEMETRY] = before
+        del sys.modules[_TELEMETRY]
+        sys.modules.update(before)
 
 
 def settings(threads: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from compress.quantization.calibration.names import FOLDER
 from compress.quantization.calibration.observe import observe
 from compress.quantization.dynamic import quantize_dynamic
 from compress.quantization.evaluation import Candidate
+from compress.quantization.nncf.quantize import quantize_by_nncf
 from compress.quantization.selection import WEIGHT_INPUT
 from compress.quantization.static import activations, quantize_static
 from compress.quantization.static_scales import fix_scales
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from compress.graph_variants.variants import GraphVariant
     from compress.quantization.calibration.observations import Observations
     from compress.quantization.integers import Integers
+    from compress.quantization.nncf.accuracy_control import Restoration
     from compress.quantization.options import Calibration, CalibrationMethod
     from compress.quantization.selection import Method, Selection
     from compress.quantization.weight_only.graph import BlockSize
 
 Kind = Literal[
     "dynamic", "static_scales", "static", "static-qoperator", "weight_only-8", "weight_only-4",
-    "storage-8", "storage-16",
+    "storage-8", "storage-16", "nncf",
 ]  # fmt: skip
 
 
@@ -109,6 +111,7 @@ _METHODS: dict[Kind, Method] = {
     "weight_only-4": "weight_only",
     "storage-8": "weight_only",
     "storage-16": "weight_only",
+    "nncf": "static",
 }
 _WORDS: dict[Kind, str] = {
     "dynamic": "dynamic",
@@ -119,6 +122,7 @@ _WORDS: dict[Kind, str] = {
     "weight_only-4": "4-bit weights",
     "storage-8": "weights stored in 8 bits",
     "storage-16": "weights stored in 16 bits",
+    "nncf": "NNCF",
 }
 
 
@@ -130,6 +134,7 @@ class CandidateBuilder:
     ----------
     folder : where the files are written.
     select : the nodes of a float graph for a method; see `compress.quantization.selection.select`.
+    restoration : NNCF's accuracy control; None for none.
     noise : signal-to-noise ratio of the answers in decibels, by node that was quantized alone.
     left_out : a note for each spec that couldn't be made or tried, with the reason.
     dropped : each spec that was dropped as slow, with its speedups.
@@ -145,6 +150,7 @@ class CandidateBuilder:
     operators: Sequence[str] | None
     exclude: Sequence[str]
     calibration_methods: Sequence[CalibrationMethod]
+    restoration: Restoration | None = None
     noise: dict[str, float] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -229,6 +235,17 @@ class CandidateBuilder:
                 bits=8 if spec.kind == "storage-8" else 16,
                 operators=self.operators,
                 exclude=self.exclude,
+            )
+        if spec.kind == "nncf":
+            return quantize_by_nncf(
+                spec.variant.path,
+                path=path,
+                batches=self.batches(),
+                exclude=self.exclude,
+                kept=spec.kept,
+                per_channel=self.per_channel,
+                reduce_range=spec.integers.reduce_range,
+                restoration=self.restoration,
             )
         return self._quantize(spec, self.selection(spec), path)
 

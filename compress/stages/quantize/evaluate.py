@@ -45,6 +45,7 @@ def make_evaluator(
         budget=stage.budget,
         threads=context.threads,
         progress=context.progress,
+        runtime=stage.target_runtime,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compress.measurement.runtimes.names import OPENVINO
 from compress.quantization.cpu import integers_for
 from compress.quantization.selection import DYNAMIC, convolution_share
 
@@ -26,8 +27,9 @@ def kinds(
     found: list[tuple[Kind, Integers]] = []
     for kind in _untyped(stage, graph, task=task):
         suitable = integers_for(cpu, method="static" if kind.startswith("static") else "dynamic")
-        in_float = kind.startswith(("weight_only", "storage"))
-        found += [(kind, each) for each in suitable[: 1 if in_float else None]]
+        # NNCF's activations are unsigned and its weights signed, on every CPU.
+        of_one_form = kind.startswith(("weight_only", "storage", "nncf"))
+        found += [(kind, each) for each in suitable[: 1 if of_one_form else None]]
     return found
 
 
@@ -42,10 +44,15 @@ _BY_METHOD: dict[str, tuple[Kind, ...]] = {
     "dynamic": ("dynamic",),
     "static_scales": ("static_scales",),
     "static": ("static",),
+    "nncf": ("nncf",),
 }
 _FOR_CONVOLUTIONS: tuple[Kind, ...] = ("storage-8", "static", "static-qoperator")
 _FOR_MATMULS: tuple[Kind, ...] = ("storage-8", "dynamic", "static_scales", "static")
 _FOR_GENERATION: tuple[Kind, ...] = (*_FOR_MATMULS, "weight_only-8", "weight_only-4")
+
+
+_CONVOLUTIONS_IN_OPENVINO: tuple[Kind, ...] = ("storage-8", "nncf", "static")
+_MATMULS_IN_OPENVINO: tuple[Kind, ...] = ("storage-8", "nncf", "static", "dynamic")
 
 
 def _untyped(stage: QuantizeOptions, graph: Graph, *, task: Task) -> tuple[Kind, ...]:
@@ -57,6 +64,9 @@ def _untyped(stage: QuantizeOptions, graph: Graph, *, task: Task) -> tuple[Kind,
     if method != "auto":
         return _BY_METHOD[method]
     only_static = not set(stage.operators or ()) <= set(DYNAMIC)
-    if only_static or convolution_share(graph) > 0.5:
+    of_convolutions = only_static or convolution_share(graph) > 0.5
+    if stage.target_runtime == OPENVINO and stage.recovery is None:
+        return _CONVOLUTIONS_IN_OPENVINO if of_convolutions else _MATMULS_IN_OPENVINO
+    if of_convolutions:
         return _FOR_CONVOLUTIONS
     return _FOR_GENERATION if task.target == "next-token" else _FOR_MATMULS

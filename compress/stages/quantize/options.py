@@ -10,10 +10,13 @@ from compress.core.options import Options
 from compress.distillation.recovery import Recovery
 from compress.errors import unknown
 from compress.measurement.cpu import TargetCpu
+from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime
 from compress.quantization.options import Calibration, EvaluationOptions
 from compress.quantization.selection import DYNAMIC, STATIC_KNOWN
 
-QuantizationMethod = Literal["auto", "dynamic", "static_scales", "static", "weight_only", "storage"]
+QuantizationMethod = Literal[
+    "auto", "dynamic", "static_scales", "static", "weight_only", "storage", "nncf"
+]
 Improvement = Literal["smoothquant", "equalize", "bias_correction", "adaround", "float_fallback"]
 
 
@@ -24,7 +27,8 @@ class QuantizeOptions(Options):
     """`dynamic` computes the scales of activations at run time; `static` calibrates them.
     `static_scales` uses the integer matmuls of `dynamic` with calibrated scales. `weight_only`
     leaves activations in float. `storage` stores weights in few bits and computes with them in
-    float, at the speed of the float model. `auto` builds the candidates that can be fast, measures
+    float, at the speed of the float model. `nncf` is NNCF's post-training quantization (needs
+    `compress[openvino]`). `auto` builds the candidates that can be fast, measures
     each, and keeps the fastest within `budget`."""
     graph: Literal["auto", "plain", "lean", "attention"] = "auto"
     """The float graph that is quantized: as exported; without unread work and without fusions that
@@ -49,6 +53,12 @@ class QuantizeOptions(Options):
     """Bits of a weight: 4 or 8 with method `weight_only`, 8 or 16 with `storage`."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Number of weights that share a scale, with method `weight_only`."""
+    accuracy_control: bool = False
+    """With NNCF: layers go back to float, those that lose most first, until the loss is within
+    `budget`."""
+    target_runtime: Runtime = ONNXRUNTIME
+    """The runtime in which candidates are timed and their quality is measured. With `openvino`,
+    `auto` tries NNCF too; needs `compress[openvino]`."""
     target_cpu: TargetCpu | None = None
     """The kind of CPU that the file is made for; null for this machine's."""
     operators: tuple[str, ...] | None = None
@@ -83,6 +93,25 @@ class QuantizeOptions(Options):
             raise ValueError(
                 f"'bits' is {' or '.join(map(str, allowed))} with method {self.method!r}. "
                 f"Got {self.bits}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_nncf(self) -> Self:
+        by_nncf = self.method == "nncf" or (
+            self.method == "auto" and self.target_runtime != ONNXRUNTIME
+        )
+        if self.accuracy_control and not by_nncf:
+            raise ValueError(
+                "'accuracy_control' is NNCF's. "
+                f"Got method {self.method!r} and target_runtime {self.target_runtime!r}; it needs "
+                "method nncf, or auto with target_runtime openvino."
+            )
+        if self.method == "nncf" and (self.operators is not None or self.improve):
+            key = "improve" if self.improve else "operators"
+            instead = "'accuracy_control'" if self.improve else "'exclude'"
+            raise ValueError(
+                f"{key!r} isn't for method nncf, which decides that itself. Use {instead}."
             )
         return self
 

@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,12 @@ from compress.exporting.checked import export_artifact, real_batches
 from compress.exporting.parity.compare import compare, onnx_answers
 from compress.graph_variants.variants import RECIPES, graph_variant, graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
+from compress.measurement.runtimes.names import OPENVINO
+from compress.measurement.runtimes.openvino import library
 from compress.onnx_graph.files import check_file, copy_model, load_graph, load_model, save_model
 from compress.onnx_graph.single_precision import in_single_precision
 from compress.quantization.evaluation import FLOAT, Candidate, record
+from compress.quantization.nncf.accuracy_control import Restoration
 from compress.quantization.options import METHODS
 from compress.quantization.selection import select
 from compress.quantization.write import move
@@ -73,7 +77,10 @@ class QuantizationRun:
         self.folder.mkdir()
         source = self._source()
         evaluator = make_evaluator(self.stage, self.artifact, self.context, source=source)
-        builder = self._builder()
+        builder = self._builder(evaluator)
+        if self.stage.target_runtime == OPENVINO:
+            library()
+            self.notes.append(f"timed and judged in OpenVINO {version(OPENVINO)}")
         variants = self._variants(source)
         if self.stage.method == "auto":
             spec, evaluations = self._search(builder, evaluator, variants)
@@ -110,8 +117,9 @@ class QuantizationRun:
         self.notes.append(f"weights stored in {' and '.join(kinds)} were quantized from float32")
         return path
 
-    def _builder(self) -> CandidateBuilder:
+    def _builder(self, evaluator: Evaluator) -> CandidateBuilder:
         calibration = self.stage.calibration
+        restoration = Restoration(evaluator.loss, self.stage.budget, self.folder)
         return CandidateBuilder(
             artifact=self.artifact,
             context=self.context,
@@ -122,6 +130,7 @@ class QuantizationRun:
             per_channel=self.stage.per_channel,
             block_size=self.stage.block_size,
             exclude=self.stage.exclude,
+            restoration=restoration if self.stage.accuracy_control else None,
             calibration_methods=(calibration.method,) if calibration.method else METHODS,
         )
 

@@ -96,7 +96,7 @@ class Search:
         hopeful = [(-e.pace, spec) for spec, e in measured if not e.fits and e.pace > bar]
         better: list[CandidateSpec] = []
         for _, spec in sorted(hopeful, key=lambda each: each[0]):
-            if not spec.stores:
+            if not spec.stores and spec.kind != "nncf":  # which has improvements of its own
                 better += self._improve(spec)
         return better
 

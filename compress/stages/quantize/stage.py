@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
+from compress.measurement.runtimes.names import OPENVINO, WORDS, missing
 from compress.models.onnx_file.problems import nothing_to_quantize
 from compress.quantization.options import Calibration
 from compress.stages.contract import Stage
@@ -30,10 +31,25 @@ class Quantize(QuantizeOptions, Stage):
         """See `Stage.check`."""
         if model.onnx is not None:
             nothing = nothing_to_quantize(model.onnx)
-            return [*self._needing_torch(), *([("use", nothing)] if nothing else [])]
+            wrong = [("use", nothing)] if nothing else []
+            return [*self._needing_extra(), *self._needing_torch(), *wrong]
         if self.recovery is None:
-            return []
-        return self.recovery.problems(task=task, data=data, key="recovery")
+            return self._needing_extra()
+        return [
+            *self._needing_extra(),
+            *self.recovery.problems(task=task, data=data, key="recovery"),
+        ]
+
+    def _needing_extra(self) -> list[tuple[str, str]]:
+        """Return what needs packages that aren't installed."""
+        keys = {"method": self.method == "nncf", "target_runtime": self.target_runtime == OPENVINO}
+        wrong = missing(["openvino", "nncf"])
+        return [(key, wrong) for key, used in keys.items() if used and wrong is not None][:1]
+
+    def libraries(self) -> tuple[str, ...]:
+        """See `Stage.libraries`."""
+        by_others = self.method == "nncf" or self.target_runtime == OPENVINO
+        return ("nncf", "openvino") if by_others else ()
 
     def _needing_torch(self) -> list[tuple[str, str]]:
         """Return what can't be done to a model that is an ONNX file from the beginning."""
@@ -74,6 +90,7 @@ class Quantize(QuantizeOptions, Stage):
             {
                 "weight_only": f"{self.bits}-bit weights",
                 "storage": f"weights stored in {self.bits} bits",
+                "nncf": f"NNCF on {self.calibration.samples} samples",
             }.get(self.method, self.method)
         ]
         if self.method in ("static", "static_scales", "auto"):
@@ -81,6 +98,10 @@ class Quantize(QuantizeOptions, Stage):
             words.append(f"{method} on {self.calibration.samples} samples")
         if self.method == "auto":
             words.append(f"at most {self.budget:g} lost")
+        if self.accuracy_control:
+            words.append("accuracy control")
+        if self.target_runtime == OPENVINO:
+            words.append(f"for {WORDS[OPENVINO]}")
         if self.recovery is not None:
             words.append("quantization-aware trained (QAT)")
         return ", ".join([*words, "per channel" if self.per_channel else "per tensor"])
