@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 1000
 NANOSECONDS_PER_MS = 1e6
 Clock = Callable[[], int]
+Load = int | str
+"""What is timed: a batch size, or a part of generating text."""
 Call = Callable[[], object]
 Begun = tuple[Callable[[], None], Call]
 """A function that reports the beginning of a call, and the call."""
@@ -41,27 +43,27 @@ class Latencies:
 
     Attributes
     ----------
-    runs_ms : milliseconds (R,) of each round, by batch size and model; index r is the same round
-        for every model.
+    runs_ms : milliseconds (R,) of each round, by batch size (or part of generating text) and model;
+        index r is the same round for every model.
     seed : seed of the bootstrap.
     notes : conditions that couldn't be kept equal.
     """
 
-    runs_ms: Mapping[int, Mapping[str, NDArray[np.float64]]]
+    runs_ms: Mapping[Load, Mapping[str, NDArray[np.float64]]]
     seed: int = 0
     notes: tuple[str, ...] = field(default=())
 
-    def latency(self, batch_size: int, model: str) -> Latency:
+    def latency(self, load: Load, model: str) -> Latency:
         """Median and 95th percentile over all rounds."""
-        p50, p95 = np.quantile(self.runs_ms[batch_size][model], [0.5, 0.95])
+        p50, p95 = np.quantile(self.runs_ms[load][model], [0.5, 0.95])
         return Latency(float(p50), float(p95))
 
-    def speedup(self, batch_size: int, model: str, *, over: str) -> tuple[float, Interval]:
+    def speedup(self, load: Load, model: str, *, over: str) -> tuple[float, Interval]:
         """Median latency of `over` ÷ that of `model`, and its 95 % interval.
 
         The interval is a bootstrap over paired rounds.
         """
-        slow, fast = self.runs_ms[batch_size][over], self.runs_ms[batch_size][model]
+        slow, fast = self.runs_ms[load][over], self.runs_ms[load][model]
         value = float(np.median(slow) / np.median(fast))
         return value, ratio_of_medians(slow, fast, seed=self.seed)
 
@@ -104,7 +106,7 @@ def measure_latency(
     missing = [str(size) for size in spec.batch_sizes if size not in inputs]
     if missing:
         raise StageError(unknown("batch size of latency inputs", missing[0], map(str, inputs)))
-    runs: dict[int, dict[str, NDArray[np.float64]]] = {}
+    runs: dict[Load, dict[str, NDArray[np.float64]]] = {}
     watch = watch or Unwatched()
     with pinned(spec.threads) as notes:
         ready = {}

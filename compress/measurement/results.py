@@ -20,6 +20,11 @@ NOISE = 0.03
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+def at(load: str) -> str:
+    """Return where a speed was measured: "at batch 1", or "in decoding" of generated text."""
+    return f"at batch {load}" if load.isdigit() else f"in {load}"
+
+
 @dataclass(frozen=True)
 class Quality:
     """The quality of a model's answers."""
@@ -86,6 +91,38 @@ class InRuntime:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """The speed of one part of generating text."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    tokens_per_second: float
+    """Tokens that are read in a second, by the median."""
+    latency_ms: Latency
+    """Time of the whole prompt, or of one token of the answer."""
+    speedup: Speedup
+    """Speedup over the original."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The speed of a model that generates text: one text at a time, greedily."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    prompt: Count
+    """Tokens of the prompt, which are read at once."""
+    answer: Count
+    """Tokens that were decoded after it, one by one."""
+    cached: bool
+    """Whether keys and values of what was read are kept; without, each step reads all tokens."""
+    prefill: Rate
+    """Speed of reading the prompt."""
+    decoding: Rate
+    """Speed of decoding the answer."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one candidate that a stage made and measured."""
 
@@ -102,9 +139,10 @@ class Evaluation:
     chosen: bool
     """Whether it is the stage's result."""
     latency_ms: Mapping[str, Latency]
-    """Latency by batch size."""
+    """Latency by batch size; of a model that generates text, that of the prompt ("prefill") and of
+    a token after it ("decoding")."""
     speedup: Mapping[str, Speedup]
-    """Speedup over the float model, by batch size."""
+    """Speedup over the float model, by the same keys."""
     size_bytes: Count
     """Bytes of its ONNX file, external data included."""
     notes: tuple[str, ...] = ()
@@ -112,7 +150,7 @@ class Evaluation:
 
     @property
     def pace(self) -> float:
-        """Geometric mean of the speedups over the batch sizes."""
+        """Geometric mean of the speedups."""
         values = [speedup.vs_original for speedup in self.speedup.values()]
         return float(prod(values) ** (1 / len(values)))
 
@@ -120,7 +158,8 @@ class Evaluation:
     def slower_at(self) -> dict[str, float]:
         """The speedups at which it is slower than the float model by more than noise.
 
-        By batch size: those whose whole interval is below 1, and that are below 1 - `NOISE`.
+        By batch size, or part of generating: those whose whole interval is below 1, and that are
+        below 1 - `NOISE`.
         """
         return {
             size: found.vs_original

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from compress.core.bounds import MOST_SAMPLES, MOST_SAMPLES_AT_ONCE
 from compress.core.options import Options
 from compress.errors import expected
+from compress.measurement.generation.spec import GenerationSpec
 from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime, missing
 
 
@@ -48,7 +49,7 @@ class OwnMetric(Options):
 
 
 class MeasureSpec(Options):
-    """Options of the measurements: quality on the test split, and latency by batch size."""
+    """Options of the measurements: quality on the test split, latency by batch size, generation."""
 
     metric: str | OwnMetric | None = None
     """Quality metric, such as accuracy or f1_macro, or one of the user's own; null: the task's
@@ -59,16 +60,21 @@ class MeasureSpec(Options):
     """Number of ONNX Runtime's threads in an operator. The process is pinned to as many CPUs."""
     rounds: int = Field(default=20, ge=5, le=1000)
     """Smallest number of rounds for a batch size. A round runs every model once. More rounds follow
-    within `seconds`."""
+    within `seconds`. Generation has at least five, with a step for every token."""
     warmup: int = Field(default=3, ge=1, le=100)
     """Number of rounds before these that aren't counted."""
     seconds: float = Field(default=15.0, gt=0, le=3600)
-    """Time for a batch size, in seconds. After it no round beyond `rounds` begins."""
+    """Time for a batch size, and for generation, in seconds. After it no further round begins,
+    except for the smallest number."""
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Number of the test split's first samples by which quality is measured; null: all."""
     runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)
     """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
     `compress[openvino]`."""
+
+    generation: GenerationSpec | None = None
+    """Lengths of the text with which generation is timed, for the task text-generation only; null
+    for its defaults."""
 
     def problem(self) -> str | None:
         """Return what to install for the runtimes, as part of a sentence; None for nothing."""

@@ -12,9 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.progress import Progress, Silent
+from compress.measurement.generation.decoder import OnnxDecoder
+from compress.measurement.generation.speed import (
+    LEAST_ROUNDS,
+    Passage,
+    can_generate,
+    time_generation,
+)
 from compress.measurement.latency import Latencies, Timed, measure_latency
 from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import NOISE, Evaluation, Interval, Latency, Quality, Speedup
+from compress.measurement.results import (
+    NOISE,
+    Evaluation,
+    Interval,
+    Latency,
+    Quality,
+    Speedup,
+    at,
+)
 from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime
 from compress.measurement.runtimes.openvino import OpenVinoModel, timed
 from compress.measurement.session import run, session
@@ -56,7 +71,7 @@ class Pace:
 
     Attributes
     ----------
-    speedups : the speedup and its 95 % interval, by batch size.
+    speedups : the speedup and its 95 % interval, by batch size or part of generating text.
     """
 
     speedups: Mapping[str, tuple[float, Interval]]
@@ -77,7 +92,7 @@ class Pace:
         return self._mean([high for _, (_, high) in self.speedups.values()])
 
     def __str__(self) -> str:
-        return ", ".join(f"{x:.2f}x at batch {size}" for size, (x, _) in self.speedups.items())
+        return ", ".join(f"{x:.2f}x {at(load)}" for load, (x, _) in self.speedups.items())
 
     def _mean(self, values: Sequence[float]) -> float:
         return float(prod(values) ** (1 / len(values)))
@@ -95,6 +110,7 @@ class Evaluator:
     inputs : inputs for timing by batch size: arrays (N, …) by input name.
     options : sizes of the evaluation.
     budget : the largest `Evaluation.loss` that is allowed.
+    text : a text that the models are timed with, as they generate; None to time batches.
     threads : number of threads of the sessions that measure quality.
     exact : whether these have exact 8-bit products, as on the CPUs that a file is made for.
     runtime : the runtime that all candidates and the float model are run in.
@@ -108,6 +124,7 @@ class Evaluator:
     inputs: Mapping[int, Mapping[str, np.ndarray]]
     options: EvaluationOptions
     budget: float
+    text: Passage | None = None
     threads: int = 1
     exact: bool = False
     progress: Progress = field(default_factory=Silent)
@@ -116,7 +133,7 @@ class Evaluator:
     _running: set[Path] = field(default_factory=set)
 
     def try_out(self, path: Path) -> None:
-        """Run a file once on the inputs of each batch size.
+        """Run a file once on the inputs of each batch size, and on a text.
 
         Raises
         ------
@@ -127,6 +144,8 @@ class Evaluator:
         answer = self._answering(path)
         for inputs in self.inputs.values():
             answer(inputs)
+        if self.text is not None:
+            can_generate(OnnxDecoder(path, threads=self.threads), self.text)
         self._running.add(path)
 
     def quality(self, path: Path) -> Quality:
@@ -174,12 +193,7 @@ class Evaluator:
         ).model_copy(update={"rounds": _FEW_ROUNDS})  # fewer than a measurement for a report needs
         times = self._timed(named.values(), few)
         return {
-            name: Pace(
-                {
-                    str(size): times.speedup(size, name, over=FLOAT)
-                    for size in self.options.batch_sizes
-                }
-            )
+            name: Pace({str(load): times.speedup(load, name, over=FLOAT) for load in times.runs_ms})
             for name in named
         }
 
@@ -216,17 +230,26 @@ class Evaluator:
                 seconds=options.seconds,
             ),
         )
-        sizes = options.batch_sizes
+        loads = list(times.runs_ms)
         return {
             name: (
-                {str(size): times.latency(size, name) for size in sizes},
-                {str(size): Speedup(*times.speedup(size, name, over=FLOAT)) for size in sizes},
+                {str(load): times.latency(load, name) for load in loads},
+                {str(load): Speedup(*times.speedup(load, name, over=FLOAT)) for load in loads},
             )
             for name in (FLOAT, *(each.name for each in candidates))
         }
 
     def _timed(self, candidates: Iterable[Candidate], spec: MeasureSpec) -> Latencies:
         files = {FLOAT: self.source, **{each.name: each.path for each in candidates}}
+        if self.text is not None:
+            return time_generation(
+                {name: OnnxDecoder(path, threads=spec.threads) for name, path in files.items()},
+                self.text,
+                rounds=min(spec.rounds, LEAST_ROUNDS),
+                seconds=spec.seconds,
+                threads=spec.threads,
+                progress=self.progress,
+            )
         if self.runtime == ONNXRUNTIME:
             models: dict[str, Timed] = dict(files)
             # The CPU time of the thread leaves out the time of other processes.

@@ -16,6 +16,7 @@ from compress.recipe.consistency import (
     Findings,
     Listed,
     Parts,
+    check_generation,
     check_inputs,
     check_metric,
     check_runtimes,
@@ -132,6 +133,7 @@ class _Check:
         )
         check_metric(parts, self.findings)
         check_runtimes(parts, self.findings)
+        check_generation(parts, self.findings)
         self.inputs(parts)
         return parts
 

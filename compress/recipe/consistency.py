@@ -111,6 +111,17 @@ def check_runtimes(parts: Parts, findings: Findings) -> None:
         findings.said("measure", "runtimes", wrong)
 
 
+def check_generation(parts: Parts, findings: Findings) -> None:
+    """Check that generation is timed for its task only, with no more tokens than texts have."""
+    task, data = parts.task, parts.data
+    spec = None if parts.measure is None else parts.measure.generation
+    if task is None or spec is None:
+        return
+    wrong = spec.problem(task.name, most=None if data is None else data.max_length)
+    if wrong is not None:
+        findings.said("measure", "generation", wrong)
+
+
 def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
     """Check that the stages go together, and with the task, the model and the data."""
     _names(stages, findings)

@@ -36,7 +36,7 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
         "model": _source(recipe.model, ("transformers", "python", "onnx")),
         "task": recipe.task_name,
         "data": _data(recipe),
-        "measure": f"{metric}; latency at batch {batches}, {threads}{where}",
+        "measure": f"{metric}; latency at batch {batches}{_generation(recipe)}, {threads}{where}",
         "gates": _gates(recipe),
         "seed": str(recipe.seed),
         "results": str(recipe.output_folder(output)),
@@ -50,6 +50,16 @@ def describe(recipe: Recipe, *, output: Path | None = None) -> list[str]:
             "but no bundle is made."
         )
     return [*lines, *_small_batches(recipe)]
+
+
+def _generation(recipe: Recipe) -> str:
+    """Return how generation is timed, if the recipe says so."""
+    spec = recipe.measure.generation
+    if spec is None:
+        return ""
+    given = {"a prompt": spec.prompt, "an answer": spec.answer}
+    lengths = [f"{what} of {length} tokens" for what, length in given.items() if length is not None]
+    return f", generation with {' and '.join(lengths)}" if lengths else ""
 
 
 def stage_warnings(recipe: Recipe) -> dict[str, list[str]]:

@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
-from compress.measurement.results import Count, Evaluation, InRuntime, Latency, Quality, Speedup
+from compress.measurement.results import (
+    Count,
+    Evaluation,
+    Generation,
+    InRuntime,
+    Latency,
+    Quality,
+    Speedup,
+)
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
@@ -61,6 +69,8 @@ class Row(_Part):
     """Speedup by batch size."""
     runtimes: dict[str, InRuntime] = Field(default_factory=dict)
     """Speed in further runtimes, by the runtime's name."""
+    generation: Generation | None = None
+    """Speed of generating text; null for other tasks, or if the model can't be run so."""
     delta: Delta | None = None
     """Differences from the reference; null for rows before it."""
     seconds: float | None = None

@@ -20,6 +20,8 @@ def markdown(report: Report) -> str:
     parts += [f"**{escape(headline)}**" for headline in words.headlines(report)]
     if report.stages:
         parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
+    for title, speeds in tables.generation(report):
+        parts += [f"## {escape(title)}", table(speeds), words.BELOW_GENERATION]
     for title, speeds in tables.runtimes(report):
         parts += [f"## {escape(title)}", table(speeds), words.BELOW_RUNTIMES]
     if report.gates:

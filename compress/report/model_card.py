@@ -140,6 +140,8 @@ def _named(manifest: Mapping[str, Any]) -> str:
 
 def _results(report: Report) -> str:
     parts = [table(tables.stages(report)), tables.below_stages(report)]
+    for title, speeds in tables.generation(report):
+        parts += [f"{escape(title)}.", table(speeds), words.BELOW_GENERATION]
     if report.gates:
         parts += [f"Status: {words.STATUS[report.status]}.", table(tables.gates(report))]
     parts.append(f"Measured on: {escape(words.environment_line(report))}.")

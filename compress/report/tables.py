@@ -74,11 +74,31 @@ def _in_runtime(row: Row, name: str, batches: Sequence[str]) -> list[str]:
     return [*cells, f"{found.agreement:.1%}"]
 
 
+def generation(report: Report) -> list[tuple[str, Table]]:
+    """Return a title and a table of tokens a second; empty unless models generated text."""
+    found = next((row.generation for row in report.stages if row.generation), None)
+    if found is None:
+        return []
+    head = ["stage", "prefill", "speedup", "decoding", "speedup", "cache"]
+    rows = [_generating(report, row) for row in report.stages]
+    return [(words.generation_title(found), Table(head, rows))]
+
+
+def _generating(report: Report, row: Row) -> list[str]:
+    if row.generation is None:
+        return [row.name, *([words.NONE] * 5)]
+    cells = [row.name]
+    for rate in (row.generation.prefill, row.generation.decoding):
+        compared = rate.speedup if words.is_compared(report, row) else None
+        cells += [words.tokens(rate.tokens_per_second), words.speedup(compared)]
+    return [*cells, "yes" if row.generation.cached else "no"]
+
+
 def candidates(row: Row) -> Table:
     """Return a table with one row for each candidate of the stage."""
     batches = list(row.candidates[0].speedup) if row.candidates else []
     head = ["candidate", row.candidates[0].quality.metric if row.candidates else "quality"]
-    head += ["loss", *(f"speedup at {batch}" for batch in batches), "size", ""]
+    head += ["loss", *map(words.speedup_title, batches), "size", ""]
     return Table(head, [_candidate(each, batches) for each in row.candidates])
 
 

@@ -37,9 +37,7 @@ def show(report: Report, console: Console) -> None:
         console.print(_ledger(report, batches[:_BESIDE]))
     for start in range(_BESIDE, len(batches), _ALONE):
         console.print(_latencies(report, batches[start : start + _ALONE]))
-    for title, speeds in tables.runtimes(report):
-        console.print(f"{title}:", highlight=False, markup=False)
-        console.print(_speeds(speeds))
+    _further_speeds(report, console)
     if direction := words.direction(report):
         console.print(f"{direction}\n", highlight=False, markup=False)
     if report.gates:
@@ -82,6 +80,14 @@ def _head(report: Report, console: Console) -> None:
     errors = [] if report.error is None else [report.error]
     for line in (*errors, *words.headlines(report)):
         console.print(Text(line, "bold red"))
+
+
+def _further_speeds(report: Report, console: Console) -> None:
+    tabled = [(title, _plain(speeds)) for title, speeds in tables.generation(report)]
+    tabled += [(title, _speeds(speeds)) for title, speeds in tables.runtimes(report)]
+    for title, table in tabled:
+        console.print(f"{title}:", highlight=False, markup=False)
+        console.print(table)
 
 
 def _ledger(report: Report, batches: Sequence[str]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compress.measurement.results import Latency, Quality, Speedup
+from compress.measurement.results import Generation, Latency, Quality, Speedup, at
 from compress.measurement.runtimes.names import WORDS
 from compress.report.document import GateResult, Report, Row
 
@@ -54,6 +54,11 @@ def speedup(found: Speedup | None) -> str:
         return NONE
     interval = "" if found.ci95 is None else f" {_ratio(found.ci95[0])}-{_ratio(found.ci95[1])}"
     return times(found.vs_original) + interval
+
+
+def speedup_title(load: str) -> str:
+    """Return the title of a column of speedups: "speedup at 1", or "decoding" of text."""
+    return f"speedup at {load}" if load.isdigit() else load
 
 
 def _ratio(value: float) -> str:
@@ -135,7 +140,7 @@ def headlines(report: Report) -> list[str]:
 
 
 def _paces(found: Mapping[str, float]) -> str:
-    return ", ".join(f"{times(ratio)} at batch {size}" for size, ratio in found.items())
+    return ", ".join(f"{times(ratio)} {at(load)}" for load, ratio in found.items())
 
 
 def candidates_title(row: Row) -> str:
@@ -147,6 +152,22 @@ def runtime_title(name: str) -> str:
     """Return the title of the table of speeds in a runtime beside ONNX Runtime."""
     return f"In {WORDS.get(name, name)}"
 
+
+def generation_title(found: Generation) -> str:
+    """Return the title of the table of speeds of generating text."""
+    return f"Generation: a prompt of {found.prompt} tokens, an answer of {found.answer}"
+
+
+def tokens(rate: float) -> str:
+    """Return a speed such as "41.5 tokens/s"."""
+    return f"{rate:,.{0 if rate >= 99.95 else 1 if rate >= 9.995 else 2}f} tokens/s"
+
+
+BELOW_GENERATION = (
+    "Prefill reads the whole prompt at once; decoding reads one token at a time, each the "
+    "likeliest after those before it. One text at a time, in rounds in which the models take "
+    "turns; on one thread by the thread's own time."
+)
 
 BELOW_RUNTIMES = (
     "Timed in the same rounds as ONNX Runtime, with as many threads and in float32 where a model "

@@ -6,7 +6,7 @@ Latency may be measured in OpenVINO too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from compress.core.batch import model_inputs
-from compress.errors import StageError
+from compress.errors import DataError, StageError
 from compress.exporting.checked import answer_batch_size, real_batches
 from compress.exporting.parity.compare import (
     compare,
@@ -22,12 +22,16 @@ from compress.exporting.parity.compare import (
     module_outputs,
     onnx_answers,
 )
+from compress.measurement.generation.decoder import NO_CACHE, Decoder, OnnxDecoder
+from compress.measurement.generation.module import ModuleDecoder
+from compress.measurement.generation.spec import DECODING, PREFILL, GenerationSpec
+from compress.measurement.generation.speed import generation, passage_of, time_generation
 from compress.measurement.latency import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import Metric, metric_of
 from compress.measurement.params import count_params
 from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import InRuntime, Latency, Quality, Speedup
+from compress.measurement.results import Generation, InRuntime, Latency, Quality, Speedup
 from compress.measurement.runtimes.beside import InOpenVino, answers_note, open_in_openvino
 from compress.measurement.runtimes.names import OPENVINO
 from compress.measurement.size import size_bytes
@@ -38,7 +42,7 @@ from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_ca
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
-    from compress.measurement.latency import Latencies, Timed
+    from compress.measurement.latency import Latencies, Load, Timed
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 
@@ -95,14 +99,12 @@ def measure_row(
     params, macs, size = _counts(measured, inputs, previous)
     with torch_threads(spec.threads if measured.onnx is None else context.threads):
         quality = _quality(measured, metric, context=context, spec=spec, original=original)
-        times = _timed(
-            measured,
-            inputs,
-            context=context,
-            spec=spec,
-            original=_comparable(original, measured),
-            previous=_comparable(previous, measured),
-        )
+        rivals = {
+            "original": _comparable(original, measured),
+            "previous": _comparable(previous, measured),
+        }
+        times = _timed(measured, inputs, context=context, spec=spec, **rivals)
+        generating, said = _generating(measured, inputs, context=context, spec=spec, **rivals)
     row = Row(
         index=measured.index,
         name=measured.name,
@@ -114,6 +116,7 @@ def measure_row(
         latency_ms=times.latency,
         speedup=times.speedup,
         runtimes=times.runtimes,
+        generation=generating,
         seconds=measured.seconds,
         peak_memory_bytes=measured.peak_memory_bytes,
         notes=[
@@ -122,6 +125,7 @@ def measure_row(
             *_quality_notes(metric, context, spec),
             *macs.notes,
             *times.notes,
+            *said,
         ],
     )
     return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
@@ -270,12 +274,7 @@ def _timed(
             return module_calls(of.artifact.require_module(), task=context.task)
         return of.onnx
 
-    models = {_THIS: model(measured)}
-    if original is not None:
-        models[_ORIGINAL] = model(original)
-    if previous is not None:
-        same = original is not None and previous.row.index == original.row.index
-        models[_ORIGINAL if same else _PREVIOUS] = model(previous)
+    models = {name: model(of) for name, of in _in_turn(measured, original, previous).items()}
     files = {
         name: path for name, path in models.items() if isinstance(path, Path) and name != _PREVIOUS
     }
@@ -284,17 +283,80 @@ def _timed(
     latency, speedup = {}, {}
     for size in spec.batch_sizes:
         latency[str(size)] = times.latency(size, _THIS)
-        over = {name: times.speedup(size, _THIS, over=name) for name in models}
-        vs_original, ci95 = over.get(_ORIGINAL, over[_THIS])
-        vs_previous, previous_ci95 = over.get(_PREVIOUS, (vs_original, ci95))
-        speedup[str(size)] = Speedup(
-            vs_original=vs_original,
-            ci95=None if original is None else ci95,
-            vs_previous=None if previous is None else vs_previous,
-            previous_ci95=None if previous is None else previous_ci95,
-        )
+        speedup[str(size)] = _speedup(times, size, models, original=original, previous=previous)
     runtimes, notes = _elsewhere(others, times, measured, context=context, original=original)
     return _Times(latency, speedup, runtimes, (*times.notes, *notes))
+
+
+def _in_turn(
+    measured: MeasuredModel, original: ComparedModel | None, previous: ComparedModel | None
+) -> dict[str, MeasuredModel | ComparedModel]:
+    """Return the models that take turns; the original and the previous one may be the same."""
+    models: dict[str, MeasuredModel | ComparedModel] = {_THIS: measured}
+    if original is not None:
+        models[_ORIGINAL] = original
+    if previous is not None:
+        same = original is not None and previous.row.index == original.row.index
+        models[_ORIGINAL if same else _PREVIOUS] = previous
+    return models
+
+
+def _speedup(
+    times: Latencies,
+    load: Load,
+    models: Iterable[str],
+    *,
+    original: ComparedModel | None,
+    previous: ComparedModel | None,
+) -> Speedup:
+    over = {name: times.speedup(load, _THIS, over=name) for name in models}
+    vs_original, ci95 = over.get(_ORIGINAL, over[_THIS])
+    vs_previous, previous_ci95 = over.get(_PREVIOUS, (vs_original, ci95))
+    return Speedup(
+        vs_original=vs_original,
+        ci95=None if original is None else ci95,
+        vs_previous=None if previous is None else vs_previous,
+        previous_ci95=None if previous is None else previous_ci95,
+    )
+
+
+def _generating(
+    measured: MeasuredModel,
+    inputs: Mapping[int, dict[str, np.ndarray[Any, Any]]],
+    *,
+    context: Context,
+    spec: MeasureSpec,
+    original: ComparedModel | None,
+    previous: ComparedModel | None,
+) -> tuple[Generation | None, list[str]]:
+    """Return the speed of generating text, if that is the task, and notes."""
+    if context.task.target != "next-token":
+        return None, []
+    text = passage_of(next(iter(inputs.values())), spec.generation or GenerationSpec())
+    models = _in_turn(measured, original, previous)
+    try:
+        decoders: dict[str, Decoder] = {
+            name: ModuleDecoder(of.artifact.require_module(), task=context.task)
+            if measured.onnx is None or of.onnx is None
+            else OnnxDecoder(of.onnx, threads=spec.threads)
+            for name, of in models.items()
+        }
+        times = time_generation(
+            decoders,
+            text,
+            seconds=spec.seconds,
+            threads=spec.threads,
+            progress=context.progress,
+        )
+    except (DataError, StageError) as error:
+        return None, [f"generation isn't timed: {error}"]
+    speedups = {
+        part: _speedup(times, part, models, original=original, previous=previous)
+        for part in (PREFILL, DECODING)
+    }
+    cached = decoders[_THIS].has_cache
+    notes = [] if cached else [NO_CACHE]
+    return generation(times, text, cached=cached, speedups=speedups, model=_THIS), notes
 
 
 def _elsewhere(

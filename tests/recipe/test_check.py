@@ -210,3 +210,11 @@ def test_a_runtime_that_isnt_installed_is_refused(problems, monkeypatch):
     measured = ("stages:", "measure:\n  runtimes: [onnxruntime, openvino]\nstages:")
     [found] = problems(replace=measured)
     assert found.endswith("'measure.runtimes': needs openvino: pip install 'compress[openvino]'.")
+
+
+def test_generation_is_timed_for_its_task_alone(problems):
+    measured = ("stages:", "measure: {generation: {prompt: 8}}\nstages:")
+    assert problems(replace=measured) == [
+        "r.yaml:6 'measure.generation' must be left out for every task but text-generation. "
+        "Got 'image-classification'."
+    ]

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from compress.errors import InputError
-from compress.measurement.results import InRuntime, Latency, Quality, Speedup
+from compress.measurement.results import (
+    Evaluation,
+    Generation,
+    InRuntime,
+    Latency,
+    Quality,
+    Rate,
+    Speedup,
+)
 from compress.report import words
 from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
 from compress.report.document import GateResult, Report, read_report, write_report
@@ -298,3 +306,58 @@ def test_a_page_holds_the_speeds_in_another_runtime(in_two_runtimes):
 def test_a_report_with_two_runtimes_is_read_back(in_two_runtimes, tmp_path):
     write_report(in_two_runtimes, tmp_path)
     assert read_report(tmp_path) == in_two_runtimes
+
+
+def generated(*, decoding: float, reference: bool) -> Generation:
+    own = Speedup(1.0) if reference else Speedup(2.5, (2.4, 2.6))
+    return Generation(
+        prompt=64,
+        answer=32,
+        cached=True,
+        prefill=Rate(1234.5, Latency(51.8, 60.0), own),
+        decoding=Rate(decoding, Latency(1000 / decoding, 1200 / decoding), own),
+    )
+
+
+@pytest.fixture
+def of_generation():
+    rows = [
+        make_row(0, "original", generation=generated(decoding=62.3, reference=True)),
+        make_row(1, "prune"),
+        make_row(2, "quantize", generation=generated(decoding=155.1, reference=False)),
+    ]
+    return Report(name="texts", status="passed", stages=rows)
+
+
+def test_tokens_a_second_have_a_table_of_their_own(of_generation):
+    title = "Generation: a prompt of 64 tokens, an answer of 32"
+    text = render(of_generation)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    lines = [line.split() for line in text.split(f"{title}:")[1].splitlines()]
+    speed = ["2.50x", "2.40-2.60"]
+    assert ["original", "1,234", "tokens/s", "-", "62.3", "tokens/s", "-", "yes"] in lines
+    assert ["prune", *"-----"] in lines
+    assert ["quantize", "1,234", "tokens/s", *speed, "155", "tokens/s", *speed, "yes"] in lines
+    for page in (markdown(of_generation), html(of_generation)):
+        assert title in page
+        assert "62.3 tokens/s" in page
+        assert words.BELOW_GENERATION in page.replace("&#39;", "'")
+
+
+def test_a_result_that_decodes_more_slowly_is_called_so_in_the_headline(of_generation):
+    quality = Quality("perplexity", 20.0, (19.0, 21.0), 100, False)
+    slow = Evaluation(
+        name="4-bit weights",
+        quality=quality,
+        loss=0.0,
+        fits=True,
+        chosen=True,
+        latency_ms={"prefill": Latency(1, 1), "decoding": Latency(1, 1)},
+        speedup={"prefill": Speedup(1.2, (1.1, 1.3)), "decoding": Speedup(0.8, (0.7, 0.9))},
+        size_bytes=1,
+    )
+    row = of_generation.stages[-1].model_copy(update={"candidates": [slow]})
+    report = of_generation.model_copy(update={"stages": [*of_generation.stages[:-1], row]})
+    said = "quantize is SLOWER than the float model before it: 0.80x in decoding."
+    assert words.headlines(report) == [said]
+    assert said in render(report)

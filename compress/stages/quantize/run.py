@@ -28,7 +28,7 @@ from compress.quantization.selection import select
 from compress.quantization.write import move
 from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateBuilder, CandidateSpec, Kind
-from compress.stages.quantize.evaluate import make_evaluator
+from compress.stages.quantize.evaluate import make_evaluator, not_generating
 from compress.stages.quantize.improve import improvements
 from compress.stages.quantize.kinds import kinds, last_kind
 from compress.stages.quantize.qat import train_aware
@@ -81,6 +81,8 @@ class QuantizationRun:
         if self.stage.target_runtime == OPENVINO:
             library()
             self.notes.append(f"timed and judged in OpenVINO {version(OPENVINO)}")
+        if self.context.task.target == "next-token" and evaluator.text is None:
+            self.notes.append(not_generating(self.stage))
         variants = self._variants(source)
         if self.stage.method == "auto":
             spec, evaluations = self._search(builder, evaluator, variants)

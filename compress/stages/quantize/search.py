@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from compress.measurement.results import NOISE
+from compress.measurement.results import NOISE, at
 from compress.quantization.evaluation import fastest
 from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateSpec, Kind
@@ -168,8 +168,8 @@ def float_costs(
             words.append(f"quantized alone it leaves the answers at {noise:.1f} dB")
         if after is not None and before is not None:
             words += [
-                f"it costs {after.latency_ms[size].p50 - latency.p50:+.3f} ms at batch {size}"
-                for size, latency in before.latency_ms.items()
+                f"it costs {after.latency_ms[load].p50 - latency.p50:+.3f} ms {at(load)}"
+                for load, latency in before.latency_ms.items()
             ]
         lines.append("; ".join(words))
     return lines

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
+from compress.measurement.generation.spec import GENERATES
 from compress.measurement.runtimes.names import OPENVINO, WORDS, missing
 from compress.models.onnx_file.problems import nothing_to_quantize
 from compress.quantization.options import Calibration
@@ -29,16 +30,14 @@ class Quantize(QuantizeOptions, Stage):
 
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
+        found = [*self._needing_extra(), *self._generation(task, data)]
         if model.onnx is not None:
             nothing = nothing_to_quantize(model.onnx)
             wrong = [("use", nothing)] if nothing else []
-            return [*self._needing_extra(), *self._needing_torch(), *wrong]
+            return [*found, *self._needing_torch(), *wrong]
         if self.recovery is None:
-            return self._needing_extra()
-        return [
-            *self._needing_extra(),
-            *self.recovery.problems(task=task, data=data, key="recovery"),
-        ]
+            return found
+        return [*found, *self.recovery.problems(task=task, data=data, key="recovery")]
 
     def _needing_extra(self) -> list[tuple[str, str]]:
         """Return what needs packages that aren't installed."""
@@ -50,6 +49,12 @@ class Quantize(QuantizeOptions, Stage):
         """See `Stage.libraries`."""
         by_others = self.method == "nncf" or self.target_runtime == OPENVINO
         return ("nncf", "openvino") if by_others else ()
+
+    def _generation(self, task: str, data: DataSpec) -> list[tuple[str, str]]:
+        """Return what is wrong with the text with which candidates are timed."""
+        spec = self.evaluation.generation
+        wrong = None if spec is None else spec.problem(task, most=data.max_length)
+        return [] if wrong is None else [("evaluation.generation", wrong)]
 
     def _needing_torch(self) -> list[tuple[str, str]]:
         """Return what can't be done to a model that is an ONNX file from the beginning."""
@@ -68,7 +73,16 @@ class Quantize(QuantizeOptions, Stage):
             self.method in ("dynamic", "weight_only", "storage")
             and self.calibration != Calibration()
         )
-        return [f"'calibration' isn't used by method {self.method}"] if unused else []
+        found = [f"'calibration' isn't used by method {self.method}"] if unused else []
+        generating = task == GENERATES and self.target_runtime != OPENVINO
+        key, how = (
+            ("batch_sizes", "as they generate text")
+            if generating
+            else ("generation", f"on whole texts in {WORDS[self.target_runtime]}")
+        )
+        if task == GENERATES and key in self.evaluation.model_fields_set:
+            found.append(f"'evaluation.{key}' isn't used: candidates are timed {how}")
+        return found
 
     def apply(self, artifact: Artifact, context: Context) -> Artifact:
         """Return the artifact as an INT8 ONNX file. A torch module is exported first, and checked.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from compress.errors import TargetError
 from compress.exporting.parity.first_difference import first_difference_of_files
 from compress.measurement.cpu import this_cpu
-from compress.measurement.results import NOISE
+from compress.measurement.results import NOISE, at
 from compress.quantization.cpu import reason
 from compress.stages.quantize.attempts import attempt
 
@@ -60,7 +60,7 @@ def _next(what: str, found: Sequence[Evaluation]) -> str:
 
 def paces(found: Evaluation) -> str:
     """Return the speedups over the float model, such as "1.43x at batch 1, 1.60x at batch 32"."""
-    return ", ".join(f"{s.vs_original:.2f}x at batch {size}" for size, s in found.speedup.items())
+    return ", ".join(f"{s.vs_original:.2f}x {at(load)}" for load, s in found.speedup.items())
 
 
 def no_gain(name: str, evaluations: Sequence[Evaluation]) -> bool:

@@ -1,0 +1,1 @@
+"""How fast a model generates text: reading a prompt, and decoding an answer with the cache."""
