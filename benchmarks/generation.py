@@ -143,27 +143,31 @@ def rounds(
     return {name: np.array(each) / 1e6 for name, each in found.items()}, answers
 
 
-def table(
-    times: dict[str, np.ndarray], answers: dict[str, list[int]], models: Any, length: int
-) -> None:
-    print(
-        f"{'':<16} {'size':>8} {'prefill':>12} {'decoding':>12} {'of fp32':>18} "
-        f"{'of llama.cpp':>18} {'as fp32':>8}"
-    )
-    rivals = {
-        "fp32": "llama.cpp fp32", "dynamic": "llama.cpp Q8_0", "8-bit": "llama.cpp Q8_0",
-        "4-bit": "llama.cpp Q4_0", "storage": "llama.cpp fp32",
-    }  # fmt: skip
+RIVALS = {
+    "fp32": "fp32", "storage": "fp32", "dynamic": "Q8_0", "8-bit": "Q8_0", "4-bit": "Q4_0",
+}  # fmt: skip
+WORDS = {
+    "storage": "weights stored in 8 bits", "dynamic": "dynamic INT8", "8-bit": "8-bit weights",
+    "4-bit": "4-bit weights",
+}  # fmt: skip
+
+
+def table(times: dict[str, np.ndarray], models: dict[str, Any], length: int) -> None:
+    print("| model | size | prefill | decoding | against fp32 | against llama.cpp |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name, runs in times.items():
         prefill, step = np.median(runs, axis=0)
-        same = np.mean(np.array(answers[name]) == np.array(answers["fp32"]))
-        cells = [ratio(times["fp32"], runs)]
-        rival = times.get(rivals.get(name, ""))
-        cells.append("" if rival is None else ratio(rival, runs))
-        print(
-            f"{name:<16} {models[name].size / 1e6:>5.1f} MB {1000 * length / prefill:>8.1f} t/s "
-            f"{1000 / step:>8.1f} t/s {cells[0]:>18} {cells[1]:>18} {same:>8.0%}"
-        )
+        kind = RIVALS.get(name)
+        rival = times.get(f"llama.cpp {kind}")
+        cells = [
+            WORDS.get(name, name),
+            f"{models[name].size / 1e6:.1f} MB",
+            f"{1000 * length / prefill:.0f} tokens/s",
+            f"{1000 / step:.1f} tokens/s",
+            "1" if name == "fp32" else ratio(times["fp32"], runs),
+            "-" if rival is None else f"{ratio(rival, runs)} ({kind})",
+        ]
+        print(f"| {' | '.join(cells)} |")
 
 
 def ratio(slow: np.ndarray, fast: np.ndarray) -> str:
@@ -198,7 +202,10 @@ def main() -> None:
             f"{this_cpu()}, 1 thread; a prompt of {given.prompt} tokens, an answer of "
             f"{given.answer}; {count} rounds"
         )
-        table(times, answers, models | others, given.prompt)
+        table(times, models | others, given.prompt)
+        if others:
+            same = answers["fp32"] == answers["llama.cpp fp32"]
+            print(f"The fp32 files {'decode the same' if same else 'DIFFER in their'} tokens.")
         for each in others.values():
             each.close()
 
