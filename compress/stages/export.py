@@ -12,6 +12,7 @@ from compress.core.artifact import Format
 from compress.core.bounds import MOST_SAMPLES
 from compress.errors import StageError
 from compress.exporting.bundle.precisions import BundlePrecision
+from compress.measurement.runtimes.names import missing
 from compress.models.onnx_file.beside import config_folder
 from compress.quantization.options import EvaluationOptions
 from compress.stages.contract import Stage
@@ -68,6 +69,9 @@ class Export(Stage):
     transformers_js: bool = False
     """Also give the file the path that Transformers.js looks for, such as
     onnx/model_quantized.onnx. It is a hard link, so the file is stored once."""
+    openvino: bool = False
+    """Also write model.onnx in OpenVINO's own form (IR): openvino_model.xml and openvino_model.bin,
+    as optimum-intel names them. Needs `compress[openvino]`."""
     license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
     """License of the result, such as apache-2.0. Null takes the license that the original model's
     card names; where it names none, the bundle states none."""
@@ -110,12 +114,14 @@ class Export(Stage):
         ------
         ParityError : the answers of the ONNX file differ from the torch module's, or those of the
             fp16 file from the float file's.
-        StageError : the model can't be exported or given in one of the precisions, or the file is
-            no valid model.
+        StageError : the model can't be exported, given in one of the precisions or read by
+            OpenVINO, or the file is no valid model.
         """
         from compress.exporting.bundle.layout import lay_out
         from compress.exporting.bundle.write import MODEL, write_bundle
+        from compress.exporting.checked import real_batches
         from compress.exporting.exported import ExportOptions, write_exported
+        from compress.exporting.openvino_form import write_form
         from compress.stages.precisions.write import write_precisions
 
         directory = context.directory / "bundle"
@@ -153,6 +159,9 @@ class Export(Stage):
         )
         if self.transformers_js and not files:
             lay_out(model)
+        if self.openvino:
+            batches = real_batches(artifact, context, samples=self.samples)
+            notes += (write_form(model, batches=batches, target=context.task.target),)
         notes += self._tried(artifact, model, context, raw, files)
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
@@ -207,6 +216,8 @@ class Export(Stage):
     def check(self, *, task: str, model: ModelSpec, data: DataSpec) -> list[tuple[str, str]]:
         """See `Stage.check`."""
         problems = []
+        if self.openvino and (wrong := missing(["openvino"])) is not None:
+            problems.append(("openvino", wrong))
         if self.dynamic_image_size and outline(task).modality != "image":
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
         if self.transformers_js and model.python is not None:
@@ -217,8 +228,13 @@ class Export(Stage):
             problems.append(("transformers_js", wrong))
         return problems
 
+    def libraries(self) -> tuple[str, ...]:
+        """See `Stage.libraries`."""
+        return ("openvino",) if self.openvino else ()
+
     def summarize(self) -> str:
         """Such as "opset 20, fp32, tolerance 0.0001"."""
         opset = "default opset" if self.opset is None else f"opset {self.opset}"
         precisions = " and ".join(self.all_precisions or (self.precision,))
-        return f"{opset}, {precisions}, tolerance {self.tolerance:g}"
+        form = ", OpenVINO IR" if self.openvino else ""
+        return f"{opset}, {precisions}, tolerance {self.tolerance:g}{form}"

@@ -1,5 +1,7 @@
 """What the export stage hands over, in each precision, from a module and from a file."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -10,13 +12,15 @@ from compress.core.context import Context
 from compress.data.dataset import load_data
 from compress.data.preprocess import load_preprocessor
 from compress.data.spec import DataSpec
-from compress.errors import StageError
+from compress.errors import ParityError, StageError
+from compress.measurement.runtimes.openvino import OpenVinoModel
 from compress.measurement.session import run, session
 from compress.models.resnet import resnet
 from compress.models.source import PythonSource
 from compress.models.spec import ModelSpec
 from compress.stages.export import Export
 from compress.tasks.task import task as find_task
+from tests.extras import needs_openvino
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +73,6 @@ def test_half_precision_of_any_image_size(problem, half):
 
 
 def test_a_file_of_an_earlier_stage_is_halved_but_not_exported_anew(problem, tmp_path):
-    from dataclasses import replace
-
     artifact, context = problem
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
@@ -101,3 +103,39 @@ def test_what_an_option_is_not_for_is_said_before_the_run():
     ((key, sentence),) = stage.check(task="text-classification", **options)
     assert (key, "text-classification" in sentence) == ("dynamic_image_size", True)
     assert Export(precision="fp16").summarize() == "default opset, fp16, tolerance 0.0001"
+
+
+@needs_openvino
+def test_openvinos_own_form_lies_in_the_bundle_and_answers_alike(problem, tmp_path):
+    artifact, context = problem
+    made = Export(openvino=True).apply(artifact, replace(context, directory=tmp_path))
+    form = made.bundle / "openvino_model.xml"
+    assert form.with_suffix(".bin").stat().st_size > 1000
+    assert b"FP16" not in form.read_bytes()
+    images = {"pixel_values": np.random.default_rng(0).random((5, 1, 8, 8), np.float32)}
+    wanted = run(session(made.onnx, threads=1), images)["logits"]
+    got = OpenVinoModel(form, threads=1).run(images)["logits"]
+    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
+    [note] = [note for note in made.notes if note.startswith("openvino_model.xml in OpenVINO")]
+    assert "top-1 agreement 100.0% on 64 samples" in note
+
+
+@needs_openvino
+def test_a_form_that_answers_otherwise_ends_the_stage(problem, tmp_path, monkeypatch):
+    artifact, context = problem
+    own = OpenVinoModel.run
+
+    def wrong(self, batch):
+        return {name: value + 1 for name, value in own(self, batch).items()}
+
+    monkeypatch.setattr(OpenVinoModel, "run", wrong)
+    with pytest.raises(ParityError, match="doesn't answer as model"):
+        Export(openvino=True).apply(artifact, replace(context, directory=tmp_path))
+
+
+def test_openvinos_form_is_refused_where_it_isnt_installed(monkeypatch):
+    monkeypatch.setattr("compress.measurement.runtimes.names.find_spec", lambda name: None)
+    options = {"model": ModelSpec(transformers="x"), "data": DataSpec(sklearn="digits")}
+    found = Export(openvino=True).check(task="image-classification", **options)
+    assert found == [("openvino", "needs openvino: pip install 'compress[openvino]'.")]
+    assert Export(openvino=True).summarize().endswith(", OpenVINO IR")

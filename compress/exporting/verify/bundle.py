@@ -21,11 +21,14 @@ from compress.exporting.bundle.precisions import chosen, read_precisions, words_
 from compress.exporting.bundle.samples import SAMPLES_FILE, read_samples
 from compress.exporting.bundle.write import MODEL
 from compress.exporting.examples.check import run_example
+from compress.exporting.openvino_form import FORM
 from compress.exporting.verify.answers import Answering, precision_of
 from compress.exporting.verify.check import Check
 from compress.measurement.child.process import Told
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.cpu import TARGET_KEY, this_cpu
+from compress.measurement.runtimes.names import missing
+from compress.measurement.runtimes.openvino import OpenVinoModel
 from compress.measurement.saturation import can_saturate
 from compress.measurement.session import session
 from compress.onnx_graph.files import check_file, external_files
@@ -52,7 +55,7 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
     The checks are: the files against the manifest, the model in `onnx.checker` and ONNX Runtime,
     its answers to the stored samples (of each precision, where there are several), the example
     script (in this package's own text) on raw samples, the labels, other batch sizes and lengths,
-    and the fit to this CPU.
+    OpenVINO's own form of the model if there is one, and the fit to this CPU.
 
     Parameters
     ----------
@@ -95,6 +98,8 @@ def verify_bundle(folder: Path, *, watch: Watch | None = None) -> Iterator[Check
         for name, file in precisions["files"].items():
             if name != default and choice.status == "ok":
                 yield _in_precision(folder, file, task=task, precision=name, watch=watch)
+    if FORM in manifest["files"]:
+        yield watched("OpenVINO", lambda: _in_openvino(folder, task, default))
     # In a process that has a limit of its own.
     yield _tried("example", lambda: _example(folder, task, default))
     yield watched("labels", lambda: answering.labels(_labels(folder / LABELS)))
@@ -212,6 +217,17 @@ def _in_precision(folder: Path, file: str, *, task: str, precision: str, watch: 
     answering = Answering(model, folder / SAMPLES_FILE, task=task, precision=precision)
     found = _watched(watch, model, "answers", answering.as_published)
     return Check(found.name, found.status, f"{precision}: {found.text}")
+
+
+def _in_openvino(folder: Path, task: str, precision: str | None) -> Check:
+    """Check that OpenVINO's own form of the model gives the stored answers."""
+    if missing(["openvino"]) is not None:
+        return Check("OpenVINO", "warning", f"{FORM} isn't run: OpenVINO isn't installed")
+    form = OpenVinoModel(inside(folder, FORM), threads=1)
+    samples = folder / SAMPLES_FILE
+    answering = Answering(folder / MODEL, samples, task=task, precision=precision, by=form.run)
+    found = answering.as_published()
+    return Check("OpenVINO", found.status, f"{FORM}: {found.text}")
 
 
 def _choice(folder: Path, precisions: Mapping[str, Any], files: Mapping[str, object]) -> Check:

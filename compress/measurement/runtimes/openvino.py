@@ -127,6 +127,23 @@ def timed(path: Path, *, threads: int) -> Callable[[Arrays], Callable[[], object
     return prepare
 
 
+def write_own_form(onnx: Path, path: Path) -> None:
+    """Write an ONNX file in OpenVINO's own form: an .xml of operators, and weights in a .bin.
+
+    Weights keep their precision.
+
+    Raises
+    ------
+    LoadError : OpenVINO isn't installed, or can't read the file.
+    """
+    openvino = library()
+    try:
+        model = openvino.Core().read_model(str(onnx))
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+    except _ERRORS as error:
+        raise LoadError(f"OpenVINO can't convert {onnx.name}: {_said(error)}") from error
+
+
 def library() -> Any:
     """Return the module `openvino`; its use is not reported to its makers.
 

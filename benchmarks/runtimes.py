@@ -1,0 +1,150 @@
+"""One model in ONNX Runtime and in OpenVINO, in float and in each form of INT8.
+
+    python benchmarks/runtimes.py RECIPE [--onnx FILE] [--rows 1000] [--samples 64] [--seconds 10]
+
+RECIPE names the model, the task and the data; FILE is a float ONNX file to take in place of its
+model. Each form is made by `quantize` on the same calibration samples, and NNCF's as everybody
+would make it: that of this CPU (weights of 7 bits where it has no VNNI) and with full 8 bits.
+Prints for each form its size, and in each runtime the metric on the first test rows and the speed
+over the float file in ONNX Runtime: medians of interleaved rounds on one thread, by the CPU time of
+the process, so that other work on the machine doesn't count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+BATCHES = (1, 32)
+METHODS: dict[str, dict[str, Any]] = {
+    "storage, 8 bits": {"method": "storage"},
+    "dynamic": {"method": "dynamic"},
+    "static scales": {"method": "static_scales"},
+    "static QDQ": {"method": "static"},
+    "NNCF": {"method": "nncf"},
+    "NNCF, 8-bit weights": {"method": "nncf", "target_cpu": "x86-vnni"},
+}
+
+
+def make(artifact: Any, context: Any, *, samples: int, folder: Path) -> dict[str, Path]:
+    """The files by form; a line tells why a form can't be made."""
+    from compress.errors import StageError
+    from compress.exporting.checked import export_artifact
+    from compress.stages.quantize.stage import Quantize
+
+    files = {"float": folder / "float.onnx"}
+    if artifact.module is None:
+        files["float"] = artifact.require_onnx()
+    else:
+        export_artifact(artifact, context, files["float"])
+    for number, (name, fields) in enumerate(METHODS.items()):
+        inner = folder / str(number)
+        inner.mkdir()
+        stage = Quantize.model_validate(
+            {
+                **fields,
+                "calibration": {"samples": samples, "method": "mse"},
+                "evaluation": {
+                    "samples": 16,
+                    "rounds": 5,
+                    "seconds": 0.01,
+                    "batch_sizes": [1],
+                },
+            }
+        )
+        start = time.process_time()
+        try:
+            made = stage.apply(artifact, replace(context, directory=inner))
+        except StageError as error:
+            print(f"{name} is left out: {error}", flush=True)
+            continue
+        print(f"{name}: {time.process_time() - start:.0f} s of CPU time", flush=True)
+        files[name] = made.require_onnx()
+    return files
+
+
+def measure(
+    files: dict[str, Path], artifact: Any, context: Any, *, rows: int, seconds: float
+) -> None:
+    from compress.errors import StageError
+    from compress.measurement.latency import measure_latency
+    from compress.measurement.quality import measure_quality
+    from compress.measurement.runtimes.openvino import OpenVinoModel, timed
+    from compress.measurement.spec import MeasureSpec
+    from compress.runner.ledger import latency_inputs
+
+    spec = MeasureSpec(batch_sizes=BATCHES, rounds=10, seconds=seconds)
+    inputs, _ = latency_inputs(artifact, context, spec)
+    models: dict[tuple[str, str], Any] = {}
+    quality: dict[tuple[str, str], float] = {}
+    for name, path in files.items():
+        for runtime in ("ONNX Runtime", "OpenVINO"):
+            loader = context.data.loader(
+                "test", artifact.require_preprocessor(), batch_size=32, limit=rows
+            )
+            try:
+                elsewhere = runtime == "OpenVINO"
+                quality[name, runtime] = measure_quality(
+                    OpenVinoModel(path, threads=1).run if elsewhere else path,
+                    loader=loader,
+                    metric=context.task.default_metric(labelled=context.data.labelled),
+                    task=context.task,
+                    labels=artifact.labels,
+                ).value
+            except StageError as error:
+                print(f"{name} in {runtime} is left out: {error}", flush=True)
+                continue
+            models[name, runtime] = timed(path, threads=1) if elsewhere else path
+    keys = {f"{name}; {runtime}": (name, runtime) for name, runtime in models}
+    named = {key: models[pair] for key, pair in keys.items()}
+    times = measure_latency(named, inputs, spec=spec, clock=time.process_time_ns)
+    print("| form | size | runtime | quality |", " | ".join(f"batch {n}" for n in BATCHES), "|")
+    print("| --- " * (4 + len(BATCHES)) + "|")
+    for key, (name, runtime) in keys.items():
+        cells = [
+            name,
+            f"{files[name].stat().st_size / 1e6:.2f} MB",
+            runtime,
+            f"{quality[name, runtime]:.4f}",
+        ]
+        for size in BATCHES:
+            value, (low, high) = times.speedup(size, key, over="float; ONNX Runtime")
+            cells.append(f"{value:.2f}x {low:.2f}-{high:.2f}")
+        print("|", " | ".join(cells), "|", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--onnx", type=Path)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)
+
+    import torch
+
+    import compress
+    from compress.measurement.environment import cpu_flags, cpu_name
+    from compress.recipe.load import load_recipe
+
+    torch.set_num_threads(1)
+    recipe = load_recipe(given.recipe)
+    model = recipe.model if given.onnx is None else {"onnx": str(given.onnx)}
+    with tempfile.TemporaryDirectory() as place:
+        artifact, context = compress.load(
+            model, recipe.task, recipe.data, directory=Path(place) / "stage", threads=1
+        )
+        print(f"{cpu_name()}: {', '.join(sorted(cpu_flags() or ()))}", flush=True)
+        files = make(artifact, context, samples=given.samples, folder=Path(place))
+        measure(files, artifact, context, rows=given.rows, seconds=given.seconds)
+
+
+if __name__ == "__main__":
+    main()
