@@ -1,6 +1,7 @@
 """One model in ONNX Runtime and in OpenVINO, in float and in each form of INT8.
 
     python benchmarks/runtimes.py RECIPE [--onnx FILE] [--rows 1000] [--samples 64] [--seconds 10]
+        [--forms FORM …]
 
 RECIPE names the model, the task and the data; FILE is a float ONNX file to take in place of its
 model. Each form is made by `quantize` on the same calibration samples, and NNCF's as everybody
@@ -31,8 +32,11 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(artifact: Any, context: Any, *, samples: int, folder: Path) -> dict[str, Path]:
+def make(
+    artifact: Any, context: Any, *, forms: list[str], samples: int, folder: Path
+) -> dict[str, Path]:
     """The files by form; a line tells why a form can't be made."""
+    from compress.core.artifact import Format
     from compress.errors import StageError
     from compress.exporting.checked import export_artifact
     from compress.stages.quantize.stage import Quantize
@@ -42,7 +46,8 @@ def make(artifact: Any, context: Any, *, samples: int, folder: Path) -> dict[str
         files["float"] = artifact.require_onnx()
     else:
         export_artifact(artifact, context, files["float"])
-    for number, (name, fields) in enumerate(METHODS.items()):
+        artifact = artifact.with_onnx(files["float"], format=Format.ONNX)
+    for number, (name, fields) in enumerate((form, METHODS[form]) for form in forms):
         inner = folder / str(number)
         inner.mkdir()
         stage = Quantize.model_validate(
@@ -124,6 +129,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--forms", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -142,7 +148,9 @@ def main() -> None:
             model, recipe.task, recipe.data, directory=Path(place) / "stage", threads=1
         )
         print(f"{cpu_name()}: {', '.join(sorted(cpu_flags() or ()))}", flush=True)
-        files = make(artifact, context, samples=given.samples, folder=Path(place))
+        files = make(
+            artifact, context, forms=given.forms, samples=given.samples, folder=Path(place)
+        )
         measure(files, artifact, context, rows=given.rows, seconds=given.seconds)
 
 
