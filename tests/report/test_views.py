@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -136,6 +137,29 @@ def test_rows_are_compared_with_the_reference_only(report):
     assert "-50.0%" not in render(trained)
     assert "1.00x" not in render(trained)
     assert "against `train`" in markdown(trained)
+
+
+def test_a_slower_result_stands_in_the_first_lines(report):
+    """Of what a stage chose; a slow candidate that wasn't chosen is none."""
+    speedup = {"1": Speedup(0.75, (0.74, 0.76)), "32": Speedup(1.2, (1.1, 1.3))}
+    slow = Evaluation(
+        name="static",
+        quality=Quality("accuracy", 0.9, (0.8, 1.0), 10),
+        loss=0.0,
+        fits=True,
+        chosen=True,
+        latency_ms={"1": Latency(1, 1), "32": Latency(1, 1)},
+        speedup=speedup,
+        size_bytes=1,
+    )
+    quantized = report.stages[-1].model_copy(update={"candidates": [slow]})
+    slower = report.model_copy(update={"stages": [*report.stages[:-1], quantized]})
+    said = "quantize is SLOWER than the float model before it: 0.75x at batch 1."
+    assert render(slower).splitlines()[1] == said
+    assert markdown(slower).split("\n\n")[2] == f"**{said}**"
+    assert f'<p class="failed">{said}</p>' in html(slower)
+    others = quantized.model_copy(update={"candidates": [replace(slow, chosen=False)]})
+    assert "SLOWER" not in render(slower.model_copy(update={"stages": [others]}))
 
 
 def test_markdown_holds_ledger_gates_notes_and_environment(report):

@@ -278,6 +278,34 @@ def test_int8_that_is_slower_and_larger_is_left_to_those_who_ask_for_it(
     assert "DequantizeLinear" not in _kinds(made)
 
 
+class Experts(nn.Module):
+    """A matrix for each of four experts, which all see every sample; their answers are averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(4, 64, 96) / 8)
+        self.second = nn.Parameter(torch.randn(4, 96, 10) / 10)
+
+    def forward(self, pixel_values):
+        rows = pixel_values.flatten(1).expand(4, -1, -1)
+        return (torch.relu(rows @ self.first) @ self.second).mean(0)
+
+
+@pytest.mark.parametrize("method", ["auto", "storage", "dynamic"])
+def test_a_matrix_for_each_expert_costs_no_run(problem, apply, tmp_path, method):
+    """No 8-bit operator takes such weights per channel; stored, they are a quarter as large."""
+    torch.manual_seed(0)
+    experts = exported_once(problem[0].with_module(Experts().eval()), problem[1], tmp_path)
+    if method == "dynamic":
+        with pytest.raises(StageError, match=r"nothing to quantize: .* output channels"):
+            apply({"method": method}, problem, artifact=experts)
+        return
+    made, tried = apply({"method": method, "budget": 0.9}, problem, artifact=experts)
+    assert [each["name"] for each in tried if each["chosen"]] == ["weights stored in 8 bits, plain"]
+    whole = tried[0]["size_bytes"]
+    assert made.require_onnx().stat().st_size < 0.3 * whole
+
+
 def _slower(evaluation):
     return {} if evaluation.name == "float" else {"1": 0.5}
 
