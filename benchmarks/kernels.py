@@ -71,7 +71,7 @@ def matmuls(path: Path, width: int, random: np.random.Generator) -> Path:
             helper.make_node("MatMul", [given, f"w{layer}"], [f"m{layer}"], name=f"matmul{layer}"),
             helper.make_node("Add", [f"m{layer}", f"b{layer}"], [made], name=f"add{layer}"),
         ]
-    return saved(path, nodes, [width], weights)
+    return saved(path, nodes, ["rows", width], weights)  # two axes would be fused into Gemm
 
 
 def convolutions(
@@ -205,7 +205,7 @@ def cases(folder: Path, random: np.random.Generator) -> Iterator[tuple[str, str,
     """Kind, size, file and inputs of each case."""
     for rows, width in MATMULS:
         path = matmuls(folder / f"matmul{width}.onnx", width, random)
-        yield "matmul", f"{rows} x {width} x {width}", path, (rows, width)
+        yield "matmul", f"{rows} x {width} x {width}", path, (1, rows, width)
     for batch, channels, size, kernel, groups in CONVOLUTIONS:
         path = convolutions(folder / "conv.onnx", channels, size, kernel, groups, random)
         depth = "depthwise " if groups > 1 else ""

@@ -182,19 +182,19 @@ class Evaluator:
         """
         return self.loss(path) <= max(self.budget, 1 / self.quality(path).samples) + 1e-12
 
-    def paces(self, candidates: Iterable[Candidate]) -> dict[str, Pace]:
-        """The speedups over the float model in a few rounds, by candidate."""
-        named = {candidate.name: candidate for candidate in candidates}
+    def paces(self, paths: Iterable[Path]) -> dict[Path, Pace]:
+        """The speedups of files over the float model in a few rounds."""
+        named = {str(path): path for path in paths}
         few = MeasureSpec(
             batch_sizes=self.options.batch_sizes,
             threads=self.options.threads,
             warmup=1,
             seconds=min(_FEW_SECONDS, self.options.seconds),
         ).model_copy(update={"rounds": _FEW_ROUNDS})  # fewer than a measurement for a report needs
-        times = self._timed(named.values(), few)
+        times = self._timed(named, few)
         return {
-            name: Pace({str(load): times.speedup(load, name, over=FLOAT) for load in times.runs_ms})
-            for name in named
+            path: Pace({str(load): times.speedup(load, name, over=FLOAT) for load in times.runs_ms})
+            for name, path in named.items()
         }
 
     def judge(self, candidates: Sequence[Candidate]) -> list[Evaluation]:
@@ -221,7 +221,7 @@ class Evaluator:
     ) -> dict[str, tuple[dict[str, Latency], dict[str, Speedup]]]:
         options, candidates = self.options, list(candidates)
         times = self._timed(
-            candidates,
+            {each.name: each.path for each in candidates},
             MeasureSpec(
                 batch_sizes=options.batch_sizes,
                 threads=options.threads,
@@ -239,8 +239,8 @@ class Evaluator:
             for name in (FLOAT, *(each.name for each in candidates))
         }
 
-    def _timed(self, candidates: Iterable[Candidate], spec: MeasureSpec) -> Latencies:
-        files = {FLOAT: self.source, **{each.name: each.path for each in candidates}}
+    def _timed(self, given: Mapping[str, Path], spec: MeasureSpec) -> Latencies:
+        files = {FLOAT: self.source, **given}
         if self.text is not None:
             return time_generation(
                 {name: OnnxDecoder(path, threads=spec.threads) for name, path in files.items()},

@@ -11,6 +11,7 @@ from compress.measurement.results import NOISE
 from compress.quantization.evaluation import Pace
 from compress.stages.quantize.attempts import attempted
 from compress.stages.quantize.candidates import CandidateSpec, Kind
+from compress.stages.quantize.parts import float_parts
 
 if TYPE_CHECKING:
     from compress.core.progress import Advance
@@ -47,7 +48,7 @@ class Race:
 
         All drafts are made of the variant on which the first kind is fastest, with the first 8-bit
         types of each kind; the other types only where a kind loses too much with those. Drafts
-        that turn out to be fast are then tried on the other variants.
+        that turn out to be fast are then tried on the other variants, and with a part in float.
 
         Raises
         ------
@@ -65,7 +66,9 @@ class Race:
             paces = self._paces(drafts)
             kept = self._hopeful(drafts, paces, advance=_uncounted)
         return [
-            self._on_its_variant(kept[draft], paces[draft]) for draft in drafts if draft in kept
+            self._mixed(self._on_its_variant(kept[draft], paces[draft]))
+            for draft in drafts
+            if draft in kept
         ]
 
     def draft(self, kind: Kind, integers: Integers) -> CandidateSpec:
@@ -144,6 +147,20 @@ class Race:
         every = [spec, *(replace(spec, variant=variant) for variant in others)]
         return self._fastest(those_that_run(every, self.builder, self.evaluator))
 
+    def _mixed(self, spec: CandidateSpec) -> CandidateSpec:
+        """Return a static spec with a part of it in float, if that is faster."""
+        if spec.method != "static":
+            return spec
+        parts = float_parts(spec, self.builder)
+        mixed = [replace(spec, kept=nodes) for nodes in parts.values()]
+        chosen = self._fastest(those_that_run([spec, *mixed], self.builder, self.evaluator))
+        self.builder.left_out += [
+            f"{chosen.name}: {what} stay in float, which is faster"
+            for what, nodes in parts.items()
+            if chosen.kept == nodes
+        ]
+        return chosen
+
     def _fastest(self, specs: Sequence[CandidateSpec]) -> CandidateSpec:
         """Return the fastest spec; a later one must be faster by more than noise."""
         if len(specs) == 1:
@@ -158,8 +175,9 @@ class Race:
     def _paces(self, specs: Sequence[CandidateSpec]) -> dict[CandidateSpec, Pace]:
         if len(specs) == 1:
             return dict.fromkeys(specs, Pace({"": (1.0, (1.0, 1.0))}))
-        found = self.evaluator.paces([self.builder.candidate(spec) for spec in specs])
-        return {spec: found[self.builder.candidate(spec).name] for spec in specs}
+        paths = {spec: self.builder.candidate(spec).path for spec in specs}
+        found = self.evaluator.paces(paths.values())
+        return {spec: found[path] for spec, path in paths.items()}
 
 
 def _uncounted(steps: int = 1, *, info: str = "") -> None:

@@ -163,6 +163,8 @@ def float_costs(
         before = found.get(replace(chosen, kept=chosen.kept[: count - 1]))
         node = chosen.kept[count - 1]
         noise = builder.noise.get(node)
+        if noise is None and after is None:  # a part that is in float for speed
+            continue
         words = [f"{node} stays in float"]
         if noise is not None:
             words.append(f"quantized alone it leaves the answers at {noise:.1f} dB")

@@ -9,7 +9,7 @@ from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
 from compress.exporting.checked import export_artifact
 from compress.models.source import PythonSource
-from compress.quantization.evaluation import Candidate, Evaluator, Pace
+from compress.quantization.evaluation import Evaluator, Pace
 from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.stage import Quantize
 from tests.stages.digits import TASK, digits, exported_once, preprocessor
@@ -91,6 +91,14 @@ def test_a_fast_draft_that_loses_too_much_drops_nothing(race, set_paces, monkeyp
     assert "dynamic" in dropped
 
 
+def test_a_part_stays_in_float_where_that_is_faster(race, set_paces):
+    """Here the pooling: the only layer without weights that no weight goes with."""
+    set_paces(static=2.0, mixed=1.5)
+    left, _, _ = race(operators=["Conv", "Relu", "MaxPool", "Gemm"])
+    assert "1 node in float" in left
+    assert left.count('"name": "static QDQ') == 1
+
+
 def test_a_pace_is_the_geometric_mean():
     pace = Pace({"1": (4.0, (2.0, 8.0)), "32": (1.0, (0.5, 2.0))})
     assert (pace.value, pace.low, pace.high) == (2.0, 1.0, 4.0)
@@ -104,6 +112,6 @@ def test_few_rounds_give_speedups_over_the_float_model(problem, tmp_path):
     source = tmp_path / "float.onnx"
     export_artifact(artifact, context, source)
     evaluator = make_evaluator(stage, artifact, context, source=source)
-    found = evaluator.paces([Candidate("same", source)])["same"]
+    found = evaluator.paces([source])[source]
     assert found.low <= found.value <= found.high
     assert 0.5 < found.value < 2
