@@ -197,7 +197,9 @@ def test_an_improvement_that_cannot_be_made_is_left_out_with_a_note(problem, app
     assert "can't be run as a torch module" in told[0]
 
 
-def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monkeypatch):
+def test_a_kind_that_cannot_be_made_is_left_out_with_a_note(problem, apply, monkeypatch, set_paces):
+    set_paces()
+
     def refused(*_, quant_format, **__):
         if quant_format == "qoperator":
             raise StageError("no such form.")
