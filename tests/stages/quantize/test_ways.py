@@ -87,11 +87,13 @@ def test_auto_lists_what_it_chose_from(chosen):
     made, candidates = chosen
     names = [each["name"] for each in candidates]
     assert names[0] == "float"
-    assert any(name.startswith("static QDQ") for name in names)
-    assert any(name.startswith("static QOperator") for name in names)
+    told = " ".join([*names, *made.notes])  # those that were slow here are in a note
+    assert "weights stored in 8 bits, plain" in told
+    assert "static QDQ, " in told
+    assert "static QOperator, " in told
     [chosen] = [each for each in candidates if each["chosen"]]
     assert chosen["fits"]
-    assert made.notes[1] == chosen["name"]
+    assert chosen["name"] in made.notes
     fitting = [each for each in candidates[1:] if each["fits"]]
     best = max(np.prod([s["vs_original"] for s in each["speedup"].values()]) for each in fitting)
     own = np.prod([s["vs_original"] for s in chosen["speedup"].values()])
