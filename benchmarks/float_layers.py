@@ -3,19 +3,16 @@
     python benchmarks/float_layers.py MODEL.onnx [MODEL.onnx …] [--batches 1 8] [--rounds 25]
 
 Prints, for each float file of one image input, how much faster than float it is with all layers in
-8 bits; with depthwise convolutions in float; with only convolutions and matmuls in 8 bits, without
-the sums and poolings between them; and with the layers in float that gain least, as ONNX Runtime's
-profiles of both files tell. Ratios of medians of interleaved rounds on one thread, by its own
-clock. Ranges are those of random inputs, so that answers mean nothing here.
+8 bits; with depthwise convolutions in float; and with only convolutions and matmuls in 8 bits,
+without the sums and poolings between them. Ratios of medians of interleaved rounds on one thread,
+by its own clock. Ranges are those of random inputs, so that answers mean nothing here.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,13 +32,10 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 READERS = ("Relu", "Clip")
 
 
-def session(path: Path, *, profile: Path | None = None) -> onnxruntime.InferenceSession:
+def session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
     return onnxruntime.InferenceSession(str(path), options)
 
 
@@ -69,26 +63,6 @@ def ranges_of(path: Path, graph: Graph, inputs: dict[str, np.ndarray]) -> dict[s
     return {name: (float(found[name].min()), float(found[name].max())) for name in wanted}
 
 
-def layer_times(
-    path: Path, inputs: dict[str, np.ndarray], names: Sequence[str]
-) -> dict[str, float]:
-    """Median microseconds of each layer, with what changes types before and after it."""
-    with tempfile.TemporaryDirectory() as folder:
-        profiled = session(path, profile=Path(folder) / "profile")
-        for _ in range(20):
-            profiled.run(None, inputs)
-        events = json.loads(Path(profiled.end_profiling()).read_text(encoding="utf-8"))
-    times: defaultdict[str, list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
-            continue
-        for name in names:
-            if event["name"].startswith((f"{name}_", f"{name}/")):
-                times[name].append(event["dur"])
-                break
-    return {name: float(np.median(each)) for name, each in times.items()}
-
-
 def alone(graph: Graph, names: Sequence[str]) -> list[str]:
     """Layers with the activations that read them, which would otherwise be alone in 8 bits."""
     found = [graph.named(name) for name in names]
@@ -96,16 +70,14 @@ def alone(graph: Graph, names: Sequence[str]) -> list[str]:
     return [*names, *after]
 
 
-def choices(graph: Graph, whole: Selection, gains: dict[str, float]) -> dict[str, Selection]:
+def choices(graph: Graph, whole: Selection) -> dict[str, Selection]:
     layers = [node for node in graph.nodes if node.op_type in PRODUCTS]
     depthwise = [node.name for node in layers if attribute(node, "group", 1) > 1]
     products = [node.name for node in graph.nodes if node.op_type in (*PRODUCTS, *READERS)]
-    losing = [name for name, gain in gains.items() if gain < 1]
     return {
         "all in 8 bits": whole,
         f"{len(depthwise)} depthwise in float": whole.without(alone(graph, depthwise)),
         "products alone": whole.only(products),
-        f"{len(losing)} that lose in float": whole.without(alone(graph, losing)),
     }
 
 
@@ -138,16 +110,8 @@ def main() -> None:
         whole = select(graph, method="static")
         ranges = ranges_of(model, graph, inputs_of(model, 4, random))
         with tempfile.TemporaryDirectory() as folder:
-            quantized = Path(folder) / "all.onnx"
-            quantize_static(
-                model, path=quantized, selection=whole, ranges=ranges, integers=integers
-            )
-            inputs = inputs_of(model, given.batches[0], random)
-            names = [node.name for node in graph.nodes if node.op_type in PRODUCTS]
-            before, after = (layer_times(path, inputs, names) for path in (model, quantized))
-            gains = {name: before[name] / after[name] for name in before.keys() & after.keys()}
             files = {"float": model}
-            for number, (what, selection) in enumerate(choices(graph, whole, gains).items()):
+            for number, (what, selection) in enumerate(choices(graph, whole).items()):
                 files[what] = Path(folder) / f"{number}.onnx"
                 quantize_static(
                     model, path=files[what], selection=selection, ranges=ranges, integers=integers
