@@ -11,17 +11,27 @@ from compress.onnx_graph.files import check_file, load_model, remove_model, save
 from compress.onnx_graph.metadata import metadata_of, set_metadata
 
 
-def write(model: onnx.ModelProto, *, path: Path, source: Path) -> Path:
+def write(
+    model: onnx.ModelProto,
+    *,
+    path: Path,
+    source: Path,
+    producer: str = "onnxruntime.quantization",
+) -> Path:
     """Write one file, with the metadata of the float model that it was made from.
 
     Weights of over 2 GB, which ONNX can't hold in one file, go to `<path>.data` beside it.
+
+    Parameters
+    ----------
+    producer : the name that the file gives as its maker's.
 
     Raises
     ------
     StageError : `onnx.checker` rejects the model.
     """
     set_metadata(model, metadata_of(source))
-    model.producer_name = "onnxruntime.quantization"
+    model.producer_name = producer
     save_model(model, path)
     check_file(path, types=False)
     return path

@@ -21,7 +21,13 @@ def missing(packages: Sequence[str]) -> str | None:
     ----------
     packages : packages of the extra `openvino`.
     """
-    absent = [name for name in packages if find_spec(name) is None]
+    absent = [name for name in packages if not _is_installed(name)]
     if not absent:
         return None
     return f"needs {' and '.join(absent)}: pip install 'compress[openvino]'."
+
+
+def _is_installed(package: str) -> bool:
+    """Return whether a package can be imported; a folder of that name, without code, can't."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None

@@ -91,7 +91,7 @@ def quantize_by_nncf(
         raise
     except Exception as error:  # NNCF checks little, and fails at whatever comes of it
         raise StageError(f"NNCF can't quantize this graph: {described(error)}") from error
-    write(made, path=path, source=source)
+    write(made, path=path, source=source, producer="nncf")
     found = load_graph(path)
     scaled = sum(node.op_type == "QuantizeLinear" for node in found.nodes)
     if not any(node.op_type == "DequantizeLinear" for node in found.nodes):

@@ -24,3 +24,10 @@ def test_the_command_that_installs_what_is_missing_is_named(monkeypatch):
     assert spec.problem() == "needs openvino: pip install 'compress[openvino]'."
     both = names.missing(["openvino", "nncf"])
     assert both == "needs openvino and nncf: pip install 'compress[openvino]'."
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "onlyafolder").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert names.missing(["onlyafolder"]) is not None
+    assert names.missing(["json"]) is None

@@ -54,6 +54,7 @@ def test_weights_are_integers_of_seven_bits_where_asked_for(cnn, made):
     assert max(int(np.abs(each.astype(int)).max()) for each in integers) <= 64
     assert notes[0].endswith("in 8 bits, on 32 samples")
     assert metadata_of(path) == metadata_of(cnn)
+    assert onnx.load(path).producer_name == "nncf"
 
 
 @needs_openvino
