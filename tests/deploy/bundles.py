@@ -91,14 +91,15 @@ def texts() -> tuple[str, ...]:
     return (*found, *(" ".join(found[at : at + 30]) for at in range(5)))
 
 
-def digits(root: Path, *, quantized: bool) -> Path:
+def digits(root: Path, *, quantized: bool = False, precisions: tuple[str, ...] = ()) -> Path:
     """Our own ResNet on grey digits."""
     model = {
         "python": "compress.models.resnet:resnet",
         "arguments": {"blocks": [1, 1], "width": 16, "in_channels": 1, "num_classes": 10},
     }
     plan = Plan("digits", model, _DIGITS, "image-classification", epochs=16)
-    return plan.run(root, quantize={"method": "static"} if quantized else None)
+    quantize = {"method": "static"} if quantized else None
+    return plan.run(root, quantize=quantize, precisions=precisions)
 
 
 def vit(root: Path, *, quantized: bool) -> Path:
@@ -113,15 +114,18 @@ def vit(root: Path, *, quantized: bool) -> Path:
     return plan.run(root, quantize={"method": "dynamic"} if quantized else None)
 
 
-def bert(root: Path, *, quantize: dict[str, Any] | None) -> Path:
+def bert(
+    root: Path, *, quantize: dict[str, Any] | None = None, precisions: tuple[str, ...] = ()
+) -> Path:
     """A small BERT with a word-piece tokenizer on lines of source files.
 
     `quantize` : the stage's fields; None: it stays in float.
+    `precisions` : those of its bundle; empty: one alone.
     """
     model = {"transformers": str(_untrained_bert(root))}
     data = {"python": "tests.deploy.lines:load_lines", "max_length": 32, "limit": {"train": 4000}}
     plan = Plan("bert", model, data, "text-classification", epochs=4)
-    return plan.run(root, quantize=quantize)
+    return plan.run(root, quantize=quantize, precisions=precisions)
 
 
 def embeddings(root: Path) -> Path:
@@ -176,12 +180,19 @@ class Plan:
     task: str
     epochs: int = 0
 
-    def run(self, root: Path, *, quantize: dict[str, Any] | None = None) -> Path:
+    def run(
+        self,
+        root: Path,
+        *,
+        quantize: dict[str, Any] | None = None,
+        precisions: tuple[str, ...] = (),
+    ) -> Path:
         """Train, quantize, export; returns the run's folder. What lies there already is taken.
 
         Parameters
         ----------
         quantize : the stage's fields; None: the model stays in float.
+        precisions : those of its bundle; empty: one alone.
         """
         stages: list[Any] = []
         if self.epochs:
@@ -194,7 +205,13 @@ class Plan:
             _begin_as(root / f"{self.name}-fp32", root / name)
             stages.append(Quantize(**quantize))
         ours = "python" in self.model
-        stages.append(Export(transformers_js=not ours, license="apache-2.0"))
+        if precisions:
+            name = f"{self.name}-precisions"
+            _begin_as(root / f"{self.name}-fp32", root / name)
+            export = {"precisions": precisions, "evaluation": {"seconds": 0.1, "rounds": 5}}
+            stages.append(Export(**export))
+        else:
+            stages.append(Export(transformers_js=not ours, license="apache-2.0"))
         pipeline = Pipeline(
             stages, name=name, model=self.model, task=self.task, data=self.data, measure=_MEASURE
         )
@@ -247,12 +264,17 @@ def _untrained_bert(root: Path) -> Path:
     return folder
 
 
-def deployed(folder: Path, inputs: tuple[str, ...], *, quantized: bool) -> Deployed:
-    """A bundle with our own answers to inputs, one at a time."""
+def deployed(
+    folder: Path, inputs: tuple[str, ...], *, quantized: bool, file: str | None = None
+) -> Deployed:
+    """A bundle with our own answers to inputs, one at a time.
+
+    `file` : that of one of several precisions, whose 8-bit products are exact; None: model.onnx.
+    """
     from compress.measurement.session import run, session
 
     labels = tuple(json.loads((folder / "labels.json").read_text()))
-    opened = session(folder / "model.onnx", threads=1)
+    opened = session(folder / (file or "model.onnx"), threads=1, exact=file is not None)
     logits = [run(opened, one)["logits"] for one in preprocessed(folder, inputs)]
     return Deployed(folder, inputs, labels, softmax(np.concatenate(logits)), quantized)
 

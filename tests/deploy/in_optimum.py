@@ -16,23 +16,23 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 
-def texts(folder, inputs):
+def texts(folder, file, inputs):
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = ORTModelForSequenceClassification.from_pretrained(folder, file_name="model.onnx")
+    model = ORTModelForSequenceClassification.from_pretrained(folder, **_named(file))
     encoded = (tokenizer(text, return_tensors="pt", truncation=True) for text in inputs)
     return _probabilities(model, encoded)
 
 
-def images(folder, inputs):
+def images(folder, file, inputs):
     processor = AutoImageProcessor.from_pretrained(folder, use_fast=False)
-    model = ORTModelForImageClassification.from_pretrained(folder, file_name="model.onnx")
+    model = ORTModelForImageClassification.from_pretrained(folder, **_named(file))
     pictures = (Image.open(path).convert("RGB") for path in inputs)
     return _probabilities(model, (processor(one, return_tensors="pt") for one in pictures))
 
 
-def generation(folder, inputs):
+def generation(folder, file, inputs):
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = ORTModelForCausalLM.from_pretrained(folder, file_name="model.onnx", use_cache=True)
+    model = ORTModelForCausalLM.from_pretrained(folder, **_named(file), use_cache=True)
     found = []
     for text in inputs:
         ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
@@ -40,6 +40,12 @@ def generation(folder, inputs):
         made = model.generate(**ids, max_new_tokens=12, do_sample=False)
         found.append(tokenizer.decode(made[0], skip_special_tokens=True))
     return found
+
+
+def _named(file):
+    """The arguments by which a file of a bundle is found."""
+    path = Path(file)
+    return {"file_name": path.name, "subfolder": str(path.parent).removeprefix(".")}
 
 
 def _probabilities(model, encoded):
@@ -54,4 +60,6 @@ def _probabilities(model, encoded):
 asked, answered = map(Path, sys.argv[1:])
 given = json.loads(asked.read_text(encoding="utf-8"))
 work = {"texts": texts, "images": images, "generation": generation}[given["kind"]]
-answered.write_text(json.dumps(work(given["folder"], given["inputs"])), encoding="utf-8")
+answered.write_text(
+    json.dumps(work(given["folder"], given["file"], given["inputs"])), encoding="utf-8"
+)

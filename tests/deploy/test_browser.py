@@ -44,20 +44,35 @@ def _await(port):
     pytest.fail("the server doesn't answer")
 
 
-def used(folder, inputs, tmp_path):
-    """What the page shows of inputs; a picture of it is kept in .deploy/screenshots/."""
+def used(folder, inputs, tmp_path, *, asked=""):
+    """What the page shows of inputs; a picture of it is kept in .deploy/screenshots/.
+
+    `asked` : what stands behind the page's address.
+    """
+    return shown(folder, inputs, tmp_path, asked=asked)["found"]
+
+
+def shown(folder, inputs, tmp_path, *, asked=""):
+    """All that `node/browser.mjs` writes of the page."""
     SHOTS.mkdir(exist_ok=True)
     script = PLACE / "npm" / "browser.mjs"
     script.write_text((HERE / "node" / "browser.mjs").read_text(), encoding="utf-8")
     given = tmp_path / "inputs.json"
     given.write_text(json.dumps(inputs), encoding="utf-8")
     with served(folder) as address:
-        command = [node(), script, address, given, "shown.json", SHOTS / f"{folder.name}.png"]
+        command = [
+            node(),
+            script,
+            address + asked,
+            given,
+            "shown.json",
+            SHOTS / f"{folder.name}.png",
+        ]
         run_program(command, folder=tmp_path, CHROMIUM=browser())
-    shown = json.loads((tmp_path / "shown.json").read_text(encoding="utf-8"))
-    assert shown["elsewhere"] == [], "the page needs nothing from any other place"
-    assert " ms." in shown["said"]
-    return shown["found"]
+    seen = json.loads((tmp_path / "shown.json").read_text(encoding="utf-8"))
+    assert seen["elsewhere"] == [], "the page needs nothing from any other place"
+    assert " ms." in seen["said"]
+    return seen
 
 
 def test_texts(text_bundle, tmp_path):

@@ -12,7 +12,7 @@ ROOT_FILE = {"subfolder": "", "model_file_name": "model", "dtype": "fp32"}
 """How model.onnx at the top of a bundle is loaded, whatever its precision."""
 
 
-def _use(folder, task, inputs, tmp_path, *, loading, **options):
+def use(folder, task, inputs, tmp_path, *, loading, **options):
     given = {
         "models": str(folder.parent),
         "name": folder.name,
@@ -24,7 +24,7 @@ def _use(folder, task, inputs, tmp_path, *, loading, **options):
     return run_script(node(), "node/transformers.mjs", given, tmp_path)
 
 
-def _scores(found):
+def scores(found):
     flat = [one[0] if isinstance(one[0], list) else one for one in found]
     return [{entry["label"]: entry["score"] for entry in one} for one in flat]
 
@@ -53,14 +53,14 @@ def test_texts(place, text_bundle, tmp_path):
     short = [len(ids) <= most for ids in _tokens(text_bundle)]
     assert sum(short) > 150
     inputs = [text for text, keep in zip(text_bundle.inputs, short, strict=True) if keep]
-    found = _use(
+    found = use(
         text_bundle.folder, "text-classification", inputs, tmp_path, loading=loading, top_k=None
     )
-    text_bundle.require_same(_scores(found), only=short)
+    text_bundle.require_same(scores(found), only=short)
 
 
 def test_images(sized_vit_bundle, tmp_path):
-    found = _use(
+    found = use(
         sized_vit_bundle.folder,
         "image-classification",
         sized_vit_bundle.inputs,
@@ -68,14 +68,14 @@ def test_images(sized_vit_bundle, tmp_path):
         loading=_dtype(sized_vit_bundle),
         top_k=10,
     )
-    sized_vit_bundle.require_same(_scores(found))
+    sized_vit_bundle.require_same(scores(found))
 
 
 def test_vectors_of_texts(embeddings_bundle, tmp_path):
     sentences = ["Return a copy of it.", "Return it.", "Open a file."]
     program = [python_of("plain"), "-I", embeddings_bundle / "infer.py", "--save", "vectors.npy"]
     run_program([*program, *sentences], folder=tmp_path)
-    found = _use(
+    found = use(
         embeddings_bundle,
         "feature-extraction",
         sentences,

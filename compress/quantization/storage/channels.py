@@ -22,8 +22,6 @@ WEIGHTS = {
     "Transpose": (0,),
 }
 """Indices of the inputs that may be weights, by operator. A tied head reads a Transpose."""
-_NARROW = 64
-"""Width below which a scale for each row of an embedding takes many of the bytes saved."""
 
 
 def shared_axes(node: NodeProto, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -43,8 +41,8 @@ def shared_axes(node: NodeProto, index: int, shape: tuple[int, ...]) -> tuple[in
             return every[1:]
         case "ConvTranspose":  # (C_in, C_out / groups, …)
             return every[1:] if attribute(node, "group", 1) > 1 else (0, *every[2:])
-        case "Gather":
-            return (0,) if len(shape) == 2 and shape[1] < _NARROW else every[1:]
+        case "Gather":  # not one for each column, at which OpenVINO 2026.4 corrupts its memory
+            return every[1:]
         case "MatMul":  # a batch of matrices has channels of its own for each
             return (every[-2],) if index == 1 else (every[-1],)
         case "Gemm":

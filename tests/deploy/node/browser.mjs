@@ -42,6 +42,7 @@ try {
   await page.goto(url);
   const status = page.locator("#status");
   await status.filter({ hasText: /Ready|failed/ }).waitFor({ timeout: 60_000 });
+  const ready = await status.textContent();
   if (await page.locator("#texts").count()) {
     await page.fill("#texts", inputs.join("\n"));
     await page.click("#go");
@@ -60,7 +61,7 @@ try {
     })),
   );
   await page.screenshot({ path: shotFile });
-  await writeFile(outFile, JSON.stringify({ said, found, elsewhere }));
+  await writeFile(outFile, JSON.stringify({ ready, said, found, elsewhere }));
 } finally {
   await context.close();
   await rm(profile, { recursive: true, force: true });
