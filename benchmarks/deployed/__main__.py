@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/deployed fp32.onnx storage.onnx …
 
-The files take input_ids and attention_mask, and perhaps token_type_ids, of one text of 64 tokens. In
-each runtime, every round runs each file once, on one thread; a ratio is that of the medians. The
+The files take input_ids and attention_mask, and perhaps token_type_ids, of one text of 64 tokens.
+In each runtime, every round runs each file once, on one thread; a ratio is that of the medians. The
 time to load a file is the least of three. Needs what `make test-deploy` installs into .deploy/.
 """
 
@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.deploy.places import PLACE, browser, node, python_of  # noqa: E402
-from tests.deploy.test_browser import served  # noqa: E402
+from tests.deploy.places import PLACE, browser, node, python_of
+from tests.deploy.test_browser import served
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 60
@@ -49,7 +49,7 @@ def in_browser(files, provider):
 
 
 def printed(command):
-    """What a program prints as JSON: {"load": [seconds], "median": [seconds]} in the files' order."""
+    """What a program prints as JSON: {"load": [seconds], "median": [seconds]}, by file."""
     ended = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False
     )

@@ -130,6 +130,10 @@ def test_texts_in_optimum(text, tmp_path):
 
 def test_texts_in_openvino(text, tmp_path):
     precision, bundle = text
+    if precision == "q4":  # its embeddings are 48 wide, and have blocks of 32
+        with pytest.raises(AssertionError, match="must be a multiple of block_size"):
+            openvino.answers(bundle, tmp_path, file=PATHS[precision])
+        return
     bundle.require_same(openvino.answers(bundle, tmp_path, file=PATHS[precision]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from compress.errors import StageError
 from compress.exporting.bundle.precisions import PATHS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from compress.core.context import Context
     from compress.exporting.bundle.precisions import BundlePrecision
     from compress.measurement.cpu import TargetCpu
-    from compress.onnx_graph.graph import Graph
     from compress.quantization.evaluation import Evaluator
     from compress.quantization.selection import Method, Selection
 
@@ -64,7 +63,7 @@ class PrecisionMaker:
             select=_select,
             calibration=Calibration(),
             per_channel=True,
-            block_size=_block_size(load_graph(source)),
+            block_size=32,
             operators=None,
             exclude=(),
             calibration_methods=METHODS,
@@ -116,13 +115,6 @@ def target_of(here: TargetCpu) -> TargetCpu:
     8-bit products. Other CPUs take another precision.
     """
     return "arm-dotprod" if here.startswith("arm") else "x86-vnni"
-
-
-def _block_size(graph: Graph) -> Literal[16, 32]:
-    """Return 16 where an embedding's width is no multiple of 32, as OpenVINO takes no other."""
-    embeddings = [node.input[0] for node in graph.nodes if node.op_type == "Gather"]
-    shapes = [graph.initializers[name].dims for name in embeddings if name in graph.initializers]
-    return 16 if any(len(dims) == 2 and dims[1] % 32 for dims in shapes) else 32
 
 
 def _select(source: Path, method: Method) -> Selection:
