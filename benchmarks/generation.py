@@ -43,6 +43,15 @@ SIZES = {
     "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
 LEAST_ROUNDS = 5
+RIVALS = {
+    "fp32": "fp32", "storage": "fp32", "dynamic": "Q8_0", "8-bit": "Q8_0", "4-bit": "Q4_0",
+    "4-bit symmetric": "Q4_0",
+}  # fmt: skip
+"""The form of llama.cpp's with as many bits."""
+WORDS = {
+    "storage": "weights stored in 8 bits", "dynamic": "dynamic INT8", "8-bit": "8-bit weights",
+    "4-bit": "4-bit weights", "4-bit symmetric": "4-bit weights, no zero points",
+}  # fmt: skip
 WORKER = Path(__file__).with_name("generation_llama_cpp.py")
 Nanoseconds = tuple[int, float]
 """Of the prompt, and of a token after it."""
@@ -61,7 +70,7 @@ def export(module: LlamaForCausalLM, path: Path) -> None:
 
 
 def forms(source: Path, folder: Path) -> dict[str, Path]:
-    made = {name: folder / f"{name}.onnx" for name in ("storage", "dynamic", "8-bit", "4-bit")}
+    made = {name: folder / f"{name}.onnx" for name in WORDS}
     store_weights(source, path=made["storage"], bits=8)
     quantize_dynamic(
         source,
@@ -71,6 +80,8 @@ def forms(source: Path, folder: Path) -> dict[str, Path]:
     )
     for bits in (8, 4):
         quantize_weights(source, path=made[f"{bits}-bit"], options=WeightOnly(bits=bits))
+    symmetric = WeightOnly(bits=4, symmetric=True)
+    quantize_weights(source, path=made["4-bit symmetric"], options=symmetric)
     return {"fp32": source, **made}
 
 
@@ -141,15 +152,6 @@ def rounds(
         for name in random.permutation(list(models)):
             found[name].append(models[name].generate(prompt, answer)[0])
     return {name: np.array(each) / 1e6 for name, each in found.items()}, answers
-
-
-RIVALS = {
-    "fp32": "fp32", "storage": "fp32", "dynamic": "Q8_0", "8-bit": "Q8_0", "4-bit": "Q4_0",
-}  # fmt: skip
-WORDS = {
-    "storage": "weights stored in 8 bits", "dynamic": "dynamic INT8", "8-bit": "8-bit weights",
-    "4-bit": "4-bit weights",
-}  # fmt: skip
 
 
 def table(times: dict[str, np.ndarray], models: dict[str, Any], length: int) -> None:
