@@ -70,6 +70,10 @@ def test_the_row_is_measured_in_pytorch_and_says_so(run):
     assert speedup.vs_original == speedup.vs_previous > 0
     assert any("measured in PyTorch, as it has no ONNX form" in note for note in low.notes)
     assert not any("PyTorch" in note for note in original.notes)
+    assert low.generation.cached
+    for rate in (low.generation.prefill, low.generation.decoding):
+        assert rate.tokens_per_second > 0
+        assert rate.speedup.vs_original == rate.speedup.vs_previous > 0
 
 
 @pytest.mark.slow
