@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compress.measurement.results import Generation, Latency, Quality, Speedup, at
+from compress.measurement.results import NOISE, Generation, Latency, Quality, Speedup, at
 from compress.measurement.runtimes.names import WORDS
 from compress.report.document import GateResult, Report, Row
 
@@ -127,16 +127,31 @@ def gate(result: GateResult) -> tuple[str, str, str]:
 
 
 def headlines(report: Report) -> list[str]:
-    """Return a sentence for each stage whose result is slower than what it was given.
+    """Return a sentence for each quantized model that is slower than the model before it.
 
-    Of the stages that measured candidates; a chosen candidate was timed beside the given model.
+    By the ledger, on test samples; or by the stage's own rounds, of the candidate that it chose.
     """
-    return [
-        f"{row.name} is SLOWER than the float model before it: {_paces(each.slower_at)}."
-        for row in report.stages
-        for each in row.candidates
-        if each.chosen and each.slower_at
-    ]
+    found = []
+    for row in report.stages:
+        chosen = next((each for each in row.candidates if each.chosen), None)
+        if chosen is None:
+            continue
+        steps = slower_steps(row) if row.use == "quantize" else {}
+        if slower := {**chosen.slower_at, **steps}:
+            found.append(f"{row.name} is SLOWER than the model before it: {_paces(slower)}.")
+    return found
+
+
+def slower_steps(row: Row) -> dict[str, float]:
+    """Return the speedups over the previous row that are below 1 by more than noise."""
+    return {
+        batch: found.vs_previous
+        for batch, found in row.speedup.items()
+        if found.vs_previous is not None
+        and found.previous_ci95 is not None
+        and found.vs_previous < 1 - NOISE
+        and found.previous_ci95[1] < 1
+    }
 
 
 def _paces(found: Mapping[str, float]) -> str:

@@ -154,12 +154,39 @@ def test_a_slower_result_stands_in_the_first_lines(report):
     )
     quantized = report.stages[-1].model_copy(update={"candidates": [slow]})
     slower = report.model_copy(update={"stages": [*report.stages[:-1], quantized]})
-    said = "quantize is SLOWER than the float model before it: 0.75x at batch 1."
+    said = "quantize is SLOWER than the model before it: 0.75x at batch 1."
     assert render(slower).splitlines()[1] == said
     assert markdown(slower).split("\n\n")[2] == f"**{said}**"
     assert f'<p class="failed">{said}</p>' in html(slower)
     others = quantized.model_copy(update={"candidates": [replace(slow, chosen=False)]})
     assert "SLOWER" not in render(slower.model_copy(update={"stages": [others]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "upper", "said"),
+    [
+        (0.8, 0.82, ["quantize is SLOWER than the model before it: 0.80x at batch 1."]),
+        (0.8, 1.1, []),  # its interval holds 1
+        (0.98, 0.99, []),  # two sessions of one file can differ so much
+    ],
+)
+def test_the_ledger_too_tells_what_is_slower(report, value, upper, said):
+    fast = Evaluation(
+        name="static",
+        quality=Quality("accuracy", 0.9, (0.8, 1.0), 10),
+        loss=0.0,
+        fits=True,
+        chosen=True,
+        latency_ms={"1": Latency(1, 1)},
+        speedup={"1": Speedup(1.2, (1.1, 1.3))},
+        size_bytes=1,
+    )
+    step = Speedup(2.0, (1.9, 2.1), vs_previous=value, previous_ci95=(0.7, upper))
+    rows = [
+        row.model_copy(update={"candidates": [fast], "speedup": {"1": step}})
+        for row in report.stages[-1:]
+    ]
+    assert words.headlines(report.model_copy(update={"stages": rows})) == said
 
 
 def test_markdown_holds_ledger_gates_notes_and_environment(report):
@@ -382,6 +409,6 @@ def test_a_result_that_decodes_more_slowly_is_called_so_in_the_headline(of_gener
     )
     row = of_generation.stages[-1].model_copy(update={"candidates": [slow]})
     report = of_generation.model_copy(update={"stages": [*of_generation.stages[:-1], row]})
-    said = "quantize is SLOWER than the float model before it: 0.80x in decoding."
+    said = "quantize is SLOWER than the model before it: 0.80x in decoding."
     assert words.headlines(report) == [said]
     assert said in render(report)
