@@ -30,6 +30,7 @@ class Race:
     variants : variants of the float graph, the plain one first.
     kinds : kinds to try, each with its 8-bit types.
     advance : is called `steps` times; what comes in addition, if much is lost, isn't counted.
+    mix : try static drafts with a part in float.
     """
 
     builder: CandidateBuilder
@@ -37,6 +38,7 @@ class Race:
     variants: Sequence[GraphVariant]
     kinds: Sequence[tuple[Kind, Integers]]
     advance: Advance
+    mix: bool = True
 
     @staticmethod
     def steps(kinds: Sequence[tuple[Kind, Integers]]) -> int:
@@ -149,7 +151,7 @@ class Race:
 
     def _mixed(self, spec: CandidateSpec) -> CandidateSpec:
         """Return a static spec with a part of it in float, if that is faster."""
-        if spec.method != "static":
+        if spec.method != "static" or not self.mix:
             return spec
         parts = float_parts(spec, self.builder)
         mixed = [replace(spec, kept=nodes) for nodes in parts.values()]

@@ -185,6 +185,7 @@ class QuantizationRun:
             kinds=self._kinds(evaluator.source),
             improvements=improvements(self.stage.improve, builder, evaluator),
             last=last_kind(self.stage, cpu=self.cpu),
+            mix=self.stage.recovery is None,  # training takes back what 8 bits lose, not time
         ).run()
         if found.spec is None:
             raise self._over_budget(found.candidates, found.evaluations, evaluator.source)

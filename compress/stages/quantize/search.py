@@ -54,6 +54,7 @@ class Search:
     kinds : kinds to try, each with its 8-bit types; among equally fast kinds the first is kept.
     improvements : improvements to try in turn on a spec that is fast but loses too much.
     last : a kind to try if no other is good enough; None for none.
+    mix : see `Race`.
     """
 
     builder: CandidateBuilder
@@ -62,6 +63,7 @@ class Search:
     kinds: Sequence[tuple[Kind, Integers]]
     improvements: Sequence[Improve]
     last: tuple[Kind, Integers] | None = None
+    mix: bool = True
 
     def run(self) -> SearchResult:
         """Find the specs that are fast, then improve those that lose too much."""
@@ -70,7 +72,7 @@ class Search:
             return self._run(advance)
 
     def _run(self, advance: Advance) -> SearchResult:
-        race = Race(self.builder, self.evaluator, self.variants, self.kinds, advance)
+        race = Race(self.builder, self.evaluator, self.variants, self.kinds, advance, self.mix)
         specs = race.run()
         evaluations = self._judge(specs)
         advance(info="measured")
