@@ -185,12 +185,17 @@ def test_excluded_weights_stay_in_float(transformer, tmp_path, pattern):
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic"])
-def test_the_source_stays_and_the_metadata_come_along(cnn, transformer, tmp_path, kind, capfd):
-    source = cnn if kind == "static" else transformer
+def test_the_source_stays_and_the_metadata_come_along(
+    cnn, transformer, tmp_path, tmp_path_factory, kind, capfd
+):
+    # The folder of exports belongs to all processes of a test run.
+    source = tmp_path / "float.onnx"
+    source.write_bytes((cnn if kind == "static" else transformer).read_bytes())
     before, beside = source.read_bytes(), sorted(source.parent.iterdir())
     paths = []
+    made = tmp_path_factory.mktemp("made")
     for name in ("a", "b"):
-        path = tmp_path / name / "int8.onnx"
+        path = made / name / "int8.onnx"
         if kind == "static":
             paths.append(_static(source, path, _calibration()))
         else:
