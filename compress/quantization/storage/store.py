@@ -90,7 +90,7 @@ def store_weights(
         if weight.saved_bytes(bits) > 0
         and not any(node.name in excluded for node in weight.readers)
     ]
-    stored = _Stored(graph, bits)
+    stored = _Storing(graph, bits)
     for weight in wanted:
         stored.add(weight)
     if not stored.nodes:
@@ -128,7 +128,7 @@ def _weights(graph: Graph, operators: Sequence[str] | None) -> Iterator[_Weight]
             yield _Weight(name, shape, shared_axes(*uses[0], shape), tuple(readers))
 
 
-class _Stored:
+class _Storing:
     """The graph whose weights are replaced."""
 
     def __init__(self, graph: Graph, bits: Bits) -> None:

@@ -1,7 +1,29 @@
 import pytest
+import torch
 
+from compress.core.artifact import Artifact, Format
+from compress.core.context import Context
+from compress.models.source import PythonSource
 from compress.quantization.evaluation import Pace
 from compress.stages.quantize.race import Race
+from tests.stages.digits import TASK, digits, exported_once, preprocessor
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """An untrained network of one convolution, for digits, and its context."""
+    torch.manual_seed(0)
+    source = PythonSource("tests.runner.nets:convolution")
+    folder = tmp_path_factory.mktemp("untrained")
+    artifact = Artifact(
+        Format.TORCH,
+        source.build(),
+        source,
+        preprocessor=preprocessor(),
+        labels=tuple("0123456789"),
+    )
+    context = Context(artifact, TASK, digits(), folder)
+    return exported_once(artifact, context, folder), context
 
 
 @pytest.fixture

@@ -6,17 +6,12 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-import torch
 
-from compress.core.artifact import Artifact, Format
-from compress.core.context import Context
 from compress.errors import StageError, TargetError
-from compress.models.source import PythonSource
 from compress.quantization.evaluation import Evaluator
 from compress.stages.quantize import candidates, improve
 from compress.stages.quantize import run as running
 from compress.stages.quantize.stage import Quantize
-from tests.stages.digits import TASK, digits, exported_once, preprocessor
 
 QUICK = {"samples": 64, "rounds": 5, "seconds": 0.01, "batch_sizes": [1, 4]}
 FIELDS = {
@@ -28,27 +23,11 @@ FIELDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def problem(tmp_path_factory):
-    torch.manual_seed(0)
-    source = PythonSource("tests.runner.nets:convolution")
-    folder = tmp_path_factory.mktemp("untrained")
-    artifact = Artifact(
-        Format.TORCH,
-        source.build(),
-        source,
-        preprocessor=preprocessor(),
-        labels=tuple("0123456789"),
-    )
-    context = Context(artifact, TASK, digits(), folder)
-    return exported_once(artifact, context, folder), context
-
-
 @pytest.fixture
-def apply(problem, tmp_path):
+def apply(untrained, tmp_path):
     def applied(**fields):
         stage = Quantize.model_validate(FIELDS | fields)
-        made = stage.apply(problem[0], replace(problem[1], directory=tmp_path))
+        made = stage.apply(untrained[0], replace(untrained[1], directory=tmp_path))
         document = json.loads((tmp_path / "candidates.json").read_text(encoding="utf-8"))
         return made, [each["name"].split(",")[0] for each in document["candidates"]]
 

@@ -3,39 +3,18 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
-from compress.core.artifact import Artifact, Format
-from compress.core.context import Context
 from compress.exporting.checked import export_artifact
-from compress.models.source import PythonSource
 from compress.quantization.evaluation import Evaluator, Pace
 from compress.stages.quantize.evaluate import make_evaluator
 from compress.stages.quantize.stage import Quantize
-from tests.stages.digits import TASK, digits, exported_once, preprocessor
 
 QUICK = {"samples": 32, "rounds": 5, "seconds": 0.01, "batch_sizes": [1]}
 STORED = "weights stored in 8 bits"
 
 
-@pytest.fixture(scope="module")
-def problem(tmp_path_factory):
-    torch.manual_seed(0)
-    source = PythonSource("tests.runner.nets:convolution")
-    folder = tmp_path_factory.mktemp("untrained")
-    artifact = Artifact(
-        Format.TORCH,
-        source.build(),
-        source,
-        preprocessor=preprocessor(),
-        labels=tuple("0123456789"),
-    )
-    context = Context(artifact, TASK, digits(), folder)
-    return exported_once(artifact, context, folder), context
-
-
 @pytest.fixture
-def race(problem, tmp_path, monkeypatch):
+def race(untrained, tmp_path, monkeypatch):
     """Let a stage run, and return what is left, what was dropped, and whose quality was read."""
 
     def run(**fields):
@@ -52,7 +31,7 @@ def race(problem, tmp_path, monkeypatch):
             Evaluator, "quality", lambda self, path: read.append(path.name) or quality(self, path)
         )
         stage = Quantize.model_validate(given | fields)
-        made = stage.apply(problem[0], replace(problem[1], directory=tmp_path))
+        made = stage.apply(untrained[0], replace(untrained[1], directory=tmp_path))
         left = (tmp_path / "candidates.json").read_text(encoding="utf-8")
         [dropped] = [x for x in made.notes if x.startswith("dropped after")] or [""]
         return left, dropped, set(read)
@@ -105,9 +84,9 @@ def test_a_pace_is_the_geometric_mean():
     assert str(pace) == "4.00x at batch 1, 1.00x at batch 32"
 
 
-def test_few_rounds_give_speedups_over_the_float_model(problem, tmp_path):
+def test_few_rounds_give_speedups_over_the_float_model(untrained, tmp_path):
     """The float model beside itself: its interval holds 1, or nearly."""
-    artifact, context = problem
+    artifact, context = untrained
     stage = Quantize.model_validate({"evaluation": QUICK})
     source = tmp_path / "float.onnx"
     export_artifact(artifact, context, source)
