@@ -4,8 +4,9 @@
         [--forms FORM …]
 
 RECIPE names the model, the task and the data; FILE is a float ONNX file to take in place of its
-model. Each form is made by `quantize` on the same calibration samples, and NNCF's as everybody
-would make it: that of this CPU (weights of 7 bits where it has no VNNI) and with full 8 bits.
+model. Each form is made on the same calibration samples: ours by `quantize`, `auto` as it comes;
+ONNX Runtime's own by its quantizers with their defaults, after its preprocessing; NNCF's for this
+CPU (weights of 7 bits where it has no VNNI) and with full 8 bits.
 Prints for each form its size, and in each runtime the metric on the first test rows and the speed
 over the float file in ONNX Runtime: medians of interleaved rounds on one thread, by the CPU time of
 the process, so that other work on the machine doesn't count.
@@ -23,6 +24,7 @@ from typing import Any
 
 BATCHES = (1, 32)
 METHODS: dict[str, dict[str, Any]] = {
+    "ours, auto": {"method": "auto"},
     "storage, 8 bits": {"method": "storage"},
     "dynamic": {"method": "dynamic"},
     "static scales": {"method": "static_scales"},
@@ -30,6 +32,39 @@ METHODS: dict[str, dict[str, Any]] = {
     "NNCF": {"method": "nncf"},
     "NNCF, 8-bit weights": {"method": "nncf", "target_cpu": "x86-vnni"},
 }
+SEARCH: dict[str, Any] = {"samples": 400, "batch_sizes": list(BATCHES)}
+NO_SEARCH: dict[str, Any] = {"samples": 16, "rounds": 5, "seconds": 0.01, "batch_sizes": [1]}
+OWN = ("ONNX Runtime's dynamic", "ONNX Runtime's static")
+"""Forms of ONNX Runtime's own quantizers."""
+FORMS = (*METHODS, *OWN)
+
+
+def quantize_as_onnxruntime(form: str, source: Path, target: Path, *, loader: Any) -> None:
+    """Write a form of ONNX Runtime's own quantizers, with their defaults."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from compress.core.batch import model_inputs
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """The batches of a loader."""
+
+        def __init__(self) -> None:
+            self.batches = iter(loader)
+
+        def get_next(self) -> dict[str, Any] | None:
+            """Return the next batch's arrays by name; None after the last."""
+            batch = next(self.batches, None)
+            if batch is None:
+                return None
+            return {name: value.numpy() for name, value in model_inputs(batch).items()}
+
+    ready = target.with_suffix(".pre.onnx")
+    quant_pre_process(source, ready, skip_symbolic_shape=True)
+    if form.endswith("dynamic"):
+        quantize_dynamic(ready, target)
+    else:
+        quantize_static(ready, target, Reader())
 
 
 def make(
@@ -47,19 +82,22 @@ def make(
     else:
         export_artifact(artifact, context, files["float"])
         artifact = artifact.with_onnx(files["float"], format=Format.ONNX)
-    for number, (name, fields) in enumerate((form, METHODS[form]) for form in forms):
+    for number, name in enumerate(forms):
         inner = folder / str(number)
         inner.mkdir()
+        if name in OWN:
+            loader = context.data.loader(
+                "train", artifact.require_preprocessor(), batch_size=1, limit=samples
+            )
+            quantize_as_onnxruntime(name, files["float"], inner / "model.onnx", loader=loader)
+            files[name] = inner / "model.onnx"
+            continue
+        fields = METHODS[name]
         stage = Quantize.model_validate(
             {
                 **fields,
                 "calibration": {"samples": samples, "method": "mse"},
-                "evaluation": {
-                    "samples": 16,
-                    "rounds": 5,
-                    "seconds": 0.01,
-                    "batch_sizes": [1],
-                },
+                "evaluation": SEARCH if fields["method"] == "auto" else NO_SEARCH,
             }
         )
         start = time.process_time()
@@ -70,6 +108,8 @@ def make(
             continue
         print(f"{name}: {time.process_time() - start:.0f} s of CPU time", flush=True)
         files[name] = made.require_onnx()
+        chosen = [note for note in made.notes if note.startswith("chosen: ")]
+        print(*chosen, sep="\n", end="\n" if chosen else "", flush=True)
     return files
 
 
@@ -80,6 +120,7 @@ def measure(
     from compress.measurement.latency import measure_latency
     from compress.measurement.quality import measure_quality
     from compress.measurement.runtimes.openvino import OpenVinoModel, timed
+    from compress.measurement.size import size_bytes
     from compress.measurement.spec import MeasureSpec
     from compress.runner.ledger import latency_inputs
 
@@ -108,12 +149,13 @@ def measure(
     keys = {f"{name}; {runtime}": (name, runtime) for name, runtime in models}
     named = {key: models[pair] for key, pair in keys.items()}
     times = measure_latency(named, inputs, spec=spec, clock=time.process_time_ns)
+    sizes = {name: size_bytes(path) for name, path in files.items()}
     print("| form | size | runtime | quality |", " | ".join(f"batch {n}" for n in BATCHES), "|")
     print("| --- " * (4 + len(BATCHES)) + "|")
     for key, (name, runtime) in keys.items():
         cells = [
             name,
-            f"{files[name].stat().st_size / 1e6:.2f} MB",
+            f"{sizes[name] / 1e6:.2f} MB, {sizes['float'] / sizes[name]:.2f}x",
             runtime,
             f"{quality[name, runtime]:.4f}",
         ]
@@ -129,7 +171,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--forms", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     logging.disable(logging.WARNING)

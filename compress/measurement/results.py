@@ -25,6 +25,11 @@ def at(load: str) -> str:
     return f"at batch {load}" if load.isdigit() else f"in {load}"
 
 
+def slower(speedup: float, ci95: Interval | None) -> bool:
+    """Return whether a speedup is below 1 by more than noise, and with it its whole interval."""
+    return speedup < 1 - NOISE and (ci95 is None or ci95[1] < 1)
+
+
 @dataclass(frozen=True)
 class Quality:
     """The quality of a model's answers."""
@@ -164,5 +169,13 @@ class Evaluation:
         return {
             size: found.vs_original
             for size, found in self.speedup.items()
-            if found.vs_original < 1 - NOISE and (found.ci95 is None or found.ci95[1] < 1)
+            if slower(found.vs_original, found.ci95)
         }
+
+    @property
+    def slow_batches(self) -> dict[str, float]:
+        """Those of `slower_at` that are batch sizes.
+
+        Prefill and decoding are parts of one answer, and may pay for one another.
+        """
+        return {load: value for load, value in self.slower_at.items() if load.isdigit()}

@@ -29,6 +29,7 @@ from compress.measurement.results import (
     Quality,
     Speedup,
     at,
+    slower,
 )
 from compress.measurement.runtimes.names import ONNXRUNTIME, Runtime
 from compress.measurement.runtimes.openvino import OpenVinoModel, timed
@@ -90,6 +91,16 @@ class Pace:
     def high(self) -> float:
         """Geometric mean of the upper ends."""
         return self._mean([high for _, (_, high) in self.speedups.values()])
+
+    @property
+    def never_slower(self) -> bool:
+        """Whether it is at no batch size slower than the float model by more than noise.
+
+        Prefill and decoding are parts of one answer, and may pay for one another.
+        """
+        return not any(
+            load.isdigit() and slower(value, ci95) for load, (value, ci95) in self.speedups.items()
+        )
 
     def __str__(self) -> str:
         return ", ".join(f"{x:.2f}x {at(load)}" for load, (x, _) in self.speedups.items())
@@ -274,13 +285,17 @@ class Evaluator:
 def fastest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """The fastest candidate that fits; it must be faster than earlier ones by more than `NOISE`.
 
+    A candidate that is slower than the float model at one of the batch sizes is taken only if all
+    that fit are.
+
     Returns
     -------
     None if no candidate fits.
     """
+    fitting = [each for each in evaluations if each.fits]
     best: Evaluation | None = None
-    for each in evaluations:
-        if each.fits and (best is None or each.pace > best.pace * (1 + NOISE)):
+    for each in [each for each in fitting if not each.slow_batches] or fitting:
+        if best is None or each.pace > best.pace * (1 + NOISE):
             best = each
     return best
 

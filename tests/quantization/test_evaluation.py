@@ -192,3 +192,15 @@ def test_nodes_are_ranked_by_what_they_do_to_the_answers(cnn, builder):
     assert next(iter(found)) == worst
     assert list(found.values()) == sorted(found.values())
     assert all(np.isfinite(value) for value in found.values())
+
+
+def test_one_that_is_slower_at_a_batch_size_is_taken_only_if_all_are():
+    even, uneven = _evaluation("even", 1.0), _evaluation("uneven", 1.0)
+    speeds = {"1": Speedup(0.9, (0.88, 0.92)), "32": Speedup(1.6, (1.5, 1.7))}
+    uneven = replace(uneven, speedup=speeds)
+    assert fastest([even, uneven]).name == "even"
+    assert fastest([replace(even, fits=False), uneven]).name == "uneven"
+    noise = {"1": Speedup(0.9, (0.7, 1.1)), "32": Speedup(1.6, (1.5, 1.7))}
+    assert fastest([even, replace(uneven, speedup=noise)]).name == "uneven"
+    parts = {"prefill": speeds["1"], "decoding": speeds["32"]}
+    assert fastest([even, replace(uneven, speedup=parts)]).name == "uneven"

@@ -134,7 +134,7 @@ class Race:
                 self.builder.dropped.append(f"{draft.name} ({paces[draft]})")
                 continue
             kept[draft] = best_method(draft, self.builder, self.evaluator)
-            if self._fits(kept[draft]):
+            if paces[draft].never_slower and self._fits(kept[draft]):
                 bar = max(bar, paces[draft].low / (1 + NOISE))
         return kept
 
@@ -164,12 +164,16 @@ class Race:
         return chosen
 
     def _fastest(self, specs: Sequence[CandidateSpec]) -> CandidateSpec:
-        """Return the fastest spec; a later one must be faster by more than noise."""
+        """Return the fastest spec; a later one must be faster by more than noise.
+
+        One that is slower than the float model at a batch size is taken only if all are.
+        """
         if len(specs) == 1:
             return specs[0]
         paces = self._paces(specs)
-        best = specs[0]
-        for spec in specs[1:]:
+        allowed = [spec for spec in specs if paces[spec].never_slower] or specs
+        best = allowed[0]
+        for spec in allowed[1:]:
             if paces[spec].value > paces[best].value * (1 + NOISE):
                 best = spec
         return best

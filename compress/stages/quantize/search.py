@@ -95,7 +95,11 @@ class Search:
         best = fastest(evaluations[1:])
         bar = 0.0 if best is None else best.pace * (1 + NOISE)
         measured = zip(specs, evaluations[1:], strict=True)
-        hopeful = [(-e.pace, spec) for spec, e in measured if not e.fits and e.pace > bar]
+        hopeful = [
+            (-e.pace, spec)
+            for spec, e in measured
+            if not e.fits and e.pace > bar and (best is None or not e.slow_batches)
+        ]
         better: list[CandidateSpec] = []
         for _, spec in sorted(hopeful, key=lambda each: each[0]):
             if not spec.stores and spec.kind != "nncf":  # which has improvements of its own

@@ -44,12 +44,16 @@ def reasons(evaluations: Sequence[Evaluation], *, chosen: Evaluation) -> list[st
         if chosen is evaluations[0]
         else [f"chosen: {chosen.name}, {paces(chosen)}, loss {chosen.loss:.4f}"]
     )
-    fitting = [each for each in others if each.fits]
+    faster = [each for each in others if each.pace > chosen.pace * (1 + NOISE)]
+    lossy = [each for each in faster if not each.fits]
+    uneven = [each for each in faster if each.fits and each.slow_batches]
+    fitting = [each for each in others if each.fits and each not in uneven]
     if fitting:
         words.append(_next("the next within the budget", fitting))
-    lossy = [each for each in others if not each.fits and each.pace > chosen.pace * (1 + NOISE)]
     if lossy:
         words.append(_next("faster, but over the budget", lossy))
+    if uneven:
+        words.append(_next("faster on the whole, but slower than the float model", uneven))
     return ["; ".join(words)]
 
 

@@ -31,7 +31,7 @@ def set_paces(monkeypatch):
     """Let specs have given speeds, since no two machines rank them alike.
 
     A function takes speedups by the beginning of a spec's name, with intervals of ±2 %; all others
-    are as fast as float.
+    are as fast as float. A tuple is the speedups at batches 1 and 32.
     """
 
     def set_paces(**speeds):
@@ -40,9 +40,11 @@ def set_paces(monkeypatch):
             for spec in specs:
                 fitting = [x for name, x in speeds.items() if spec.name.startswith(name)]
                 speed = fitting[0] if fitting else 1.0
+                each = speed if isinstance(speed, tuple) else (speed,)
                 if "in float" in spec.name:
-                    speed *= speeds.get("mixed", 1.0)
-                found[spec] = Pace({"1": (speed, (0.98 * speed, 1.02 * speed))})
+                    each = [speeds.get("mixed", 1.0) * x for x in each]
+                loads = zip(("1", "32"), each, strict=False)
+                found[spec] = Pace({load: (x, (0.98 * x, 1.02 * x)) for load, x in loads})
             return found
 
         monkeypatch.setattr(Race, "_paces", paces)

@@ -50,6 +50,15 @@ def test_what_cannot_win_is_dropped_and_its_quality_not_read(race, set_paces):
     assert len(read) == 2  # of the float model and of the winner
 
 
+def test_what_is_slower_at_one_batch_size_drops_nothing(race, set_paces):
+    """Storage, which is slower on the whole and nowhere slower than the float model, stays."""
+    set_paces(dynamic=0.5, static=(0.8, 2.0))
+    left, dropped, _ = race()
+    assert "static scales, U8S8" in left
+    assert STORED in left
+    assert "dynamic" in dropped
+
+
 def test_what_is_nearly_as_fast_stays(race, set_paces):
     set_paces(dynamic=2.0, static=1.97)
     left, dropped, _ = race()

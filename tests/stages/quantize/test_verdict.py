@@ -1,5 +1,7 @@
 """What a quantize stage says about its result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
@@ -63,6 +65,16 @@ def test_the_reason_names_the_best_of_the_others_and_what_is_faster_but_loses_to
         "chosen: stored, 1.00x at batch 1, loss 0.0000; the next within the budget: dynamic, "
         "0.80x at batch 1, loss 0.0000; faster, but over the budget: static, 1.50x at batch 1, "
         "loss 0.2000"
+    )
+
+
+def test_the_reason_names_what_is_faster_on_the_whole_but_slower_at_a_batch_size():
+    stored, static = evaluation("stored", 1.0), evaluation("static", 0.9)
+    speeds = static.speedup | {"32": Speedup(1.6, (1.5, 1.7))}
+    [line] = reasons([WHOLE, stored, replace(static, speedup=speeds)], chosen=stored)
+    assert line == (
+        "chosen: stored, 1.00x at batch 1, loss 0.0000; faster on the whole, but slower than the "
+        "float model: static, 0.90x at batch 1, 1.60x at batch 32, loss 0.0000"
     )
 
 
