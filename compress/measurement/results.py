@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -46,6 +46,36 @@ class Quality:
     """Number of samples that it was measured on."""
     higher_is_better: bool = True
     """Whether higher values are better; false for perplexity."""
+
+
+Verdict = Literal["better", "worse", "no difference seen", "too few samples to tell"]
+"""A difference in words."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The quality of a model minus that of another, over the same samples."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    change: float
+    """This model's value minus the other's; of perplexity, more is worse."""
+    ci95: Interval
+    """95 % confidence interval of `change`. It holds 0 unless `p_value` is below 0.05."""
+    p_value: float
+    """Probability of a difference at least as large if the models were equally good."""
+    test: Literal["mcnemar", "bootstrap"]
+    """The test: McNemar's exact one for a fraction of samples, else a paired bootstrap."""
+    verdict: Verdict
+    """In words. "no difference seen" means that the whole interval is too small to matter, and "too
+    few samples to tell" that it isn't, though it holds 0."""
+    smallest: float
+    """Smallest change, in either direction, that would have been significant on these samples."""
+    samples: Count
+    """Number of samples that both models answered."""
+    agreement: float | None = None
+    """Fraction of classes, one for a sample or a token, that both predict alike; null for models
+    that predict none."""
 
 
 @dataclass(frozen=True)

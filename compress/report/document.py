@@ -15,6 +15,7 @@ from compress.core.shown import shown
 from compress.errors import InputError, clipped
 from compress.measurement.results import (
     Count,
+    Difference,
     Evaluation,
     Generation,
     InRuntime,
@@ -73,6 +74,17 @@ class Row(_Part):
     """Speed of generating text; null for other tasks, or if the model can't be run so."""
     delta: Delta | None = None
     """Differences from the reference; null for rows before it."""
+    vs_reference: Difference | None = None
+    """Quality against the reference; null for the reference itself, for rows before it, and for a
+    metric that compares with the reference anyway."""
+    vs_previous: Difference | None = None
+    """Quality against the previous row; null for the first row."""
+    calibration_error: float | None = None
+    """Expected calibration error: by how much the probability of the predicted class differs from
+    the fraction of correct predictions; null for models that don't predict one class a sample."""
+    recall: dict[str, float] = Field(default_factory=dict)
+    """Fraction of each class's samples (or tokens) for which the model predicts the class, by the
+    class's name; of the classes that occur among the labels."""
     seconds: float | None = None
     """Time that the stage took."""
     peak_memory_bytes: Count | None = None
@@ -111,6 +123,10 @@ class Report(_Part):
     """Version of compress."""
     recipe_hash: str = ""
     """SHA-256 of the resolved recipe, in hex."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """The resolved recipe, with every default filled in."""
+    test_data: str = ""
+    """Digest of the test samples; runs with the same one can be compared sample by sample."""
     environment: dict[str, Any] = Field(default_factory=dict)
     """CPU, its flags, threads and versions of libraries."""
     reference: int = 0

@@ -345,6 +345,7 @@ class Execution:
             gates=list(gates),
             notes=notes,
             recipe_hash=self.recipe.hash,
+            recipe=self.recipe.to_dict(),
         )
 
 

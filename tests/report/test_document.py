@@ -30,11 +30,13 @@ def test_the_format_has_the_public_names(report):
     assert set(plain) == {
         "schema", "name", "status", "error", "version", "recipe_hash", "environment", "reference",
         "stages", "gates", "notes",
+        "recipe", "test_data",
     }  # fmt: skip
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
         "speedup", "runtimes", "delta", "seconds", "peak_memory_bytes", "notes",
         "candidates", "generation",
+        "vs_reference", "vs_previous", "calibration_error", "recall",
     }  # fmt: skip
     assert plain["stages"][1]["latency_ms"]["32"]["p50"] == pytest.approx(251.2)
     assert plain["stages"][0]["use"] is None
