@@ -79,6 +79,33 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """The cheapest sensible rival of a run's models: a linear one, trained on the same split."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    name: str
+    """What it is, such as "tf-idf + linear SVM"."""
+    quality: Quality
+    """Quality on the test split, by the run's metric."""
+    size_bytes: Count
+    """Bytes of all that it is made of, as `pickle` writes it."""
+    call_ms: float
+    """Median time of one call for one sample, by its own clock, in milliseconds. It runs elsewhere
+    than the rows' models, and takes raw samples: a text and not its tokens."""
+    seconds: float
+    """Time to train it, on one core."""
+    runtime: str
+    """The library that runs it, with its version."""
+    majority: Quality | None = None
+    """Quality of always answering the most frequent class of the train split."""
+    verdict: Difference | None = None
+    """Quality against the reference; null while there is no reference to compare with."""
+    notes: tuple[str, ...] = ()
+    """What was left out, such as samples that it wasn't trained on."""
+
+
+@dataclass(frozen=True)
 class Latency:
     """Time of one call of the model, in milliseconds."""
 

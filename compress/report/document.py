@@ -14,11 +14,13 @@ from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
 from compress.measurement.results import (
+    Baseline,
     Count,
     Difference,
     Evaluation,
     Generation,
     InRuntime,
+    Interval,
     Latency,
     Quality,
     Speedup,
@@ -96,16 +98,25 @@ class Row(_Part):
 
 
 class GateResult(_Part):
-    """The result of one gate of the recipe for the final model."""
+    """The result of one gate of the recipe, for one stage's model or the final one."""
 
     name: str
-    """Name of the gate, such as accuracy_drop."""
+    """Name of the gate, such as accuracy_drop, or of the figure that it limits."""
     limit: float
     """The limit that the recipe sets."""
     value: float
     """The measured value."""
     passed: bool
     """Whether the value keeps to the limit."""
+    row: str | None = None
+    """Name of the row that was judged; null for gates of the whole run, which judge the last."""
+    bound: Literal["at_least", "at_most"] | None = None
+    """Which side of the limit the value must be on; null where the gate's name says it."""
+    then: Literal["stop", "roll_back", "warn"] = "stop"
+    """What follows if it fails: the run ends or fails, or the stage's model is left aside and the
+    run goes on from the model before it, or the failure stands in the report alone."""
+    ci95: Interval | None = None
+    """The value's interval, if its end was judged and not the value."""
 
 
 class Report(_Part):
@@ -133,6 +144,8 @@ class Report(_Part):
     """Index of the row that deltas and speedups refer to."""
     stages: list[Row] = Field(default_factory=list)
     """One row for each stage, in the order in which they ran."""
+    baseline: Baseline | None = None
+    """A linear rival that was trained on the same data; null if there is none."""
     gates: list[GateResult] = Field(default_factory=list)
     """Results of the gates; empty before the end of the run."""
     notes: list[str] = Field(default_factory=list)

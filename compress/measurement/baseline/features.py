@@ -73,6 +73,6 @@ def _vectorizers(texts: int) -> list[TfidfVectorizer]:
         "dtype": np.float32,
     }
     return [
-        TfidfVectorizer(ngram_range=_WORDS, token_pattern=r"(?u)\b\w+\b", **common),
+        TfidfVectorizer(ngram_range=_WORDS, **common),
         TfidfVectorizer(ngram_range=_CHARACTERS, analyzer="char_wb", **common),
     ]

@@ -52,9 +52,9 @@ def inputs_of(data: Data, task: Task) -> Inputs | None:
     """
     if isinstance(data, Dataset) and task.target in ("class", "class-set"):
         return Texts(data) if task.modality == "text" else Pixels(data)
-    one = getattr(task, "outputs", ())
-    if isinstance(data, TaskData) and task.modality == "tensors" and len(one) == 1:
-        return Numbers(data) if one[0].role == "classes" else None
+    if isinstance(data, TaskData) and task.modality == "tensors":
+        roles = [output.role for output in data.task.outputs]
+        return Numbers(data) if roles == ["classes"] else None
     return None
 
 
@@ -90,7 +90,7 @@ class Pixels:
     def __init__(self, data: Dataset) -> None:
         self._data = data
         [first] = data.splits["train"].fetch(np.zeros(1, np.int64))["image"]
-        height, width, channels = as_array(first, None).shape
+        height, width, channels = (int(size) for size in as_array(first, None).shape)
         if max(height, width) > MOST_PIXELS:
             raise DataError(
                 f"a linear model is trained on images of at most {MOST_PIXELS} by {MOST_PIXELS} "
