@@ -30,7 +30,7 @@ def test_the_format_has_the_public_names(report):
     assert set(plain) == {
         "schema", "name", "status", "error", "version", "recipe_hash", "environment", "reference",
         "stages", "gates", "notes",
-        "recipe", "test_data",
+        "recipe", "test_data", "baseline",
     }  # fmt: skip
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
