@@ -15,6 +15,8 @@ from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.metrics.registry import Metric, metric_named
 from compress.measurement.metrics.tally import Answer
+from compress.measurement.paired.kept import KeptAnswers
+from compress.measurement.paired.predictions import Predictions
 from compress.measurement.results import Quality
 from compress.measurement.session import run, session
 from compress.tasks.task import TASKS
@@ -66,6 +68,40 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
 ) -> Quality:
     """A metric over a loader's batches. Only one batch's answers are held at a time.
 
+    Parameters and errors are those of `measure_answers`, which also keeps the answers.
+    """
+    return measure_answers(
+        model,
+        loader=loader,
+        metric=metric,
+        task=task,
+        labels=labels,
+        reference=reference,
+        threads=threads,
+        progress=progress,
+        seed=seed,
+        exact=exact,
+        classes=False,
+    ).quality
+
+
+def measure_answers(  # noqa: PLR0913 (each is read by name)
+    model: Answering,
+    *,
+    loader: Loader,
+    metric: str | Metric,
+    task: Task = TASKS["image-classification"],
+    labels: Sequence[str] = (),
+    reference: Reference | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+    seed: int = 0,
+    exact: bool = False,
+    test_data: str = "",
+    classes: bool = True,
+) -> KeptAnswers:
+    """A metric over a loader's batches, and what is kept of the answers to compare models by.
+
     Parameters
     ----------
     model : an ONNX file, run in ONNX Runtime, or a function that answers.
@@ -76,6 +112,8 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     reference : for metrics that compare the model with another; None: the model itself.
     seed : seed of the intervals' bootstraps.
     exact : see `compress.measurement.session.session`.
+    test_data : digest of the loader's samples, kept beside the answers.
+    classes : whether the predicted classes are kept too.
 
     Raises
     ------
@@ -84,7 +122,7 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
     StageError : a file can't be loaded or run, or its first output hasn't the shape of scores.
     """
     found = metric if isinstance(metric, Metric) else metric_named(metric, task=task, labels=labels)
-    tally = found.tally(labels)
+    tally, predictions = found.tally(labels), Predictions(task.target, labels)
     wanted = reference if found.needs_reference else None
     other = None if wanted is None else _answers(wanted, loader, task, threads, exact)
     with (progress or Silent()).track(f"measuring {found.name}", len(loader)) as advance:
@@ -93,12 +131,22 @@ def measure_quality(  # noqa: PLR0913 (each is read by name)
                 compared = answer if other is None else next(other)
                 answer = replace(answer, reference=compared)
             tally.add(answer)
+            if classes:
+                predictions.add(answer)
             advance()
     if not tally.samples:
         labelled = "" if found.needs_reference else "labelled "
         raise DataError(f"there are no {labelled}samples to measure {found.name} on.")
-    value, ci95 = tally.score(seed=seed)
-    return Quality(found.name, value, ci95, tally.samples, found.higher_is_better)
+    score = tally.score(seed=seed)
+    quality = Quality(found.name, score.value, score.ci95, tally.samples, found.higher_is_better)
+    return KeptAnswers(
+        quality,
+        test_data=test_data,
+        held=score.held,
+        draws=score.draws,
+        classes=tuple(labels),
+        **predictions.collected()._asdict(),
+    )
 
 
 def _answers(

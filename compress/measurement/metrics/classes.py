@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.core.batch import IGNORED
-from compress.measurement.intervals import RESAMPLES, percentile, wilson
-from compress.measurement.metrics.tally import Answer, Score, Share, Sums, f1, f1_of_classes
+from compress.measurement.intervals import percentile
+from compress.measurement.metrics.tally import (
+    Answer,
+    Score,
+    Share,
+    Sums,
+    bootstrapped,
+    f1,
+    f1_of_classes,
+    share,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +34,7 @@ def accuracy(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score
     predictions, labels : class indices (N,).
     seed : unused here.
     """
-    right = int((predictions == labels).sum())
-    return Score(right / len(labels), wilson(right, len(labels)))
+    return share(predictions == labels)
 
 
 def f1_macro(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score:
@@ -37,23 +45,17 @@ def f1_macro(predictions: Integers, labels: Integers, *, seed: int = 0) -> Score
     predictions, labels : class indices (N,).
     seed : seed of the bootstrap over samples.
     """
-    classes = int(max(predictions.max(), labels.max())) + 1
-    # Samples in one cell of the confusion matrix are alike. Drawing N samples with replacement thus
-    # equals drawing the cells' counts from a multinomial, which is quick and needs little memory.
-    cells, counts = np.unique(labels * classes + predictions, return_counts=True)
-    rows, columns = np.divmod(cells, classes)
-    total = len(labels)
-    draws = np.random.default_rng(seed).multinomial
-    drawn = [_f1(rows, columns, draws(total, counts / total), classes) for _ in range(RESAMPLES)]
-    return Score(_f1(rows, columns, counts, classes), percentile(drawn))
+    from scipy.sparse import csr_array
 
-
-def _f1(rows: Integers, columns: Integers, counts: Integers, classes: int) -> float:
-    hits = np.bincount(rows, weights=counts * (rows == columns), minlength=classes)
-    either = np.bincount(rows, weights=counts, minlength=classes)
-    either = either + np.bincount(columns, weights=counts, minlength=classes)
-    occurs = either > 0
-    return float(np.mean(2 * hits[occurs] / either[occurs]))
+    samples, classes = len(labels), int(max(predictions.max(), labels.max())) + 1
+    # Each sample counts among the hits of its class, if it is one, the predicted, and the labelled.
+    hits, every = np.flatnonzero(predictions == labels), np.arange(samples)
+    at = np.concatenate([hits, every, every])
+    columns = np.concatenate([labels[hits], predictions + classes, labels + 2 * classes])
+    rows = csr_array((np.ones(len(at)), (at, columns)), shape=(samples, 3 * classes))
+    value = float(f1_of_classes(np.asarray(rows.sum(axis=0)).reshape(1, -1))[0])
+    draws = bootstrapped(rows, f1_of_classes, seed=seed)
+    return Score(value, percentile(draws), draws=draws)
 
 
 class Classes:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compress.errors import DataError, StageError
-from compress.measurement.intervals import percentile, resampled, wilson
-from compress.measurement.metrics.tally import Answer, Score
+from compress.measurement.intervals import percentile, resampled
+from compress.measurement.metrics.tally import Answer, Score, share
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from compress.core.context import Pooling
     from compress.measurement.metrics.tally import Floats
 
@@ -62,8 +64,7 @@ def recall(most: int, pooling: Pooling) -> Embeddings:
     """Recall: fraction of samples whose nearest in the reference is among the model's `most`."""
 
     def function(model: Floats, reference: Floats, seed: int) -> Score:
-        found = nearest_found(model, reference, most=most)
-        return Score(found / len(model), wilson(found, len(model)))
+        return share(nearest_found(model, reference, most=most))
 
     return Embeddings(function, pooling=pooling, least=most + 2)
 
@@ -92,13 +93,13 @@ def cosines(vectors: Floats) -> Floats:
     return np.asarray(unit @ unit.T)
 
 
-def nearest_found(model: Floats, reference: Floats, *, most: int) -> int:
-    """Number of samples whose nearest in the reference is among the model's `most` nearest."""
+def nearest_found(model: Floats, reference: Floats, *, most: int) -> NDArray[np.bool_]:
+    """For which samples (N,) the nearest in the reference is among the model's `most` nearest."""
     apart = np.eye(len(model), dtype=bool)
     wanted = np.where(apart, -np.inf, reference).argmax(1)
     others = np.where(apart, -np.inf, model)
     nearer = (others > others[np.arange(len(model)), wanted][:, None]).sum(1)
-    return int((nearer < most).sum())
+    return np.asarray(nearer < most)
 
 
 def _spearman(model: Floats, reference: Floats, seed: int) -> Score:
@@ -124,8 +125,8 @@ def _spearman(model: Floats, reference: Floats, seed: int) -> Score:
     for weights in resampled(len(ours), seed=seed, draws=_RESAMPLES):
         sums = (((weights @ one) * weights).sum(1) for one in products)
         drawn.append(_correlation(*sums))
-    values = np.concatenate(drawn)
-    return Score(value, percentile(values[~np.isnan(values)]))
+    draws = np.concatenate(drawn)
+    return Score(value, percentile(draws[~np.isnan(draws)]), draws=draws)
 
 
 def _correlation(n: Floats, x: Floats, y: Floats, xy: Floats, xx: Floats, yy: Floats) -> Floats:

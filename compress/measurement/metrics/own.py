@@ -179,8 +179,8 @@ class _OfAll:
         for _ in range(_RESAMPLES):
             at = random.integers(0, self.samples, self.samples)
             drawn.append(self.of(_at(outputs, at), _at(labels, at)))
-        values = np.array(drawn)
-        return Score(value, percentile(values[np.isfinite(values)]))
+        draws = np.array(drawn)
+        return Score(value, percentile(draws[np.isfinite(draws)]), draws=draws)
 
     def of(self, outputs: Arrays, labels: Arrays) -> float:
         """The metric of all samples' outputs and labels."""

@@ -15,16 +15,30 @@ from compress.measurement.results import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     Floats = NDArray[np.floating[Any]]
     Integers = NDArray[np.int64]
 
+_ALIKE = 1e-9
+"""Distance of two values that were summed in another order."""
+
 
 class Score(NamedTuple):
-    """A metric's value, and its 95 % interval."""
+    """A metric's value with its 95 % interval, and what it is compared by with another model's.
+
+    Attributes
+    ----------
+    held : for a fraction of samples, for which of them it holds (M,).
+    draws : for any other metric, its values by the bootstrap's resamples (R,), drawn by the seed
+        from the number of samples alone, so that each draw has the same samples for every model.
+        NaN where the metric has no value.
+    """
 
     value: float
     ci95: Interval
+    held: NDArray[np.bool_] | None = None
+    draws: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +144,25 @@ class Sums:
         value = float(self._value(np.asarray(rows.sum(axis=0)).reshape(1, -1))[0])
         if np.isnan(value):
             raise DataError("no sample has anything that the metric counts.")
-        drawn = [
-            self._value((rows.T @ weights.T).T) for weights in resampled(self.samples, seed=seed)
-        ]
-        values = np.concatenate(drawn)
-        return Score(value, percentile(values[~np.isnan(values)]))
+        draws = bootstrapped(rows, self._value, seed=seed)
+        return Score(value, percentile(draws[~np.isnan(draws)]), _held(rows, value), draws)
+
+
+def bootstrapped(
+    rows: csr_array, value: Callable[[Floats], Floats], *, seed: int
+) -> NDArray[np.float64]:
+    """Values (R,) of a metric of sums, over resamples of the rows (M, K)."""
+    drawn = [value((rows.T @ weights.T).T) for weights in resampled(rows.shape[0], seed=seed)]
+    return np.concatenate(drawn)
+
+
+def _held(rows: csr_array, value: float) -> NDArray[np.bool_] | None:
+    """For which samples (M,) something holds, if the metric is just their fraction; else None."""
+    if rows.shape[1] != 2:
+        return None
+    first, second = rows.toarray().T
+    is_fraction = (second == 1).all() and ((first == 0) | (first == 1)).all()
+    return first == 1 if is_fraction and abs(first.mean() - value) < _ALIKE else None
 
 
 class Share:
@@ -147,18 +175,24 @@ class Share:
 
     def __init__(self, holds: Callable[[Answer], NDArray[np.bool_]]) -> None:
         self._holds = holds
-        self._held = 0
+        self._held: list[NDArray[np.bool_]] = []
         self.samples = 0
 
     def add(self, answer: Answer) -> None:
         """See `Tally`."""
         held = self._holds(answer)
-        self._held += int(held.sum())
+        self._held.append(held)
         self.samples += len(held)
 
     def score(self, *, seed: int) -> Score:
         """See `Tally`; the seed is unused."""
-        return Score(self._held / self.samples, wilson(self._held, self.samples))
+        return share(np.concatenate(self._held))
+
+
+def share(held: NDArray[np.bool_]) -> Score:
+    """The fraction of samples (M,) for which something holds, with Wilson's interval."""
+    count = int(held.sum())
+    return Score(count / len(held), wilson(count, len(held)), held)
 
 
 def ratio(above: Floats, below: Floats) -> Floats:

@@ -1,0 +1,1 @@
+"""Differences between models that answered the same samples."""
