@@ -180,7 +180,7 @@ def answers(path: Path, batch: Arrays) -> np.ndarray:
 
 
 def timed(files: dict[str, Path], batch: Arrays, *, threads: int, seconds: float) -> Any:
-    from compress.measurement.latency import measure_latency
+    from compress.measurement.latency.measure import measure_latency
     from compress.measurement.spec import MeasureSpec
 
     full = np.flatnonzero(batch["attention_mask"].all(axis=1))

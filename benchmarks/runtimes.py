@@ -117,7 +117,7 @@ def measure(
     files: dict[str, Path], artifact: Any, context: Any, *, rows: int, seconds: float
 ) -> None:
     from compress.errors import StageError
-    from compress.measurement.latency import measure_latency
+    from compress.measurement.latency.measure import measure_latency
     from compress.measurement.quality import measure_quality
     from compress.measurement.runtimes.openvino import OpenVinoModel, timed
     from compress.measurement.size import size_bytes

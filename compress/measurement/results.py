@@ -115,6 +115,8 @@ class Latency:
     """Median."""
     p95: float
     """95th percentile."""
+    p99: float | None = None
+    """99th percentile; null in reports that were made before it was measured."""
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,12 @@ class MeasureSpec(Options):
     within `seconds`. Generation has at least five, with a step for every token."""
     warmup: int = Field(default=3, ge=1, le=100)
     """Number of rounds before these that aren't counted."""
-    seconds: float = Field(default=15.0, gt=0, le=3600)
-    """Time for a batch size, and for generation, in seconds. After it no further round begins,
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Most time for a batch size, and for generation, in seconds. After it no further round begins,
     except for the smallest number."""
+    precision: float = Field(default=0.02, ge=0, le=1)
+    """Rounds end before `seconds` are over when the 95 % interval of each speedup is no wider than
+    this fraction to either side; 0: never."""
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Number of the test split's first samples by which quality is measured; null: all."""
     runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)

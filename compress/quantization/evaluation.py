@@ -19,7 +19,7 @@ from compress.measurement.generation.speed import (
     can_generate,
     time_generation,
 )
-from compress.measurement.latency import Latencies, Timed, measure_latency
+from compress.measurement.latency.measure import Latencies, Timed, measure_latency
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import (
     NOISE,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
+from compress.measurement.latency.results import Conditions, Throughput, Typical
 from compress.measurement.results import (
     Baseline,
     Count,
@@ -25,6 +26,7 @@ from compress.measurement.results import (
     Quality,
     Speedup,
 )
+from compress.measurement.serving.results import Serving
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
@@ -70,6 +72,14 @@ class Row(_Part):
     """Latency by batch size."""
     speedup: dict[str, Speedup] = Field(default_factory=dict)
     """Speedup by batch size."""
+    throughput: Throughput | None = None
+    """Samples a second at the best batch size."""
+    typical: Typical | None = None
+    """Speed at the data's median length or size; null where that is the full one."""
+    serving: Serving | None = None
+    """Memory and load time of a process that only serves the model; null for one without ONNX."""
+    conditions: Conditions | None = None
+    """The machine while the row was timed, and the time that it took."""
     runtimes: dict[str, InRuntime] = Field(default_factory=dict)
     """Speed in further runtimes, by the runtime's name."""
     generation: Generation | None = None
@@ -91,10 +101,39 @@ class Row(_Part):
     """Time that the stage took."""
     peak_memory_bytes: Count | None = None
     """Peak memory of the process while the stage worked."""
+    energy_kwh: float | None = None
+    """Energy of the CPU package while the stage worked; null where the machine doesn't show it."""
     notes: list[str] = Field(default_factory=list)
     """Notes on what was chosen, skipped or refused, and why."""
     candidates: list[Evaluation] = Field(default_factory=list)
     """All models that the stage measured, if it chose among several."""
+
+
+class Attribution(_Part):
+    """What one stage cost, and its share of what the run gained over its reference.
+
+    Shares are of logarithms, so that those of one column add up to 1: a stage that makes a model
+    twice as fast has half of a fourfold speedup. A column without a gain has no shares.
+    """
+
+    index: int
+    """Index of the row."""
+    name: str
+    """Name of the stage."""
+    seconds: float | None = None
+    """Time that the stage took."""
+    device: str | None = None
+    """Device that it trained on."""
+    energy_kwh: float | None = None
+    """Energy of the CPU package in that time; null where the machine doesn't show it."""
+    quality: float | None = None
+    """Change of the metric, absolute."""
+    params: float | None = None
+    """Share of the fewer parameters; negative if there are more."""
+    size: float | None = None
+    """Share of the fewer bytes; negative if there are more."""
+    speedup: dict[str, float] = Field(default_factory=dict)
+    """Share of the speedup, by batch size; negative if it became slower."""
 
 
 class GateResult(_Part):
@@ -146,6 +185,8 @@ class Report(_Part):
     """One row for each stage, in the order in which they ran."""
     baseline: Baseline | None = None
     """A linear rival that was trained on the same data; null if there is none."""
+    attribution: list[Attribution] = Field(default_factory=list)
+    """What each stage after the reference cost and gained."""
     gates: list[GateResult] = Field(default_factory=list)
     """Results of the gates; empty before the end of the run."""
     notes: list[str] = Field(default_factory=list)

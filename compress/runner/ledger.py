@@ -26,7 +26,7 @@ from compress.measurement.generation.decoder import NO_CACHE, Decoder, OnnxDecod
 from compress.measurement.generation.module import ModuleDecoder
 from compress.measurement.generation.spec import DECODING, PREFILL, GenerationSpec
 from compress.measurement.generation.speed import generation, passage_of, time_generation
-from compress.measurement.latency import measure_latency
+from compress.measurement.latency.measure import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import Metric, metric_of
 from compress.measurement.params import count_params
@@ -42,7 +42,7 @@ from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_ca
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
-    from compress.measurement.latency import Latencies, Load, Timed
+    from compress.measurement.latency.measure import Latencies, Load, Timed
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 

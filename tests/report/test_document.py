@@ -30,13 +30,14 @@ def test_the_format_has_the_public_names(report):
     assert set(plain) == {
         "schema", "name", "status", "error", "version", "recipe_hash", "environment", "reference",
         "stages", "gates", "notes",
-        "recipe", "test_data", "baseline",
+        "recipe", "test_data", "attribution", "baseline",
     }  # fmt: skip
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
         "speedup", "runtimes", "delta", "seconds", "peak_memory_bytes", "notes",
         "candidates", "generation",
         "vs_reference", "vs_previous", "calibration_error", "recall",
+        "throughput", "typical", "serving", "conditions", "energy_kwh",
     }  # fmt: skip
     assert plain["stages"][1]["latency_ms"]["32"]["p50"] == pytest.approx(251.2)
     assert plain["stages"][0]["use"] is None

@@ -16,7 +16,7 @@ from compress.measurement.bench import inputs as bench_inputs
 from compress.measurement.bench.inputs import Input, declared, fixed_batch, make_inputs
 from compress.measurement.child.watch import Unwatched, Watch
 from compress.measurement.intervals import ratio_of_medians
-from compress.measurement.latency import Latencies, measure_latency
+from compress.measurement.latency.measure import Latencies, measure_latency
 from compress.measurement.results import Interval
 from compress.measurement.session import POSITIONS
 from compress.measurement.size import size_bytes

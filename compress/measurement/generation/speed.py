@@ -14,7 +14,7 @@ from compress.core.progress import Progress, Silent
 from compress.measurement.affinity import pinned
 from compress.measurement.generation.decoder import Decoder
 from compress.measurement.generation.spec import DECODING, PREFILL, GenerationSpec
-from compress.measurement.latency import (
+from compress.measurement.latency.measure import (
     MOST_ROUNDS,
     NANOSECONDS_PER_MS,
     Clock,

@@ -15,7 +15,7 @@ from compress.measurement.runtimes.openvino import OpenVinoModel, library
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compress.measurement.latency import Latencies, Timed
+    from compress.measurement.latency.measure import Latencies, Timed
     from compress.measurement.runtimes.openvino import Arrays
 
 _PREFIX = f"{OPENVINO}: "

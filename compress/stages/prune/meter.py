@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.to_onnx import export_module
-from compress.measurement.latency import Clock, measure_latency
+from compress.measurement.latency.measure import Clock, measure_latency
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
 from compress.stages.prune.options import LatencyOptions

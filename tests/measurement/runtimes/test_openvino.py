@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compress.errors import DataError, LoadError
-from compress.measurement.latency import measure_latency
+from compress.measurement.latency.measure import measure_latency
 from compress.measurement.runtimes.beside import answers_note, open_in_openvino
 from compress.measurement.runtimes.openvino import OpenVinoModel, library, settings
 from compress.measurement.session import run, session

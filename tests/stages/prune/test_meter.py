@@ -10,7 +10,7 @@ from torch import nn
 
 from compress.core.artifact import Artifact, Format
 from compress.core.context import Context
-from compress.measurement.latency import measure_latency
+from compress.measurement.latency.measure import measure_latency
 from compress.models.structure.cut import cut
 from compress.models.structure.find import find_groups
 from compress.models.structure.groups import cut_units

@@ -1,0 +1,1 @@
+"""Measures a process that does nothing but serve one model."""
