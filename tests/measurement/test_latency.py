@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from compress.errors import DataError, StageError
-from compress.measurement.latency import measure as module
 from compress.measurement.affinity import pinned
+from compress.measurement.latency import measure as module
 from compress.measurement.latency.measure import Latencies, measure_latency, no_collection
 from compress.measurement.results import Latency
 from compress.measurement.spec import MeasureSpec
