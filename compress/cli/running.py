@@ -16,7 +16,7 @@ from compress.report.document import FILE_NAME
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
 from compress.runner import pipeline
-from compress.runner.reports import mark_interrupted
+from compress.runner.reporting.write import mark_interrupted
 from compress.training.distributed.processes import launched
 
 if TYPE_CHECKING:

@@ -117,6 +117,8 @@ class Latency:
     """95th percentile."""
     p99: float | None = None
     """99th percentile; null in reports that were made before it was measured."""
+    quantiles: tuple[float, ...] = ()
+    """The 0 %, 5 %, 10 % … 100 % quantiles of the timed calls; empty if they weren't kept."""
 
 
 @dataclass(frozen=True)

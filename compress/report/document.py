@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
@@ -27,6 +27,9 @@ from compress.measurement.results import (
     Speedup,
 )
 from compress.measurement.serving.results import Serving
+from compress.report.kept.answers import Confusion, Disagreements
+from compress.report.kept.insides import Sensitivity, Training
+from compress.report.kept.part import Figure, Part
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
@@ -34,13 +37,7 @@ MOST_BYTES = 2**27
 Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
-    )
-
-
-class Delta(_Part):
+class Delta(Part):
     """Differences from the reference row."""
 
     params: float
@@ -51,7 +48,7 @@ class Delta(_Part):
     """Absolute: -0.01 means one point of accuracy lost. A higher perplexity is worse."""
 
 
-class Row(_Part):
+class Row(Part):
     """One model of the run, measured from its ONNX file in ONNX Runtime."""
 
     index: int
@@ -107,9 +104,19 @@ class Row(_Part):
     """Notes on what was chosen, skipped or refused, and why."""
     candidates: list[Evaluation] = Field(default_factory=list)
     """All models that the stage measured, if it chose among several."""
+    widths: dict[str, Count] = Field(default_factory=dict)
+    """Number of outputs of each layer with weights, by its name; empty for a model that is an ONNX
+    file alone."""
+    training: Training | None = None
+    """The course of the stage's training."""
+    sensitivity: Sensitivity | None = None
+    """The sensitivity that the stage measured."""
+    noise: dict[str, Figure] = Field(default_factory=dict)
+    """Signal-to-quantization-noise ratio of the answers in decibels, by the node that alone was
+    quantized; null where nothing differs. Only of stages that ranked nodes so."""
 
 
-class Attribution(_Part):
+class Attribution(Part):
     """What one stage cost, and its share of what the run gained over its reference.
 
     Shares are of logarithms, so that those of one column add up to 1: a stage that makes a model
@@ -136,7 +143,7 @@ class Attribution(_Part):
     """Share of the speedup, by batch size; negative if it became slower."""
 
 
-class GateResult(_Part):
+class GateResult(Part):
     """The result of one gate of the recipe, for one stage's model or the final one."""
 
     name: str
@@ -158,7 +165,7 @@ class GateResult(_Part):
     """The value's interval, if its end was judged and not the value."""
 
 
-class Report(_Part):
+class Report(Part):
     """The ledger of a run: one row for every stage, and whether the gates hold."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -191,6 +198,12 @@ class Report(_Part):
     """Results of the gates; empty before the end of the run."""
     notes: list[str] = Field(default_factory=list)
     """Notes on the run as a whole."""
+    confusion: Confusion | None = None
+    """Answers of reference and final model by class; null for tasks without single classes."""
+    disagreements: Disagreements | None = None
+    """Samples on which reference and final model differ; null if none are kept."""
+    changed_keys: list[str] = Field(default_factory=list)
+    """Dotted keys of the recipe that aren't at their default; a stage stands there by its name."""
 
     def to_json(self) -> str:
         """Return the text of report.json."""

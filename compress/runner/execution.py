@@ -35,7 +35,9 @@ from compress.runner.leader import Finished, Leader, Order
 from compress.runner.ledger import ComparedModel, MeasuredModel, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
-from compress.runner.reports import end_of, write_broken, write_reports
+from compress.runner.reporting.changed_keys import changed_keys
+from compress.runner.reporting.insides import with_insides
+from compress.runner.reporting.write import end_of, write_broken, write_reports
 from compress.stages.registry import stage_name
 from compress.tasks.registry import source_module
 from compress.tasks.spec import TaskSpec
@@ -205,7 +207,7 @@ class Execution:
             seconds=record["seconds"],
             peak_memory_bytes=record["peak_memory_bytes"],
         )
-        row = self._row(slot, subject, previous_key)
+        row = with_insides(self._row(slot, subject, previous_key), subject)
         state.rows.append(row)
         state.previous = ComparedModel(artifact=artifact, onnx=subject.onnx, row=row)
         if becomes_reference:
@@ -346,6 +348,7 @@ class Execution:
             notes=notes,
             recipe_hash=self.recipe.hash,
             recipe=self.recipe.to_dict(),
+            changed_keys=changed_keys(self.recipe),
         )
 
 

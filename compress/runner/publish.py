@@ -16,7 +16,7 @@ from compress.onnx_graph.metadata import metadata_of, with_metadata
 from compress.report.model_card import CARD, model_card
 from compress.runner.folder.workdir import OWN_NAMES
 from compress.runner.origin import functions_of, license_of
-from compress.runner.reports import REPORTS
+from compress.runner.reporting.write import REPORTS
 
 if TYPE_CHECKING:
     from compress.recipe.schema import Recipe

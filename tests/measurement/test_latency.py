@@ -140,7 +140,8 @@ def test_inputs_for_every_batch_size_are_needed(cnn_onnx, images):
 
 def test_summaries_of_fixed_runs():
     measured = Latencies({1: {"slow": np.arange(10.0, 111.0), "fast": np.arange(5.0, 106.0)}})
-    assert measured.latency(1, "slow") == Latency(p50=60.0, p95=105.0)
+    every = tuple(10.0 + 5 * step for step in range(21))
+    assert measured.latency(1, "slow") == Latency(p50=60.0, p95=105.0, quantiles=every)
     value, (low, high) = measured.speedup(1, "fast", over="slow")
     assert value == 60 / 55
     assert 1 < low < value < high

@@ -31,6 +31,7 @@ def test_the_format_has_the_public_names(report):
         "schema", "name", "status", "error", "version", "recipe_hash", "environment", "reference",
         "stages", "gates", "notes",
         "recipe", "test_data", "attribution", "baseline",
+        "confusion", "disagreements", "changed_keys",
     }  # fmt: skip
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
@@ -38,6 +39,7 @@ def test_the_format_has_the_public_names(report):
         "candidates", "generation",
         "vs_reference", "vs_previous", "calibration_error", "recall",
         "throughput", "typical", "serving", "conditions", "energy_kwh",
+        "widths", "training", "sensitivity", "noise",
     }  # fmt: skip
     assert plain["stages"][1]["latency_ms"]["32"]["p50"] == pytest.approx(251.2)
     assert plain["stages"][0]["use"] is None

@@ -13,6 +13,7 @@ from compress.measurement.results import Quality
 from compress.report import tables
 from compress.report.document import Report
 from compress.report.html import html
+from compress.report.kept.stage_files import read_insides
 from compress.report.pictures.axes import axis_over
 from compress.report.pictures.choose import sensitivity, tradeoffs, training
 from compress.report.pictures.layout import Frame, Point, Series, draw
@@ -91,15 +92,21 @@ def curves(groups=3, kinds=("heads", "feed_forward")):
     }
 
 
-def folders(tmp_path, report, **files):
-    """A folder for each row; the files are put into that of row 1."""
-    found = {row.index: tmp_path / f"{row.index:02d}-stage" for row in report.stages}
-    for folder in found.values():
-        folder.mkdir()
+def left(tmp_path, **files):
+    """What is read of a stage's folder with these files."""
     for name, content in files.items():
         text = content if isinstance(content, str) else json.dumps(content)
-        (found[1] / f"{name}.json").write_text(text, encoding="utf-8")
-    return found
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+    return read_insides(tmp_path)
+
+
+def with_files(tmp_path, report, **files):
+    """A report whose second row has what a stage left in these files."""
+    found, notes = left(tmp_path, **files)
+    assert notes == []
+    rows = list(report.stages)
+    rows[1] = rows[1].model_copy(update=found)
+    return report.model_copy(update={"stages": rows})
 
 
 def test_the_page_holds_what_the_other_reports_say(report):
@@ -117,8 +124,7 @@ def test_the_page_holds_what_the_other_reports_say(report):
 
 
 def test_the_page_needs_nothing_from_elsewhere(report, tmp_path):
-    found = folders(tmp_path, report, training=history(), sensitivity=curves())
-    text = html(report, folders=found)
+    text = html(with_files(tmp_path, report, training=history(), sensitivity=curves()))
     page = Page(text)
     assert "default-src 'none'" in text
     assert not {"script", "link", "img", "iframe", "a"} & page.counts.keys()
@@ -132,8 +138,8 @@ def test_everything_is_escaped(report, tmp_path):
         update={"name": EVIL, "stages": rows, "notes": [EVIL], "environment": {"cpu": EVIL}}
     )
     measured = curves(kinds=(EVIL,))
-    found = folders(tmp_path, odd, training=history(parts=(EVIL, "b")), sensitivity=measured)
-    text = html(odd, folders=found)
+    odd = with_files(tmp_path, odd, training=history(parts=(EVIL, "b")), sensitivity=measured)
+    text = html(odd)
     assert EVIL not in text
     page = Page(text)
     assert "script" not in page.counts
@@ -141,8 +147,7 @@ def test_everything_is_escaped(report, tmp_path):
 
 
 def test_trainings_and_sensitivity_are_drawn(report, tmp_path):
-    found = folders(tmp_path, report, training=history(), sensitivity=curves(groups=40))
-    text = html(report, folders=found)
+    text = html(with_files(tmp_path, report, training=history(), sensitivity=curves(groups=40)))
     page = Page(text)
     assert page.counts["svg"] == 3 + 3 + 80
     assert "distill, heads: accuracy against the fraction removed of one group" in page.words
@@ -161,10 +166,13 @@ def test_trainings_and_sensitivity_are_drawn(report, tmp_path):
         ([], "TypeError"),
     ],
 )
-def test_a_file_that_cannot_be_drawn_is_named(report, tmp_path, content, said):
-    page = Page(html(report, folders=folders(tmp_path, report, training=content)))
-    assert f"Not drawn: 01-stage/training.json: {said}" in page.words
-    assert page.counts["svg"] == 3
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, said):
+    found, notes = left(tmp_path, training=content, noise={"schema": 1, "decibels": {"a": None}})
+    assert list(found) == ["noise"]
+    assert found["noise"] == {"a": None}
+    [note] = notes
+    assert note.startswith("careful: training.json isn't shown")
+    assert said in note
 
 
 def test_a_report_before_its_first_row():
@@ -202,17 +210,19 @@ def test_less_perplexity_is_said_to_be_better(report):
     assert first.y_name == "perplexity (less is better)"
 
 
-def test_losses_that_are_not_numbers_break_their_line():
+def test_losses_that_are_not_numbers_break_their_line(tmp_path):
     document = history()
     document["curve"][5]["losses"]["labels"] = math.nan
-    loss = training(document)[0]
+    found, _ = left(tmp_path, training=document)
+    loss = training(found["training"])[0]
     assert loss.left_out == 1
     assert [colour for colour, _ in loss.lines] == [0, 1, 1]
     assert loss.legend == ["response", "labels"]
 
 
-def test_groups_of_a_kind_share_one_scale():
-    heads, neurons = sensitivity(curves(groups=5))
+def test_groups_of_a_kind_share_one_scale(tmp_path):
+    found, _ = left(tmp_path, sensitivity=curves(groups=5))
+    heads, neurons = sensitivity(found["sensitivity"])
     for part in (heads, neurons):
         scales = {tuple((tick.place, tick.text) for tick in p.y_ticks) for p in part.pictures}
         assert len(scales) == 1

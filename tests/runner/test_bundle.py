@@ -22,7 +22,7 @@ from compress.report.document import Delta, Report, Row
 from compress.runner.folder.workdir import Workdir
 from compress.runner.origin import Origin, license_of
 from compress.runner.publish import publish
-from compress.runner.reports import write_reports
+from compress.runner.reporting.write import write_reports
 from tests.runner.folders import contents
 
 ORIGIN = Origin(weights="a" * 64, data="b" * 64)

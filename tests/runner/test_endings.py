@@ -13,7 +13,7 @@ from compress.exporting.verify.bundle import verify_bundle
 from compress.report.document import Report, read_report, write_report
 from compress.runner import execution
 from compress.runner.folder.workdir import Workdir
-from compress.runner.reports import mark_interrupted, write_reports
+from compress.runner.reporting.write import mark_interrupted, write_reports
 
 RECIPE = """\
 version: 1

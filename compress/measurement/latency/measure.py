@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_ROUNDS = 1000
+QUANTILES = 21
+"""Number of quantiles that are kept of all timed calls, the fastest and the slowest among them."""
 NANOSECONDS_PER_MS = 1e6
 Clock = Callable[[], int]
 Load = int | str
@@ -54,9 +56,10 @@ class Latencies:
     notes: tuple[str, ...] = field(default=())
 
     def latency(self, load: Load, model: str) -> Latency:
-        """Median and 95th percentile over all rounds."""
-        p50, p95 = np.quantile(self.runs_ms[load][model], [0.5, 0.95])
-        return Latency(float(p50), float(p95))
+        """Median, 95th percentile and all quantiles in steps of 5 % over all rounds."""
+        runs = self.runs_ms[load][model]
+        p50, p95 = np.quantile(runs, [0.5, 0.95])
+        return Latency(float(p50), float(p95), quantiles=quantiles(runs))
 
     def speedup(self, load: Load, model: str, *, over: str) -> tuple[float, Interval]:
         """Median latency of `over` ÷ that of `model`, and its 95 % interval.
@@ -66,6 +69,12 @@ class Latencies:
         slow, fast = self.runs_ms[load][over], self.runs_ms[load][model]
         value = float(np.median(slow) / np.median(fast))
         return value, ratio_of_medians(slow, fast, seed=self.seed)
+
+
+def quantiles(runs_ms: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return the 0 %, 5 % … 100 % quantiles of timed calls (R,), with four digits."""
+    found = np.quantile(runs_ms, np.linspace(0, 1, QUANTILES))
+    return tuple(float(f"{value:.4g}") for value in found)
 
 
 def measure_latency(

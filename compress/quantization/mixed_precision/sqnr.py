@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.core.batch import ATTENTION_MASK
+from compress.core.files.atomic import write_text
 from compress.core.progress import Progress, Silent
 from compress.measurement.session import run, session
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Build = Callable[[Sequence[str], Path], Path]
 """Writes a file in which just these nodes are quantized; returns its path."""
+
+NOISE_FILE = "noise.json"
 
 
 def signal_to_noise(
@@ -70,6 +74,17 @@ def decibels(wanted: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> float:
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def write_noise(found: Mapping[str, float], directory: Path) -> Path:
+    """Write `noise.json`, with ratios in decibels by node, into a folder; return its path.
+
+    Null stands for infinity.
+    """
+    path = directory / NOISE_FILE
+    decibels = {node: value if math.isfinite(value) else None for node, value in found.items()}
+    write_text(path, json.dumps({"schema": 1, "decibels": decibels}, indent=1) + "\n")
+    return path
 
 
 def _answers(path: Path, batches: Sequence[Batch], threads: int) -> list[np.ndarray]:

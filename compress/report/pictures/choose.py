@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from compress.report import words
 from compress.report.document import Report, Row
+from compress.report.kept.insides import GroupCurve, Sensitivity, Training
 from compress.report.pictures.layout import Frame, Picture, Point, Series, draw
 
 _AGAIN = 1.0
@@ -68,19 +70,13 @@ def _point(row: Row, x: float, x_range: tuple[float, float] | None, said: str) -
     return Point(x, row.quality.value, x_range, row.quality.ci95, text)
 
 
-def training(document: Mapping[str, Any]) -> list[Picture]:
-    """Return pictures of a training's losses by step, and of its validation by epoch.
-
-    Parameters
-    ----------
-    document : a `training.json` of schema 2.
-    """
-    curve, epochs = document["curve"], document["epochs"]
-    names = list(dict.fromkeys(name for point in curve for name in point["losses"]))
+def training(found: Training) -> list[Picture]:
+    """Return pictures of a training's losses by step, and of its validation by epoch."""
+    names = list(dict.fromkeys(name for point in found.curve for name in point.losses))
     losses = [
         Series(
             name,
-            [Point(p["step"], p["losses"][name]) for p in curve if name in p["losses"]],
+            [Point(p.step, _number(p.losses[name])) for p in found.curve if name in p.losses],
             marked=False,
         )
         for name in names
@@ -94,18 +90,15 @@ def training(document: Mapping[str, Any]) -> list[Picture]:
             frame=Frame(logarithmic=True),
         )
     ]
-    metric = epochs[0]["validation"]["metric"] if epochs else "loss"
+    metric = found.epochs[0].metric if found.epochs else "loss"
     for name in dict.fromkeys([metric, "loss"]):
         points = [
-            Point(
-                epoch["epoch"],
-                epoch["validation"]["figures"][name],
-                text=f"epoch {epoch['epoch']}: {name} {epoch['validation']['figures'][name]:.4g}",
-            )
-            for epoch in epochs
-            if name in epoch["validation"]["figures"]
+            Point(each.epoch, value, text=f"epoch {each.epoch}: {name} {value:.4g}")
+            for each in found.epochs
+            if name in each.figures
+            for value in [_number(each.figures[name])]
         ]
-        if points or not epochs:
+        if points or not found.epochs:
             pictures.append(
                 draw(
                     f"validation {name}",
@@ -118,40 +111,42 @@ def training(document: Mapping[str, Any]) -> list[Picture]:
     return pictures
 
 
-def sensitivity(document: Mapping[str, Any]) -> list[PictureGroup]:
+def sensitivity(found: Sensitivity) -> list[PictureGroup]:
     """Return pictures of quality against the fraction removed, one for each group.
 
     All pictures of a kind of group have one scale.
-
-    Parameters
-    ----------
-    document : a `sensitivity.json` of schema 1.
     """
-    metric, baseline = str(document["metric"]), float(document["baseline"])
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
-    for group in document["groups"]:
-        kinds.setdefault(str(group["kind"]), []).append(group)
+    kinds: dict[str, list[GroupCurve]] = {}
+    for group in found.groups:
+        kinds.setdefault(group.kind, []).append(group)
     parts = []
     for kind, groups in kinds.items():
-        every = [float(value) for group in groups for value in group["quality"]]
-        frame = Frame(width=250, height=180, y_values=every, guide=baseline)
-        pictures = [_sensitivity(group, metric=metric, frame=frame) for group in groups]
-        title = f"{kind}: {metric} against the fraction removed of one group"
-        samples = f"on {document['samples']} samples; dashed: nothing removed"
+        every = [_number(value) for group in groups for value in group.quality]
+        frame = Frame(width=250, height=180, y_values=every, guide=found.baseline)
+        pictures = [_sensitivity(group, metric=found.metric, frame=frame) for group in groups]
+        title = f"{kind}: {found.metric} against the fraction removed of one group"
+        samples = f"on {found.samples} samples; dashed: nothing removed"
         parts.append(PictureGroup(f"{title}, {samples}", pictures))
     return parts
 
 
-def _sensitivity(group: Mapping[str, Any], *, metric: str, frame: Frame) -> Picture:
-    triples = zip(group["ratios"], group["quality"], group["divergence"], strict=True)
+def _sensitivity(group: GroupCurve, *, metric: str, frame: Frame) -> Picture:
     points = [
-        Point(ratio, value, text=f"{ratio:g} removed: {metric} {value:.4g}, divergence {far:.3g}")
-        for ratio, value, far in triples
+        Point(
+            ratio,
+            _number(value),
+            text=f"{ratio:g} removed: {metric} {_number(value):.4g}, divergence {_number(far):.3g}",
+        )
+        for ratio, value, far in zip(group.ratios, group.quality, group.divergence, strict=True)
     ]
     return draw(
-        f"{group['name']} ({group['units']})",
+        f"{group.name} ({group.units})",
         [Series(metric, points)],
         x_name="removed",
         y_name=metric,
         frame=frame,
     )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

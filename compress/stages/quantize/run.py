@@ -22,6 +22,7 @@ from compress.measurement.runtimes.openvino import library
 from compress.onnx_graph.files import check_file, copy_model, load_graph, load_model, save_model
 from compress.onnx_graph.single_precision import in_single_precision
 from compress.quantization.evaluation import FLOAT, Candidate, record
+from compress.quantization.mixed_precision.sqnr import write_noise
 from compress.quantization.nncf.accuracy_control import Restoration
 from compress.quantization.options import METHODS
 from compress.quantization.selection import select
@@ -89,6 +90,8 @@ class QuantizationRun:
         else:
             spec, evaluations = self._as_asked(builder, evaluator, variants)
         self.notes += builder.left_out
+        if builder.noise:
+            write_noise(builder.noise, self.context.directory)
         if builder.dropped:
             self.notes.append(
                 f"dropped after a few rounds, being slower: {'; '.join(builder.dropped)}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from compress.core.foreign.boundary import described
 from compress.errors import CompressError, InputError, clipped
 from compress.report import document, html, markdown
-from compress.runner.folder.slots import Slot
 from compress.runner.folder.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _LONGEST = 2000
 
 
 def write_reports(report: Report, workdir: Workdir) -> Report:
-    """Write report.json, report.md and report.html; the last draws files of the stages' folders.
+    """Write report.json, report.md and report.html.
 
     Returns
     -------
@@ -34,8 +33,7 @@ def write_reports(report: Report, workdir: Workdir) -> Report:
         workdir.top.make_way(name)
     notes = [*report.notes, *(note for note in workdir.notes if note not in report.notes)]
     report = report.model_copy(update={"notes": notes})
-    folders = {row.index: workdir.folder(Slot(row.index, row.name)) for row in report.stages}
-    texts = (report.to_json(), markdown.markdown(report), html.html(report, folders=folders))
+    texts = (report.to_json(), markdown.markdown(report), html.html(report))
     workdir.top.put(_SET, dict(zip(REPORTS, texts, strict=True)))
     return report
 

@@ -1,0 +1,1 @@
+"""Puts together what a run reports, and writes it."""
