@@ -68,6 +68,10 @@ class Data(Protocol):
         """Hex digest of the content and of everything that decides which samples a split holds."""
         ...
 
+    def identity(self, split: Split) -> str:
+        """Hex digest of what a split's samples and labels are, whatever the other splits hold."""
+        ...
+
     @property
     def labelled(self) -> bool:
         """True if the data has labels of the kind that the task reads."""

@@ -22,7 +22,7 @@ from compress.data.sources.functions import open_python
 from compress.data.sources.huggingface import open_huggingface
 from compress.data.sources.source import Source
 from compress.data.spec import IMAGE_SOURCES, DataSpec
-from compress.data.splits import Samples, complete
+from compress.data.splits import Samples, complete, content, identity
 from compress.data.texts.blocks import cut_blocks
 from compress.data.texts.encode import TextPreprocessor
 from compress.data.texts.examined import examined
@@ -48,6 +48,7 @@ class Dataset:
     labelled : whether the data has a column of labels that the task reads.
     fields : the data's names of the input columns, by ours.
     preprocessor : makes the blocks of tokens, for the target "next-token"; see `bound`.
+    content : hex digest of what all rows hold.
     """
 
     splits: dict[str, Samples]
@@ -58,6 +59,7 @@ class Dataset:
     labelled: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
     preprocessor: Preprocessor | None = None
+    content: str = ""
     _blocks: dict[tuple[str, str], Samples] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -95,6 +97,11 @@ class Dataset:
         if self.preprocessor is None:
             raise TypeError("the size of a split in blocks of tokens depends on a preprocessor.")
         return len(self._samples(split, _known(self.preprocessor)))
+
+    def identity(self, split: Split) -> str:
+        """See `compress.core.context.Data`. Blocks of tokens are those of the preprocessor."""
+        blocks = [] if self.preprocessor is None else [self.preprocessor.fingerprint]
+        return identity(self.splits[split], self.content, *blocks)
 
     def texts(self, split: Split) -> Iterator[str]:
         """The texts of a split, one after another; words are joined by spaces."""
@@ -205,6 +212,7 @@ def load_data(
         target=task.target,
         labelled=labelled,
         fields=input_columns(spec.columns, task),
+        content=content(source.fingerprint, spec),
     )
 
 

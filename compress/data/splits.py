@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.data.fingerprint import digest
 from compress.data.labels.targets import Targets, classes_in
 from compress.data.rows import Indices, Rows, Values
 from compress.errors import DataError
@@ -44,6 +46,22 @@ class Samples:
     def take(self, positions: Indices) -> Samples:
         """The samples at these positions, in this order."""
         return Samples(self.rows, self.indices[positions], self.targets[positions])
+
+
+def content(source: str, spec: DataSpec) -> str:
+    """Digest of what the rows hold: the source's digest, and what is read as which column."""
+    return digest([source, spec.model_dump(mode="json", include={"columns", "splits"})])
+
+
+def identity(samples: Samples, of: str, *more: str) -> str:
+    """Digest of which samples a split holds.
+
+    Parameters
+    ----------
+    of : the digest of the rows' content.
+    more : digests of what else decides what a sample is.
+    """
+    return digest([of, hashlib.sha256(samples.indices.tobytes()).hexdigest(), *more])
 
 
 def complete(

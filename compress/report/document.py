@@ -33,6 +33,9 @@ from compress.report.kept.part import Figure, Part
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
+STAGES, ANSWERS = "stages", "answers.safetensors"
+"""In a run's folder, the folder of the stages' folders; in each of these, the answers of its row.
+"""
 
 Status = Literal["running", "passed", "gate_failed", "failed", "interrupted"]
 
@@ -208,6 +211,11 @@ class Report(Part):
     def to_json(self) -> str:
         """Return the text of report.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def stage_folder(index: int, name: str) -> str:
+    """Return the name of a stage's folder, such as "02-prune"."""
+    return f"{index:02d}-{name}"
 
 
 def printable(report: Report) -> Report:

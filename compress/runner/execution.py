@@ -17,14 +17,15 @@ from compress.core.files.storage import storing
 from compress.core.foreign.boundary import foreign_within
 from compress.core.foreign.sources import source_digest
 from compress.data.fingerprint import digest_file, digest_files
-from compress.errors import StageError
+from compress.errors import InputError, StageError
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
+from compress.measurement.paired.kept import from_file
 from compress.measurement.runtimes.names import ONNXRUNTIME
 from compress.models.weights.digests import weights_digest
 from compress.onnx_graph.files import external_files
 from compress.report.candidates import read_candidates
-from compress.report.document import GateResult, Report, Row, Status
+from compress.report.document import ANSWERS, GateResult, Report, Row, Status
 from compress.runner.dry_run import dry_run
 from compress.runner.folder.store import load_artifact, save_artifact
 from compress.runner.folder.workdir import Slot, Workdir
@@ -32,7 +33,7 @@ from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.leader import Finished, Leader, Order
-from compress.runner.ledger import ComparedModel, MeasuredModel, measure_row
+from compress.runner.ledger import ComparedModel, MeasuredModel, MeasuredRow, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.reporting.changed_keys import changed_keys
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from compress.stages.contract import Stage
 
 ORIGINAL = "original"
+_FIGURES = 2
+"""Raised when a row gets figures that an earlier version didn't measure; it is then measured again.
+"""
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,9 @@ class Execution:
         if becomes_reference:
             state.reference, state.reference_key = artifact, key
             state.reference_index, state.original = slot.index, None
-            state.rows = [row.model_copy(update={"delta": None}) for row in state.rows]
+            state.rows = [
+                row.model_copy(update={"delta": None, "vs_reference": None}) for row in state.rows
+            ]
         previous_key, state.artifact, state.key = state.key, artifact, key
         subject = MeasuredModel(
             index=slot.index,
@@ -207,9 +213,10 @@ class Execution:
             seconds=record["seconds"],
             peak_memory_bytes=record["peak_memory_bytes"],
         )
-        row = with_insides(self._row(slot, subject, previous_key), subject)
+        row, answers = self._row(slot, subject, previous_key)
+        row = with_insides(row, subject)
         state.rows.append(row)
-        state.previous = ComparedModel(artifact=artifact, onnx=subject.onnx, row=row)
+        state.previous = ComparedModel(artifact, subject.onnx, row, answers)
         if becomes_reference:
             state.original = state.previous
         write_reports(self._report("running"), self.workdir)
@@ -253,13 +260,14 @@ class Execution:
         with leader.together(order):
             return stage.apply(given, context)
 
-    def _row(self, slot: Slot, subject: MeasuredModel, previous_key: str) -> Row:
+    def _row(self, slot: Slot, subject: MeasuredModel, previous_key: str) -> MeasuredRow:
         state = self._state
         decisive: dict[str, Any] = {
             "this": state.key,
             "previous": previous_key,
             "reference": state.reference_key,
             "measure": self.recipe.measure.model_dump(mode="json"),
+            "figures": _FIGURES,
         }
         named = sources(self.recipe.measure)
         if named:
@@ -272,9 +280,10 @@ class Execution:
         key = digest(decisive)
         saved = self.workdir.find_row(slot, key)
         if saved is not None:
-            with suppress(ValidationError):  # of another version, which had other columns
-                return Row.model_validate(saved)
-        row = measure_row(
+            with suppress(ValidationError, InputError):  # of a version that had other columns
+                kept = from_file(self.workdir.folder(slot) / ANSWERS)
+                return MeasuredRow(Row.model_validate(saved), kept)
+        row, answers = measure_row(
             subject,
             context=self._context(self.workdir.folder(slot)),
             spec=self.recipe.measure,
@@ -282,8 +291,8 @@ class Execution:
             previous=state.previous,
         )
         row = row.model_copy(update={"candidates": read_candidates(self.workdir.folder(slot))})
-        self.workdir.save_row(slot, key, row.model_dump(mode="json"))
-        return row
+        self.workdir.save_row(slot, key, row.model_dump(mode="json"), answers=answers.to_bytes())
+        return MeasuredRow(row, answers)
 
     def _context(self, directory: Path) -> Context:
         return Context(
@@ -346,6 +355,7 @@ class Execution:
             stages=state.rows,
             gates=list(gates),
             notes=notes,
+            test_data=self.inputs.data.identity("test"),
             recipe_hash=self.recipe.hash,
             recipe=self.recipe.to_dict(),
             changed_keys=changed_keys(self.recipe),

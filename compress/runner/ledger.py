@@ -29,9 +29,10 @@ from compress.measurement.generation.speed import generation, passage_of, time_g
 from compress.measurement.latency.measure import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import Metric, metric_of
+from compress.measurement.paired.against import compared
 from compress.measurement.params import count_params
-from compress.measurement.quality import Reference, measure_quality
-from compress.measurement.results import Generation, InRuntime, Latency, Quality, Speedup
+from compress.measurement.quality import Reference, measure_answers
+from compress.measurement.results import Generation, InRuntime, Latency, Speedup
 from compress.measurement.runtimes.beside import InOpenVino, answers_note, open_in_openvino
 from compress.measurement.runtimes.names import OPENVINO
 from compress.measurement.size import size_bytes
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
     from compress.measurement.latency.measure import Latencies, Load, Timed
+    from compress.measurement.paired.kept import KeptAnswers
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
 
@@ -72,11 +74,25 @@ class MeasuredModel:
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A model that was measured before, to compare with: its file, if it has one, and its row."""
+    """A model that was measured before, to compare with.
+
+    Attributes
+    ----------
+    onnx : its file, if it has one.
+    row, answers : what was measured.
+    """
 
     artifact: Artifact
     onnx: Path | None
     row: Row
+    answers: KeptAnswers
+
+
+class MeasuredRow(NamedTuple):
+    """A row of the report, and what is kept of the model's answers to the test samples."""
+
+    row: Row
+    answers: KeptAnswers
 
 
 def measure_row(
@@ -86,7 +102,7 @@ def measure_row(
     spec: MeasureSpec,
     original: ComparedModel | None,
     previous: ComparedModel | None,
-) -> Row:
+) -> MeasuredRow:
     """Measure a stage's model, side by side with the original and the previous stage's.
 
     Parameters
@@ -98,13 +114,18 @@ def measure_row(
     metric = _metric(context, spec, measured.artifact)
     params, macs, size = _counts(measured, inputs, previous)
     with torch_threads(spec.threads if measured.onnx is None else context.threads):
-        quality = _quality(measured, metric, context=context, spec=spec, original=original)
+        answers = _answers(measured, metric, context=context, spec=spec, original=original)
         rivals = {
             "original": _comparable(original, measured),
             "previous": _comparable(previous, measured),
         }
         times = _timed(measured, inputs, context=context, spec=spec, **rivals)
         generating, said = _generating(measured, inputs, context=context, spec=spec, **rivals)
+    found = compared(
+        answers,
+        reference=None if original is None or metric.needs_reference else original.answers,
+        previous=None if previous is None else previous.answers,
+    )
     row = Row(
         index=measured.index,
         name=measured.name,
@@ -112,7 +133,11 @@ def measure_row(
         params=params,
         macs=macs.total,
         size_bytes=size,
-        quality=quality,
+        quality=answers.quality,
+        vs_reference=found.vs_reference,
+        vs_previous=found.vs_previous,
+        calibration_error=answers.calibration_error,
+        recall=answers.recall,
         latency_ms=times.latency,
         speedup=times.speedup,
         runtimes=times.runtimes,
@@ -123,12 +148,14 @@ def measure_row(
             *measured.artifact.notes,
             *notes,
             *_quality_notes(metric, context, spec),
+            *found.notes,
             *macs.notes,
             *times.notes,
             *said,
         ],
     )
-    return row.model_copy(update={"delta": _delta(row, original.row if original else row)})
+    delta = _delta(row, original.row if original else row)
+    return MeasuredRow(row.model_copy(update={"delta": delta}), answers)
 
 
 def _counts(
@@ -161,16 +188,16 @@ def _metric(context: Context, spec: MeasureSpec, artifact: Artifact) -> Metric:
     )
 
 
-def _quality(
+def _answers(
     measured: MeasuredModel,
     metric: Metric,
     *,
     context: Context,
     spec: MeasureSpec,
     original: ComparedModel | None,
-) -> Quality:
+) -> KeptAnswers:
     in_torch = measured.onnx is None
-    return measure_quality(
+    return measure_answers(
         _answering(measured, context, in_torch=in_torch),
         loader=_quality_loader(measured.artifact, metric, context=context, spec=spec),
         metric=metric,
@@ -184,6 +211,7 @@ def _quality(
         ),
         threads=context.threads,
         progress=context.progress,
+        test_data=context.data.identity("test"),
     )
 
 

@@ -18,7 +18,7 @@ from compress.data.fields.windows import Windows, examined
 from compress.data.fingerprint import digest
 from compress.data.raw import RawSamples
 from compress.data.spec import DataSpec
-from compress.data.splits import Samples, complete
+from compress.data.splits import Samples, complete, content, identity
 from compress.errors import DataError, StageError
 from compress.tasks.contract import WINDOW
 
@@ -47,6 +47,7 @@ class TaskData:
     notes : what was carved, limited or decided, and why.
     preprocessor : decides how many windows there are, if the task cuts samples; see `bound`.
     train_fields : the fields of the train split, if it has other columns; None: those of all.
+    content : hex digest of what all rows hold.
     """
 
     splits: dict[str, Samples]
@@ -58,6 +59,7 @@ class TaskData:
     notes: tuple[str, ...] = ()
     preprocessor: Preprocessor | None = None
     train_fields: Fields | None = None
+    content: str = ""
     target: str = field(default="own", init=False)
     _windows: dict[tuple[str, str], Windows] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -86,6 +88,10 @@ class TaskData:
         for split in splits:
             bound.windows(split, preprocessor)
         return bound if self.task.cuts_samples else self
+
+    def identity(self, split: Split) -> str:
+        """See `compress.core.context.Data`."""
+        return identity(self.splits[split], self.content)
 
     def windows(self, split: Split, preprocessor: Preprocessor) -> Windows:
         """The windows of a split. They are counted once for each preprocessor."""
@@ -275,6 +281,7 @@ def task_data(
         labels or classes.names.get(keys[0] if keys else "", ()),
         digest([source.fingerprint, decides, named, _arguments(task), seed]),
         (*source.notes, *notes, _said(fields)),
+        content=content(source.fingerprint, spec),
     )
 
 

@@ -19,7 +19,6 @@ from compress.measurement.results import Quality
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILE_NAME = "answers.safetensors"
 MOST_BYTES = 2**30
 _ARRAYS = ("held", "draws", "predicted", "labels", "confidence")
 _ABOUT = "about"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.core.files.atomic import file_digest, write_text
+from compress.core.files.atomic import file_digest, write_bytes, write_text
 from compress.core.files.owned import (
     Note,
     has_digest,
@@ -23,9 +23,13 @@ from compress.core.files.owned import (
 )
 from compress.core.files.sealed import sealed, unsealed
 from compress.errors import StageError
+from compress.report.document import ANSWERS, stage_folder
 from compress.runner.folder.top_files import flush
 
 RECORD, ROW = "stage.json", "row.json"
+_MEASURED = (ROW, ANSWERS)
+"""Files of a stage's measurements; a record keeps digests of all versions of each that may lie in
+the folder."""
 KEPT = "kept-{number}.{name}"
 """The name of anything that was in the way of a stage's folder. No stage's folder has it."""
 _SCHEMA = 1
@@ -42,7 +46,7 @@ class Slot:
     @property
     def folder(self) -> str:
         """Folder name, such as "02-prune"."""
-        return f"{self.index:02d}-{self.name}"
+        return stage_folder(self.index, self.name)
 
 
 class Slots:
@@ -94,10 +98,10 @@ class Slots:
         """
         building = self.building / slot.folder
         files, folders, others = plain_tree(building)
-        if wrong := [*others, *(name for name in (RECORD, ROW) if name in files)]:
+        if wrong := [*others, *(name for name in (RECORD, *_MEASURED) if name in files)]:
             raise StageError(
                 f"the stage left {wrong[0]!r} in its folder; it may leave plain files and folders, "
-                f"none of them named {RECORD} or {ROW}."
+                f"none of them named {RECORD}, {ROW} or {ANSWERS}."
             )
         for name in files:
             flush(building / name)
@@ -139,23 +143,33 @@ class Slots:
         """Return the folder of a committed stage."""
         return self._stages / slot.folder
 
-    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
-        """Save a committed stage's measured row; add its digest to the stage's record."""
+    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any], *, answers: bytes) -> None:
+        """Save a committed stage's measured row and answers; add their digests to its record."""
         folder = self.folder(slot)
         record = _record(folder)
         if record is None:
             return
-        text = sealed({"schema": _SCHEMA, "key": key, "row": row})
-        made = hashlib.sha256(text.encode()).hexdigest()
-        known = [sha256 for sha256 in record["rows"] if has_digest(folder, ROW, sha256)]
-        if not known and os.path.lexists(folder / ROW):
-            kept = keep(folder / ROW, "{name}.kept-{number}").name
-            self._note(f"{slot.folder}/{ROW} wasn't as a run had left it; it is kept as {kept}")
-        self._write_record(folder, {**record, "rows": [*known, made]})
-        write_text(folder / ROW, text, aside_in=self._work)
+        kept = hashlib.sha256(answers).hexdigest()
+        text = sealed({"schema": _SCHEMA, "key": key, "row": row, "answers": kept})
+        content = {ANSWERS: answers, ROW: text.encode()}
+        digests = {name: self._known(slot, record, name) for name in _MEASURED}
+        for name, made in content.items():
+            digests[name].append(hashlib.sha256(made).hexdigest())
+        self._write_record(folder, {**record, "rows": digests[ROW], "answers": digests[ANSWERS]})
+        for name, made in content.items():
+            write_bytes(folder / name, made, aside_in=self._work)
+
+    def _known(self, slot: Slot, record: Mapping[str, Any], name: str) -> list[str]:
+        """Return the digest of a file of measurements, if a run wrote it; keep any other file."""
+        folder = self.folder(slot)
+        known = [sha256 for sha256 in _digests(record, name) if has_digest(folder, name, sha256)]
+        if not known and os.path.lexists(folder / name):
+            kept = keep(folder / name, "{name}.kept-{number}").name
+            self._note(f"{slot.folder}/{name} wasn't as a run had left it; it is kept as {kept}")
+        return known
 
     def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
-        """Return the row that was measured under that key, or None.
+        """Return the row that was measured under that key, if its answers are there too, or None.
 
         Raises
         ------
@@ -167,10 +181,15 @@ class Slots:
         saved, record = unsealed(folder / ROW, schema=_SCHEMA), _record(folder)
         known = record is not None and any(has_digest(folder, ROW, one) for one in record["rows"])
         if saved is None or not known:
-            self._note(f"{slot.folder} was measured again: its {ROW} wasn't as a run had left it")
+            self._again_measured(slot, ROW)
+            return None
+        if saved["key"] != key:
+            return None
+        if not has_digest(folder, ANSWERS, str(saved.get("answers"))):
+            self._again_measured(slot, ANSWERS)
             return None
         row: dict[str, Any] = saved["row"]
-        return row if saved["key"] == key else None
+        return row
 
     def trim(self, count: int) -> None:
         """Remove stages beyond the first `count`, which belong to an earlier, longer recipe."""
@@ -205,8 +224,9 @@ class Slots:
         record = _record(folder)
         if record is not None:
             remove_known(folder, record["files"])
-            for sha256 in record["rows"]:
-                remove_known(folder, {ROW: sha256})
+            for name in _MEASURED:
+                for sha256 in _digests(record, name):
+                    remove_known(folder, {name: sha256})
             remove_empty(folder, record["folders"])
             (folder / RECORD).unlink()
         if any(folder.iterdir()):
@@ -223,6 +243,9 @@ class Slots:
 
     def _again(self, slot: Slot, name: str) -> None:
         self._note(f"{slot.folder} was done again: its {name} wasn't as a run had left it")
+
+    def _again_measured(self, slot: Slot, name: str) -> None:
+        self._note(f"{slot.folder} was measured again: its {name} wasn't as a run had left it")
 
     def _write_record(self, folder: Path, record: Mapping[str, Any]) -> None:
         write_text(folder / RECORD, sealed(record), aside_in=self._work)
@@ -255,13 +278,21 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return record if record is not None and _is_record(record) else None
 
 
+def _digests(record: Mapping[str, Any], name: str) -> list[str]:
+    """Return the digests of a file of measurements; earlier versions kept no answers."""
+    found: list[str] = record["rows"] if name == ROW else record.get("answers", [])
+    return found
+
+
 def _is_record(record: Mapping[str, Any]) -> bool:
     files, rows, folders = (record.get(key) for key in ("files", "rows", "folders"))
+    answers = record.get("answers", [])
     return (
         isinstance(record.get("key"), str)
         and isinstance(files, dict)
         and all(isinstance(sha256, str) for sha256 in files.values())
         and isinstance(rows, list)
         and isinstance(folders, list)
-        and all(isinstance(each, str) for each in (*rows, *folders))
+        and isinstance(answers, list)
+        and all(isinstance(each, str) for each in (*rows, *folders, *answers))
     )

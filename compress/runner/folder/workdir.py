@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from compress.core.files.atomic import ASIDE
 from compress.core.files.owned import is_folder, is_plain_file, keep
 from compress.errors import InputError, clipped
+from compress.report.document import STAGES
 from compress.runner.folder.marker import MARKER, identity_of, mark, require_usable
 from compress.runner.folder.shared import forget_shared, tidy_shared
 from compress.runner.folder.slots import KEPT as KEPT_FOLDER
@@ -31,7 +32,7 @@ from compress.runner.folder.top_files import TopFiles
 
 __all__ = ["OWN_NAMES", "Slot", "Workdir"]
 
-_OWN, _STAGES, _SHARED = ".compress", "stages", "shared"
+_OWN, _STAGES, _SHARED = ".compress", STAGES, "shared"
 OWN_NAMES = (MARKER, _OWN, _STAGES)
 """Names at the top of a run's folder that no file of a bundle may have."""
 _WORK = re.compile(rf"(put|scratch)-[0-9a-f]{{8}}|{ASIDE}")
@@ -149,9 +150,9 @@ class Workdir:
         """Return the folder of a committed stage."""
         return self._slots.folder(slot)
 
-    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any]) -> None:
+    def save_row(self, slot: Slot, key: str, row: Mapping[str, Any], *, answers: bytes) -> None:
         """See `Slots.save_row`."""
-        self._slots.save_row(slot, key, row)
+        self._slots.save_row(slot, key, row, answers=answers)
 
     def find_row(self, slot: Slot, key: str) -> dict[str, Any] | None:
         """See `Slots.find_row`."""

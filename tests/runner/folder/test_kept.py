@@ -105,7 +105,7 @@ def act(workdir, action, *given):
         finish(workdir, slot, key, f"weights {slot.index} {key}")
     elif action == "row":
         if workdir.find(given[0], "k") is not None:
-            workdir.save_row(given[0], given[1], {"quality": 0.5})
+            workdir.save_row(given[0], given[1], {"quality": 0.5}, answers=b"")
     elif action == "publish":
         found, key = given
         with workdir.top.replacing("bundle") as folder:

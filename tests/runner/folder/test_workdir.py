@@ -227,7 +227,7 @@ def test_rows_are_kept_with_their_key(tmp_path: Path) -> None:
     workdir = Workdir(tmp_path / "run")
     with workdir.open():
         finish(workdir, SLOT, "a")
-        workdir.save_row(SLOT, "k", {"params": 1})
+        workdir.save_row(SLOT, "k", {"params": 1}, answers=b"")
         assert workdir.find_row(SLOT, "k") == {"params": 1}
         assert workdir.find_row(SLOT, "l") is None
         assert workdir.find(SLOT, "a") is not None, "a row doesn't spoil the stage"
@@ -281,7 +281,7 @@ def test_a_row_that_cant_be_trusted_is_measured_again(tmp_path: Path, content: s
     workdir = Workdir(tmp_path / "run")
     with workdir.open():
         folder = finish(workdir, SLOT, "a")
-        workdir.save_row(SLOT, "k", {"quality": 0.5})
+        workdir.save_row(SLOT, "k", {"quality": 0.5}, answers=b"")
         if content is None:  # an edited figure, with a digest of its own that fits
             content = sealed({"schema": 1, "key": "k", "row": {"quality": 0.999}})
         (folder / "row.json").write_text(content)
@@ -289,7 +289,7 @@ def test_a_row_that_cant_be_trusted_is_measured_again(tmp_path: Path, content: s
         assert workdir.notes == [
             "02-prune was measured again: its row.json wasn't as a run had left it"
         ]
-        workdir.save_row(SLOT, "k", {"quality": 0.5})
+        workdir.save_row(SLOT, "k", {"quality": 0.5}, answers=b"")
         assert workdir.find_row(SLOT, "k") == {"quality": 0.5}
         assert (folder / "row.json.kept-1").read_text() == content
 
@@ -299,7 +299,7 @@ def test_a_later_versions_files_are_refused_by_their_version(tmp_path: Path, nam
     workdir = Workdir(tmp_path / "run")
     with workdir.open():
         folder = finish(workdir, SLOT, "a")
-        workdir.save_row(SLOT, "k", {"quality": 0.5})
+        workdir.save_row(SLOT, "k", {"quality": 0.5}, answers=b"")
         (folder / name).write_text('{"schema": 2, "energy": 1}')
         read = workdir.find if name == "stage.json" else workdir.find_row
         with pytest.raises(InputError, match=f"{name} was written by a later version of compress"):
