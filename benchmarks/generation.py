@@ -27,7 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from compress.exporting.to_onnx import export_module
 from compress.measurement.cpu import this_cpu
 from compress.measurement.generation.decoder import OnnxDecoder
-from compress.measurement.intervals import ratio_of_medians
+from compress.measurement.intervals import median_ratio
 from compress.onnx_graph.files import load_graph
 from compress.quantization.cpu import integers_for
 from compress.quantization.dynamic import quantize_dynamic
@@ -174,8 +174,8 @@ def table(times: dict[str, np.ndarray], models: dict[str, Any], length: int) -> 
 
 def ratio(slow: np.ndarray, fast: np.ndarray) -> str:
     """How much faster decoding is, with a 95 % interval."""
-    low, high = ratio_of_medians(slow[:, 1], fast[:, 1], seed=0)
-    return f"{np.median(slow[:, 1]) / np.median(fast[:, 1]):.2f}x {low:.2f}-{high:.2f}"
+    value, (low, high) = median_ratio(slow[:, 1], fast[:, 1], seed=0)
+    return f"{value:.2f}x {low:.2f}-{high:.2f}"
 
 
 def main() -> None:

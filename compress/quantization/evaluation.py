@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,7 +18,9 @@ from compress.measurement.generation.speed import (
     can_generate,
     time_generation,
 )
-from compress.measurement.latency.measure import Latencies, Timed, measure_latency
+from compress.measurement.latency.clocks import own_clock, process_clock
+from compress.measurement.latency.measure import Timed, measure_latency
+from compress.measurement.latency.times import PILOT, Latencies
 from compress.measurement.quality import Reference, measure_quality
 from compress.measurement.results import (
     NOISE,
@@ -202,7 +203,7 @@ class Evaluator:
             warmup=1,
             seconds=min(_FEW_SECONDS, self.options.seconds),
         ).model_copy(update={"rounds": _FEW_ROUNDS})  # fewer than a measurement for a report needs
-        times = self._timed(named, few)
+        times = self._timed(named, few, sittings=1)
         return {
             path: Pace({str(load): times.speedup(load, name, over=FLOAT) for load in times.runs_ms})
             for name, path in named.items()
@@ -250,7 +251,9 @@ class Evaluator:
             for name in (FLOAT, *(each.name for each in candidates))
         }
 
-    def _timed(self, given: Mapping[str, Path], spec: MeasureSpec) -> Latencies:
+    def _timed(
+        self, given: Mapping[str, Path], spec: MeasureSpec, *, sittings: int = PILOT
+    ) -> Latencies:
         files = {FLOAT: self.source, **given}
         if self.text is not None:
             return time_generation(
@@ -263,17 +266,17 @@ class Evaluator:
             )
         if self.runtime == ONNXRUNTIME:
             models: dict[str, Timed] = dict(files)
-            # The CPU time of the thread leaves out the time of other processes.
-            own_time = time.thread_time_ns
+            clock = own_clock(spec.threads)
         else:
             models = {name: timed(file, threads=spec.threads) for name, file in files.items()}
-            own_time = time.process_time_ns  # OpenVINO may compute on a thread of its own
+            clock = process_clock(spec.threads)
         return measure_latency(
             models,
             self.inputs,
             spec=spec,
             progress=self.progress,
-            clock=own_time if spec.threads == 1 else time.perf_counter_ns,
+            sittings=sittings,
+            clock=clock,
         )
 
     def _answering(self, path: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:

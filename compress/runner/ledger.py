@@ -26,6 +26,7 @@ from compress.measurement.generation.decoder import NO_CACHE, Decoder, OnnxDecod
 from compress.measurement.generation.module import ModuleDecoder
 from compress.measurement.generation.spec import DECODING, PREFILL, GenerationSpec
 from compress.measurement.generation.speed import generation, passage_of, time_generation
+from compress.measurement.latency.clocks import process_clock
 from compress.measurement.latency.measure import measure_latency
 from compress.measurement.macs.graph import Macs, count_macs
 from compress.measurement.metrics.registry import Metric, metric_of
@@ -43,7 +44,8 @@ from compress.runner.torch_measurement import NOTES, checkpoint_bytes, module_ca
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Loader
-    from compress.measurement.latency.measure import Latencies, Load, Timed
+    from compress.measurement.latency.measure import Timed
+    from compress.measurement.latency.times import Latencies, Load
     from compress.measurement.paired.kept import KeptAnswers
     from compress.measurement.quality import Answering
     from compress.measurement.spec import MeasureSpec
@@ -307,7 +309,13 @@ def _timed(
         name: path for name, path in models.items() if isinstance(path, Path) and name != _PREVIOUS
     }
     others = open_in_openvino(spec.runtimes, files, inputs, threads=spec.threads)
-    times = measure_latency(models | others.timed(), inputs, spec=spec, progress=context.progress)
+    times = measure_latency(
+        models | others.timed(),
+        inputs,
+        spec=spec,
+        progress=context.progress,
+        clock=process_clock(spec.threads) if others.models else None,
+    )
     latency, speedup = {}, {}
     for size in spec.batch_sizes:
         latency[str(size)] = times.latency(size, _THIS)

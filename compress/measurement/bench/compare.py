@@ -15,8 +15,8 @@ from compress.errors import DataError, InputError, LoadError, ModelError, clippe
 from compress.measurement.bench import inputs as bench_inputs
 from compress.measurement.bench.inputs import Input, declared, fixed_batch, make_inputs
 from compress.measurement.child.watch import Unwatched, Watch
-from compress.measurement.intervals import ratio_of_medians
-from compress.measurement.latency.measure import Latencies, measure_latency
+from compress.measurement.latency.measure import measure_latency
+from compress.measurement.latency.times import Latencies
 from compress.measurement.results import Interval
 from compress.measurement.session import POSITIONS
 from compress.measurement.size import size_bytes
@@ -284,7 +284,7 @@ def _timing(found: Latencies, model: str, threads: int, size: int) -> Timing:
     latency = found.latency(size, model)
     first = next(iter(found.runs_ms[size]))
     speedup, speedup_ci95 = found.speedup(size, model, over=first)
-    low, high = ratio_of_medians(runs, np.ones_like(runs), seed=found.seed)
+    low, high = found.p50_ci95(size, model)
     return Timing(
         model=model,
         threads=threads,

@@ -14,17 +14,14 @@ from compress.core.progress import Progress, Silent
 from compress.measurement.affinity import pinned
 from compress.measurement.generation.decoder import Decoder
 from compress.measurement.generation.spec import DECODING, PREFILL, GenerationSpec
-from compress.measurement.latency.measure import (
-    MOST_ROUNDS,
-    NANOSECONDS_PER_MS,
-    Clock,
-    Latencies,
-    Load,
-    no_collection,
-)
+from compress.measurement.latency.clocks import Clock, own_clock
+from compress.measurement.latency.measure import no_collection
+from compress.measurement.latency.sittings import NANOSECONDS_PER_MS
+from compress.measurement.latency.times import Latencies, Load
 from compress.measurement.results import Generation, Rate, Speedup
 from compress.measurement.session import TOKENS
 
+MOST_ROUNDS = 1000
 LEAST_ROUNDS = 5
 """Rounds of a measurement for a report. Each holds as many steps as the answer has tokens."""
 
@@ -104,7 +101,7 @@ def time_generation(
     DataError, StageError : a model takes other inputs, or doesn't run.
     """
     generator = np.random.default_rng(seed)
-    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    clock = own_clock(threads)
     names = list(models)
     found: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
     with (

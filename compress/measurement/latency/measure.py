@@ -6,75 +6,34 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.core.progress import Advance, Progress, Silent
+from compress.core.progress import Progress, Silent
 from compress.errors import StageError, unknown
 from compress.measurement.affinity import pinned
 from compress.measurement.child.watch import Unwatched, Watch
-from compress.measurement.intervals import ratio_of_medians
-from compress.measurement.results import Interval, Latency
+from compress.measurement.latency.clocks import Clock, own_clock
+from compress.measurement.latency.conditions import MachineWatch
+from compress.measurement.latency.results import Conditions
+from compress.measurement.latency.sittings import Rounds
+from compress.measurement.latency.times import PILOT, Latencies
 from compress.measurement.session import failed_at, feed, in_parts, runtime_errors, session
 from compress.measurement.spec import MeasureSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_ROUNDS = 1000
-QUANTILES = 21
-"""Number of quantiles that are kept of all timed calls, the fastest and the slowest among them."""
-NANOSECONDS_PER_MS = 1e6
-Clock = Callable[[], int]
-Load = int | str
-"""What is timed: a batch size, or a part of generating text."""
 Call = Callable[[], object]
 Begun = tuple[Callable[[], None], Call]
 """A function that reports the beginning of a call, and the call."""
-Timed = Path | Callable[[Mapping[str, "NDArray[Any]"]], Call]
+Prepare = Callable[[Mapping[str, "NDArray[Any]"]], Call]
+Timed = Path | Prepare
 """An ONNX file; or, for a model without one, a function from inputs to a call that is timed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Latencies:
-    """All timed calls of several models.
-
-    Attributes
-    ----------
-    runs_ms : milliseconds (R,) of each round, by batch size (or part of generating text) and model;
-        index r is the same round for every model.
-    seed : seed of the bootstrap.
-    notes : conditions that couldn't be kept equal.
-    """
-
-    runs_ms: Mapping[Load, Mapping[str, NDArray[np.float64]]]
-    seed: int = 0
-    notes: tuple[str, ...] = field(default=())
-
-    def latency(self, load: Load, model: str) -> Latency:
-        """Median, 95th percentile and all quantiles in steps of 5 % over all rounds."""
-        runs = self.runs_ms[load][model]
-        p50, p95 = np.quantile(runs, [0.5, 0.95])
-        return Latency(float(p50), float(p95), quantiles=quantiles(runs))
-
-    def speedup(self, load: Load, model: str, *, over: str) -> tuple[float, Interval]:
-        """Median latency of `over` ÷ that of `model`, and its 95 % interval.
-
-        The interval is a bootstrap over paired rounds.
-        """
-        slow, fast = self.runs_ms[load][over], self.runs_ms[load][model]
-        value = float(np.median(slow) / np.median(fast))
-        return value, ratio_of_medians(slow, fast, seed=self.seed)
-
-
-def quantiles(runs_ms: NDArray[np.float64]) -> tuple[float, ...]:
-    """Return the 0 %, 5 % … 100 % quantiles of timed calls (R,), with four digits."""
-    found = np.quantile(runs_ms, np.linspace(0, 1, QUANTILES))
-    return tuple(float(f"{value:.4g}") for value in found)
 
 
 def measure_latency(
@@ -84,18 +43,23 @@ def measure_latency(
     spec: MeasureSpec,
     progress: Progress | None = None,
     seed: int = 0,
-    clock: Clock = time.perf_counter_ns,
+    sittings: int = PILOT,
+    clock: Clock | None = None,
     watch: Watch | None = None,
 ) -> Latencies:
     """Time all models side by side, for each of the spec's batch sizes.
 
     The process is pinned to as many CPUs as it has threads. A round runs every model once, in a new
-    random order, so that disturbances of the machine hit all models alike. First come `spec.warmup`
-    rounds that don't count. Then come `spec.rounds`, and more until `spec.seconds` are over or 1000
-    rounds are done, so that small batches get many rounds and large ones few. Garbage collection is
-    off. All sessions are open at once, so the models must fit into memory together. Two sessions of
-    one file can differ by about 1 % in any number of rounds, since their weights lie at different
-    places in memory.
+    random order, so that disturbances of the machine hit all models alike. Rounds come in sittings:
+    for each, all files are loaded anew, in a random order, since the places that weights get in
+    memory make two sessions of one file differ by 1 to 2 % in any number of rounds (Kalibera and
+    Jones, 2013, Rigorous benchmarking in reasonable time). Files whose loading would take most of
+    the time stay loaded. A sitting begins with at most `spec.warmup` rounds that don't count.
+
+    A batch size ends after six sittings with `spec.rounds` in all, if then the interval of each
+    speedup of the first model is as narrow as `spec.precision` asks, or `spec.seconds` are over;
+    otherwise further sittings follow until one of them is so. Garbage collection is off. All
+    sessions are open at once, so the models must fit into memory together.
 
     Parameters
     ----------
@@ -103,8 +67,8 @@ def measure_latency(
         get.
     inputs : by batch size, arrays (N, …) by input name; each model takes the inputs that it needs.
     seed : seed of the orders and of the bootstrap.
-    clock : gives nanoseconds. For models on one thread `time.thread_time_ns` leaves out the time of
-        other processes.
+    sittings : smallest number of sittings; fewer than six are for a first look.
+    clock : gives nanoseconds; None for `own_clock`.
     watch : is told of each file that is loaded and of each call, outside of the measured time.
 
     Raises
@@ -115,26 +79,107 @@ def measure_latency(
     missing = [str(size) for size in spec.batch_sizes if size not in inputs]
     if missing:
         raise StageError(unknown("batch size of latency inputs", missing[0], map(str, inputs)))
-    runs: dict[Load, dict[str, NDArray[np.float64]]] = {}
-    watch = watch or Unwatched()
-    with pinned(spec.threads) as notes:
-        ready = {}
-        for name, model in models.items():
-            watch.begin(f"loading {name}")
-            ready[name] = model if callable(model) else _runner(name, model, spec.threads)
-            watch.end()
-        for size in spec.batch_sizes:
-            calls = [prepare(inputs[size]) for prepare in ready.values()]
-            description = f"timing batch size {size}"
-            begins = [
-                partial(watch.begin, f"running {name} at batch size {size}") for name in ready
-            ]
-            timed = list(zip(begins, calls, strict=True))
-            with (progress or Silent()).track(description, spec.rounds) as advance, no_collection():
-                times = _rounds(timed, spec=spec, seed=seed, advance=advance, clock=clock)
-            watch.end()
-            runs[size] = dict(zip(ready, times.T / NANOSECONDS_PER_MS, strict=True))
-    return Latencies(runs, seed=seed, notes=notes)
+    watch, clock = watch or Unwatched(), clock or own_clock(spec.threads)
+    machine = MachineWatch.begin()
+    begun = time.monotonic()
+    generator = np.random.default_rng(seed)
+    rounds = {
+        size: Rounds(spec, models=list(models), sittings=sittings) for size in spec.batch_sizes
+    }
+    steps = sittings * len(rounds)
+    shown = (progress or Silent()).track("timing", steps)
+    with pinned(spec.threads) as notes, shown as advance, no_collection():
+        desk = _Desk(models, threads=spec.threads, generator=generator, watch=watch)
+        while open_sizes := [size for size, each in rounds.items() if not each.ended]:
+            desk.sit(most=spec.seconds * len(rounds))
+            for size in open_sizes:
+                calls = desk.calls(inputs[size], f"at batch size {size}")
+                share = desk.opening / len(open_sizes)
+                _sitting(calls, rounds[size], generator=generator, clock=clock, opening=share)
+                if steps > 0:
+                    steps -= 1
+                    advance()
+        watch.end()
+    found = Latencies(
+        {size: each.runs_ms for size, each in rounds.items()},
+        {size: each.sittings for size, each in rounds.items()},
+        seed=seed,
+        notes=(*notes, *desk.notes),
+    )
+    return _with_conditions(found, machine, spec=spec, seconds=time.monotonic() - begun)
+
+
+def _with_conditions(
+    found: Latencies, machine: MachineWatch, *, spec: MeasureSpec, seconds: float
+) -> Latencies:
+    wide = {size: found.half_width(size) for size in found.runs_ms}
+    asked = spec.precision
+    noisy = tuple(str(size) for size, half in wide.items() if 0 < asked < half)
+    conditions = Conditions(
+        seconds=seconds,
+        rounds={str(size): len(of) for size, of in found.sittings.items()},
+        sittings={str(size): len(np.unique(of)) for size, of in found.sittings.items()},
+        load_before=machine.load,
+        busy_during=machine.others(),
+        swing=max(found.swing(size) for size in found.runs_ms),
+        too_noisy=noisy,
+    )
+    return replace(found, conditions=conditions)
+
+
+class _Desk:
+    """The models that take turns, opened anew for a sitting.
+
+    Parameters
+    ----------
+    generator : draws the order in which they are opened.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Timed],
+        *,
+        threads: int,
+        generator: np.random.Generator,
+        watch: Watch,
+    ) -> None:
+        self._models, self._threads = models, threads
+        self._generator, self._watch = generator, watch
+        self._ready: dict[str, Prepare] = {}
+        self._spent, self._times = 0.0, 0
+        self.opening = 0.0
+        self.notes: list[str] = []
+
+    def sit(self, *, most: float) -> None:
+        """Open all models; those that take longer than half of `most` seconds in all stay open."""
+        if self._ready and self._spent * (1 + 1 / self._times) > most / 2:
+            self.opening = 0.0
+            if not self.notes:
+                self.notes.append(
+                    f"from sitting {self._times} on the models stayed in memory, since loading "
+                    f"them takes {self._spent / self._times:.2g} s: their places there may make a "
+                    "difference of 1 to 2 %"
+                )
+            return
+        self._ready.clear()  # so that no model is in memory twice
+        start = time.monotonic()
+        names = list(self._models)
+        for index in self._generator.permutation(len(names)):
+            name = names[index]
+            model = self._models[name]
+            self._watch.begin(f"loading {name}")
+            self._ready[name] = model if callable(model) else _runner(name, model, self._threads)
+            self._watch.end()
+        self.opening = time.monotonic() - start
+        self._spent += self.opening
+        self._times += 1
+
+    def calls(self, inputs: Mapping[str, NDArray[Any]], when: str) -> list[Begun]:
+        """Return each model's call on these inputs, in the order of the models."""
+        return [
+            (partial(self._watch.begin, f"running {name} {when}"), self._ready[name](inputs))
+            for name in self._models
+        ]
 
 
 def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArray[Any]]], Call]:
@@ -155,25 +200,26 @@ def _runner(name: str, onnx: Path, threads: int) -> Callable[[Mapping[str, NDArr
     return prepare
 
 
-def _rounds(
+def _sitting(
     calls: Sequence[Begun],
+    rounds: Rounds,
     *,
-    spec: MeasureSpec,
-    seed: int,
-    advance: Advance,
+    generator: np.random.Generator,
     clock: Clock,
-) -> NDArray[np.int64]:
-    """Nanoseconds of each call, (R, models)."""
-    generator = np.random.default_rng(seed)
-    rows: list[NDArray[np.int64]] = []
-    for _ in range(spec.warmup):
+    opening: float,
+) -> None:
+    """Time one sitting's rounds.
+
+    Parameters
+    ----------
+    opening : seconds that opening the models took, of this batch size's share.
+    """
+    rounds.sit(opening)
+    while rounds.warms():
         _round(calls, generator.permutation(len(calls)), clock)
-    end = time.monotonic() + spec.seconds
-    while len(rows) < spec.rounds or (len(rows) < MOST_ROUNDS and time.monotonic() < end):
-        rows.append(_round(calls, generator.permutation(len(calls)), clock))
-        if len(rows) <= spec.rounds:
-            advance()
-    return np.stack(rows)
+        rounds.warmed()
+    while rounds.goes_on():
+        rounds.add(_round(calls, generator.permutation(len(calls)), clock))
 
 
 def _round(calls: Sequence[Begun], order: NDArray[np.int64], clock: Clock) -> NDArray[np.int64]:

@@ -15,7 +15,8 @@ from compress.measurement.runtimes.openvino import OpenVinoModel, library
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from compress.measurement.latency.measure import Latencies, Timed
+    from compress.measurement.latency.measure import Timed
+    from compress.measurement.latency.times import Latencies
     from compress.measurement.runtimes.openvino import Arrays
 
 _PREFIX = f"{OPENVINO}: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.to_onnx import export_module
-from compress.measurement.latency.measure import Clock, measure_latency
+from compress.measurement.latency.measure import measure_latency
 from compress.measurement.size import size_bytes
 from compress.measurement.spec import MeasureSpec
 from compress.stages.prune.options import LatencyOptions
@@ -82,7 +81,6 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
                 {self.batch_size: self._inputs()},
                 spec=spec,
                 progress=self._context.progress,
-                clock=_clock_for(self._options.threads),
             )
         speedup, _ = times.speedup(self.batch_size, "this", over="original")
         return 1 / speedup
@@ -116,11 +114,3 @@ class OnnxMeter(AbstractContextManager["OnnxMeter"]):
         size = self.batch_size
         batch = first_inputs(self._context.data, self._artifact.preprocessor, samples=size)
         return {name: np.resize(x.numpy(), (size, *x.shape[1:])) for name, x in batch.items()}
-
-
-def _clock_for(threads: int) -> Clock:
-    """The clock for latency: with one thread its CPU time, so that other processes don't count.
-
-    On a busy machine long calls are interrupted often, and short ones hardly ever.
-    """
-    return time.thread_time_ns if threads == 1 else time.perf_counter_ns

@@ -78,9 +78,9 @@ def test_a_latency_target_is_measured_at_the_batch_size_asked_for(tmp_path, monk
     artifact, context, inputs, groups, ranking = subject(tmp_path)
     timed = []
 
-    def latency(models, arrays, *, spec, clock, progress):
+    def latency(models, arrays, *, spec, progress):
         timed.extend(arrays)
-        found = measure_latency(models, arrays, spec=spec, clock=clock, progress=progress)
+        found = measure_latency(models, arrays, spec=spec, progress=progress)
         assert {len(x) for x in arrays[3].values()} == {3}
         return found
 

@@ -1,0 +1,119 @@
+"""Whether latency intervals hold: one file against itself, and against one that is 1.3x faster.
+
+The 95 % interval of the ratio of a file to itself should hold 1 in about 19 of 20 runs, and a model
+of 10 convolutions should always be found faster than one of 13 of the same. Both are tried on a
+machine left alone, while another process computes on another core, and while one computes on each.
+
+    python benchmarks/measurement.py [--runs 20] [--seconds 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from compress.measurement.latency.measure import measure_latency
+from compress.measurement.spec import MeasureSpec
+
+CHANNELS, SIDE = 32, 8
+BURNER = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+SETTLE = 1.0
+"""Seconds after which a process that burns a core is at it."""
+
+
+def write_chain(layers: int, path: Path) -> Path:
+    """Write a model of so many convolutions of one size, each as much work as another."""
+    generator = np.random.default_rng(layers)
+    nodes, weights, last = [], [], "x"
+    for number in range(layers):
+        values = generator.standard_normal((CHANNELS, CHANNELS, 3, 3)) / 20
+        weights.append(numpy_helper.from_array(values.astype(np.float32), f"w{number}"))
+        pads = [1, 1, 1, 1]
+        nodes.append(helper.make_node("Conv", [last, f"w{number}"], [f"c{number}"], pads=pads))
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
+        last = f"r{number}"
+    shape = ["N", CHANNELS, SIDE, SIDE]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", last)]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+@contextmanager
+def burning(cpus: list[int]) -> Iterator[None]:
+    """Let a process compute without end on each of these CPUs."""
+    burners = [subprocess.Popen([sys.executable, "-c", BURNER, str(cpu)]) for cpu in cpus]
+    time.sleep(SETTLE if burners else 0)
+    try:
+        yield
+    finally:
+        for each in burners:
+            each.kill()
+            each.wait()
+
+
+def main() -> None:
+    """Print a table: a row for each state of the machine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    given = parser.parse_args()
+    cpus = sorted(os.sched_getaffinity(0))
+    states = {"left alone": [], "one core burning": cpus[-1:], "all cores burning": cpus}
+    print(
+        f"| machine | 1 in the interval of A/A | half width | 13 / 10 found faster | its speedup "
+        f"| seconds a run | others' CPU time |\n|{'---|' * 7}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        ten, copy, thirteen = (
+            write_chain(layers, Path(folder) / name)
+            for layers, name in ((10, "a.onnx"), (10, "copy.onnx"), (13, "slow.onnx"))
+        )
+        for state, burnt in states.items():
+            with burning(burnt):
+                print(line(state, {"this": ten, "same": copy, "slow": thirteen}, given), flush=True)
+
+
+def line(state: str, models: dict[str, Path], given: argparse.Namespace) -> str:
+    """Return the table's row of so many runs."""
+    inputs = np.random.default_rng(0).standard_normal((1, CHANNELS, SIDE, SIDE), dtype=np.float32)
+    spec = MeasureSpec(batch_sizes=(1,), seconds=given.seconds)
+    holds, found, widths, ratios, seconds, others = 0, 0, [], [], [], []
+    for run in range(given.runs):
+        times = measure_latency(models, {1: {"x": inputs}}, spec=spec, seed=run)
+        _, (low, high) = times.speedup(1, "this", over="same")
+        ratio, (slowest, _) = times.speedup(1, "this", over="slow")
+        holds += low <= 1 <= high
+        found += slowest > 1
+        widths.append(np.sqrt(high / low) - 1)
+        ratios.append(ratio)
+        conditions = times.conditions
+        assert conditions is not None
+        seconds.append(conditions.seconds)
+        others.append(conditions.busy_during or 0.0)
+    cells = [
+        state,
+        f"{holds} of {given.runs}",
+        f"±{np.median(widths):.1%}",
+        f"{found} of {given.runs}",
+        f"{np.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})",
+        f"{np.mean(seconds):.1f}",
+        f"{np.mean(others):.0%}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
