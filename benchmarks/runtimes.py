@@ -29,6 +29,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "dynamic": {"method": "dynamic"},
     "static scales": {"method": "static_scales"},
     "static QDQ": {"method": "static"},
+    "weight_only, 4 bits": {"method": "weight_only", "bits": 4},
+    "weight_only, 8 bits": {"method": "weight_only", "bits": 8},
     "NNCF": {"method": "nncf"},
     "NNCF, 8-bit weights": {"method": "nncf", "target_cpu": "x86-vnni"},
 }
@@ -45,6 +47,7 @@ def quantize_as_onnxruntime(form: str, source: Path, target: Path, *, loader: An
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     from compress.core.batch import model_inputs
+    from compress.measurement.session import feed, session
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         """The batches of a loader."""
@@ -55,9 +58,7 @@ def quantize_as_onnxruntime(form: str, source: Path, target: Path, *, loader: An
         def get_next(self) -> dict[str, Any] | None:
             """Return the next batch's arrays by name; None after the last."""
             batch = next(self.batches, None)
-            if batch is None:
-                return None
-            return {name: value.numpy() for name, value in model_inputs(batch).items()}
+            return None if batch is None else feed(session(source, threads=1), model_inputs(batch))
 
     ready = target.with_suffix(".pre.onnx")
     quant_pre_process(source, ready, skip_symbolic_shape=True)
