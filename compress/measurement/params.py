@@ -104,6 +104,8 @@ def _uses(graph: Graph) -> defaultdict[str, set[str]]:
             continue
         if node.op_type == "Mul" and _is_stored(graph, node.input[0]):
             continue
+        if node.op_type == "Gather" and _gathers_scales(graph, node):
+            continue
         for index, name in enumerate(node.input):
             if index in _not_weights(node):
                 continue
@@ -146,6 +148,24 @@ def _is_stored(graph: Graph, name: str) -> bool:
     cast = graph.made_by(name, "Cast")
     held = None if cast is None else graph.constants.get(cast.input[0])
     return held is not None and held.type == T.INT8
+
+
+def _gathers_scales(graph: Graph, node: NodeProto) -> bool:
+    """Whether `node` reads the scales of an 8-bit table's rows, one scale for each row."""
+    unsqueezed = graph.only_reader(node.output[0])
+    if unsqueezed is None or unsqueezed.op_type != "Unsqueeze":
+        return False
+    scaled = graph.only_reader(unsqueezed.output[0])
+    return scaled is not None and scaled.op_type == "Mul" and _is_rows(graph, scaled.input[0])
+
+
+def _is_rows(graph: Graph, name: str) -> bool:
+    """Whether a tensor is rows of a table of 8-bit integers, as floats."""
+    centred = graph.made_by(name, "Sub")
+    cast = graph.made_by(name if centred is None else centred.input[0], "Cast")
+    rows = None if cast is None else graph.made_by(cast.input[0], "Gather")
+    table = None if rows is None else graph.constants.get(rows.input[0])
+    return table is not None and table.type in {T.INT8, T.UINT8}
 
 
 def _packed(graph: Graph) -> dict[str, int]:

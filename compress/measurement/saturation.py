@@ -80,7 +80,7 @@ def _products(graph: Graph) -> Iterator[tuple[str, ...]]:
     for node in graph.every_node:
         if node.op_type in _WEIGHT:
             if not _is_signed(graph, node):
-                yield tuple(node.input[index] for index in _WEIGHT[node.op_type])
+                yield tuple(_passed(graph, node.input[index]) for index in _WEIGHT[node.op_type])
         elif node.op_type in _FLOAT_PRODUCTS:
             sources = [_dequantized(graph, name) for name in node.input[:2]]
             names = tuple(name for name in sources if name is not None)
@@ -90,10 +90,15 @@ def _products(graph: Graph) -> Iterator[tuple[str, ...]]:
 
 def _dequantized(graph: Graph, name: str) -> str | None:
     """The 8-bit tensor that a float one is the dequantization of, reshaped perhaps."""
+    maker = graph.made_by(_passed(graph, name), "DequantizeLinear")
+    return None if maker is None else str(maker.input[0])
+
+
+def _passed(graph: Graph, name: str) -> str:
+    """The tensor that has the values of another one, in another order or shape perhaps."""
     while (passing := graph.made_by(name, *_PASSING)) is not None:
         name = passing.input[0]
-    maker = graph.made_by(name, "DequantizeLinear")
-    return None if maker is None else str(maker.input[0])
+    return name
 
 
 def _is_signed(graph: Graph, node: NodeProto) -> bool:

@@ -1,7 +1,10 @@
 """Small models and real inputs for the tests of quantization."""
 
+import numpy as np
+import onnx
 import onnxruntime
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
@@ -73,3 +76,27 @@ def texts(count=2, length=9):
         "attention_mask": torch.ones_like(ids),
         "token_type_ids": torch.zeros_like(ids),
     }
+
+
+TIED_TOKENS = 96
+
+
+def save_tied(path):
+    """An embedding, a linear layer, and a head with the embedding's weight."""
+    width, generator = 64, np.random.default_rng(0)
+    table = generator.normal(size=(TIED_TOKENS, width)).astype(np.float32)
+    table *= np.linspace(0.1, 3, TIED_TOKENS, dtype=np.float32)[:, None]
+    weight = generator.normal(size=(width, width)).astype(np.float32) / 8
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="embedding"),
+        helper.make_node("MatMul", ["rows", "weight"], ["hidden"], name="linear"),
+        helper.make_node("Transpose", ["table"], ["turned"], name="turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["hidden", "turned"], ["logits"], name="head"),
+    ]
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", "S"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", "S", TIED_TOKENS])
+    held = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "weight")]
+    graph = helper.make_graph(nodes, "tied", [ids], [logits], held)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path

@@ -19,6 +19,7 @@ from compress.quantization.selection import WEIGHT_INPUT
 from compress.quantization.static import activations, quantize_static
 from compress.quantization.static_scales import fix_scales
 from compress.quantization.storage.store import store_weights
+from compress.quantization.tied_heads import tie, tied_embeddings, untie
 from compress.quantization.weight_only.graph import WeightOnly
 from compress.quantization.weight_only.quantize import quantize_weights
 
@@ -102,6 +103,8 @@ _OWN_OPERATORS = (
     "its integer matmuls are operators of ONNX Runtime's own (com.microsoft), not of ONNX; of "
     "other runtimes OpenVINO is known to read them"
 )
+_OWN_HEADS: tuple[Kind, ...] = ("dynamic", "static_scales")
+"""Kinds in which a head that is tied to an embedding is quantized too."""
 _METHODS: dict[Kind, Method] = {
     "dynamic": "dynamic",
     "static_scales": "dynamic_matmuls",
@@ -156,6 +159,7 @@ class CandidateBuilder:
     dropped: list[str] = field(default_factory=list)
     _made: dict[CandidateSpec, Candidate] = field(default_factory=dict)
     _observed: dict[Path, Observations] = field(default_factory=dict)
+    _with_own_heads: dict[Path, Path] = field(default_factory=dict)
 
     def candidate(self, spec: CandidateSpec) -> Candidate:
         """Return the spec's candidate, whose file is built at the first call."""
@@ -167,15 +171,15 @@ class CandidateBuilder:
 
     def selection(self, spec: CandidateSpec) -> Selection:
         """Return the nodes that a spec quantizes."""
-        return self.select(spec.variant.path, spec.method).without(spec.kept)
+        return self.select(self._graph(spec), spec.method).without(spec.kept)
 
     def observations(self, variant: GraphVariant) -> Observations:
         """Return statistics of a float graph's activations on calibration samples, read once."""
         if variant.path not in self._observed:
-            graph = load_graph(variant.path)
+            path = self._untied(variant.path)
             self._observed[variant.path] = observe(
-                variant.path,
-                activations(graph, self.select(variant.path, "static")),
+                path,
+                activations(load_graph(path), self.select(path, "static")),
                 batches=self.batches(),
                 methods=self.calibration_methods,
                 store=self._store(),
@@ -219,9 +223,21 @@ class CandidateBuilder:
 
     def quantize_only(self, spec: CandidateSpec, nodes: Sequence[str], path: Path) -> Path:
         """Write a spec in which only these nodes are quantized."""
-        selection = self.select(spec.variant.path, spec.method).only(nodes)
+        selection = self.select(self._graph(spec), spec.method).only(nodes)
         self._quantize(spec, selection, path)
         return path
+
+    def _graph(self, spec: CandidateSpec) -> Path:
+        """Return the float graph that a spec is made from."""
+        path = spec.variant.path
+        return self._untied(path) if spec.kind in _OWN_HEADS else path
+
+    def _untied(self, path: Path) -> Path:
+        """Return a float graph whose heads have weights of their own, written once."""
+        if path not in self._with_own_heads:
+            untied = self.folder / f"{path.stem}-untied.onnx"
+            self._with_own_heads[path] = untie(path, untied)
+        return self._with_own_heads[path]
 
     def _store(self) -> Path | None:
         shared = self.context.shared
@@ -251,18 +267,8 @@ class CandidateBuilder:
 
     def _quantize(self, spec: CandidateSpec, selection: Selection, path: Path) -> tuple[str, ...]:
         source = spec.variant.path
-        if spec.kind in ("dynamic", "static_scales"):
-            quantize_dynamic(
-                source,
-                path=path,
-                selection=selection,
-                integers=spec.integers,
-                per_channel=self.per_channel,
-            )
-            if spec.kind == "dynamic":
-                return selection.notes
-            fix_scales(path, path=path, ranges=self.ranges(spec))
-            return (*selection.notes, self._calibrated(spec), _OWN_OPERATORS)
+        if spec.kind in _OWN_HEADS:
+            return self._quantize_matmuls(spec, selection, path)
         if spec.kind in ("weight_only-8", "weight_only-4"):
             all_nodes = self.select(source, spec.method).nodes
             return quantize_weights(
@@ -284,6 +290,26 @@ class CandidateBuilder:
         )
         one_scale = self.per_channel and spec.has_one_scale
         return (*selection.notes, self._calibrated(spec), *([_ONE_SCALE] if one_scale else []))
+
+    def _quantize_matmuls(
+        self, spec: CandidateSpec, selection: Selection, path: Path
+    ) -> tuple[str, ...]:
+        source = spec.variant.path
+        tied = tied_embeddings(load_graph(source), selection.nodes)
+        quantize_dynamic(
+            self._untied(source) if tied else source,
+            path=path,
+            selection=selection.without(tied),
+            integers=spec.integers,
+            per_channel=self.per_channel,
+        )
+        notes = selection.notes
+        if spec.kind == "static_scales":
+            fix_scales(path, path=path, ranges=self.ranges(spec))
+            notes = (*notes, self._calibrated(spec), _OWN_OPERATORS)
+        if tied:
+            tie(path)
+        return notes
 
     def _calibrated(self, spec: CandidateSpec) -> str:
         wanted = self.calibration.samples
