@@ -98,7 +98,7 @@ def candidates(row: Row) -> Table:
     """Return a table with one row for each candidate of the stage."""
     batches = list(row.candidates[0].speedup) if row.candidates else []
     head = ["candidate", row.candidates[0].quality.metric if row.candidates else "quality"]
-    head += ["loss", *map(words.speedup_title, batches), "size", ""]
+    head += ["loss", *map(words.speedup_title, batches), "size", "verdict"]
     return Table(head, [_candidate(each, batches) for each in row.candidates])
 
 

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import math
 import re
@@ -9,19 +11,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from compress.measurement.results import Quality
+from compress.measurement.results import Baseline, Evaluation, Latency, Quality
 from compress.report import tables
 from compress.report.document import Report
 from compress.report.html import html
 from compress.report.kept.stage_files import read_insides
 from compress.report.pictures.axes import axis_over
-from compress.report.pictures.choose import sensitivity, tradeoffs, training
+from compress.report.pictures.courses import sensitivity, training
+from compress.report.pictures.lanes import quality_waterfall, speed_waterfalls, spreads
 from compress.report.pictures.layout import Frame, Point, Series, draw
+from compress.report.pictures.tradeoff import front, tradeoffs
 from tests.report.samples import make_report, make_row
 
 EVIL = "<script>alert('&')</script>"
-VOID = {"meta", "br"}
-LEAF = {"line", "circle", "polyline"}
+VOID = {"meta", "br", "img"}
+LEAF = {"line", "circle", "polyline", "rect"}
 
 
 class Page(HTMLParser):
@@ -36,7 +40,12 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.counts[tag] = self.counts.get(tag, 0) + 1
-        assert not {"src", "href", "onload", "onclick"} & {name for name, _ in attrs}
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if name == "href":
+                assert value.startswith("#")
+            if name == "src":
+                assert value.startswith("data:image/png;base64,")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -112,24 +121,44 @@ def with_files(tmp_path, report, **files):
 def test_the_page_holds_what_the_other_reports_say(report):
     text = html(report)
     page = Page(text)
-    for table in (tables.stages(report), tables.gates(report), tables.environment(report)):
+    for table in (tables.gates(report), tables.environment(report)):
         assert " ".join(table.head) in page.words
         for row in table.rows:
             assert " ".join(row) in page.words
+    for row in tables.stages(report).rows:
+        for cell in row:
+            assert cell in page.words
     assert "a gate failed" in page.words
-    assert "distill: a note on distill" in page.words
+    assert "a note on distill" in page.words
     assert "Differences and speedups are against original." in page.words
-    assert page.counts["svg"] == 3
+    assert "From 91.0 MB to 30.3 MB (3.00x smaller), 3.00x as fast at batch 1" in page.words
+    assert page.counts["svg"] == 3 + 3
     assert text.startswith("<!DOCTYPE html>")
+
+
+def test_the_contents_name_every_section(report, tmp_path):
+    found = with_files(tmp_path, report, training=history(), sensitivity=curves())
+    for text in (html(report), html(found), html(Report(name="a", status="running"))):
+        sections = re.findall(r'<h2 id="([a-z0-9-]+)">', text)
+        assert re.findall(r'<a href="#([a-z0-9-]+)">', text) == sections
+        assert len(set(sections)) == len(sections) >= 1
 
 
 def test_the_page_needs_nothing_from_elsewhere(report, tmp_path):
     text = html(with_files(tmp_path, report, training=history(), sensitivity=curves()))
     page = Page(text)
     assert "default-src 'none'" in text
-    assert not {"script", "link", "img", "iframe", "a"} & page.counts.keys()
+    assert not {"link", "iframe", "object"} & page.counts.keys()
     assert not re.search(r"https?:|url\(|@import", text)
     assert len(text) < 200_000
+
+
+def test_the_page_allows_no_other_script_than_its_own(report):
+    text = html(report)
+    [script] = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "innerHTML" not in script
 
 
 def test_everything_is_escaped(report, tmp_path):
@@ -142,14 +171,14 @@ def test_everything_is_escaped(report, tmp_path):
     text = html(odd)
     assert EVIL not in text
     page = Page(text)
-    assert "script" not in page.counts
+    assert page.counts["script"] == 1
     assert page.words.count(EVIL) >= 8
 
 
 def test_trainings_and_sensitivity_are_drawn(report, tmp_path):
     text = html(with_files(tmp_path, report, training=history(), sensitivity=curves(groups=40)))
     page = Page(text)
-    assert page.counts["svg"] == 3 + 3 + 80
+    assert page.counts["svg"] == 3 + 3 + 3 + 80
     assert "distill, heads: accuracy against the fraction removed of one group" in page.words
     assert "0.5 removed: accuracy 0.705, divergence 0.5" in page.words
     assert "validation accuracy" in page.words
@@ -186,19 +215,78 @@ def test_only_what_is_compared_is_drawn():
     trained = report.model_copy(update={"reference": 1})
     for picture in tradeoffs(trained):
         assert [mark.text.split(":")[0] for mark in picture.marks] == ["distill", "quantize"]
-        assert picture.guide == picture.marks[0].y
     assert tradeoffs(report.model_copy(update={"reference": 2})) == []
     speed, _, size = tradeoffs(report)
-    assert speed.title == "accuracy against speedup at batch 1"
-    assert [mark.across is None for mark in speed.marks] == [True, False, False]
+    assert speed.title == "accuracy against time of a call at batch 1"
     assert all(mark.up is not None and mark.up[0] > mark.y > mark.up[1] for mark in size.marks)
     assert "30.3 MB" in size.marks[2].text
 
 
-def test_models_that_are_alike_share_their_numbers(report):
+def test_models_that_are_alike_share_a_label(report):
     rows = [*report.stages, make_row(2, "export")]
     for picture in tradeoffs(report.model_copy(update={"stages": rows})):
-        assert [text for _, _, text in picture.numbers] == ["0", "1", "2, 3"]
+        assert [text for *_, text in picture.labels] == ["original", "distill", "quantize, export"]
+
+
+def test_candidates_and_the_baseline_are_drawn_too(report):
+    tried = [
+        Evaluation(
+            name=name,
+            quality=report.stages[0].quality,
+            loss=0.0,
+            fits=True,
+            chosen=chosen,
+            latency_ms={"1": Latency(3, 3)},
+            speedup={},
+            size_bytes=10_000_000,
+        )
+        for name, chosen in (("float", False), ("static", False), ("dynamic", True))
+    ]
+    rows = list(report.stages)
+    rows[2] = rows[2].model_copy(update={"candidates": tried})
+    rival = Baseline("linear", rows[0].quality, 2_000_000, 0.5, 3.0, "scikit-learn 1.9")
+    whole = report.model_copy(update={"stages": rows, "baseline": rival})
+    at_one, at_32, size = tradeoffs(whole)
+    assert [mark.shape for mark in at_one.marks] == ["dot"] * 3 + ["ring", "square"]
+    assert [mark.shape for mark in at_32.marks] == ["dot"] * 3
+    assert "quantize: static" in size.marks[3].text
+    assert "on validation samples" in size.marks[3].text
+    assert [name for name, _ in size.legend] == ["stages", "candidates", "baseline", "Pareto front"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 1)), min_size=1, max_size=30))
+def test_the_front_holds_the_points_that_no_other_beats(points):
+    found = front(points)
+    for place, (cost, value) in enumerate(points):
+        beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
+        assert (points[place] in [points[i] for i in found]) == (not beaten)
+    less = front([(cost, -value) for cost, value in points], higher_is_better=False)
+    assert less == found
+
+
+def test_waterfalls_go_from_stage_to_stage(report):
+    quality, speed = quality_waterfall(report), speed_waterfalls(report)[0]
+    assert [lane.name for lane in quality.lanes] == ["original", "distill", "quantize"]
+    assert [lane.tone for lane in quality.lanes] == ["plain", "bad", "bad"]
+    assert [lane.tone for lane in speed.lanes] == ["plain", "good", "good"]
+    assert quality.lanes[1].bar[1] == pytest.approx(quality.lanes[0].tick)
+    assert speed.lanes[2].bar[0] == pytest.approx(speed.lanes[1].tick)
+    assert "3.00x 2.94-3.06 as fast as original; 1.50x" in speed.lanes[2].text
+    for lane in (*quality.lanes, *speed.lanes):
+        for ends in (lane.bar, lane.whisker):
+            assert ends is None or quality.left <= ends[0] <= ends[1] <= quality.right
+    assert quality_waterfall(report.model_copy(update={"reference": 2})) is None
+
+
+def test_spreads_are_of_the_quantiles_that_were_kept(report):
+    assert spreads(report) == []
+    steps = tuple(float(10 + step) for step in range(21))
+    latency = {"1": Latency(p50=20, p95=29, quantiles=steps)}
+    rows = [report.stages[0].model_copy(update={"latency_ms": latency}), *report.stages[1:]]
+    [picture] = spreads(report.model_copy(update={"stages": rows}))
+    [lane] = picture.lanes
+    assert "half of the calls between 15 and 25, 95 % below 29 ms" in lane.text
+    assert lane.whisker[0] < lane.bar[0] < lane.tick < lane.bar[1] < lane.whisker[1]
 
 
 def test_less_perplexity_is_said_to_be_better(report):
@@ -216,8 +304,8 @@ def test_losses_that_are_not_numbers_break_their_line(tmp_path):
     found, _ = left(tmp_path, training=document)
     loss = training(found["training"])[0]
     assert loss.left_out == 1
-    assert [colour for colour, _ in loss.lines] == [0, 1, 1]
-    assert loss.legend == ["response", "labels"]
+    assert [colour for colour, *_ in loss.lines] == [0, 1, 1]
+    assert loss.legend == [("response", "line"), ("labels", "line")]
 
 
 def test_groups_of_a_kind_share_one_scale(tmp_path):
@@ -236,14 +324,14 @@ numbers = st.floats(-1e9, 1e9)
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=30), st.booleans())
 def test_every_point_is_inside_its_frame(pairs, logarithmic):
-    frame = Frame(logarithmic=logarithmic, numbered=True, guide=pairs[0][1])
-    points = [Point(x, y, y_range=(y - 1, y + 1)) for x, y in pairs]
+    frame = Frame(logarithmic=logarithmic, logarithmic_x=logarithmic, guide=pairs[0][1])
+    points = [Point(x, y, y_range=(y - 1, y + 1), label="a") for x, y in pairs]
     picture = draw("a", [Series("b", points)], x_name="x", y_name="y", frame=frame)
     assert len(picture.marks) == len(pairs)
     for mark in picture.marks:
         assert picture.left <= mark.x <= picture.right
         assert picture.top <= mark.up[1] <= mark.y <= mark.up[0] <= picture.bottom
-    assert sum(len(text.split(",")) for *_, text in picture.numbers) == len(pairs)
+    assert sum(len(text.split(",")) for *_, text in picture.labels) == len(pairs)
 
 
 @given(

@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from compress.report.pictures.axes import Axis, Tick, axis_over
 
 COLOURS = 8
 """Number of colours in the template; further series use them again."""
 _NEAR = 15.0
-"""Distance in pixels within which two numbered marks share a label."""
+"""Distance in pixels within which two marks share a label."""
+
+Shape = Literal["dot", "ring", "square"]
+"""Shape of a mark."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Point:
     ----------
     x, y : its coordinates.
     x_range, y_range : its intervals.
-    text : shown when the pointer is on it.
+    text : shown when the pointer is on it, and read aloud.
+    label : written beside it.
+    radius : of its mark, in pixels.
     """
 
     x: float
@@ -34,15 +40,28 @@ class Point:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     text: str = ""
+    label: str = ""
+    radius: float = 4
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that a line joins."""
+    """Points of one kind.
+
+    Attributes
+    ----------
+    marked : whether each has a mark.
+    joined : whether a line joins them.
+    dashed : whether that line is dashed.
+    shape : of the marks.
+    """
 
     name: str
     points: Sequence[Point]
     marked: bool = True
+    joined: bool = True
+    dashed: bool = False
+    shape: Shape = "dot"
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,9 @@ class Mark:
     y: float
     colour: int
     text: str
+    label: str = ""
+    radius: float = 4
+    shape: Shape = "dot"
     across: tuple[float, float] | None = None
     up: tuple[float, float] | None = None
 
@@ -65,11 +87,12 @@ class Picture:
     ----------
     title, x_name, y_name : in words.
     left, top, right, bottom : of the frame that the values are in.
-    lines : pairs of a colour and "x,y x,y …".
-    numbers : labels such as "0" and "2, 3", if marks are numbered.
+    lines : a colour, whether it is dashed, and "x,y x,y …".
+    labels : places and texts of the marks' labels; near marks share one.
     guide : height of a level to compare with.
-    legend : names of the series, in the order of their colours; empty for a single series.
+    legend : names and shapes of the series, in the order of their colours; empty for a single one.
     left_out : points that aren't finite.
+    said : the picture in words.
     """
 
     title: str
@@ -83,12 +106,13 @@ class Picture:
     bottom: float
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
-    lines: Sequence[tuple[int, str]]
+    lines: Sequence[tuple[int, bool, str]]
     marks: Sequence[Mark]
-    numbers: Sequence[tuple[float, float, str]] = ()
+    labels: Sequence[tuple[float, float, str]] = ()
     guide: float | None = None
-    legend: Sequence[str] = field(default_factory=tuple)
+    legend: Sequence[tuple[str, Shape | Literal["line"]]] = field(default_factory=tuple)
     left_out: int = 0
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,16 +123,15 @@ class Frame:
     ----------
     width, height : in pixels.
     y_values : more values that the vertical axis has to cover.
-    numbered : whether marks get the numbers of their points.
-    logarithmic : whether the vertical axis may be logarithmic.
+    logarithmic, logarithmic_x : whether the vertical or the horizontal axis may be logarithmic.
     guide : a level to compare with.
     """
 
-    width: float = 420
-    height: float = 260
+    width: float = 360
+    height: float = 250
     y_values: Sequence[float] = ()
-    numbered: bool = False
     logarithmic: bool = False
+    logarithmic_x: bool = False
     guide: float | None = None
 
 
@@ -121,7 +144,7 @@ def draw(
     frame: Frame,
 ) -> Picture:
     """Lay out a picture of some series; points that aren't finite break their line."""
-    left, top, right, bottom = 58.0, 26.0, frame.width - 14, frame.height - 40
+    left, top, right, bottom = 56.0, 26.0, frame.width - 14, frame.height - 42
     points = [point for one in series for point in one.points]
     fine = [point for point in points if _finite(point)]
     guide = [frame.guide] if frame.guide is not None else []
@@ -129,6 +152,7 @@ def draw(
         _spread((p.x, p.x_range) for p in fine),
         start=left,
         end=right,
+        logarithmic=frame.logarithmic_x,
         whole=all(float(p.x).is_integer() for p in fine),
     )
     y_axis = axis_over(
@@ -138,7 +162,7 @@ def draw(
         logarithmic=frame.logarithmic,
     )
     marks = [
-        _mark(point, x_axis, y_axis, colour % COLOURS)
+        _mark(point, x_axis, y_axis, colour % COLOURS, one.shape)
         for colour, one in enumerate(series)
         if one.marked
         for point in one.points
@@ -157,15 +181,19 @@ def draw(
         x_ticks=x_axis.ticks(most=max(3, int((right - left) / 60))),
         y_ticks=y_axis.ticks(most=max(2, int((bottom - top) / 36))),
         lines=[
-            (colour % COLOURS, line)
+            (colour % COLOURS, one.dashed, line)
             for colour, one in enumerate(series)
+            if one.joined
             for line in _lines(one.points, x_axis, y_axis)
         ],
         marks=marks,
-        numbers=_numbers(points, marks) if frame.numbered else (),
+        labels=_labels(marks),
         guide=None if frame.guide is None else y_axis.place(frame.guide),
-        legend=[one.name for one in series] if len(series) > 1 else [],
+        legend=[(one.name, one.shape if one.marked else "line") for one in series]
+        if len(series) > 1
+        else [],
         left_out=len(points) - len(fine),
+        said=f"{title}. {' '.join(_said(one) for one in series)}",
     )
 
 
@@ -179,7 +207,18 @@ def _spread(values: Iterable[tuple[float, tuple[float, float] | None]]) -> list[
     return [value for value in found if math.isfinite(value)]
 
 
-def _mark(point: Point, x_axis: Axis, y_axis: Axis, colour: int) -> Mark:
+def _said(series: Series) -> str:
+    """Return a series in words: where it begins and ends."""
+    fine = [point for point in series.points if _finite(point)]
+    if not fine:
+        return f"{series.name}: no values."
+    if not series.joined:
+        return f"{series.name}: {len(fine)}."
+    first, last = fine[0], fine[-1]
+    return f"{series.name}: from {first.y:.4g} at {first.x:.4g} to {last.y:.4g} at {last.x:.4g}."
+
+
+def _mark(point: Point, x_axis: Axis, y_axis: Axis, colour: int, shape: Shape) -> Mark:
     def ends(axis: Axis, interval: tuple[float, float] | None) -> tuple[float, float] | None:
         if interval is None or not all(map(math.isfinite, interval)):
             return None
@@ -190,6 +229,9 @@ def _mark(point: Point, x_axis: Axis, y_axis: Axis, colour: int) -> Mark:
         y_axis.place(point.y),
         colour,
         point.text,
+        label=point.label,
+        radius=point.radius,
+        shape=shape,
         across=ends(x_axis, point.x_range),
         up=ends(y_axis, point.y_range),
     )
@@ -205,15 +247,16 @@ def _lines(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> list[str]:
     return [" ".join(piece) for piece in pieces if len(piece) > 1]
 
 
-def _numbers(points: Sequence[Point], marks: Sequence[Mark]) -> list[tuple[float, float, str]]:
-    """Return (x, y, label) with each point's number; near marks share a label."""
-    places = [place for place, point in enumerate(points) if _finite(point)]
-    groups: list[tuple[float, float, list[int]]] = []
-    for place, mark in zip(places, marks, strict=True):
-        near = (members for x, y, members in groups if math.hypot(x - mark.x, y - mark.y) < _NEAR)
-        members = next(near, None)
-        if members is None:
-            groups.append((mark.x, mark.y, [place]))
+def _labels(marks: Sequence[Mark]) -> list[tuple[float, float, str]]:
+    """Return (x, y, label) of each mark that has one; near marks share a label."""
+    groups: list[tuple[float, float, list[str]]] = []
+    for mark in marks:
+        if not mark.label:
+            continue
+        near = (names for x, y, names in groups if math.hypot(x - mark.x, y - mark.y) < _NEAR)
+        names = next(near, None)
+        if names is None:
+            groups.append((mark.x, mark.y - mark.radius, [mark.label]))
         else:
-            members.append(place)
-    return [(x, y, ", ".join(map(str, members))) for x, y, members in groups]
+            names.append(mark.label)
+    return [(x, y, ", ".join(names)) for x, y, names in groups]

@@ -16,7 +16,7 @@ from compress.core.batch import SAMPLE
 from compress.errors import StageError
 from compress.measurement.metrics.own import OwnFigure, own_tally
 from compress.measurement.metrics.tally import Answer
-from compress.report.pictures.choose import training as pictures
+from compress.report.pictures.courses import training as pictures
 from compress.tasks.registry import find_task
 from compress.training.distributed.processes import Processes
 from compress.training.loop import fit

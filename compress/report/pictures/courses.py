@@ -1,4 +1,4 @@
-"""Draws the pictures of a report: quality against speed and size, trainings, and sensitivity."""
+"""Draws the course of trainings, and the sensitivity of groups."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from compress.report import words
-from compress.report.document import Report, Row
 from compress.report.kept.insides import GroupCurve, Sensitivity, Training
 from compress.report.pictures.layout import Frame, Picture, Point, Series, draw
-
-_AGAIN = 1.0
-"""The reference's ratio to itself."""
 
 
 class PictureGroup(NamedTuple):
@@ -20,54 +15,6 @@ class PictureGroup(NamedTuple):
 
     title: str
     pictures: Sequence[Picture]
-
-
-def tradeoffs(report: Report) -> list[Picture]:
-    """Return pictures of quality against speedup and size, for the reference and later rows."""
-    rows = report.stages[report.reference :]
-    if len(rows) < 2:
-        return []
-    reference = rows[0]
-    pictures = [
-        _tradeoff(
-            f"{words.metric(report)} against speedup at batch {batch}",
-            [_fast(row, batch, row is reference) for row in rows if batch in row.speedup],
-            x_name=f"times as fast as {reference.name}",
-            reference=reference,
-        )
-        for batch in words.batch_sizes(report)
-    ]
-    smaller = [
-        _point(row, reference.size_bytes / row.size_bytes, None, words.size(row.size_bytes))
-        for row in rows
-    ]
-    title = f"{words.metric(report)} against size"
-    x_name = f"times smaller than {reference.name}"
-    return [*pictures, _tradeoff(title, smaller, x_name=x_name, reference=reference)]
-
-
-def _tradeoff(title: str, points: Sequence[Point], *, x_name: str, reference: Row) -> Picture:
-    found = reference.quality
-    less = "" if found.higher_is_better else " (less is better)"
-    return draw(
-        title,
-        [Series(found.metric, points)],
-        x_name=x_name,
-        y_name=f"{found.metric}{less}",
-        frame=Frame(numbered=True, guide=found.value),
-    )
-
-
-def _fast(row: Row, batch: str, is_reference: bool) -> Point:
-    found = row.speedup[batch]
-    if is_reference:
-        return _point(row, _AGAIN, None, words.times(_AGAIN))
-    return _point(row, found.vs_original, found.ci95, words.speedup(found))
-
-
-def _point(row: Row, x: float, x_range: tuple[float, float] | None, said: str) -> Point:
-    text = f"{row.name}: {row.quality.metric} {words.quality(row.quality)}, {said}"
-    return Point(x, row.quality.value, x_range, row.quality.ci95, text)
 
 
 def training(found: Training) -> list[Picture]:

@@ -1,0 +1,82 @@
+"""The run in one sentence: from what, to what, at what cost, and for whom it isn't worth it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.measurement.results import at, slower
+from compress.report import words
+
+if TYPE_CHECKING:
+    from compress.report.document import Report, Row
+
+
+def sentence(report: Report) -> str:
+    """Return the run in one sentence; empty before a row follows the reference."""
+    if len(report.stages) <= report.reference + 1:
+        return ""
+    reference, final = report.stages[report.reference], report.stages[-1]
+    parts = [_smaller(reference, final), *_faster(final), _cost(reference, final)]
+    reasons = _against(report, reference, final)
+    end = f"; it isn't worth it {_joined(reasons, 'or')}" if reasons else ""
+    return f"{', '.join(parts)}{end}."
+
+
+def _smaller(reference: Row, final: Row) -> str:
+    ratio = reference.size_bytes / final.size_bytes
+    sizes = f"From {words.size(reference.size_bytes)} to {words.size(final.size_bytes)}"
+    if round(ratio, 2) == 1:
+        return f"{sizes} (the same size)"
+    if ratio > 1:
+        return f"{sizes} ({words.times(ratio)} smaller)"
+    return f"{sizes} ({words.times(1 / ratio)} larger)"
+
+
+def _faster(final: Row) -> list[str]:
+    found = [f"{words.times(each.vs_original)} {at(load)}" for load, each in final.speedup.items()]
+    if not found:
+        return []
+    first, *others = found
+    ratio, _, where = first.partition(" ")
+    return [_joined([f"{ratio} as fast {where}", *others], "and")]
+
+
+def _cost(reference: Row, final: Row) -> str:
+    metric, found = final.quality.metric, final.vs_reference
+    values = f"{words.value(reference.quality)} to {words.value(final.quality)}"
+    if found is None:
+        return f"with {metric} from {values}"
+    change = words.difference(found.change, final.quality)
+    ends = " to ".join(words.difference(end, final.quality) for end in found.ci95)
+    said = f"{metric} from {values} ({change}, 95 % interval {ends})"
+    if found.verdict == "worse":
+        return f"at the cost of {said}"
+    if found.verdict == "better":
+        return f"with better {said}"
+    return f"with {said}: {found.verdict}"
+
+
+def _against(report: Report, reference: Row, final: Row) -> list[str]:
+    """Return for whom the result isn't worth it, as far as the run measured that."""
+    reasons = [
+        f"for calls {at(load)}, which are slower ({words.times(found.vs_original)})"
+        for load, found in final.speedup.items()
+        if slower(found.vs_original, found.ci95)
+    ]
+    if final.size_bytes > reference.size_bytes:
+        reasons.append("where bytes count")
+    if final.vs_reference is not None and final.vs_reference.verdict == "worse":
+        loss = words.difference(abs(final.vs_reference.change), final.quality).lstrip("+")
+        reasons.append(f"where {loss} of {final.quality.metric} matters")
+    baseline = report.baseline
+    verdict = None if baseline is None else baseline.verdict
+    if baseline is not None and verdict is not None and verdict.verdict != "worse":
+        value, size = words.value(baseline.quality), words.size(baseline.size_bytes)
+        reasons.append(f"where a linear model will do ({baseline.name}: {value} in {size})")
+    return reasons
+
+
+def _joined(parts: list[str], last: str) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
