@@ -113,6 +113,10 @@ def run(
         int | None, typer.Option(min=1, help="Threads of training [default: all CPUs]")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier run's stages.")] = False,
+    github: Annotated[
+        bool,
+        typer.Option("--github", help="Also write to the step summary of GitHub Actions."),
+    ] = False,
     no_python: NoPython = False,
     debug: Debug = False,
     verbose: Annotated[
@@ -139,6 +143,7 @@ def run(
         fresh=fresh,
         python=not no_python,
         quiet=verbose is False,
+        github=github,
         call=context.obj,
     )
     raise typer.Exit(code)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from compress.cli.github import append_summary, summary_file
 from compress.errors import ExitCode
 from compress.recipe.load import load_recipe
-from compress.report.document import FILE_NAME
+from compress.report.document import FILE_NAME, read_report
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
 from compress.runner import pipeline
@@ -41,11 +42,16 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     fresh: bool,
     python: bool,
     quiet: bool,
+    github: bool = False,
     call: Call,
 ) -> int:
     """Run a recipe and show its report.
 
     If several processes were launched together, only the first shows anything.
+
+    Parameters
+    ----------
+    github : also append the report to the step summary of GitHub Actions, however the run ends.
 
     Returns
     -------
@@ -62,6 +68,7 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     folder = call.folder = recipe.output_folder(output)
     console = stdout_console()
     before = _identity(folder)
+    summary = summary_file() if github and first else None
 
     def last_words() -> None:
         if first and _identity(folder) != before:  # it is this run's
@@ -81,7 +88,11 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     except BaseException:
         if call.interrupts.came is not None:  # though it may be another error that arrives here
             last_words()
+        if summary is not None and _identity(folder) != before:
+            append_summary(read_report(folder), summary)
         raise
+    if summary is not None:
+        append_summary(report, summary)
     if not quiet:
         console.print()
         show(report, console)
@@ -102,4 +113,4 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _results(folder: Path) -> list[str]:
     model = folder / "model.onnx"
     bundle = str(model) if model.is_file() else "none: the recipe has no 'export' stage"
-    return [f"bundle  {bundle}", f"report  {folder / 'report.md'}"]
+    return [f"bundle  {bundle}", f"report  {folder / 'report.html'}"]

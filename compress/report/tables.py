@@ -36,7 +36,7 @@ def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
         words.count(row.macs),
         words.size(row.size_bytes),
         words.quality(row.quality),
-        words.difference(compared.quality if compared else None, row.quality),
+        words.against(row.vs_reference, compared.quality, row.quality) if compared else words.NONE,
     ]
     for batch in batches:
         cells.append(words.milliseconds(row.latency_ms.get(batch)))

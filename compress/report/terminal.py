@@ -12,6 +12,8 @@ from rich.text import Text
 
 from compress.report import tables, words
 from compress.report.document import printable
+from compress.report.headline import sentence
+from compress.report.notes import note_groups, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +44,10 @@ def show(report: Report, console: Console) -> None:
         console.print(f"{direction}\n", highlight=False, markup=False)
     if report.gates:
         console.print(*map(_gate, report.gates), sep="\n", end="\n\n")
-    for row in report.stages:
-        if row.candidates:
-            console.print(f"{words.candidates_title(row)}:", highlight=False, markup=False)
-            console.print(_plain(tables.candidates(row)))
-    for note in words.notes(report):
+    for note in warnings(report):
         _note(console, note)
+    if elsewhere := _elsewhere(report):
+        console.print(f"{elsewhere}\n", highlight=False, markup=False)
     if machine := words.environment_line(report):
         console.print(Text(f"Measured on {machine}."))
 
@@ -80,6 +80,8 @@ def _head(report: Report, console: Console) -> None:
     errors = [] if report.error is None else [report.error]
     for line in (*errors, *words.headlines(report)):
         console.print(Text(line, "bold red"))
+    if said := sentence(report):
+        console.print(Text(said))
 
 
 def _further_speeds(report: Report, console: Console) -> None:
@@ -106,12 +108,25 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
             _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
             _two(
                 words.quality(row.quality),
-                words.difference(compared.quality, row.quality) if compared else "",
+                _difference(row) if compared else "",
             ),
             *_latency_cells(report, row, batches),
             words.duration(row.seconds),
         )
     return table
+
+
+_VERDICTS = {"no difference seen": "alike", "too few samples to tell": "unsure"}
+"""Verdicts in the width of a column."""
+
+
+def _difference(row: Row) -> str:
+    change = None if row.delta is None else row.delta.quality
+    said = words.difference(change, row.quality)
+    if row.vs_reference is None:
+        return said
+    verdict = row.vs_reference.verdict
+    return f"{said} {_VERDICTS.get(verdict, verdict)}"
 
 
 def _gate(gate: GateResult) -> Text:
@@ -173,7 +188,16 @@ def _two(first: str, second: str) -> Text:
 
 
 def _note(console: Console, text: str) -> None:
-    """Print a paragraph with a bullet and a hanging indent."""
+    """Print a warning with a hanging indent."""
     table = Table.grid()
-    table.add_row("- ", Text(text))
+    table.add_row(Text("careful: ", "yellow"), Text(text))
     console.print(table)
+
+
+def _elsewhere(report: Report) -> str:
+    """Return what stands in the other reports alone, in words."""
+    notes = sum(len(group.choices) + len(group.checks) for group in note_groups(report))
+    candidates = sum(len(row.candidates) for row in report.stages)
+    counted = ((notes, "note"), (candidates, "candidate"))
+    found = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
+    return f"{' and '.join(found)}: in report.html, with pictures." if found else ""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compress.measurement.results import NOISE, Generation, Latency, Quality, Speedup, at
+from compress.measurement.results import (
+    NOISE,
+    Difference,
+    Generation,
+    Latency,
+    Quality,
+    Speedup,
+    at,
+)
 from compress.measurement.runtimes.names import WORDS
 from compress.report.document import GateResult, Report, Row
 
@@ -80,6 +88,14 @@ def value(found: Quality) -> str:
 def difference(change: float | None, found: Quality) -> str:
     """Return an absolute difference of a metric with its sign, such as "-0.0035"."""
     return NONE if change is None else f"{change:+.{_digits(found)}f}"
+
+
+def against(found: Difference | None, change: float, of: Quality) -> str:
+    """Return a difference with its interval and verdict, or the change alone if it has none."""
+    if found is None:
+        return difference(change, of)
+    low, high = (difference(end, of) for end in found.ci95)
+    return f"{difference(found.change, of)} ({low} to {high}) {found.verdict}"
 
 
 def _digits(found: Quality) -> int:

@@ -84,7 +84,7 @@ def test_a_recipe_runs_with_its_options(command, runs):
     assert runs.called["output"] == Path("o")
     assert (runs.called["device"], runs.called["threads"], runs.called["fresh"]) == ("cpu", 2, True)
     assert "digits: passed" in out
-    assert f"report  {Path('o/report.md')}" in out
+    assert f"report  {Path('o/report.html')}" in out
 
 
 def test_the_subcommand_and_options_before_the_recipe_do_the_same(command, runs):

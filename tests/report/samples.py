@@ -1,5 +1,6 @@
 """Rows and reports as runs leave them."""
 
+from compress.core.notes import careful
 from compress.measurement.results import Latency, Quality, Speedup
 from compress.report.document import Delta, GateResult, Report, Row
 
@@ -33,7 +34,9 @@ def make_row(index: int, name: str, **changes: object) -> Row:
         "delta": Delta(params=share - 1, size=share - 1, quality=-0.003 * index),
         "seconds": 754.2 * index,
         "peak_memory_bytes": 1_234_567_890,
-        "notes": [f"a note on {name}"] if index else [],
+        "notes": [careful(f"a warning on {name}") if index == 1 else f"a note on {name}"]
+        if index
+        else [],
     }
     return Row.model_validate(values | changes)
 

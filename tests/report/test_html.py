@@ -129,7 +129,8 @@ def test_the_page_holds_what_the_other_reports_say(report):
         for cell in row:
             assert cell in page.words
     assert "a gate failed" in page.words
-    assert "a note on distill" in page.words
+    assert "Careful distill: a warning on distill" in page.words
+    assert "a note on quantize" in page.words
     assert "Differences and speedups are against original." in page.words
     assert "From 91.0 MB to 30.3 MB (3.00x smaller), 3.00x as fast at batch 1" in page.words
     assert page.counts["svg"] == 3 + 3

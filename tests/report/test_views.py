@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from compress.core.notes import careful
 from compress.errors import InputError
 from compress.measurement.results import (
+    Baseline,
+    Difference,
     Evaluation,
     Generation,
     InRuntime,
@@ -19,13 +22,16 @@ from compress.measurement.results import (
 from compress.report import words
 from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
 from compress.report.document import GateResult, Report, read_report, write_report
+from compress.report.headline import sentence
 from compress.report.html import html
-from compress.report.markdown import markdown
+from compress.report.markdown import MOST, markdown
 from compress.report.terminal import WIDTH, plain_console, render, show
 from tests.report.samples import make_row
 
 TABLE = """\
 sections: a gate failed
+From 91.0 MB to 30.3 MB (3.00x smaller), 3.00x as fast at batch 1 and 3.00x at batch 32, with
+accuracy from 0.8615 to 0.8555.
 
                                    accuracy        batch 1          batch 32
  stage     params   MACs     size  difference      speedup          speedup               time
@@ -39,9 +45,9 @@ sections: a gate failed
   FAILED  accuracy drop 0.0060 (at most 0.005)
   passed  speedup 3.00x (at least 2x)
 
-- the run's own note
-- distill: a note on distill
-- quantize: a note on quantize
+careful: distill: a warning on distill
+2 notes: in report.html, with pictures.
+
 Measured on Xeon, avx2 avx512_vnni, 1 thread, onnxruntime 1.32.0, torch 2.13.0.
 """
 
@@ -157,7 +163,7 @@ def test_a_slower_result_stands_in_the_first_lines(report):
     said = "quantize is SLOWER than the model before it: 0.75x at batch 1."
     assert render(slower).splitlines()[1] == said
     assert markdown(slower).split("\n\n")[2] == f"**{said}**"
-    assert f'<p class="failed">{said}</p>' in html(slower)
+    assert f'<p class="alert">{said}</p>' in html(slower)
     others = quantized.model_copy(update={"candidates": [replace(slow, chosen=False)]})
     assert "SLOWER" not in render(slower.model_copy(update={"stages": [others]}))
 
@@ -196,7 +202,8 @@ def test_markdown_holds_ledger_gates_notes_and_environment(report):
         "3.00x 2.94-3.06 | 167 ms | 3.00x 2.94-3.06 | 25 m 08 s | 1.23 GB |"
     ) in text
     assert "| accuracy drop | 0.0060 | at most 0.005 | **failed** |" in text
-    assert "- distill: a note on distill" in text
+    assert "## Careful\n\n- distill: a warning on distill" in text
+    assert "**quantize**\n\n- a note on quantize" in text
     assert "- flags: avx2, avx512_vnni" in text
     assert "- compress 0.1.0, recipe abababababab" in text
 
@@ -350,8 +357,8 @@ def test_a_page_holds_the_speeds_in_another_runtime(in_two_runtimes):
     assert "## In OpenVINO" in written
     assert row in written
     page = html(in_two_runtimes)
-    assert "<h2>In OpenVINO</h2>" in page
-    assert "<td>4.50x 4.40-4.60</td>" in page
+    assert ">In OpenVINO</h2>" in page
+    assert "<span>4.50x 4.40-4.60</span></td>" in page
 
 
 def test_a_report_with_two_runtimes_is_read_back(in_two_runtimes, tmp_path):
@@ -412,3 +419,81 @@ def test_a_result_that_decodes_more_slowly_is_called_so_in_the_headline(of_gener
     said = "quantize is SLOWER than the model before it: 0.80x in decoding."
     assert words.headlines(report) == [said]
     assert said in render(report)
+
+
+def test_markdown_fits_a_pull_request_whatever_was_noted(report):
+    rows = list(report.stages)
+    rows[1] = rows[1].model_copy(update={"notes": [careful("hot"), *["a long note " * 100] * 100]})
+    text = markdown(report.model_copy(update={"stages": rows}))
+    assert len(text) <= MOST
+    assert "- distill: hot" in text
+    assert "Too long for this page, and in report.html: Notes." in text
+    assert "<details><summary>Environment</summary>" in text
+    assert "in report.html" not in markdown(report)
+
+
+DIFFERENCE = Difference(
+    change=-0.012,
+    ci95=(-0.02, -0.004),
+    p_value=0.004,
+    test="mcnemar",
+    verdict="worse",
+    smallest=0.007,
+    samples=4000,
+    agreement=0.95,
+)
+
+
+def test_a_difference_stands_in_every_view_with_its_verdict(report):
+    rows = [row.model_copy(update={"vs_reference": DIFFERENCE}) for row in report.stages]
+    judged = report.model_copy(update={"stages": [report.stages[0], *rows[1:]]})
+    assert "-0.0030 worse" in render(judged)
+    assert "-0.0120 (-0.0200 to -0.0040) worse" in markdown(judged)
+    assert "-0.0120 (-0.0200 to -0.0040) <small>worse</small>" in html(judged)
+    assert max(map(len, render(judged).splitlines())) <= WIDTH
+
+
+def test_the_headline_says_the_cost_and_for_whom_it_is_not_worth_it(report):
+    slow = Speedup(0.8, (0.78, 0.82))
+    final = report.stages[2].model_copy(
+        update={
+            "vs_reference": DIFFERENCE,
+            "speedup": {"1": Speedup(3.0, (2.9, 3.1)), "32": slow},
+        }
+    )
+    verdict = replace(DIFFERENCE, verdict="better")
+    rival = Baseline(
+        "tf-idf + linear SVM",
+        replace(final.quality, value=0.8812),
+        3_000_000,
+        0.4,
+        9.0,
+        "scikit-learn",
+        verdict=verdict,
+    )
+    whole = report.model_copy(update={"stages": [*report.stages[:2], final], "baseline": rival})
+    assert sentence(whole) == (
+        "From 91.0 MB to 30.3 MB (3.00x smaller), 3.00x as fast at batch 1 and 0.80x at batch 32, "
+        "at the cost of accuracy from 0.8615 to 0.8555 (-0.0120, 95 % interval -0.0200 to "
+        "-0.0040); it isn't worth it for calls at batch 32, which are slower (0.80x), where 0.0120 "
+        "of accuracy matters or where a linear model will do (tf-idf + linear SVM: 0.8812 in "
+        "3.00 MB)."
+    )
+    assert sentence(report.model_copy(update={"stages": report.stages[:1]})) == ""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("better", "with better accuracy from"),
+        ("no difference seen", ": no difference seen."),
+        ("too few samples to tell", ": too few samples to tell."),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_verdict(report, verdict, said):
+    found = replace(DIFFERENCE, verdict=verdict)
+    final = report.stages[2].model_copy(update={"vs_reference": found})
+    text = sentence(report.model_copy(update={"stages": [*report.stages[:2], final]}))
+    assert said in text
+    assert "at the cost of" not in text
+    assert "isn't worth it" not in text
