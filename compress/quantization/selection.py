@@ -49,6 +49,10 @@ STATIC_KNOWN = (
 )
 
 
+SMALL_SHARE = 0.02
+"""A CNN's matmuls stay in float if they have at most this share of the quantized weights."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """The nodes that will be quantized, and those that stay in float.
@@ -115,7 +119,10 @@ def select(
     kept_float = kept_in_float([(n.name, _weight(n) or n.name) for n in wanted], exclude)
     mixed = _without_channels(graph, wanted) if per_channel and method != "weight_only" else set()
     mixed -= kept_float
-    nodes = tuple(node.name for node in wanted if node.name not in kept_float | mixed)
+    small = set()
+    if cnn and method == "static" and operators is None:
+        small = _small_matmuls(graph, wanted) - kept_float - mixed
+    nodes = tuple(node.name for node in wanted if node.name not in kept_float | mixed | small)
     if not any(node.name in nodes and node.op_type in WEIGHT_INPUT for node in wanted):
         raise StageError(
             f"nothing to quantize: no {', '.join(t for t in types if t in WEIGHT_INPUT)} with a "
@@ -128,6 +135,11 @@ def select(
         notes.append(f"kept in float by 'exclude': {', '.join(sorted(kept_float))}")
     if mixed:
         notes.append(_mixed_note(mixed))
+    if small:
+        notes.append(
+            "kept in float, as 8 bits would save less than the changes of type around them cost "
+            f"('operators' quantizes them): {', '.join(sorted(small))}"
+        )
     notes += _recurrent_notes(graph, nodes, kept_float)
     notes += _einsum_notes(graph, weights)
     return Selection(
@@ -210,6 +222,15 @@ def _without_channels(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str
             and any(each.name == "group" and each.i > 1 for each in node.attribute)
         )
     }
+
+
+def _small_matmuls(graph: Graph, wanted: Sequence[onnx.NodeProto]) -> set[str]:
+    """Names of a CNN's matmuls, if their weights are next to nothing beside the convolutions'."""
+    weights = _weights(graph)
+    sizes = {n.name: weights.get(_weight(n) or "", 0) for n in wanted if n.op_type in WEIGHT_INPUT}
+    matmuls = {node.name for node in wanted if node.op_type in MATMULS}
+    few_weights = sum(sizes[name] for name in matmuls) <= SMALL_SHARE * sum(sizes.values())
+    return matmuls if few_weights else set()
 
 
 def _mixed_note(nodes: Collection[str]) -> str:

@@ -151,3 +151,34 @@ def test_nothing_but_such_weights_is_refused_with_the_way_out(tmp_path):
     path = _of([node], {"v": (3, 5, 4)}, (5,), tmp_path / "float.onnx")
     with pytest.raises(StageError, match=r"nothing to quantize.*'per_channel: false' quantizes"):
         select(_graph(path), method="dynamic")
+
+
+def _classifier(classes):
+    """A convolution of 36,864 weights, a pooling, and a matmul of 64 weights a class."""
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["c"], name="conv"),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "w"], ["y"], name="gemm", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
+        [
+            numpy_helper.from_array(np.ones((64, 64, 3, 3), np.float32), "kernel"),
+            numpy_helper.from_array(np.ones((classes, 64), np.float32), "w"),
+        ],
+    )
+    return Graph(helper.make_model(graph))
+
+
+def test_a_matmul_of_next_to_no_weights_stays_in_float():
+    small = select(_classifier(10), method="static")
+    assert "gemm" not in small.nodes
+    assert "conv" in small.nodes
+    assert any("save less than" in note and note.endswith(": gemm") for note in small.notes)
+    assert "gemm" in select(_classifier(20), method="static").nodes
+    asked = select(_classifier(10), method="static", operators=["Conv", "Gemm"])
+    assert "gemm" in asked.nodes
