@@ -15,11 +15,13 @@ from compress.core.files.atomic import write_text
 from compress.errors import StageError, TargetError
 from compress.exporting.checked import export_artifact, real_batches
 from compress.exporting.parity.compare import compare, onnx_answers
+from compress.graph_variants.poolings import pool_means
 from compress.graph_variants.variants import RECIPES, graph_variant, graph_variants, plain
 from compress.measurement.cpu import TARGET_KEY, this_cpu
 from compress.measurement.runtimes.names import OPENVINO
 from compress.measurement.runtimes.openvino import library
 from compress.onnx_graph.files import check_file, copy_model, load_graph, load_model, save_model
+from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.single_precision import in_single_precision
 from compress.quantization.evaluation import FLOAT, Candidate, record
 from compress.quantization.mixed_precision.sqnr import write_noise
@@ -104,22 +106,24 @@ class QuantizationRun:
         return self._hand_over(chosen, evaluations, spec, evaluator.source)
 
     def _source(self) -> Path:
-        if self.artifact.format is not Format.TORCH:
-            return self._in_single_precision(self.artifact.require_onnx())
         path = self.folder / "float.onnx"
-        self.notes.append(f"against torch: {export_artifact(self.artifact, self.context, path)}")
-        return path
+        if self.artifact.format is Format.TORCH:
+            told = export_artifact(self.artifact, self.context, path)
+            self.notes.append(f"against torch: {told}")
+            return self._prepared(path, path)
+        return self._prepared(self.artifact.require_onnx(), path)
 
-    def _in_single_precision(self, source: Path) -> Path:
-        """Return a file whose floats are float32, which is the source if they are so already."""
+    def _prepared(self, source: Path, path: Path) -> Path:
+        """Return a file to quantize, with floats of float32, which is the source if it is so."""
         model = load_model(source)
         kinds = in_single_precision(model)
-        if not kinds:
+        if not pool_means(Graph(model)) and not kinds:
             return source
-        path = self.folder / "float.onnx"
         save_model(model, path)
         check_file(path, types=False)
-        self.notes.append(f"weights stored in {' and '.join(kinds)} were quantized from float32")
+        if kinds:
+            said = f"weights stored in {' and '.join(kinds)} were quantized from float32"
+            self.notes.append(said)
         return path
 
     def _builder(self, evaluator: Evaluator) -> CandidateBuilder:
