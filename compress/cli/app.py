@@ -263,13 +263,87 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="exports/<name> or a report.json.")
     ],
+    document: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write Markdown there.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page there.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Show runs side by side, stage by stage."""
-    from compress.cli.running import stdout_console
-    from compress.report.comparison import read_runs, show_comparison
+    """Compare runs, row by row, with those of the first.
 
-    show_comparison(read_runs(runs), stdout_console())
+    Differences of quality are tested on the samples that both answered; the recipes' differences
+    are listed.
+    """
+    from compress.cli.comparing import compare_runs
+
+    compare_runs(runs, document=document, markdown=markdown, html=html)
+
+
+@app.command(name="eval")
+def evaluate(
+    context: typer.Context,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    recipe: Annotated[
+        Path, typer.Option("--recipe", metavar="RECIPE", help="Recipe whose data is measured on.")
+    ],
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="Folder of the result [default: exports/<name>-<file>]"
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of quality [default: all CPUs]")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier result.")] = False,
+    no_python: NoPython = False,
+    debug: Debug = False,
+) -> None:
+    """Measure an ONNX file as one row, on a recipe's test data; "compare" takes the result.
+
+    Only the recipe's data, task and measurements count. The model's own keys, such as
+    model.preprocessing and model.inputs, are set by --set.
+    """
+    from compress.cli.running import run_and_show
+    from compress.recipe.load import evaluation_of
+
+    if not debug:
+        silence_libraries()
+    found = evaluation_of(model, recipe, overrides=overrides or [], python=not no_python)
+    code = run_and_show(
+        found,
+        output=output,
+        device="cpu",
+        threads=threads,
+        fresh=fresh,
+        python=not no_python,
+        quiet=False,
+        call=context.obj,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="exports/<name> or a report.json.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="Folder of the files [default: that of the report]"
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Render a run's report again, from report.json alone: here, as report.md and report.html."""
+    from compress.cli.rendering import render_again
+
+    render_again(run, output=output)
 
 
 @app.command()

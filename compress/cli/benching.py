@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.cli.running import stdout_console
-from compress.core.files.atomic import write_text
+from compress.cli.written import require_folder, write_to
 from compress.errors import InputError, expected
 from compress.measurement.bench.apart import bench_apart
 from compress.measurement.bench.compare import MadeInputs
@@ -54,7 +54,7 @@ def bench_models(files: Sequence[Path], options: BenchOptions, call: Call) -> No
     if not math.isfinite(options.seconds) or options.seconds > _MOST_SECONDS:
         raise InputError(expected("--seconds", f"a number up to {_MOST_SECONDS}", options.seconds))
     if options.document is not None:
-        _require_folder(options.document)
+        require_folder("--json", options.document)
     console = stdout_console()
     found = bench_apart(
         files,
@@ -68,24 +68,7 @@ def bench_models(files: Sequence[Path], options: BenchOptions, call: Call) -> No
     )
     show_bench(found, console)
     if options.document is not None:
-        _write(options.document, json.dumps(bench_document(found), indent=2) + "\n")
-
-
-def _require_folder(document: Path) -> None:
-    """Check that the document's folder exists, before the long timing begins."""
-    try:
-        fits = document.parent.is_dir() and not document.is_dir()
-    except (OSError, ValueError):
-        fits = False
-    if not fits:
-        raise InputError(expected("--json", "a file in a folder that is there", str(document)))
-
-
-def _write(document: Path, text: str) -> None:
-    try:
-        write_text(document, text)
-    except OSError as error:
-        raise InputError(f"--json: can't write {document}: {error.strerror}.") from error
+        write_to("--json", options.document, json.dumps(bench_document(found), indent=2) + "\n")
 
 
 def _numbers(option: str, words: str) -> list[int]:

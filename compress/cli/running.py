@@ -22,6 +22,7 @@ from compress.training.distributed.processes import launched
 
 if TYPE_CHECKING:
     from compress.cli.call import Call
+    from compress.recipe.schema import Recipe
 
 _CODES = {"passed": ExitCode.PASSED, "gate_failed": ExitCode.CHECK_FAILED}
 
@@ -63,6 +64,30 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     CompressError : the recipe is wrong, or the run failed.
     """
     recipe = load_recipe(path, overrides=overrides, python=python)
+    return run_and_show(
+        recipe,
+        output=output,
+        device=device,
+        threads=threads,
+        fresh=fresh,
+        python=python,
+        quiet=quiet,
+        call=call,
+    )
+
+
+def run_and_show(
+    recipe: Recipe,
+    *,
+    output: Path | None,
+    device: str,
+    threads: int | None,
+    fresh: bool,
+    python: bool,
+    quiet: bool,
+    call: Call,
+) -> int:
+    """Run a checked recipe; all else is as in `run_recipe`."""
     first = launched().first
     quiet = quiet or not first
     folder = call.folder = recipe.output_folder(output)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compress.core.files.paths import file_problem
 from compress.errors import RecipeError, clipped
+from compress.models.onnx_file.beside import preprocessing_of
+from compress.models.spec import ModelSpec
 from compress.recipe.bounds import MOST_BYTES
 from compress.recipe.check import check, check_head
 from compress.recipe.document import Document, parse
@@ -16,6 +19,10 @@ from compress.recipe.entries import python_entries
 from compress.recipe.overrides import apply_overrides
 from compress.recipe.schema import Head, Recipe
 from compress.stages.contract import Stage
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST = 24
+"""Characters of an ONNX file's name in the name of its run."""
 
 
 def load_recipe(
@@ -34,13 +41,54 @@ def load_recipe(
     RecipeError : the recipe has problems. It holds one line for each, in the order of the file's
         lines; problems of overrides come last.
     """
-    text = _read(Path(path), str(path))
-    document = parse(text, str(path))
+    document = _document(path)
     apply_overrides(document, overrides)
     recipe = check(document)
     if not python:
         refuse_functions(recipe, document)
     recipe._source = Path(path)
+    return recipe
+
+
+def evaluation_of(
+    model: Path, path: Path, *, overrides: Sequence[str] = (), python: bool = True
+) -> Recipe:
+    """Return a recipe without stages, whose model is an ONNX file, and all else another recipe's.
+
+    Its gates are left out. The file is preprocessed by what lies beside it, or else as the recipe's
+    own model is. The only row is named after the file.
+
+    Parameters
+    ----------
+    model : the ONNX file.
+    path : the recipe whose task, data and measurements are taken.
+    overrides : changes of its keys, such as "model.inputs.ids=input_ids" for the file.
+    python : False refuses functions that the recipe names.
+
+    Raises
+    ------
+    RecipeError : the recipe has problems, or the file can't be its model.
+    """
+    document = _document(path)
+    given = document.data
+    if isinstance(given, dict):
+        document.data = {
+            **{key: value for key, value in given.items() if key not in ("stages", "gates")},
+            "model": _model(model, given.get("model")),
+        }
+    apply_overrides(document, overrides)
+    if isinstance(document.data, dict) and (wrong := {"stages", "gates"} & set(document.data)):
+        raise RecipeError(
+            [f"--set: {sorted(wrong)[0]!r} doesn't go with the measurement of a file."]
+        )
+    head = check_head(document)
+    stem = _NOT_IN_NAMES.sub("-", model.stem).strip("-._")[:_LONGEST].rstrip("-._") or "model"
+    keys: dict[str, Any] = {name: getattr(head, name) for name in Head.model_fields}
+    keys["name"] = f"{head.name[: 63 - len(stem)]}-{stem}"
+    recipe = Recipe.model_construct(**keys, stages=())
+    recipe._source, recipe._first_row = path, stem
+    if not python:
+        refuse_functions(recipe, document)
     return recipe
 
 
@@ -105,6 +153,22 @@ def refuse_functions(recipe: Recipe, document: Document | None = None) -> None:
         document.report(entry.keys, entry.refusal)
     if document.problems:
         raise RecipeError([str(problem) for problem in sorted(document.problems)])
+
+
+def _document(path: str | os.PathLike[str]) -> Document:
+    """Return what a recipe's file holds, unchecked."""
+    return parse(_read(Path(path), str(path)), str(path))
+
+
+def _model(model: Path, own: Any) -> dict[str, Any]:
+    """Return the keys of the file; the recipe's own model tells its preprocessing, if it can."""
+    keys = {"onnx": str(model)}
+    if preprocessing_of(ModelSpec(onnx=model)) is None and isinstance(own, dict):
+        named = own.get("preprocessing") or own.get("transformers")
+        if named is None and isinstance(own.get("onnx"), str):
+            named = preprocessing_of(ModelSpec(onnx=Path(own["onnx"])))
+        keys |= {} if named is None else {"preprocessing": named}
+    return keys
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

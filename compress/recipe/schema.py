@@ -114,11 +114,17 @@ class Recipe(Head):
     stages: tuple[Step, ...] = Field(min_length=1)
     """The stages, in the order of work."""
     _source: Path | None = PrivateAttr(default=None)
+    _first_row: str = PrivateAttr(default="original")
 
     @property
     def source(self) -> Path | None:
         """The file that the recipe was read from; None for one made in Python."""
         return self._source
+
+    @property
+    def first_row(self) -> str:
+        """Name of the row of the model that the run begins with."""
+        return self._first_row
 
     @property
     def teaches(self) -> bool:

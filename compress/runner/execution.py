@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
     from compress.stages.contract import Stage
 
-ORIGINAL = "original"
 _FIGURES = 2
 """Raised when a row gets figures that an earlier version didn't measure; it is then measured again.
 """
@@ -143,14 +142,14 @@ class Execution:
         ------
         CompressError : a stage failed. report.json then holds the rows before it.
         """
-        stages = self.recipe.build_stages()
+        stages, first = self.recipe.build_stages(), Slot(0, self.recipe.first_row)
         self.workdir.trim(len(stages) + 1)
         try:
             # From here on an earlier run's report would describe files that are gone.
             write_reports(self._report("running"), self.workdir)
             with foreign_within(code_files(self.recipe)):
-                with storing(f"{Slot(0, ORIGINAL).folder}: "):
-                    self._step(Slot(0, ORIGINAL), None)
+                with storing(f"{first.folder}: "):
+                    self._step(first, None)
                 self._dry_run(stages)
                 for index, (name, stage) in enumerate(stages, start=1):
                     with storing(f"{Slot(index, name).folder}: "):

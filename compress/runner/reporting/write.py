@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compress.core.foreign.boundary import described
 from compress.errors import CompressError, InputError, clipped
 from compress.report import document, html, markdown
+from compress.runner.folder.marker import MARKER
 from compress.runner.folder.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -33,9 +34,32 @@ def write_reports(report: Report, workdir: Workdir) -> Report:
         workdir.top.make_way(name)
     notes = [*report.notes, *(note for note in workdir.notes if note not in report.notes)]
     report = report.model_copy(update={"notes": notes})
-    texts = (report.to_json(), markdown.markdown(report), html.html(report))
-    workdir.top.put(_SET, dict(zip(REPORTS, texts, strict=True)))
+    workdir.top.put(_SET, {document.FILE_NAME: report.to_json(), **rendered(report)})
     return report
+
+
+def rendered(report: Report) -> dict[str, str]:
+    """Return the texts that are made of a report, by the names of their files."""
+    return {_MARKDOWN: markdown.markdown(report), html.FILE_NAME: html.html(report)}
+
+
+def write_again(report: Report, folder: Path) -> bool:
+    """Write a report that was read from the folder of a run; do nothing in any other folder.
+
+    Returns
+    -------
+    Whether the folder is that of a run.
+
+    Raises
+    ------
+    InputError : a run is writing to the folder.
+    """
+    if not (folder / MARKER).is_file():
+        return False
+    workdir = Workdir(folder)
+    with workdir.open():
+        write_reports(report, workdir)
+    return True
 
 
 def end_of(error: BaseException) -> tuple[Status, str | None]:
