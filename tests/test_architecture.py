@@ -95,7 +95,7 @@ def test_no_files_import_one_another_in_a_circle() -> None:
 
 HEAVY = {
     *("torch", "transformers", "datasets", "accelerate", "onnx", "onnxruntime"),
-    *("numpy", "scipy", "sklearn", "pyarrow", "PIL"),
+    *("numpy", "scipy", "sklearn", "pandas", "pyarrow", "PIL"),
 }
 LIGHT = (
     "compress.cli.process",

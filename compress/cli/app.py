@@ -279,7 +279,7 @@ def compare(
     Differences of quality are tested on the samples that both answered; the recipes' differences
     are listed.
     """
-    from compress.cli.comparing import compare_runs
+    from compress.cli.rendering import compare_runs
 
     compare_runs(runs, document=document, markdown=markdown, html=html)
 

@@ -1,14 +1,24 @@
-"""`compress report`: renders a run's report again."""
+"""`compress report` and `compress compare`: show reports, and write them to files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from compress.cli.running import stdout_console
+from compress.cli.written import require_folder, write_to
 from compress.core.files.atomic import write_text
 from compress.errors import InputError, clipped
+from compress.report.comparison.compare import compare
+from compress.report.comparison.documents import (
+    comparison_html,
+    comparison_json,
+    comparison_markdown,
+)
+from compress.report.comparison.runs import read_runs
+from compress.report.comparison.terminal import show_comparison
 from compress.report.document import read_report
 from compress.report.terminal import show
 from compress.runner.reporting.write import rendered, write_again
@@ -44,3 +54,27 @@ def render_again(run: Path, *, output: Path | None) -> None:
     show(report, stdout_console())
     for file in files:
         typer.echo(f"written  {file}")
+
+
+def compare_runs(
+    runs: Sequence[Path], *, document: Path | None, markdown: Path | None, html: Path | None
+) -> None:
+    """Show runs side by side; write JSON, Markdown and HTML to the files that are named.
+
+    Raises
+    ------
+    InputError : one of them is no run, or a file can't be written.
+    """
+    wanted = {
+        "--json": (document, comparison_json),
+        "--markdown": (markdown, comparison_markdown),
+        "--html": (html, comparison_html),
+    }
+    for option, (file, _) in wanted.items():
+        if file is not None:
+            require_folder(option, file)
+    found = compare(read_runs(runs))
+    show_comparison(found, stdout_console())
+    for option, (file, text_of) in wanted.items():
+        if file is not None:
+            write_to(option, file, text_of(found))

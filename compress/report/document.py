@@ -6,7 +6,7 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -30,6 +30,9 @@ from compress.measurement.serving.results import Serving
 from compress.report.kept.answers import Confusion, Disagreements
 from compress.report.kept.insides import Sensitivity, Training
 from compress.report.kept.part import Figure, Part
+
+if TYPE_CHECKING:
+    import pandas
 
 FILE_NAME = "report.json"
 MOST_BYTES = 2**27
@@ -211,6 +214,16 @@ class Report(Part):
     def to_json(self) -> str:
         """Return the text of report.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a table of pandas, one row for each model, in the order of the stages.
+
+        Intervals are two columns, such as "quality_low" and "quality_high"; latency and speedup
+        have the batch size in their names: "p50_ms_1", "speedup_32". `polars.from_pandas` takes it.
+        """
+        from compress.report.frame import frame
+
+        return frame([row.model_dump() for row in self.stages])
 
 
 def stage_folder(index: int, name: str) -> str:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from compress.core.notes import careful
-from compress.errors import InputError
 from compress.measurement.results import (
     Baseline,
     Difference,
@@ -20,12 +19,11 @@ from compress.measurement.results import (
     Speedup,
 )
 from compress.report import words
-from compress.report.comparison import read_runs, show_comparison, stage_names, warnings
 from compress.report.document import GateResult, Report, read_report, write_report
 from compress.report.headline import sentence
 from compress.report.html import html
 from compress.report.markdown import MOST, markdown
-from compress.report.terminal import WIDTH, plain_console, render, show
+from compress.report.terminal import WIDTH, render, show
 from tests.report.samples import make_row
 
 TABLE = """\
@@ -49,28 +47,6 @@ careful: distill: a warning on distill
 2 notes: in report.html, with pictures.
 
 Measured on Xeon, avx2 avx512_vnni, 1 thread, onnxruntime 1.32.0, torch 2.13.0.
-"""
-
-COMPARED = """\
-
- stage     first             second
- ────────────────────────────────────────────
- original  0.8615  91.0 MB   0.8615  91.0 MB
-           1: 18.2 ms        1: 18.2 ms
-           32: 502 ms        32: 502 ms
- prune     -                 0.8585  45.5 MB
-                             1: 9.10 ms 2.00x
-                             32: 251 ms 2.00x
- distill   0.8585  45.5 MB   -
-           1: 9.10 ms 2.00x
-           32: 251 ms 2.00x
- quantize  0.8555  30.3 MB   0.8555  30.3 MB
-           1: 6.07 ms 3.00x  1: 6.07 ms 3.00x
-           32: 167 ms 3.00x  32: 167 ms 3.00x
-
-Each cell: quality and size; then latency and speedup, by batch size.
-first: a gate failed (accuracy drop)
-second: passed
 """
 
 
@@ -211,43 +187,6 @@ def test_markdown_holds_ledger_gates_notes_and_environment(report):
 def test_markdown_tables_survive_odd_notes(report):
     odd = report.model_copy(update={"notes": ["a | b\nc <script>"]})
     assert "- a \\| b c &lt;script>" in markdown(odd)
-
-
-def test_runs_side_by_side(report):
-    second = with_rows(report, "original", "prune", "quantize", status="passed", gates=[])
-    console = plain_console(io.StringIO())
-    show_comparison([("first", report), ("second", second)], console)
-    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
-    assert text == COMPARED.rstrip("\n")
-
-
-def test_stage_names_keep_the_order_of_every_run(report):
-    runs = [
-        with_rows(report, "original", "distill", "export"),
-        with_rows(report, "original", "prune", "export"),
-        with_rows(report, "original", "train", "prune"),
-    ]
-    assert stage_names(runs) == ["original", "train", "prune", "distill", "export"]
-
-
-def test_unlike_measurements_are_pointed_out(report):
-    other = report.model_copy(update={"environment": {"cpu": "Arm", "threads": 4}})
-    assert warnings([report, report]) == []
-    assert warnings([report, other]) == [
-        "measured on different CPUs: Arm; Xeon.",
-        "measured with different threads: 1, 4.",
-    ]
-
-
-def test_runs_of_one_name_are_titled_by_their_paths(report, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        write_report(report, tmp_path / name)
-    titles = [title for title, _ in read_runs([tmp_path / "a", tmp_path / "b" / "report.json"])]
-    assert titles == [str(tmp_path / "a"), str(tmp_path / "b" / "report.json")]
-    assert [title for title, _ in read_runs([tmp_path / "a"])] == ["sections"]
-    with pytest.raises(InputError, match="there is no report"):
-        read_runs([tmp_path / "c"])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ from compress.data.sources.local_folder import front_matter
 from compress.measurement.results import Latency, Quality
 from compress.models.folder.license import stated_license
 from compress.models.spec import ModelSpec
-from compress.report.comparison import read_runs, show_comparison
+from compress.report.comparison.compare import compare
+from compress.report.comparison.documents import comparison_html, comparison_markdown
+from compress.report.comparison.runs import read_runs
+from compress.report.comparison.terminal import show_comparison
 from compress.report.document import Report, Row
 from compress.report.html import html
 from compress.report.kept.answers import Confusion, Disagreement, Disagreements
@@ -161,8 +164,12 @@ def test_a_terminal(text: str, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(report_with(text).to_json().replace('"small"', json.dumps(text)))
     console = Console(file=io.StringIO(), width=4000)
-    show_comparison(read_runs([path, path]), console)
+    compared = compare(read_runs([path, path]))
+    show_comparison(compared, console)
     assert not STEERING & set(console.file.getvalue())
+    assert not STEERING & set(comparison_html(compared))
+    assert not STEERING & set(comparison_markdown(compared))
+    assert "<script" not in comparison_html(compared) + comparison_markdown(compared)
     if "[red]" in text:
         assert "[red]markup" in console.file.getvalue()
         assert "[red]markup" in render(report_with(text), width=4000)

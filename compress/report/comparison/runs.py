@@ -9,6 +9,7 @@ from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.files.confined import inside
 from compress.core.shown import shown
 from compress.errors import InputError
 from compress.measurement.paired.kept import from_file
@@ -60,11 +61,11 @@ def _answers(report: Report, stages: Path) -> tuple[dict[str, KeptAnswers], tupl
     found: dict[str, KeptAnswers] = {}
     problems: dict[str, list[str]] = {}
     for row in report.stages:
-        path = stages / stage_folder(row.index, row.name) / ANSWERS
-        if not path.is_file():
-            problems.setdefault("kept no answers", []).append(row.name)
-            continue
         try:
+            path = inside(stages, stage_folder(row.index, row.name)) / ANSWERS
+            if not path.is_file():
+                problems.setdefault("kept no answers", []).append(row.name)
+                continue
             kept = from_file(path)
         except InputError:
             problems.setdefault("have answers that can't be read", []).append(row.name)
