@@ -338,12 +338,16 @@ def report(
             "--output", metavar="DIR", help="Folder of the files [default: that of the report]"
         ),
     ] = None,
+    github: Annotated[
+        bool,
+        typer.Option("--github", help="Also write to the step summary of GitHub Actions."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Render a run's report again, from report.json alone: here, as report.md and report.html."""
     from compress.cli.rendering import render_again
 
-    render_again(run, output=output)
+    render_again(run, output=output, github=github)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.cli.running import stdout_console
-from compress.cli.written import require_folder, write_to
+from compress.core.files.named import require_folder, write_to
 from compress.errors import InputError, expected
 from compress.measurement.bench.apart import bench_apart
 from compress.measurement.bench.compare import MadeInputs

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
+from compress.cli.github import append_summary, summary_file
 from compress.cli.running import stdout_console
-from compress.cli.written import require_folder, write_to
 from compress.core.files.atomic import write_text
+from compress.core.files.named import require_folder, write_to
 from compress.errors import InputError, clipped
 from compress.report.comparison.compare import compare
 from compress.report.comparison.documents import (
@@ -24,19 +25,21 @@ from compress.report.terminal import show
 from compress.runner.reporting.write import rendered, write_again
 
 
-def render_again(run: Path, *, output: Path | None) -> None:
+def render_again(run: Path, *, output: Path | None, github: bool) -> None:
     """Show a report, and write report.md and report.html.
 
     Parameters
     ----------
     run : the folder of a run, or a report.json.
     output : the folder of the files; None: that of the report.
+    github : also append it to the step summary of GitHub Actions.
 
     Raises
     ------
     InputError : there is no report, or the files can't be written.
     """
     report = read_report(run)
+    summary = summary_file() if github else None
     folder = run if run.is_dir() else run.parent
     to = folder if output is None else output
     if output is None and write_again(report, folder):
@@ -51,6 +54,8 @@ def render_again(run: Path, *, output: Path | None) -> None:
             except OSError as error:
                 said = f"{clipped(str(to / name))} can't be written: {error.strerror}."
                 raise InputError(said) from error
+    if summary is not None:
+        append_summary(report, summary)
     show(report, stdout_console())
     for file in files:
         typer.echo(f"written  {file}")

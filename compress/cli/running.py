@@ -72,11 +72,12 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
         fresh=fresh,
         python=python,
         quiet=quiet,
+        github=github,
         call=call,
     )
 
 
-def run_and_show(
+def run_and_show(  # noqa: PLR0913 (each is read by name)
     recipe: Recipe,
     *,
     output: Path | None,
@@ -85,6 +86,7 @@ def run_and_show(
     fresh: bool,
     python: bool,
     quiet: bool,
+    github: bool = False,
     call: Call,
 ) -> int:
     """Run a checked recipe; all else is as in `run_recipe`."""

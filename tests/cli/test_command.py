@@ -181,8 +181,8 @@ def test_every_problem_of_a_recipe_is_a_line_and_nothing_runs(command, runs):
         (["run"], "error: Missing argument"),
         (["nothing.yaml"], "error: nothing.yaml: this file can't be read: no such file"),
         (["chekc"], "error: unknown command 'chekc'. Known: bench, check, compare, eval, init, "
-                    "report, run, schema, stages, tasks, verify. Did you mean 'check'? (There is no "
-                    "recipe file 'chekc' either.)"),
+                    "report, run, schema, stages, tasks, verify. Did you mean 'check'? (There is "
+                    "no recipe file 'chekc' either.)"),
         (["compare", "nowhere"], "error: there is no report at nowhere"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files that a command writes because an option names them."""
+"""Files that are written because an option of the command names them."""
 
 from __future__ import annotations
 
