@@ -136,7 +136,7 @@ class Attribution(Part):
     seconds: float | None = None
     """Time that the stage took."""
     device: str | None = None
-    """Device that it trained on."""
+    """Device of the run."""
     energy_kwh: float | None = None
     """Energy of the CPU package in that time; null where the machine doesn't show it."""
     quality: float | None = None

@@ -18,12 +18,14 @@ from compress.core.foreign.boundary import foreign_within
 from compress.core.foreign.sources import source_digest
 from compress.data.fingerprint import digest_file, digest_files
 from compress.errors import InputError, StageError
+from compress.measurement.energy import Energy
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.measurement.paired.kept import from_file
 from compress.measurement.runtimes.names import ONNXRUNTIME
 from compress.models.weights.digests import weights_digest
 from compress.onnx_graph.files import external_files
+from compress.report.attribution import attribute
 from compress.report.candidates import read_candidates
 from compress.report.document import ANSWERS, GateResult, Report, Row, Status
 from compress.runner.dry_run import dry_run
@@ -33,12 +35,13 @@ from compress.runner.gates import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.leader import Finished, Leader, Order
-from compress.runner.ledger import ComparedModel, MeasuredModel, MeasuredRow, measure_row
+from compress.runner.ledger import MeasuredRow, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
 from compress.runner.reporting.changed_keys import changed_keys
 from compress.runner.reporting.insides import with_insides
 from compress.runner.reporting.write import end_of, write_broken, write_reports
+from compress.runner.row.models import ComparedModel, MeasuredModel
 from compress.stages.registry import stage_name
 from compress.tasks.registry import source_module
 from compress.tasks.spec import TaskSpec
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from compress.recipe.schema import Recipe
     from compress.stages.contract import Stage
 
-_FIGURES = 2
+_FIGURES = 3
 """Raised when a row gets figures that an earlier version didn't measure; it is then measured again.
 """
 
@@ -211,6 +214,7 @@ class Execution:
             folder=folder,
             seconds=record["seconds"],
             peak_memory_bytes=record["peak_memory_bytes"],
+            energy_kwh=record.get("energy_kwh"),
         )
         row, answers = self._row(slot, subject, previous_key)
         row = with_insides(row, subject)
@@ -226,7 +230,7 @@ class Execution:
         context = self._context(self._at_work)
         seed_everything(self.recipe.seed)
         start = time.perf_counter()
-        with PeakMemory() as memory:
+        with PeakMemory() as memory, Energy() as energy:
             made = given if stage is None else self._apply(stage, given, context)
         seconds = time.perf_counter() - start
         if stage is not None and made.format != stage.accepts[given.format]:
@@ -239,6 +243,7 @@ class Execution:
             "use": None if stage is None else stage_name(stage),
             "seconds": 0.0 if stage is None else seconds,
             "peak_memory_bytes": memory.bytes,
+            "energy_kwh": energy.kwh,
             **save_artifact(made, context, previous=None if stage is None else given),
         }
         self.workdir.commit(slot, record)
@@ -352,6 +357,7 @@ class Execution:
             environment=environment(threads=self.settings.threads),
             reference=reference,
             stages=state.rows,
+            attribution=attribute(state.rows[reference:], device=self.settings.device),
             gates=list(gates),
             notes=notes,
             test_data=self.inputs.data.identity("test"),

@@ -9,7 +9,7 @@ from compress.report.kept.stage_files import read_insides
 
 if TYPE_CHECKING:
     from compress.report.document import Row
-    from compress.runner.ledger import MeasuredModel
+    from compress.runner.row.models import MeasuredModel
 
 
 def with_insides(row: Row, measured: MeasuredModel) -> Row:

@@ -1,0 +1,71 @@
+"""Reads the energy that the CPU has used, where the machine shows it (RAPL)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+POWERCAP = Path("/sys/class/powercap")
+"""Linux's folder of energy counters; see its documentation of the power capping framework."""
+JOULES_PER_KWH = 3.6e6
+_MICROJOULES = 1e-6
+
+
+class Energy:
+    """Context manager that measures the energy of all CPU packages inside the context.
+
+    It is the whole machine's: other processes and idle power count too. Counters that begin again
+    at zero are followed if they do so once.
+
+    Attributes
+    ----------
+    joules : the energy; None until the context ends, and where the machine doesn't show it.
+    """
+
+    def __init__(self, folder: Path = POWERCAP) -> None:
+        self.joules: float | None = None
+        self._folder = folder
+        self._before: Mapping[Path, int] = {}
+
+    def __enter__(self) -> Self:
+        self._before = _counters(self._folder)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        after = _counters(self._folder)
+        if not self._before or after.keys() != self._before.keys():
+            return
+        used = [_passed(zone, self._before[zone], after[zone]) for zone in after]
+        self.joules = sum(used) * _MICROJOULES
+
+    @property
+    def kwh(self) -> float | None:
+        """The energy in kilowatt-hours; None where the machine doesn't show it."""
+        return None if self.joules is None else self.joules / JOULES_PER_KWH
+
+
+def _counters(folder: Path) -> dict[Path, int]:
+    """The microjoules of each package, by its zone; none that can't be read."""
+    found = {}
+    for zone in sorted(folder.glob("*-rapl:*")):
+        if zone.name.count(":") > 1:  # a part of a package
+            continue
+        try:
+            if (zone / "name").read_text().startswith("package"):
+                found[zone] = int((zone / "energy_uj").read_text())
+        except (OSError, ValueError):  # only the administrator may read it, on most systems
+            return {}
+    return found
+
+
+def _passed(zone: Path, before: int, after: int) -> int:
+    if after >= before:
+        return after - before
+    return after - before + int((zone / "max_energy_range_uj").read_text())
