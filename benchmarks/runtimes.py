@@ -123,7 +123,7 @@ def measure(
     from compress.measurement.runtimes.openvino import OpenVinoModel, timed
     from compress.measurement.size import size_bytes
     from compress.measurement.spec import MeasureSpec
-    from compress.runner.ledger import latency_inputs
+    from compress.runner.row.inputs import latency_inputs
 
     spec = MeasureSpec(batch_sizes=BATCHES, rounds=10, seconds=seconds)
     inputs, _ = latency_inputs(artifact, context, spec)
