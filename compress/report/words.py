@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.measurement.results import (
-    NOISE,
+    SLOWER_BY,
     Difference,
     Generation,
     Latency,
@@ -165,7 +165,7 @@ def slower_steps(row: Row) -> dict[str, float]:
         for batch, found in row.speedup.items()
         if found.vs_previous is not None
         and found.previous_ci95 is not None
-        and found.vs_previous < 1 - NOISE
+        and found.vs_previous < 1 - SLOWER_BY
         and found.previous_ci95[1] < 1
     }
 
