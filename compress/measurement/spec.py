@@ -58,11 +58,13 @@ class MeasureSpec(Options):
     """Batch sizes whose latency is measured, each once."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Number of ONNX Runtime's threads in an operator. The process is pinned to as many CPUs."""
-    rounds: int = Field(default=20, ge=5, le=1000)
-    """Smallest number of rounds for a batch size. A round runs every model once. More rounds follow
-    within `seconds`. Generation has at least five, with a step for every token."""
+    rounds: int = Field(default=12, ge=5, le=1000)
+    """Smallest number of rounds for a batch size, in six sittings. A round runs every model once.
+    More rounds follow within `seconds`. Generation has at least five, with a step for every
+    token."""
     warmup: int = Field(default=3, ge=1, le=100)
-    """Number of rounds before these that aren't counted."""
+    """Largest number of rounds at the beginning of a sitting that aren't counted. Slow ones end
+    after 0.1 s."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
     """Most time for a batch size, and for generation, in seconds. After it no further round begins,
     except for the smallest number."""

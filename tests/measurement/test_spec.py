@@ -22,6 +22,7 @@ def test_defaults():
         {"rounds": 4},
         {"warmup": 0},
         {"seconds": 0},
+        {"precision": -0.1},
         {"samples": 0},
         {"batchsizes": [1]},
     ],

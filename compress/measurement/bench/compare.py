@@ -92,7 +92,7 @@ def bench(
     files : ONNX files with the same inputs.
     batch_sizes : the batch sizes; None: 1 and 32, or the only one that a file takes.
     threads : the numbers of threads; each is measured separately.
-    seconds : time for a batch size; after it no round begins, except for the first 20.
+    seconds : time for a batch size; after it no round begins, except for the first 12.
     made : sizes of the dynamic axes of made inputs.
     given : real inputs (N, …) by name, used instead of made ones; a batch repeats them as needed.
     watch : is told of every call into the files.

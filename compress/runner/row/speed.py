@@ -109,11 +109,12 @@ def measure_typical(
     if found is None:
         return None, []
     sample, full = found
+    shorter = {"seconds": spec.seconds * _OF_THE_TIME, "rounds": round(spec.rounds * _OF_THE_TIME)}
     try:
         times = measure_latency(
             _timed(measured, original, previous, context=context),
             {size: repeated(sample, size) for size in spec.batch_sizes},
-            spec=spec.model_copy(update={"seconds": spec.seconds * _OF_THE_TIME}),
+            spec=spec.model_copy(update=shorter),
             progress=context.progress,
         )
     except (DataError, StageError) as error:
