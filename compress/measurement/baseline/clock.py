@@ -1,4 +1,8 @@
-"""A limit of time that parts of one piece of work share."""
+"""A limit of time that parts of one piece of work share.
+
+The time is that of this thread on its core, so that other work on the machine doesn't decide how
+much is trained on.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import time
 
 
 class Clock:
-    """Seconds since it was made, and those that are left of a limit.
+    """Seconds of work since it was made, and those that are left of a limit.
 
     Parameters
     ----------
@@ -15,12 +19,12 @@ class Clock:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._start = time.perf_counter()
+        self._start = time.thread_time()
 
     @property
     def seconds(self) -> float:
         """Seconds since the clock was made."""
-        return time.perf_counter() - self._start
+        return time.thread_time() - self._start
 
     @property
     def left(self) -> float:
