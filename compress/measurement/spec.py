@@ -1,6 +1,6 @@
 """The recipe's `measure` keys: what is measured of a model, and how long."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -73,6 +73,10 @@ class MeasureSpec(Options):
     this fraction to either side; 0: never."""
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Number of the test split's first samples by which quality is measured; null: all."""
+    baseline: Literal["auto"] | None = "auto"
+    """`auto` trains a linear model of scikit-learn on the train split, in at most a minute, as a
+    rival of the report's models: for classes of texts, of images of at most 64 pixels in height and
+    width, and of tensors. Null: none."""
     runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)
     """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
     `compress[openvino]`."""

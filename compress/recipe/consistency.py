@@ -13,6 +13,7 @@ from compress.measurement.spec import MeasureSpec, OwnMetric
 from compress.models.spec import ModelSpec
 from compress.recipe.agreement import misfits
 from compress.recipe.document import Document, Keys, Problem
+from compress.recipe.gates.check import NamedStage, limits_misfit
 from compress.recipe.order import chain, first_format, misfits_in
 from compress.recipe.overrides import caused_by_override, is_override
 from compress.recipe.schema import Gates, Step
@@ -126,6 +127,7 @@ def check_stages(stages: Sequence[Listed], parts: Parts, findings: Findings) -> 
     """Check that the stages go together, and with the task, the model and the data."""
     _names(stages, findings)
     _order(stages, parts.model, findings)
+    _limits(stages, parts, findings)
     if parts.task is None:
         return
     _tasks(stages, parts.task, findings)
@@ -166,6 +168,28 @@ def _names(stages: Sequence[Listed], findings: Findings) -> None:
                 ),
             )
         first.setdefault(one.name, index)
+
+
+def _limits(stages: Sequence[Listed], parts: Parts, findings: Findings) -> None:
+    """Check that each limit names a stage and a figure that there will be."""
+    if parts.gates is None or parts.measure is None:
+        return
+    known = [
+        NamedStage(one.name, one.use, one.kind)
+        for one in stages
+        if one.name is not None and one.use is not None and one.kind is not None
+    ]
+    if len(known) < len(stages):
+        return  # what is wrong with a stage is reported already
+    problems = limits_misfit(
+        parts.gates.limits,
+        stages=known,
+        first=first_format(parts.model),
+        measure=parts.measure,
+        generates=parts.task is None or parts.task.target == "next-token",
+    )
+    for index, key, problem in problems:
+        findings.report(("gates", "limits", index, key), f"gates.limits[{index}]: {problem}")
 
 
 def _order(stages: Sequence[Listed], model: ModelSpec | None, findings: Findings) -> None:

@@ -169,6 +169,7 @@ def _gates(recipe: Recipe) -> str:
         said.append(f"speedup >= {gates.speedup:g} at batch {first}")
     if gates.speedup_vs_previous is not None:
         said.append(f"each row's speedup over the previous one >= {gates.speedup_vs_previous:g}")
+    said += [limit.words() for limit in gates.limits]
     return ", ".join(said) or "none"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny
 from ruamel.yaml import YAML
@@ -17,6 +17,7 @@ from compress.data.spec import DataSpec
 from compress.errors import expected
 from compress.measurement.spec import MeasureSpec
 from compress.models.spec import ModelSpec
+from compress.recipe.gates.limit import Limit
 from compress.stages.contract import Stage
 from compress.tasks.spec import TaskSpec
 from compress.tasks.task import LOWER_IS_BETTER, TASKS
@@ -31,7 +32,7 @@ _IN_FRACTIONS = "a float in [0, 1) or null"
 
 
 class Gates(Options):
-    """Requirements on the final model. A run that doesn't meet them ends with exit code 1."""
+    """Requirements on the models of a run. One that doesn't meet them ends with exit code 1."""
 
     accuracy_drop: float | None = Field(default=None, ge=0, le=HEAVIEST)
     """The largest loss of quality from the reference's, as an absolute difference; for every metric
@@ -46,6 +47,8 @@ class Gates(Options):
     """The smallest ratio of the previous row's latency to a row's own, for every row after the
     reference and at every batch size measured. A row fails if its whole interval is below; with 1,
     no stage may make the model slower."""
+    limits: Annotated[tuple[Limit, ...], Field(max_length=64)] = ()
+    """Limits on any figure of the report, of one stage's model or of the last one."""
 
     def misfits(self, metric: str) -> list[tuple[str, str]]:
         """Return the gates that can't judge a metric, as (key, problem) pairs."""

@@ -161,7 +161,7 @@ class GateResult(Part):
     passed: bool
     """Whether the value keeps to the limit."""
     row: str | None = None
-    """Name of the row that was judged; null for gates of the whole run, which judge the last."""
+    """Name of the row that was judged; null for gates that judge several, or the last one."""
     bound: Literal["at_least", "at_most"] | None = None
     """Which side of the limit the value must be on; null where the gate's name says it."""
     then: Literal["stop", "roll_back", "warn"] = "stop"

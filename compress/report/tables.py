@@ -115,10 +115,8 @@ def _candidate(candidate: Evaluation, batches: Sequence[str]) -> list[str]:
 
 
 def gates(report: Report) -> Table:
-    """Return a table with one row for each gate; the last cell is "passed" or "failed"."""
-    rows = [
-        [*words.gate(result), "passed" if result.passed else "failed"] for result in report.gates
-    ]
+    """Return a table with one row for each gate; the last cell is that of `words.outcome`."""
+    rows = [[*words.gate(result), words.outcome(result)] for result in report.gates]
     return Table(["gate", "value", "limit", "result"], rows)
 
 

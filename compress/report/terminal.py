@@ -132,7 +132,9 @@ def _difference(row: Row) -> str:
 def _gate(gate: GateResult) -> Text:
     name, value, limit = words.gate(gate)
     line = Text("  ")
-    line.append("passed" if gate.passed else "FAILED", "green" if gate.passed else "bold red")
+    style = "green" if gate.passed else "bold red" if gate.then == "stop" else "yellow"
+    outcome = words.outcome(gate)
+    line.append(outcome if gate.passed else outcome.upper(), style)
     line.append(f"  {name} {value} ({limit})")
     return line
 

@@ -134,6 +134,8 @@ def is_compared(report: Report, row: Row) -> bool:
 
 def gate(result: GateResult) -> tuple[str, str, str]:
     """Return the name, value and limit of a gate, in words."""
+    if result.bound is not None:
+        return _limit(result)
     name = result.name.replace("_", " ")
     if result.name == "accuracy_drop":
         return name, f"{result.value:.4f}", f"at most {result.limit:g}"
@@ -142,12 +144,71 @@ def gate(result: GateResult) -> tuple[str, str, str]:
     return name, times(result.value), f"at least {result.limit:g}x"
 
 
-def headlines(report: Report) -> list[str]:
-    """Return a sentence for each quantized model that is slower than the model before it.
+def _limit(result: GateResult) -> tuple[str, str, str]:
+    value = figure(result.name, result.value)
+    if result.ci95 is not None:
+        low, high = (figure(result.name, end) for end in result.ci95)
+        value = f"{value} ({low} to {high})"
+    side = "at least" if result.bound == "at_least" else "at most"
+    sure = "" if result.ci95 is None else ", by the interval's end"
+    limit = f"{side} {figure(result.name, result.limit)}{sure}"
+    return f"{result.name} of {result.row}", value, limit
 
-    By the ledger, on test samples; or by the stage's own rounds, of the candidate that it chose.
+
+def figure(name: str, value: float) -> str:
+    """Return the value of a figure of report.json, by its name: bytes with a unit, say."""
+    if name.endswith("_bytes"):
+        return size(round(value))
+    return f"{value:,.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
+
+
+def outcome(result: GateResult) -> str:
+    """Return what became of a gate: passed, failed, rolled back, or a warning."""
+    if result.passed:
+        return "passed"
+    return {"stop": "failed", "roll_back": "rolled back", "warn": "warning"}[result.then]
+
+
+_RIVALS = {
+    "better": "A linear model is better than the reference",
+    "no difference seen": "A linear model is as good as the reference",
+    "too few samples to tell": "A linear model may be as good as the reference, by these samples",
+    "worse": "A linear model is not as good as the reference",
+}
+"""The beginning of the sentence on a baseline, by its verdict."""
+
+
+def baseline(report: Report) -> str | None:
+    """Return a sentence on the linear rival; None if there is none to compare with."""
+    found = report.baseline
+    if found is None or found.verdict is None or report.reference >= len(report.stages):
+        return None
+    reference, change = report.stages[report.reference], found.verdict
+    low, high = (difference(end, found.quality) for end in change.ci95)
+    return (
+        f"{_RIVALS[change.verdict]}: {found.name} has {found.quality.metric} "
+        f"{value(found.quality)} against {value(reference.quality)} of '{reference.name}' "
+        f"({difference(change.change, found.quality)}, 95 % {low} to {high}, p "
+        f"{_probability(change.p_value)}, {change.samples:,} test samples), in "
+        f"{size(found.size_bytes)} and {found.call_ms:.2g} ms a call in {found.runtime}."
+    )
+
+
+def _probability(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"= {value:.2g}"
+
+
+def headlines(report: Report) -> list[str]:
+    """Return what a reader should know first: a linear rival that isn't worse, and slow models.
+
+    The first sentence is that of `baseline`, unless the rival is worse than the reference. Then
+    comes one for each quantized model that is slower than the model before it: by the ledger, on
+    test samples; or by the stage's own rounds, of the candidate that it chose.
     """
     found = []
+    rival = baseline(report)
+    if rival is not None and report.baseline and report.baseline.verdict:
+        found += [] if report.baseline.verdict.verdict == "worse" else [rival]
     for row in report.stages:
         chosen = next((each for each in row.candidates if each.chosen), None)
         if chosen is None:

@@ -31,7 +31,7 @@ from compress.report.document import ANSWERS, GateResult, Report, Row, Status
 from compress.runner.dry_run import dry_run
 from compress.runner.folder.store import load_artifact, save_artifact
 from compress.runner.folder.workdir import Slot, Workdir
-from compress.runner.gates import judge
+from compress.runner.gates.judge import judge
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.leader import Finished, Leader, Order

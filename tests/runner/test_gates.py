@@ -5,7 +5,7 @@ import pytest
 from compress.measurement.results import Quality, Speedup
 from compress.recipe.schema import Gates
 from compress.report.document import Row
-from compress.runner.gates import judge
+from compress.runner.gates.judge import judge
 
 QUALITY = Quality("accuracy", 0.9, (0.8, 1.0), 10)
 

@@ -12,7 +12,7 @@ from compress.measurement.results import Quality
 from compress.recipe.load import recipe_from_dict
 from compress.recipe.schema import Gates
 from compress.report.document import Report, Row
-from compress.runner.gates import judge
+from compress.runner.gates.judge import judge
 from compress.runner.inputs import load_inputs
 
 

@@ -1,0 +1,1 @@
+"""Limits on the figures of a run."""

@@ -1,0 +1,1 @@
+"""Judges the rows of a run by the gates of its recipe."""
