@@ -94,8 +94,9 @@ class KnownTask:
         return tuple(name for name in self.metrics if name in WITHOUT_LABELS)
 
 
-_CLASS = ("accuracy", "f1_macro", "agreement")
-_CLASS_SET = ("f1_micro", "f1_macro", "agreement")
+_OF_SCORES = ("auroc", "average_precision")
+_CLASS = ("accuracy", "f1_macro", "top_5_accuracy", "matthews_corrcoef", *_OF_SCORES, "agreement")
+_CLASS_SET = ("f1_micro", "f1_macro", *_OF_SCORES, "agreement")
 
 TASKS: dict[str, KnownTask] = {
     task.name: task

@@ -6,10 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from compress.errors import InputError, expected
+from compress.tasks.class_metrics import (
+    auroc,
+    average_precision,
+    matthews_corrcoef,
+    of_scores,
+)
 from compress.tasks.contract import Output, Task, TaskMetric
 from compress.tasks.metrics import accuracy, agreement, closeness, regression_metrics
 from compress.tasks.outputs import Role
 
+_OF_SCORES = {
+    "matthews_corrcoef": matthews_corrcoef,
+    "auroc": auroc,
+    "average_precision": average_precision,
+}
 Axes = Sequence[int] | Mapping[str, int]
 """Axes of an input, or axes by their names."""
 
@@ -59,6 +70,10 @@ class TensorTask(Task):
             prefix = f"{output.name}_" if several else ""
             if output.role == "classes":
                 found.append(accuracy(output.name, prefix=prefix))
+                found += [
+                    of_scores(name, output.name, function, prefix=prefix)
+                    for name, function in _OF_SCORES.items()
+                ]
             else:
                 found += regression_metrics(output.name, prefix=prefix)
         for output in self.outputs:

@@ -11,8 +11,10 @@ from compress.errors import InputError, unknown
 from compress.measurement.metrics import classes, embeddings, tokens
 from compress.measurement.metrics.entities import f1_entities
 from compress.measurement.metrics.own import own_tally
+from compress.measurement.metrics.scored import Scored, top_accuracy
 from compress.measurement.metrics.tally import Score, Tally
 from compress.measurement.spec import OwnMetric
+from compress.tasks import class_metrics
 from compress.tasks.contract import Task as OwnTask
 from compress.tasks.contract import TaskMetric
 from compress.tasks.task import LOWER_IS_BETTER, WITHOUT_LABELS
@@ -50,6 +52,10 @@ def _metric(name: str, tally: Callable[[], Tally], most_samples: int | None = No
     )
 
 
+def _scored(name: str, function: Callable[..., float]) -> Metric:
+    return _metric(name, lambda: Scored(name, function))
+
+
 def _table(*metrics: Metric) -> Mapping[str, Metric]:
     return {metric.name: metric for metric in metrics}
 
@@ -69,11 +75,17 @@ METRICS: Mapping[Target, Mapping[str, Metric]] = {
     "class": _table(
         _metric("accuracy", lambda: classes.Classes(classes.accuracy)),
         _metric("f1_macro", lambda: classes.Classes(classes.f1_macro)),
+        Metric("top_5_accuracy", top_accuracy),
+        _scored("matthews_corrcoef", class_metrics.matthews_corrcoef),
+        _scored("auroc", class_metrics.auroc),
+        _scored("average_precision", class_metrics.average_precision),
         _metric("agreement", classes.class_agreement),
     ),
     "class-set": _table(
         _metric("f1_micro", classes.set_f1_micro),
         _metric("f1_macro", classes.set_f1_macro),
+        _scored("auroc", class_metrics.auroc),
+        _scored("average_precision", class_metrics.average_precision),
         _metric("agreement", classes.set_agreement),
     ),
     "token-class": _table(
