@@ -106,6 +106,8 @@ class Row(Part):
     """Peak memory of the process while the stage worked."""
     energy_kwh: float | None = None
     """Energy of the CPU package while the stage worked; null where the machine doesn't show it."""
+    left_aside: bool = False
+    """Whether a gate rolled the run back to the model before this one, from which it went on."""
     notes: list[str] = Field(default_factory=list)
     """Notes on what was chosen, skipped or refused, and why."""
     candidates: list[Evaluation] = Field(default_factory=list)
@@ -201,7 +203,7 @@ class Report(Part):
     attribution: list[Attribution] = Field(default_factory=list)
     """What each stage after the reference cost and gained."""
     gates: list[GateResult] = Field(default_factory=list)
-    """Results of the gates; empty before the end of the run."""
+    """Results of the gates that were judged so far."""
     notes: list[str] = Field(default_factory=list)
     """Notes on the run as a whole."""
     confusion: Confusion | None = None
@@ -210,6 +212,16 @@ class Report(Part):
     """Samples on which reference and final model differ; null if none are kept."""
     changed_keys: list[str] = Field(default_factory=list)
     """Dotted keys of the recipe that aren't at their default; a stage stands there by its name."""
+
+    @property
+    def final(self) -> Row:
+        """The row of the model that the run made: the last one that no gate left aside.
+
+        Raises
+        ------
+        IndexError : there is no row yet.
+        """
+        return [row for row in self.stages if not row.left_aside][-1]
 
     def to_json(self) -> str:
         """Return the text of report.json."""

@@ -75,7 +75,7 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
 
 def _precisions(report: Report) -> str:
     """Return the table of a bundle's precisions as they were measured."""
-    return "\n\n".join([table(tables.candidates(report.stages[-1])), words.BELOW_CANDIDATES])
+    return "\n\n".join([table(tables.candidates(report.final)), words.BELOW_CANDIDATES])
 
 
 def _optimum(task: str) -> str:
@@ -92,7 +92,7 @@ def pipeline_of(task: str) -> str | None:
 
 def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]:
     model, data = manifest["made_from"]["model"], manifest["made_from"]["data"]
-    final = report.stages[-1]
+    final = report.final
     values: dict[str, Any] = {}
     if manifest["license"] is not None:
         values["license"] = one_line(manifest["license"])
@@ -111,7 +111,7 @@ def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _summary(report: Report, manifest: Mapping[str, Any]) -> str:
-    final = report.stages[-1]
+    final = report.final
     quality = f"{escape(final.quality.metric)} {words.quality(final.quality)}"
     return (
         f"A model for {manifest['task']} in ONNX, {words.size(final.size_bytes)}, made by "
@@ -163,7 +163,7 @@ def _transformers_js(files: Mapping[str, Any]) -> str:
 
 
 def _limits(report: Report, manifest: Mapping[str, Any]) -> list[str]:
-    data, final = manifest["made_from"]["data"], report.stages[-1]
+    data, final = manifest["made_from"]["data"], report.final
     limits = [
         f"Its quality was measured on {final.quality.samples:,} samples of one data set "
         f"({escape(data['name'])}). Its quality on other data wasn't measured.",

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from compress.core.artifact import Artifact
     from compress.core.context import Context
     from compress.measurement.metrics.registry import Metric
-    from compress.measurement.paired.kept import KeptAnswers
     from compress.measurement.spec import MeasureSpec
     from compress.runner.folder.rival import RivalFiles
+    from compress.runner.row.models import ComparedModel
 
 _FORM = 1
 """Raised when the rival is made in another way; it is then trained again."""
@@ -57,6 +57,7 @@ def find_baseline(
     found = _kept(files, key)
     if found is not None:
         return FoundBaseline(found)
+    context.progress.say("baseline: a linear model, in at most a minute")
     try:
         found = _measured(artifact, context, spec, metric)
     except (DataError, StageError) as error:
@@ -66,11 +67,13 @@ def find_baseline(
     return FoundBaseline(found)
 
 
-def against(found: MeasuredBaseline, reference: KeptAnswers | None) -> Baseline:
+def against(found: MeasuredBaseline | None, reference: ComparedModel | None) -> Baseline | None:
     """Return the rival's figures with the verdict against the reference, if they can be paired."""
-    if reference is None or unpaired(found.answers, reference) is not None:
+    if found is None:
+        return None
+    if reference is None or unpaired(found.answers, reference.answers) is not None:
         return found.baseline
-    return replace(found.baseline, verdict=difference(found.answers, reference))
+    return replace(found.baseline, verdict=difference(found.answers, reference.answers))
 
 
 def _measured(

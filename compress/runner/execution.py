@@ -28,10 +28,12 @@ from compress.onnx_graph.files import external_files
 from compress.report.attribution import attribute
 from compress.report.candidates import read_candidates
 from compress.report.document import ANSWERS, GateResult, Report, Row, Status
+from compress.runner.baseline import FoundBaseline, against, find_baseline
 from compress.runner.dry_run import dry_run
 from compress.runner.folder.store import load_artifact, save_artifact
 from compress.runner.folder.workdir import Slot, Workdir
 from compress.runner.gates.judge import judge
+from compress.runner.gates.limits import judge_limits, said
 from compress.runner.inputs import Inputs, seed_everything
 from compress.runner.keys import code_files, digest, first_key, next_key, sources
 from compress.runner.leader import Finished, Leader, Order
@@ -90,6 +92,10 @@ class _State:
     previous: ComparedModel | None = None
     rows: list[Row] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
+    reference_place: int = 0
+    gates: list[GateResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    baseline: FoundBaseline = field(default_factory=lambda: FoundBaseline(None))
 
 
 class Execution:
@@ -153,16 +159,54 @@ class Execution:
             with foreign_within(code_files(self.recipe)):
                 with storing(f"{first.folder}: "):
                     self._step(first, None)
+                    self._find_baseline(first)
                 self._dry_run(stages)
-                for index, (name, stage) in enumerate(stages, start=1):
-                    with storing(f"{Slot(index, name).folder}: "):
-                        self._step(Slot(index, name), stage)
+                stopped = self._run(stages)
             with storing("publishing: "):
-                return self._finish()
+                return self._finish(stopped=stopped)
         except BaseException as error:
             report = self._report(*end_of(error))
             write_broken(report, self.workdir, error=error, unfinished=self._at_work)
             raise
+
+    def _run(self, stages: Sequence[tuple[str, Stage]]) -> bool:
+        """Apply the stages one after another; return whether a gate stopped them."""
+        for index, (name, stage) in enumerate(stages, start=1):
+            slot, before = Slot(index, name), replace(self._state)
+            with storing(f"{slot.folder}: "):
+                self._step(slot, stage)
+                found = judge_limits(self.recipe.gates.limits, self._state.rows[-1])
+                self._state.gates += found
+                failed = {result.then: result for result in found if not result.passed}
+                if "stop" in failed:
+                    left = ", ".join(other for other, _ in stages[index:]) or "none"
+                    self._state.notes.append(
+                        f"stopped after '{name}': {said(failed['stop'])}; stages that didn't run: "
+                        f"{left}"
+                    )
+                    return True
+                if "roll_back" in failed:
+                    self._roll_back(before, failed["roll_back"])
+        return False
+
+    def _roll_back(self, before: _State, failed: GateResult) -> None:
+        """Go on from the model before the last stage; its row and its files stay."""
+        state, row = self._state, self._state.rows[-1]
+        if before.previous is None:
+            raise TypeError("there is no model before the first row.")
+        note = f"left aside: {said(failed)}; the run goes on from '{before.previous.row.name}'"
+        state.rows[-1] = row.model_copy(update={"left_aside": True, "notes": [*row.notes, note]})
+        state.artifact, state.key, state.previous = before.artifact, before.key, before.previous
+        state.finished.pop()
+        self.settings.progress.say(f"'{row.name}' is {note}")
+        write_reports(self._report("running"), self.workdir)
+
+    def _find_baseline(self, first: Slot) -> None:
+        context = self._context(self.workdir.folder(first))
+        self._state.baseline = find_baseline(
+            self._state.artifact, context, self.recipe.measure, self.workdir.rival
+        )
+        write_reports(self._report("running"), self.workdir)
 
     def _dry_run(self, stages: Sequence[tuple[str, Stage]]) -> None:
         key, unfinished = self._state.key, []
@@ -201,6 +245,7 @@ class Execution:
         if becomes_reference:
             state.reference, state.reference_key = artifact, key
             state.reference_index, state.original = slot.index, None
+            state.reference_place = len(state.finished) - 1
             state.rows = [
                 row.model_copy(update={"delta": None, "vs_reference": None}) for row in state.rows
             ]
@@ -231,7 +276,7 @@ class Execution:
         seed_everything(self.recipe.seed)
         start = time.perf_counter()
         with PeakMemory() as memory, Energy() as energy:
-            made = given if stage is None else self._apply(stage, given, context)
+            made = given if stage is None else self._apply(stage, slot, given, context)
         seconds = time.perf_counter() - start
         if stage is not None and made.format != stage.accepts[given.format]:
             raise StageError(
@@ -250,15 +295,15 @@ class Execution:
         self._at_work = None
         return record
 
-    def _apply(self, stage: Stage, given: Artifact, context: Context) -> Artifact:
+    def _apply(self, stage: Stage, slot: Slot, given: Artifact, context: Context) -> Artifact:
         """Apply a stage, together with the other processes if the stage trains."""
         leader, state = self.settings.leader, self._state
         if not stage.trains or leader.processes.count == 1:
             return stage.apply(given, context)
         order = Order(
-            stage=len(state.finished) - 1,
+            stage=slot.index - 1,
             finished=tuple(state.finished),
-            reference=state.reference_index,
+            reference=state.reference_place,
             shared=None if context.shared is None else context.shared.resolve(),
         )
         with leader.together(order):
@@ -270,7 +315,7 @@ class Execution:
             "this": state.key,
             "previous": previous_key,
             "reference": state.reference_key,
-            "measure": self.recipe.measure.model_dump(mode="json"),
+            "measure": self.recipe.measure.model_dump(mode="json", exclude={"baseline"}),
             "figures": _FIGURES,
         }
         named = sources(self.recipe.measure)
@@ -311,16 +356,19 @@ class Execution:
             progress=self.settings.progress,
         )
 
-    def _finish(self) -> Report:
+    def _finish(self, *, stopped: bool) -> Report:
         state = self._state
-        gates = judge(
-            self.recipe.gates,
-            reference=state.rows[state.reference_index],
-            final=state.rows[-1],
-            rows=state.rows[state.reference_index + 1 :],
-        )
-        passed = all(gate.passed for gate in gates)
-        report = self._report("passed" if passed else "gate_failed", gates=gates)
+        if not stopped and state.previous is not None:
+            final, limits = state.previous.row, self.recipe.gates.limits
+            state.gates += judge(
+                self.recipe.gates,
+                reference=state.rows[state.reference_index],
+                final=final,
+                rows=[row for row in state.rows[state.reference_index + 1 :] if not row.left_aside],
+            )
+            state.gates += judge_limits(limits, final, whole_run=True)
+        passed = all(gate.passed or gate.then != "stop" for gate in state.gates)
+        report = self._report("passed" if passed else "gate_failed")
         if state.artifact.bundle is not None:
             publish(
                 state.artifact.bundle,
@@ -331,12 +379,10 @@ class Execution:
             )
         return write_reports(report, self.workdir)
 
-    def _report(
-        self, status: Status, error: str | None = None, *, gates: Sequence[GateResult] = ()
-    ) -> Report:
+    def _report(self, status: Status, error: str | None = None) -> Report:
         """Return a report of the rows so far, also while the reference's own row is missing."""
         state = self._state
-        notes = []
+        notes = [*state.notes, *state.baseline.notes]
         reference = state.reference_index if state.reference_index < len(state.rows) else 0
         if reference:
             name = state.rows[reference].name
@@ -344,8 +390,9 @@ class Execution:
                 f"'original' in deltas, speedups and gates is the model that '{name}' made, not "
                 "the one that the recipe began with"
             )
-        if state.artifact.format.why_last and status in ("passed", "gate_failed"):
-            last = Slot(state.rows[-1].index, state.rows[-1].name)
+        ended = status in ("passed", "gate_failed")
+        if state.artifact.format.why_last and ended and state.previous is not None:
+            last = Slot(state.previous.row.index, state.previous.row.name)
             notes.append(
                 f"the model is the checkpoint in {self.workdir.folder(last)}; in Python: "
                 "module, source = compress.models.checkpoint.load_checkpoint(Path(…))"
@@ -357,8 +404,12 @@ class Execution:
             environment=environment(threads=self.settings.threads),
             reference=reference,
             stages=state.rows,
-            attribution=attribute(state.rows[reference:], device=self.settings.device),
-            gates=list(gates),
+            attribution=attribute(
+                [row for row in state.rows[reference:] if not row.left_aside],
+                device=self.settings.device,
+            ),
+            baseline=against(state.baseline.measured, state.original),
+            gates=list(state.gates),
             notes=notes,
             test_data=self.inputs.data.identity("test"),
             recipe_hash=self.recipe.hash,

@@ -21,7 +21,7 @@ class RivalFiles:
 
     Parameters
     ----------
-    own : that folder; the rival's is made inside it.
+    own : that folder; the rival's is inside it.
     work : a folder for unfinished files.
     """
 
@@ -36,7 +36,6 @@ class RivalFiles:
         key : the digest of all that decides them.
         figures : plain JSON.
         """
-        self._folder.mkdir(exist_ok=True)
         write_bytes(self._folder / _ANSWERS, answers, aside_in=self._work)
         document = {
             "schema": _SCHEMA,

@@ -24,6 +24,8 @@ from compress.core.files.owned import is_folder, is_plain_file, keep
 from compress.errors import InputError, clipped
 from compress.report.document import STAGES
 from compress.runner.folder.marker import MARKER, identity_of, mark, require_usable
+from compress.runner.folder.rival import FOLDER as RIVAL
+from compress.runner.folder.rival import RivalFiles
 from compress.runner.folder.shared import forget_shared, tidy_shared
 from compress.runner.folder.slots import KEPT as KEPT_FOLDER
 from compress.runner.folder.slots import Slot, Slots
@@ -48,6 +50,7 @@ class Workdir:
 
     Attributes
     ----------
+    rival : the files of the linear rival.
     notes : sentences for the report on files that were kept, and on stages that were done again.
     """
 
@@ -58,6 +61,7 @@ class Workdir:
         self.notes: list[str] = []
         self._own = root / _OWN
         self._work = self._own / "aside"
+        self.rival = RivalFiles(self._own, work=self._work)
         self._slots = Slots(self.stages, own=self._own, work=self._work, note=self.note)
         self._top: TopFiles | None = None
 
@@ -119,6 +123,7 @@ class Workdir:
     def forget(self) -> None:
         """Remove every stage's files, and the files that stages share (`--fresh`)."""
         self._slots.forget()
+        self.rival.forget()
         if not forget_shared(self.shared):
             kept = keep(self.shared, KEPT_FOLDER)
             self.note(f"what no run had written in stages/{_SHARED} is kept as stages/{kept.name}")
@@ -173,7 +178,8 @@ class Workdir:
 
     def _claim_folders(self) -> None:
         building = (self._slots.building, self._slots.leaving)
-        for folder in (self._own, self._work, *building, self.stages, self.shared):
+        rival = self._own / RIVAL
+        for folder in (self._own, self._work, rival, *building, self.stages, self.shared):
             if os.path.lexists(folder) and not is_folder(folder):
                 self._keep(folder)
             folder.mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.errors import StageError
 from compress.report.document import GateResult
+from compress.report.words import gate
 
 if TYPE_CHECKING:
     from compress.recipe.gates.limit import Limit
@@ -28,6 +29,12 @@ def judge_limits(limits: Sequence[Limit], row: Row, *, whole_run: bool = False) 
     figures = row.model_dump(mode="json")
     wanted = None if whole_run else row.name
     return [_result(limit, figures, row.name) for limit in limits if limit.stage == wanted]
+
+
+def said(result: GateResult) -> str:
+    """Return a failed gate as part of a sentence."""
+    name, value, limit = gate(result)
+    return f"{name} is {value}, and must be {limit}"
 
 
 def _result(limit: Limit, figures: Mapping[str, Any], row: str) -> GateResult:
