@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from compress.core.bounds import HEAVIEST
 from compress.core.options import Options
 from compress.recipe.gates.figures import Figure, figure
 
+_FARTHEST = 1e18
+"""More than any figure."""
 Then = Literal["stop", "roll_back", "warn"]
 
 
@@ -25,9 +26,9 @@ class Limit(Options):
     """Name of the figure as in report.json, such as quality.value, latency_ms.1.p95 or size_bytes.
     `quality`, `vs_reference`, `latency_ms.1` and `speedup.1` are short for the figures that one
     would expect."""
-    at_least: float | None = Field(default=None, ge=-HEAVIEST, le=HEAVIEST)
+    at_least: float | None = Field(default=None, ge=-_FARTHEST, le=_FARTHEST)
     """The smallest allowed value."""
-    at_most: float | None = Field(default=None, ge=-HEAVIEST, le=HEAVIEST)
+    at_most: float | None = Field(default=None, ge=-_FARTHEST, le=_FARTHEST)
     """The largest allowed value."""
     stage: str | None = None
     """Name of the stage whose row is judged, as soon as it is measured; null: the last row."""
