@@ -27,8 +27,10 @@ _PILOT_ROWS = 4000
 """More samples than these are trained on only after a trial on as many."""
 _SAFETY = 1.5
 """A training may take this much longer than the trial says: it needs more steps for more rows."""
-_STEPS, _MOST_STEPS = 10, 200
-"""Steps of L-BFGS between two looks at the clock, and in all."""
+_STEPS = 10
+"""Steps of L-BFGS between two looks at the clock."""
+LOOKS = 20
+"""Most looks at the clock in a training by L-BFGS."""
 _MOST_PRODUCTS = 2_000_000_000
 """Multiplications of one step: samples x numbers x classes. A step takes about a second then."""
 
@@ -114,7 +116,7 @@ def softmax_regression(
     ----------
     features : (N, D) float32, about of unit size, in random order.
     labels : classes (N,) below `classes`.
-    advance : gets a step for each `_STEPS` of L-BFGS.
+    advance : gets a step for each look at the clock, `LOOKS` in all.
     """
     rows = min(len(features), max(classes, _MOST_PRODUCTS // (features.shape[1] * classes)))
     features, labels = features[:rows], labels[:rows]
@@ -125,12 +127,13 @@ def softmax_regression(
         bias[present] = -_NEVER
         return Linear(weights, bias, rows)
     model = LogisticRegression(max_iter=_STEPS, warm_start=True)
-    for _ in range(_MOST_STEPS // _STEPS):
+    for look in range(1, LOOKS + 1):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features, labels)
-        advance()
-        if model.n_iter_[0] < _STEPS or clock.left < 0:
+        ends = model.n_iter_[0] < _STEPS or clock.left < 0
+        advance(LOOKS + 1 - look if ends else 1)
+        if ends:
             break
     if len(present) == 2:  # scikit-learn keeps the second class's weights alone
         weights[present[1]], bias[present[1]] = model.coef_[0], model.intercept_[0]

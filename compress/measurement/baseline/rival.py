@@ -19,7 +19,7 @@ from compress.errors import DataError, StageError
 from compress.measurement.baseline.clock import Clock
 from compress.measurement.baseline.features import TfIdf, texts_within
 from compress.measurement.baseline.inputs import Inputs, Pixels, Texts
-from compress.measurement.baseline.linear import Linear, softmax_regression, support_vectors
+from compress.measurement.baseline.linear import LOOKS, Linear, softmax_regression, support_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,10 +94,11 @@ def train_rival(
     if not len(order):
         raise DataError("no sample of train has a label.")
     train = _texts if isinstance(inputs, Texts) else _numbers
+    steps = classes if train is _texts or labels.ndim == 2 else LOOKS
     with (
         threadpool_limits(1),
         foreign("scikit-learn", error=StageError),
-        (progress or Silent()).track("training the baseline", classes) as advance,
+        (progress or Silent()).track("training the baseline", steps) as advance,
     ):
         return train(inputs, labels, order, classes, clock, advance)
 
