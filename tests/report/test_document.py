@@ -39,7 +39,7 @@ def test_the_format_has_the_public_names(report):
         "candidates", "generation",
         "vs_reference", "vs_previous", "calibration_error", "recall",
         "throughput", "typical", "serving", "conditions", "energy_kwh",
-        "widths", "training", "sensitivity", "noise",
+        "widths", "training", "sensitivity", "noise", "left_aside",
     }  # fmt: skip
     assert plain["stages"][1]["latency_ms"]["32"]["p50"] == pytest.approx(251.2)
     assert plain["stages"][0]["use"] is None
