@@ -12,10 +12,20 @@ if TYPE_CHECKING:
 
 
 def sentence(report: Report) -> str:
-    """Return the run in one sentence; empty before a row follows the reference."""
-    if len(report.stages) <= report.reference + 1:
+    """Return the run in one sentence, and one on a linear rival that is worse than the reference.
+
+    Empty before there is anything to tell. A rival that isn't worse stands above, see
+    `words.headlines`.
+    """
+    rival = words.baseline(report)
+    said = [_run(report), "" if rival in words.headlines(report) else rival]
+    return " ".join(filter(None, said))
+
+
+def _run(report: Report) -> str:
+    if not report.stages or report.final.index <= report.reference:
         return ""
-    reference, final = report.stages[report.reference], report.stages[-1]
+    reference, final = report.stages[report.reference], report.final
     parts = [_smaller(reference, final), *_faster(final), _cost(reference, final)]
     reasons = _against(report, reference, final)
     end = f"; it isn't worth it {_joined(reasons, 'or')}" if reasons else ""

@@ -63,7 +63,7 @@ def recall(report: Report) -> Grid | None:
     """Return the classes whose recall changed most from reference to final; None without any."""
     if len(report.stages) <= report.reference + 1:
         return None
-    before, after = report.stages[report.reference], report.stages[-1]
+    before, after = report.stages[report.reference], report.final
     both = [name for name in before.recall if name in after.recall]
     changed = [name for name in both if before.recall[name] != after.recall[name]]
     changed.sort(key=lambda name: -abs(after.recall[name] - before.recall[name]))

@@ -28,7 +28,7 @@ def tiles(report: Report) -> list[Tile]:
     """
     if len(report.stages) <= report.reference + 1:
         return []
-    reference, final = report.stages[report.reference], report.stages[-1]
+    reference, final = report.stages[report.reference], report.final
     ratio = reference.size_bytes / final.size_bytes
     found = [Tile(f"{words.times(ratio)}", f"smaller: {words.size(final.size_bytes)}")]
     if ratio < 1:
