@@ -102,7 +102,11 @@ def statuses(comparison: Comparison) -> list[str]:
     """Return how each run ended."""
     found = []
     for run in comparison.runs:
-        failed = [gate.name.replace("_", " ") for gate in run.report.gates if not gate.passed]
+        failed = [
+            gate.name.replace("_", " ")
+            for gate in run.report.gates
+            if words.outcome(gate) == "failed"
+        ]
         more = f" ({', '.join(failed)})" if failed else ""
         more = more if run.report.error is None else f": {run.report.error}"
         found.append(f"{run.title}: {words.STATUS[run.report.status]}{more}")
