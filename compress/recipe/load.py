@@ -61,7 +61,8 @@ def evaluation_of(
     Parameters
     ----------
     model : the ONNX file.
-    path : the recipe whose task, data and measurements are taken.
+    path : the recipe whose task, data and measurements are taken; no baseline is trained unless it
+        asks for one.
     overrides : changes of its keys, such as "model.inputs.ids=input_ids" for the file.
     python : False refuses functions that the recipe names.
 
@@ -85,6 +86,8 @@ def evaluation_of(
     stem = _NOT_IN_NAMES.sub("-", model.stem).strip("-._")[:_LONGEST].rstrip("-._") or "model"
     keys: dict[str, Any] = {name: getattr(head, name) for name in Head.model_fields}
     keys["name"] = f"{head.name[: 63 - len(stem)]}-{stem}"
+    if "baseline" not in head.measure.model_fields_set:
+        keys["measure"] = head.measure.model_copy(update={"baseline": None})
     recipe = Recipe.model_construct(**keys, stages=())
     recipe._source, recipe._first_row = path, stem
     if not python:
