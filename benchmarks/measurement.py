@@ -26,8 +26,14 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.measurement.latency.measure import measure_latency
 from compress.measurement.spec import MeasureSpec
 
-CHANNELS, SIDE = 32, 8
-BURNER = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+CHANNELS, SIDE = 32, 16
+BURNER = """
+import os, sys
+parent = os.getppid()
+os.sched_setaffinity(0, {int(sys.argv[1])})
+while os.getppid() == parent:
+    pass
+"""
 SETTLE = 1.0
 """Seconds after which a process that burns a core is at it."""
 

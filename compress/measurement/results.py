@@ -110,7 +110,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one call of the model, in milliseconds."""
+    """Time of one call of the model, in milliseconds; on one thread by the thread's own clock."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 

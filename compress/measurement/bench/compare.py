@@ -37,7 +37,7 @@ class Timing:
     Attributes
     ----------
     p50_ms, p95_ms : median and 95th percentile of a call, in milliseconds.
-    p50_ci95 : 95 % interval of the median, by a bootstrap over rounds.
+    p50_ci95 : 95 % interval of the median, over sittings (`measure_latency`).
     samples_per_second : batch size ÷ median.
     speedup, speedup_ci95 : speedup over the first model, and its 95 % interval.
     """
