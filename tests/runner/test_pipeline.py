@@ -125,6 +125,13 @@ def test_every_stage_has_a_row(made_in_python: tuple[Path, Report]) -> None:
     assert export.quality.value == quantize.quality.value
     assert export.delta.params == pytest.approx(export.params / train.params - 1)
     assert set(export.latency_ms) == {"1", "4"}
+    assert [row.vs_reference is None for row in report.stages] == [True, True] + [False] * 4
+    assert [row.vs_previous is None for row in report.stages] == [True] + [False] * 5
+    assert train.vs_previous.verdict == "better"
+    assert export.vs_previous.agreement == 1
+    assert export.vs_reference.change == pytest.approx(export.delta.quality)
+    assert list(train.recall) == [str(digit) for digit in range(10)]
+    assert 0 <= train.calibration_error <= 1
     assert json.loads((folder / "report.json").read_text())["status"] == "passed"
     page = (folder / "report.html").read_text()
     assert "validation accuracy" in page

@@ -233,6 +233,41 @@ def test_rows_are_kept_with_their_key(tmp_path: Path) -> None:
         assert workdir.find(SLOT, "a") is not None, "a row doesn't spoil the stage"
 
 
+def test_answers_are_kept_beside_their_row_and_go_with_the_stage(tmp_path: Path) -> None:
+    workdir = Workdir(tmp_path / "run")
+    with workdir.open():
+        folder = finish(workdir, SLOT, "a")
+        for content in (b"first", b"second"):
+            workdir.save_row(SLOT, "k", {"params": 1}, answers=content)
+            assert (folder / "answers.safetensors").read_bytes() == content
+            assert workdir.find_row(SLOT, "k") == {"params": 1}
+        workdir.forget()
+        assert not folder.exists()
+    assert not workdir.notes
+
+
+@pytest.mark.parametrize("content", [b"edited", None])
+def test_a_row_is_measured_again_if_its_answers_changed(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    workdir = Workdir(tmp_path / "run")
+    with workdir.open():
+        folder = finish(workdir, SLOT, "a")
+        workdir.save_row(SLOT, "k", {"params": 1}, answers=b"measured")
+        answers = folder / "answers.safetensors"
+        answers.unlink()
+        if content is not None:
+            answers.write_bytes(content)
+        assert workdir.find_row(SLOT, "k") is None
+        assert workdir.notes == [
+            "02-prune was measured again: its answers.safetensors wasn't as a run had left it"
+        ]
+        workdir.save_row(SLOT, "k", {"params": 1}, answers=b"measured")
+        assert workdir.find_row(SLOT, "k") == {"params": 1}
+        kept = folder / "answers.safetensors.kept-1"
+        assert kept.exists() == (content is not None)
+
+
 ODD = ["", "{", "[]", "{}", "null", "\0\1", "[" * 50_000, '{"schema": 1, "key": "a"}', "7"]
 
 
