@@ -28,6 +28,8 @@ less is better."""
 def difference(this: KeptAnswers, other: KeptAnswers) -> Difference:
     """Compare two models by what was kept of their answers to the same samples.
 
+    The same answers, of a file that wasn't measured twice, differ by 0 without any doubt.
+
     Raises
     ------
     StageError : they weren't measured by the same metric on the same samples.
@@ -50,6 +52,8 @@ def difference(this: KeptAnswers, other: KeptAnswers) -> Difference:
         changes = changes[np.isfinite(changes)]
         ci95, p_value = paired_bootstrap(changes, samples=ours.samples)
         smallest = (ci95[1] - ci95[0]) / 2
+    if this is other:
+        ci95 = (0.0, 0.0)
     return Difference(
         change=change,
         ci95=ci95,

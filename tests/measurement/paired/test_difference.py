@@ -67,7 +67,10 @@ def test_accuracies_are_compared_by_mcnemar(labels):
     worse = difference(answered(wrong_at(labels, range(60)), labels), theirs)
     assert worse.verdict == "worse"
     assert difference(theirs, answered(wrong_at(labels, range(60)), labels)).verdict == "better"
-    assert difference(ours, ours).verdict == "no difference seen"
+    assert difference(ours, replace(ours)).verdict == "no difference seen"
+    few = replace(ours, held=ours.held[:50], quality=replace(ours.quality, samples=50))
+    assert difference(few, replace(few)).verdict == "too few samples to tell"
+    assert difference(few, few).verdict == "no difference seen"  # one file
 
 
 def test_other_metrics_are_compared_by_a_paired_bootstrap(labels):
