@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import recall_score
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from compress.core.notes import Weight, weight
 from compress.errors import InputError, StageError
@@ -153,6 +155,15 @@ def test_the_calibration_error_is_the_mean_gap_of_bins():
     gaps = abs((0.95 + 0.97 + 1) - 2) + 0.55 + (1 - 0.52)
     assert calibration_error(confidence, right) == pytest.approx(gaps / 5)
     assert calibration_error(np.ones(3), np.ones(3, bool)) == 0
+
+
+def test_the_calibration_error_is_that_of_torchmetrics():
+    generator = np.random.default_rng(2)
+    scores, labels = generator.normal(size=(300, 3)), generator.integers(0, 3, 300)
+    kept = answered(2 * scores, labels)
+    shares = torch.softmax(torch.from_numpy(2 * scores), dim=1)
+    wanted = multiclass_calibration_error(shares, torch.from_numpy(labels), num_classes=3)
+    assert kept.calibration_error == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_a_class_that_a_stage_destroyed_is_noted_though_the_average_holds():

@@ -150,15 +150,15 @@ def test_the_interval_of_spearman_holds_the_truth():
 
 def test_every_metric_keeps_what_it_is_compared_by():
     generator = np.random.default_rng(0)
-    scores = generator.normal(size=(12, 5, 4)).astype(np.float32)
+    scores = generator.normal(size=(12, 5, 6)).astype(np.float32)
     labels = {
-        "class": generator.integers(0, 4, 12),
-        "class-set": (generator.random((12, 4)) < 0.5).astype(np.float32),
-        "token-class": generator.integers(0, 4, (12, 5)),
-        "next-token": generator.integers(0, 4, (12, 5)),
+        "class": generator.integers(0, 6, 12),
+        "class-set": (generator.random((12, 6)) < 0.5).astype(np.float32),
+        "token-class": generator.integers(0, 6, (12, 5)),
+        "next-token": generator.integers(0, 6, (12, 5)),
         "none": np.zeros(12),
     }
-    names = ("O", "B-PER", "I-PER", "B-LOC")
+    names = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG")
     for target, metrics in METRICS.items():
         given = scores[:, 0] if target in ("class", "class-set") else scores
         answer = Answer(given, {"labels": labels[target]})
