@@ -2,6 +2,7 @@ import gc
 import os
 import sys
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,6 +146,23 @@ def test_files_are_loaded_for_each_sitting_in_orders_drawn_anew(monkeypatch):
     assert all(sorted(each) == ["a", "b", "c"] for each in orders)
     assert len(set(orders)) > 1
     assert measured.notes == ()
+
+
+def test_no_file_is_in_memory_twice(monkeypatch):
+    alive, most = set(), []
+
+    class Held(Recorder):
+        def __init__(self, path):
+            super().__init__(path, [])
+            alive.add(id(self))
+            most.append(len(alive))
+            weakref.finalize(self, alive.discard, id(self))
+
+    monkeypatch.setattr(module, "session", lambda path, *, threads: Held(path))
+    spec = MeasureSpec(batch_sizes=(1, 4), rounds=5, seconds=5)
+    measure_latency({n: n for n in "abc"}, {1: {}, 4: {}}, spec=spec)
+    assert len(most) >= 3 * PILOT
+    assert max(most) == 3
 
 
 def test_files_that_load_slowly_stay_loaded_and_a_note_says_so(monkeypatch):

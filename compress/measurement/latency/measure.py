@@ -93,9 +93,14 @@ def measure_latency(
         while open_sizes := [size for size, each in rounds.items() if not each.ended]:
             desk.sit(most=spec.seconds * len(rounds))
             for size in open_sizes:
-                calls = desk.calls(inputs[size], f"at batch size {size}")
-                share = desk.opening / len(open_sizes)
-                _sitting(calls, rounds[size], generator=generator, clock=clock, opening=share)
+                # No name here holds the calls: the models are freed before they are loaded anew.
+                _sitting(
+                    desk.calls(inputs[size], f"at batch size {size}"),
+                    rounds[size],
+                    generator=generator,
+                    clock=clock,
+                    opening=desk.opening / len(open_sizes),
+                )
                 if steps > 0:
                     steps -= 1
                     advance()
