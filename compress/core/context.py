@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -81,8 +81,9 @@ class Data(Protocol):
         """Number of samples in a split."""
         ...
 
-    def raw(self, split: Split, *, limit: int) -> Raw:
-        """The first samples of a split, before any preprocessing."""
+    def raw(self, split: Split, *, limit: int, places: Sequence[int] | None = None) -> Raw:
+        """The first samples of a split, or the first of those at `places`, as the source has them,
+        before any preprocessing."""
         ...
 
     def loader(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -115,15 +115,18 @@ class Dataset:
                 yield from fetched["text"]
                 yield from fetched.get("text_pair", ())
 
-    def raw(self, split: Split, *, limit: int) -> RawSamples:
-        """The first samples of a split as the source has them.
+    def raw(self, split: Split, *, limit: int, places: Sequence[int] | None = None) -> RawSamples:
+        """See `compress.core.context.Data.raw`.
 
         Raises
         ------
         DataError : a sample can't be read.
         """
         generates = self.target == "next-token"
-        return raw_samples(self.splits[split], limit=limit, generates=generates)
+        samples = self.splits[split]
+        if places is not None:
+            samples = samples.take(np.array(places, dtype=np.int64))
+        return raw_samples(samples, limit=limit, generates=generates)
 
     def loader(
         self,

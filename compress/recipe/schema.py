@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny
+from pydantic import BaseModel, Field, InstanceOf, PrivateAttr, SerializeAsAny, field_validator
 from ruamel.yaml import YAML
 
 from compress.core.bounds import HEAVIEST
@@ -21,6 +22,7 @@ from compress.recipe.gates.limit import Limit
 from compress.stages.contract import Stage
 from compress.tasks.spec import TaskSpec
 from compress.tasks.task import LOWER_IS_BETTER, TASKS
+from compress.training.options import Tracker
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of names that become folders."""
@@ -63,6 +65,27 @@ class Gates(Options):
         return [(wrong, f"{wrong!r} can't judge the metric {metric!r}. {right!r} can.")]
 
 
+class ReportOptions(Options):
+    """What a run reports besides its figures, and to whom."""
+
+    samples: int = Field(default=20, ge=0, le=20)
+    """Most samples of the test split that the report shows, of those on which the reference and the
+    final model answer differently. 0: none, for data that must not leave its place."""
+    trackers: tuple[Tracker, ...] = ()
+    """Trackers that every row is logged to."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _installed(cls, trackers: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+        missing = next((name for name in trackers if find_spec(name) is None), None)
+        if missing is not None:
+            raise ValueError(
+                f"'trackers' names {missing!r}, which isn't installed: "
+                f"pip install 'compress[{missing}]'."
+            )
+        return trackers
+
+
 class Head(Options):
     """A recipe's keys without `stages`."""
 
@@ -81,6 +104,8 @@ class Head(Options):
     """The source of the samples."""
     measure: MeasureSpec = MeasureSpec()
     """How every row of the report is measured."""
+    report: ReportOptions = ReportOptions()
+    """What the report shows of the data, and where its rows are logged."""
     gates: Gates = Gates()
     """Requirements on the final model."""
 

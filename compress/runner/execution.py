@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,8 @@ from compress.runner.leader import Finished, Leader, Order
 from compress.runner.ledger import MeasuredRow, measure_row
 from compress.runner.origin import Origin
 from compress.runner.publish import publish
+from compress.runner.reporting import trackers
+from compress.runner.reporting.answers import changed_answers
 from compress.runner.reporting.changed_keys import changed_keys
 from compress.runner.reporting.insides import with_insides
 from compress.runner.reporting.write import end_of, write_broken, write_reports
@@ -143,6 +145,7 @@ class Execution:
         key = first_key(decisive)
         self._state = _State(artifact=original, key=key, reference=original, reference_key=key)
         self._at_work: Path | None = None
+        self._log: Callable[[Row], None] = lambda _: None
 
     def go(self) -> Report:
         """Run every stage; the report has status "passed" or "gate_failed".
@@ -156,7 +159,7 @@ class Execution:
         try:
             # From here on an earlier run's report would describe files that are gone.
             write_reports(self._report("running"), self.workdir)
-            with foreign_within(code_files(self.recipe)):
+            with foreign_within(code_files(self.recipe)), self._tracked():
                 with storing(f"{first.folder}: "):
                     self._step(first, None)
                     self._find_baseline(first)
@@ -267,7 +270,20 @@ class Execution:
         state.previous = ComparedModel(artifact, subject.onnx, row, answers)
         if becomes_reference:
             state.original = state.previous
+        self._log(row)
         write_reports(self._report("running"), self.workdir)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """Log every row to the trackers that the recipe names while the context lasts."""
+        with trackers.tracked_rows(
+            self.recipe.report.trackers,
+            name=self.recipe.name,
+            directory=self.workdir.root / trackers.FOLDER,
+            recipe=self.recipe.to_dict(),
+        ) as log:
+            self._log = log
+            yield
 
     def _compute(self, slot: Slot, stage: Stage | None, key: str) -> dict[str, Any]:
         given = self._state.artifact
@@ -369,6 +385,7 @@ class Execution:
             state.gates += judge_limits(limits, final, whole_run=True)
         passed = all(gate.passed or gate.then != "stop" for gate in state.gates)
         report = self._report("passed" if passed else "gate_failed")
+        report = self._with_answers(report)
         if state.artifact.bundle is not None:
             publish(
                 state.artifact.bundle,
@@ -378,6 +395,19 @@ class Execution:
                 origin=self._origin,
             )
         return write_reports(report, self.workdir)
+
+    def _with_answers(self, report: Report) -> Report:
+        """Return the report with the answers of reference and final model, where they differ."""
+        reference, final = self._state.original, self._state.previous
+        if reference is None or final is None or reference.row.index == final.row.index:
+            return report
+        found = changed_answers(
+            reference.answers,
+            final.answers,
+            context=self._context(self.workdir.root),
+            samples=self.recipe.report.samples,
+        )
+        return report.model_copy(update=found)
 
     def _report(self, status: Status, error: str | None = None) -> Report:
         """Return a report of the rows so far, also while the reference's own row is missing."""

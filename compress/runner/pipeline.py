@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compress.data.spec import DataSpec
     from compress.measurement.spec import MeasureSpec
     from compress.models.spec import ModelSpec
-    from compress.recipe.schema import Gates, Recipe
+    from compress.recipe.schema import Gates, Recipe, ReportOptions
     from compress.report.document import Report
     from compress.runner.execution import Settings
     from compress.stages.contract import Stage
@@ -130,7 +130,7 @@ class Pipeline:
     ----------
     stages : the stages, in the order in which they run.
     name : name of the run and of its folder.
-    model, data, measure, gates : sections of a recipe, each as a spec or as its keys.
+    model, data, measure, gates, report : sections of a recipe, each as a spec or as its keys.
     task : name of the task, such as "text-classification".
     seed : seed of all randomness.
 
@@ -151,7 +151,7 @@ class Pipeline:
     >>> report = pipeline.run()  # doctest: +SKIP
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a key of a recipe)
         self,
         stages: Sequence[Stage],
         *,
@@ -161,6 +161,7 @@ class Pipeline:
         data: DataSpec | Mapping[str, Any],
         measure: MeasureSpec | Mapping[str, Any] | None = None,
         gates: Gates | Mapping[str, Any] | None = None,
+        report: ReportOptions | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         head = {
@@ -172,6 +173,7 @@ class Pipeline:
             "data": data,
             "measure": measure or {},
             "gates": gates or {},
+            "report": report or {},
         }
         self.recipe = recipe_of(_named(stages), head)
 

@@ -10,6 +10,8 @@ from compress.core.options import Options
 from compress.errors import expected
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+"""A tool that shows figures of runs side by side; each needs an extra of its name."""
 Alpha = Annotated[float, Field(gt=0, le=100)]
 """Value of both parameters of the beta distribution from which a mixture's share is drawn."""
 
@@ -105,7 +107,7 @@ class TrainingOptions(Options):
     """
     gradient_compression: GradientCompression | None = None
     """Make gradients low-rank, so that processes send less; null: no compression."""
-    trackers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    trackers: tuple[Tracker, ...] = ()
     """Trackers that losses and scores are logged to."""
     augment: Augment | None = None
     """Random changes of training samples; null: none."""

@@ -1,11 +1,11 @@
-"""Logs losses and scores to TensorBoard or MLflow, through accelerate's trackers."""
+"""Logs losses and scores to TensorBoard, MLflow or W&B, through accelerate's trackers."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from compress.core.foreign.endings import afterwards
 from compress.errors import StageError
-from compress.training.options import TrainingOptions
+from compress.training.options import Tracker, TrainingOptions
 
 PROJECT = "compress"
 _MLFLOW_URI, _MLFLOW_FILES = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"
@@ -41,18 +41,16 @@ def tracked(
     if not options.trackers:
         yield _nothing
         return
-    for tracker in options.trackers:
-        if importlib.util.find_spec(tracker) is None:
-            raise StageError(
-                f"'trackers' names {tracker!r}, which isn't installed: "
-                f"pip install 'compress[{tracker}]'."
-            )
+    require_installed(options.trackers)
     directory.mkdir(parents=True, exist_ok=True)
-    with _mlflow_place(directory, wanted="mlflow" in options.trackers):
+    with mlflow_place(directory) if "mlflow" in options.trackers else nullcontext():
         accelerator.init_trackers(
             PROJECT,
             config=_flat(options),
-            init_kwargs={"mlflow": {"run_name": description}},
+            init_kwargs={
+                "mlflow": {"run_name": description},
+                "wandb": {"name": description, "dir": str(directory)},
+            },
         )
 
         def log(figures: Mapping[str, float], *, step: int) -> None:
@@ -71,9 +69,25 @@ def _nothing(figures: Mapping[str, float], *, step: int) -> None:
     pass
 
 
+def require_installed(trackers: Sequence[Tracker]) -> None:
+    """Check that the packages of trackers are installed.
+
+    Raises
+    ------
+    StageError : one isn't.
+    """
+    for tracker in trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise StageError(
+                f"'trackers' names {tracker!r}, which isn't installed: "
+                f"pip install 'compress[{tracker}]'."
+            )
+
+
 @contextmanager
-def _mlflow_place(directory: Path, *, wanted: bool) -> Iterator[None]:
-    if not wanted or os.environ.get(_MLFLOW_URI):
+def mlflow_place(directory: Path) -> Iterator[None]:
+    """Let MLflow write to `directory`/mlflow in the context, unless MLFLOW_TRACKING_URI is set."""
+    if os.environ.get(_MLFLOW_URI):
         yield
         return
     import mlflow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +133,10 @@ class TaskData:
                 for name in self.fields.inputs:
                     yield from texts_in(sample[name])
 
-    def raw(self, split: Split, *, limit: int) -> RawSamples:
-        """The first samples of a split, without labels: a mapping of fields for each."""
-        positions = np.arange(min(limit, len(self.splits[split])), dtype=np.int64)
+    def raw(self, split: Split, *, limit: int, places: Sequence[int] | None = None) -> RawSamples:
+        """See `compress.core.context.Data.raw`; a mapping of fields for each, without labels."""
+        among = np.arange(len(self.splits[split])) if places is None else np.array(places)
+        positions = among[:limit].astype(np.int64)
         samples = self.samples(split, positions)
         values = ({name: sample[name] for name in self.fields.inputs} for sample in samples)
         return RawSamples("fields" if self.task.script_file else "tensors", tuple(values))
