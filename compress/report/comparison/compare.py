@@ -143,7 +143,7 @@ def _untested(runs: Sequence[Run], rows: Mapping[str, tuple[Cell | None, ...]]) 
     """Yield why differences aren't tested, each reason once."""
     for run in runs:
         for said in run.missing:
-            yield f"{run.title}: {said}; differences from them aren't tested."
+            yield f"{run.title}: {said}, so that differences aren't tested."
     reasons: dict[str, None] = {}
     for at, run in enumerate(runs):
         for cells in rows.values():

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from compress.measurement.paired.kept import KeptAnswers
 
 
+_LACKING = "weren't kept"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run that is compared with others.
@@ -64,11 +67,11 @@ def _answers(report: Report, stages: Path) -> tuple[dict[str, KeptAnswers], tupl
         try:
             path = inside(stages, stage_folder(row.index, row.name)) / ANSWERS
             if not path.is_file():
-                problems.setdefault("kept no answers", []).append(row.name)
+                problems.setdefault(_LACKING, []).append(row.name)
                 continue
             kept = from_file(path)
         except InputError:
-            problems.setdefault("have answers that can't be read", []).append(row.name)
+            problems.setdefault("can't be read", []).append(row.name)
             continue
         same = kept.quality.metric == row.quality.metric and isclose(
             kept.quality.value, row.quality.value, rel_tol=1e-9, abs_tol=1e-12
@@ -76,7 +79,9 @@ def _answers(report: Report, stages: Path) -> tuple[dict[str, KeptAnswers], tupl
         if same and kept.quality.samples == row.quality.samples:
             found[row.name] = kept
         else:
-            problems.setdefault("have answers of another report", []).append(row.name)
-    if len(problems.get("kept no answers", [])) == len(report.stages) and report.stages:
-        return found, ("no row has kept answers beside its report",)
-    return found, tuple(f"{', '.join(names)} {said}" for said, names in problems.items())
+            problems.setdefault("belong to another report", []).append(row.name)
+    if len(problems.get(_LACKING, [])) == len(report.stages) and report.stages:
+        return found, ("no row has kept answers beside the report",)
+    return found, tuple(
+        f"the answers of {', '.join(names)} {said}" for said, names in problems.items()
+    )

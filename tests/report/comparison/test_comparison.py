@@ -162,18 +162,18 @@ def test_a_report_without_answers_is_shown_untested_and_said_so(two, tmp_path):
     comparison = compare(read_runs([two[0], alone]))
     assert all(cells[1] is None or not cells[1].difference for cells in comparison.rows.values())
     assert comparison.warnings == [
-        "other: no row has kept answers beside its report; differences from them aren't tested."
+        "other: no row has kept answers beside the report, so that differences aren't tested."
     ]
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path, report: path.write_bytes(b"{}"), "distill have answers that can't be read"),
-        (lambda path, report: path.unlink(), "distill kept no answers"),
+        (lambda path, report: path.write_bytes(b"{}"), "the answers of distill can't be read"),
+        (lambda path, report: path.unlink(), "the answers of distill weren't kept"),
         (
             lambda path, report: path.write_bytes(right(report, "original").to_bytes()),
-            "distill have answers of another report",
+            "the answers of distill belong to another report",
         ),
         (
             lambda path, report: path.write_bytes(
