@@ -94,7 +94,9 @@ def train_rival(
     if not len(order):
         raise DataError("no sample of train has a label.")
     train = _texts if isinstance(inputs, Texts) else _numbers
-    steps = classes if train is _texts or labels.ndim == 2 else LOOKS
+    steps = classes if labels.ndim == 2 else LOOKS
+    if train is _texts:
+        steps = 2 * classes  # features take about as long
     with (
         threadpool_limits(1),
         foreign("scikit-learn", error=StageError),
@@ -134,6 +136,7 @@ def _texts(inputs: Any, labels: Any, order: Any, classes: int, clock: Clock, adv
     rows = order[: len(columns[0])]
     to_features = TfIdf()
     features = to_features.fit(columns)
+    advance(classes)
     found = support_vectors(features, _wanted(labels[rows], classes), clock, advance)
     return _rival(
         "tf-idf + linear SVM",

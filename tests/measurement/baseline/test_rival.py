@@ -226,7 +226,7 @@ def test_progress_ends_where_it_said():
     texts, labels = sentences(60)
     progress = Counted()
     accuracy_of(dataset({"text": texts}, labels), TEXTS, progress=progress)
-    assert progress.steps == {"training the baseline": [3, 3]}
+    assert progress.steps == {"training the baseline": [6, 6]}
     progress = Counted()
     train_rival(inputs_of(digits(), TASKS["image-classification"]), classes=10, progress=progress)
     [(done, total)] = progress.steps.values()
