@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WORDS, _CHARACTERS = (1, 2), (3, 4)
+_WORDS, _CHARACTERS = (1, 2), (4, 4)
 """Lengths of the n-grams: words, and characters inside of words."""
 _MOST_FEATURES = 100_000
 """The most frequent n-grams of a kind are kept."""

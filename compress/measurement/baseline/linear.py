@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _NEVER = -10.0
 """Score of a class that no sample of the train split has."""
-_TOLERANCE = 0.01
-"""Where an SVM stops; a hundred times less takes half as long again for the same answers."""
+_TOLERANCE = 0.1
+"""Where an SVM stops; less takes several times as long for the same answers."""
 _PILOT_ROWS = 4000
 """More samples than these are trained on only after a trial on as many."""
-_SAFETY = 1.5
+_SAFETY = 1.25
 """A training may take this much longer than the trial says: it needs more steps for more rows."""
 _STEPS = 10
 """Steps of L-BFGS between two looks at the clock."""
