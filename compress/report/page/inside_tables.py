@@ -17,7 +17,7 @@ _CLASSES = 20
 
 def widths(report: Report) -> Grid | None:
     """Return the widths of all layers that any stage changed; None if no stage did."""
-    rows = [row for row in report.stages[report.reference :] if row.widths]
+    rows = [row for row in report.stages[report.reference :] if row.widths and not row.left_aside]
     steps = [row for before, row in itertools.pairwise(rows) if _differ(before.widths, row.widths)]
     if not steps:
         return None

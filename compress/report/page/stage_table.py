@@ -21,7 +21,7 @@ def stage_table(report: Report) -> Grid:
     name = report.stages[report.reference].name
     head = ["stage", "parameters", "MACs", "size", words.metric(report), f"against {name}"]
     head += [f"batch {batch}" for batch in batches]
-    head += ["stage took", "its peak memory"]
+    head += ["took", "peak memory"]
     rows = [_row(report, row, batches) for row in report.stages]
     if report.baseline is not None:
         rows.append(_baseline(report.baseline, batches))

@@ -125,9 +125,14 @@ def _round_values(low: float, high: float) -> list[float]:
     return inside
 
 
+def _kept(report: Report) -> list[Row]:
+    """Return the reference and later rows, without models that a gate left aside."""
+    return [row for row in report.stages[report.reference :] if not row.left_aside]
+
+
 def quality_waterfall(report: Report) -> Lanes | None:
     """Return what each stage did to quality; None before a row follows the reference."""
-    rows = report.stages[report.reference :]
+    rows = _kept(report)
     if len(rows) < 2:
         return None
     title = f"What each stage did to {rows[0].quality.metric}"
@@ -145,7 +150,7 @@ def quality_waterfall(report: Report) -> Lanes | None:
                 bar=(before.quality.value, row.quality.value),
                 whisker=row.quality.ci95,
                 tick=row.quality.value,
-                tone=_tone(change if row.quality.higher_is_better else -change),
+                tone=_judged(row, change if row.quality.higher_is_better else -change),
             )
         )
     return lanes(title, found, axis=f"{rows[0].quality.metric}, with 95 % intervals")
@@ -160,7 +165,7 @@ def _start(row: Row) -> Lane:
 
 def speed_waterfalls(report: Report) -> list[Lanes]:
     """Return what each stage did to speed, by batch size; a bar's length is a factor."""
-    rows = report.stages[report.reference :]
+    rows = _kept(report)
     return [
         found
         for batch in words.batch_sizes(report)
@@ -197,6 +202,14 @@ def _speed(rows: Sequence[Row], batch: str, report: Report) -> Lanes | None:
         axis=f"times as fast as {timed[0].name}",
         logarithmic=True,
     )
+
+
+def _judged(row: Row, gain: float) -> Tone:
+    """Return the tone of a change of quality: plain unless its test tells it from none."""
+    found = row.vs_previous
+    if found is not None and found.verdict not in ("better", "worse"):
+        return "plain"
+    return _tone(gain)
 
 
 def _tone(gain: float) -> Tone:

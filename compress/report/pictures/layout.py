@@ -18,6 +18,9 @@ COLOURS = 8
 _NEAR = 15.0
 """Distance in pixels within which two marks share a label."""
 
+_LETTER, _LINE = 6.6, 14.0
+"""Width of a letter and height of a line of a label, in pixels."""
+
 Shape = Literal["dot", "ring", "square"]
 """Shape of a mark."""
 
@@ -88,7 +91,7 @@ class Picture:
     title, x_name, y_name : in words.
     left, top, right, bottom : of the frame that the values are in.
     lines : a colour, whether it is dashed, and "x,y x,y …".
-    labels : places and texts of the marks' labels; near marks share one.
+    labels : place, whether it ends there, and text of each label; near marks share one.
     guide : height of a level to compare with.
     legend : names and shapes of the series, in the order of their colours; empty for a single one.
     left_out : points that aren't finite.
@@ -108,7 +111,7 @@ class Picture:
     y_ticks: Sequence[Tick]
     lines: Sequence[tuple[int, bool, str]]
     marks: Sequence[Mark]
-    labels: Sequence[tuple[float, float, str]] = ()
+    labels: Sequence[tuple[float, float, bool, str]] = ()
     guide: float | None = None
     legend: Sequence[tuple[str, Shape | Literal["line"]]] = field(default_factory=tuple)
     left_out: int = 0
@@ -187,7 +190,7 @@ def draw(
             for line in _lines(one.points, x_axis, y_axis)
         ],
         marks=marks,
-        labels=_labels(marks),
+        labels=_labels(marks, right=right),
         guide=None if frame.guide is None else y_axis.place(frame.guide),
         legend=[(one.name, one.shape if one.marked else "line") for one in series]
         if len(series) > 1
@@ -247,16 +250,42 @@ def _lines(points: Sequence[Point], x_axis: Axis, y_axis: Axis) -> list[str]:
     return [" ".join(piece) for piece in pieces if len(piece) > 1]
 
 
-def _labels(marks: Sequence[Mark]) -> list[tuple[float, float, str]]:
-    """Return (x, y, label) of each mark that has one; near marks share a label."""
-    groups: list[tuple[float, float, list[str]]] = []
+def _labels(marks: Sequence[Mark], *, right: float) -> list[tuple[float, float, bool, str]]:
+    """Return (x, y, whether it ends at x, label) of each mark that has one.
+
+    Near marks share a label; one that would cover another is put higher or lower.
+    """
+    groups: list[tuple[Mark, list[str]]] = []
     for mark in marks:
         if not mark.label:
             continue
-        near = (names for x, y, names in groups if math.hypot(x - mark.x, y - mark.y) < _NEAR)
+        near = (
+            names
+            for other, names in groups
+            if math.hypot(other.x - mark.x, other.y - mark.y) < _NEAR
+        )
         names = next(near, None)
         if names is None:
-            groups.append((mark.x, mark.y - mark.radius, [mark.label]))
+            groups.append((mark, [mark.label]))
         else:
             names.append(mark.label)
-    return [(x, y, ", ".join(names)) for x, y, names in groups]
+    placed: list[tuple[float, float, bool, str]] = []
+    taken: list[tuple[float, float, float]] = []
+    for mark, names in groups:
+        text = ", ".join(names)
+        width = _LETTER * len(text)
+        ends = mark.x + 8 + width > right
+        left = mark.x - 8 - width if ends else mark.x + 8
+        above, below = mark.y - mark.radius - 3, mark.y + mark.radius + 13
+        free = (
+            y
+            for y in (above, below, above - _LINE, below + _LINE, above - 2 * _LINE)
+            if not any(
+                abs(y - o) < _LINE and left < end and start < left + width
+                for start, end, o in taken
+            )
+        )
+        y = next(free, below + 2 * _LINE)
+        taken.append((left, left + width, y))
+        placed.append((mark.x - 8 if ends else mark.x + 8, y, ends, text))
+    return placed
