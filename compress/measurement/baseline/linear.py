@@ -37,11 +37,11 @@ _MOST_PRODUCTS = 2_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Scores x W^T + b.
+    """Scores x W + b.
 
     Attributes
     ----------
-    weights, bias : W (C, F) and b (C,), float32.
+    weights, bias : W (F, C) and b (C,), float32. W is contiguous; a sparse x would copy it if not.
     rows : number of samples that it was trained on.
     """
 
@@ -51,7 +51,7 @@ class Linear:
 
     def __call__(self, features: Any) -> Floats:
         """Return the scores (N, C) of features (N, F), sparse or not."""
-        return np.asarray(features @ self.weights.T + self.bias, np.float32)
+        return np.asarray(features @ self.weights + self.bias, np.float32)
 
 
 def support_vectors(features: Any, wanted: Any, clock: Clock, advance: Advance) -> Linear:
@@ -104,7 +104,7 @@ def _one_by_one(
             weights[index], bias[index] = machine.coef_[0], machine.intercept_[0]
         if advance is not None:
             advance()
-    return Linear(weights, bias, features.shape[0])
+    return Linear(np.ascontiguousarray(weights.T), bias, features.shape[0])
 
 
 def softmax_regression(
@@ -125,7 +125,7 @@ def softmax_regression(
     bias = np.full(classes, _NEVER, np.float32)
     if len(present) == 1:
         bias[present] = -_NEVER
-        return Linear(weights, bias, rows)
+        return Linear(np.ascontiguousarray(weights.T), bias, rows)
     model = LogisticRegression(max_iter=_STEPS, warm_start=True)
     for look in range(1, LOOKS + 1):
         with warnings.catch_warnings():
@@ -140,4 +140,4 @@ def softmax_regression(
         bias[present[0]] = 0.0
     else:
         weights[present], bias[present] = model.coef_, model.intercept_
-    return Linear(weights, bias, rows)
+    return Linear(np.ascontiguousarray(weights.T), bias, rows)

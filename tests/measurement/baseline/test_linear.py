@@ -69,7 +69,7 @@ def test_logistic_regression_is_scikit_learns(advance):
     features, labels = clusters(300)
     model = softmax_regression(features, labels, classes=3, clock=Clock(60), advance=advance)
     other = LogisticRegression(max_iter=1000).fit(features, labels)
-    assert np.allclose(model.weights, other.coef_, atol=0.05)
+    assert np.allclose(model.weights.T, other.coef_, atol=0.05)
     assert right(model, features, labels) == other.score(features, labels)
 
 
