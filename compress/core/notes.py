@@ -9,6 +9,12 @@ _CAREFUL = "careful: "
 _NAMED = r"(?:[^:]{1,40}: ){0,2}"
 """What stages put before a note of one of several files, such as "int8: "."""
 _WARNS = re.compile(_NAMED + _CAREFUL)
+_RISKS = re.compile(
+    _NAMED
+    + r"(?:answers depend on |short texts have no answer|generation isn't timed|not timed in |"
+    r"the machine was too noisy|left aside: |\d+ threads share )"
+)
+"""Beginnings of notes that always warn, whether they are marked or not."""
 _CHECKS = re.compile(_NAMED + r"(?:(?:ONNX )?against (?:torch|the )|[\w.]+ on [\d,]+ raw samples)")
 
 
@@ -32,6 +38,6 @@ def unmarked(note: str) -> str:
 
 def weight(note: str) -> Weight:
     """Return the weight of a note: a comparison that held is a check, all else a choice."""
-    if _WARNS.match(note):
+    if _WARNS.match(note) or _RISKS.match(note):
         return Weight.WARNING
     return Weight.CHECK if _CHECKS.match(note) else Weight.CHOICE

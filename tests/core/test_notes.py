@@ -15,6 +15,8 @@ from compress.core.notes import Weight, careful, unmarked, weight
         (careful("answers depend on padding"), Weight.WARNING),
         (f"int8: {careful('against the float model: half of them')}", Weight.WARNING),
         ("be careful: it is hot", Weight.CHOICE),
+        ("int8: answers depend on the batch: largest difference 0.2", Weight.WARNING),
+        ("generation isn't timed: no room", Weight.WARNING),
     ],
 )
 def test_weights(note: str, expected: Weight) -> None:
