@@ -219,7 +219,8 @@ def test_a_third_partys_stage_and_task_are_installed_found_run_and_checked(tmp_p
     assert "round_weights" in schema
     assert "round_weights" in check
     assert "round_weights" in table
-    assert "weights rounded to 6 bits" in table
+    report = (tmp_path / "exports/rounded/report.md").read_text(encoding="utf-8")
+    assert "weights rounded to 6 bits" in report
     assert "class-and-box" in schema
     assert "found" in boxes
     assert '"sides": box' in (tmp_path / "exports/boxes/infer.py").read_text(encoding="utf-8")

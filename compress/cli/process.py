@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STREAMS = ("stdin", "stdout", "stderr")
 _WITHOUT_RESUMING = {
-    *("bench", "check", "compare", "init", "schema", "stages", "tasks", "verify"),
+    *("bench", "check", "compare", "init", "report", "schema", "stages", "tasks", "verify"),
 }
 
 

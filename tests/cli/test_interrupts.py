@@ -151,7 +151,7 @@ def test_work_that_never_ends_is_ended(tmp_path):
 
 def test_what_can_be_resumed_is_known_before_the_subcommands_are():
     assert {command.name or command.callback.__name__ for command in app.registered_commands} == {
-        *_WITHOUT_RESUMING, "run",
+        *_WITHOUT_RESUMING, "eval", "run",
     }  # fmt: skip
 
 

@@ -26,8 +26,8 @@ stages:
 
 def test_five_mistakes_are_five_lines_in_the_order_of_the_file(problems):
     assert problems(FIVE_MISTAKES) == [
-        "r.yaml:3 unknown key 'sed'. Known: data, gates, measure, model, name, seed, stages, task, "
-        "version. Did you mean 'seed'?",
+        "r.yaml:3 unknown key 'sed'. Known: data, gates, measure, model, name, report, seed, "
+        "stages, task, version. Did you mean 'seed'?",
         "r.yaml:8 in 'data.limit': unknown key 'trian'. Known: calibration, test, train, "
         "validation. Did you mean 'train'?",
         "r.yaml:9 'gates.accuracy_drop' must be a float in [0, 1) or null. Got 1.5.",

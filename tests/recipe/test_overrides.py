@@ -62,7 +62,7 @@ def test_problems_are_located_at_the_override_and_come_last(problems):
         "--set stages.prune.target.mac=0.4 stages[1] (prune): in 'target': unknown key 'mac'. "
         "Known: latency, macs, params, size. Did you mean 'macs'?",
         "--set gaets.speedup=2 unknown key 'gaets'. Known: data, gates, measure, model, name, "
-        "seed, stages, task, version. Did you mean 'gates'?",
+        "report, seed, stages, task, version. Did you mean 'gates'?",
         "--set measure.threads=0 'measure.threads' must be an int in [1, 1024]. Got 0.",
     ]
 

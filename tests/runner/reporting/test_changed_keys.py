@@ -12,7 +12,7 @@ name: small
 model: {python: "compress.models.resnet:resnet", arguments: {width: 8}}
 task: image-classification
 data: {sklearn: digits, image: {mean: [0.3], std: [0.37]}}
-measure: {rounds: 20, seconds: 2}
+measure: {rounds: 12, seconds: 2}
 stages:
   - {use: train, name: first, training: {epochs: 3, batch_size: 64}}
   - use: export
