@@ -1,5 +1,6 @@
 """Rows in trackers, read back with the trackers' own readers."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,11 @@ def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     log_rows("wandb", tmp_path)
     [file] = (tmp_path / "wandb").rglob("*.wandb")
-    content = file.read_bytes()
-    assert b"rows/speedup/1" in content
-    assert b"stages.prune.use" in content
+    wanted = (b"rows/speedup/1", b"stages.prune.use")
+    end = time.monotonic() + 30  # its own process writes the file, and may be late
+    while not all(words in (content := file.read_bytes()) for words in wanted):
+        assert time.monotonic() < end, content[-200:]
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
