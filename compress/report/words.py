@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.measurement.results import (
-    SLOWER_BY,
     Difference,
     Generation,
     Latency,
     Quality,
     Speedup,
     at,
+    slower,
 )
 from compress.measurement.runtimes.names import WORDS
 from compress.report.document import GateResult, Report, Row
@@ -220,14 +220,13 @@ def headlines(report: Report) -> list[str]:
 
 
 def slower_steps(row: Row) -> dict[str, float]:
-    """Return the speedups over the previous row that are below 1 by more than noise."""
+    """Return the speedups over the previous row that are below 1 by `SLOWER_BY`."""
     return {
         batch: found.vs_previous
         for batch, found in row.speedup.items()
         if found.vs_previous is not None
         and found.previous_ci95 is not None
-        and found.vs_previous < 1 - SLOWER_BY
-        and found.previous_ci95[1] < 1
+        and slower(found.vs_previous, found.previous_ci95)
     }
 
 
