@@ -131,12 +131,12 @@ def run(
     Exit codes: 0 passed, 1 a gate failed, 2 the recipe is wrong, 3 the run failed, 130 interrupted.
     """
     from compress.cli.running import run_recipe
+    from compress.recipe.load import load_recipe
 
     if not (debug or verbose):
         silence_libraries()
     code = run_recipe(
-        recipe,
-        overrides=overrides or [],
+        load_recipe(recipe, overrides=overrides or [], python=not no_python),
         output=output,
         device=device.value,
         threads=threads,
@@ -310,13 +310,13 @@ def evaluate(
     Only the recipe's data, task and measurements count. The model's own keys, such as
     model.preprocessing and model.inputs, are set by --set.
     """
-    from compress.cli.running import run_and_show
+    from compress.cli.running import run_recipe
     from compress.recipe.load import evaluation_of
 
     if not debug:
         silence_libraries()
     found = evaluation_of(model, recipe, overrides=overrides or [], python=not no_python)
-    code = run_and_show(
+    code = run_recipe(
         found,
         output=output,
         device="cpu",

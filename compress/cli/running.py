@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from rich.console import Console
 
 from compress.cli.github import append_summary, summary_file
 from compress.errors import ExitCode
-from compress.recipe.load import load_recipe
 from compress.report.document import FILE_NAME, read_report
 from compress.report.progress import progress_for
 from compress.report.terminal import WIDTH, show
@@ -34,9 +32,8 @@ def stdout_console() -> Console:
 
 
 def run_recipe(  # noqa: PLR0913 (each is read by name)
-    path: Path,
+    recipe: Recipe,
     *,
-    overrides: Sequence[str],
     output: Path | None,
     device: str,
     threads: int | None,
@@ -46,7 +43,7 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     github: bool = False,
     call: Call,
 ) -> int:
-    """Run a recipe and show its report.
+    """Run a checked recipe and show its report.
 
     If several processes were launched together, only the first shows anything.
 
@@ -61,35 +58,8 @@ def run_recipe(  # noqa: PLR0913 (each is read by name)
     Raises
     ------
     KeyboardInterrupt : the run was interrupted; its report says so if it had begun.
-    CompressError : the recipe is wrong, or the run failed.
+    CompressError : the recipe's inputs are wrong, or the run failed.
     """
-    recipe = load_recipe(path, overrides=overrides, python=python)
-    return run_and_show(
-        recipe,
-        output=output,
-        device=device,
-        threads=threads,
-        fresh=fresh,
-        python=python,
-        quiet=quiet,
-        github=github,
-        call=call,
-    )
-
-
-def run_and_show(  # noqa: PLR0913 (each is read by name)
-    recipe: Recipe,
-    *,
-    output: Path | None,
-    device: str,
-    threads: int | None,
-    fresh: bool,
-    python: bool,
-    quiet: bool,
-    github: bool = False,
-    call: Call,
-) -> int:
-    """Run a checked recipe; all else is as in `run_recipe`."""
     first = launched().first
     quiet = quiet or not first
     folder = call.folder = recipe.output_folder(output)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compress.core.shown import shown
 from compress.report import tables, words
 from compress.report.headline import sentence
 from compress.report.notes import note_groups, warnings
@@ -15,14 +13,13 @@ from compress.report.page import inside_tables, speed_tables
 from compress.report.page.cells import plain
 from compress.report.page.recipe_lines import recipe_lines
 from compress.report.page.stage_table import stage_table
+from compress.report.page.templates import page_templates
 from compress.report.page.tiles import tiles
 from compress.report.pictures.courses import PictureGroup, sensitivity, training
 from compress.report.pictures.lanes import quality_waterfall, speed_waterfalls, spreads
 from compress.report.pictures.tradeoff import tradeoffs
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from compress.report.document import Report
 
 FILE_NAME = "report.html"
@@ -36,7 +33,7 @@ def html(report: Report) -> str:
     """
     from markupsafe import Markup
 
-    templates = _templates()
+    templates = page_templates("page")
     script = templates.get_template(_SCRIPT).render()
     found = {**_stages(report), **_speeds(report), **_insides(report)}
     return templates.get_template(_TEMPLATE).render(
@@ -139,24 +136,3 @@ def _contents(report: Report, found: dict[str, Any]) -> list[tuple[str, str]]:
         ("recipe", "Recipe", report.recipe),
     ]
     return [(id_, title) for id_, title, there in sections if there]
-
-
-def _shown(value: object) -> object:
-    """Return a text without hidden characters; the result of a macro is HTML already."""
-    from markupsafe import Markup
-
-    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@cache
-def _templates() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("compress.report", "page"),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -214,8 +214,8 @@ def headlines(report: Report) -> list[str]:
         if chosen is None:
             continue
         steps = slower_steps(row) if row.use == "quantize" else {}
-        if slower := {**chosen.slower_at, **steps}:
-            found.append(f"{row.name} is SLOWER than the model before it: {_paces(slower)}.")
+        if parts := {**chosen.slower_at, **steps}:
+            found.append(f"{row.name} is SLOWER than the model before it: {_paces(parts)}.")
     return found
 
 

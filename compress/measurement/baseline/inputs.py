@@ -31,7 +31,7 @@ _TOGETHER = 1024
 _FIELD_OF_PAIRS = "text_pair"
 
 
-class Inputs(Protocol):
+class RivalInputs(Protocol):
     """The samples of a run's data as a linear model reads them."""
 
     def labels(self, split: Split) -> Labels:
@@ -39,11 +39,11 @@ class Inputs(Protocol):
         ...
 
     def read(self, split: Split, positions: Indices) -> Any:
-        """Inputs at some positions of a split: a list of texts for each column, or (M, D)."""
+        """RivalInputs at some positions of a split: a list of texts for each column, or (M, D)."""
         ...
 
 
-def inputs_of(data: Data, task: Task) -> Inputs | None:
+def inputs_of(data: Data, task: Task) -> RivalInputs | None:
     """The inputs of a task's samples; None if no linear model is trained for such a task.
 
     Raises
@@ -65,11 +65,11 @@ class Texts:
         self._data = data
 
     def labels(self, split: Split) -> Labels:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         return np.asarray(self._data.splits[split].targets)
 
     def read(self, split: Split, positions: Indices) -> list[list[str]]:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         columns: dict[str, list[str]] = {}
         for chosen in _chunks(positions):
             for name, texts in self._data.splits[split].fetch(chosen).items():
@@ -99,11 +99,11 @@ class Pixels:
         self._transform = Transform(size=(height, width), channels=channels)
 
     def labels(self, split: Split) -> Labels:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         return np.asarray(self._data.splits[split].targets)
 
     def read(self, split: Split, positions: Indices) -> Floats:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         samples = self._data.splits[split]
         rows = [self._rows(samples.fetch(chosen)["image"]) for chosen in _chunks(positions)]
         return np.concatenate(rows)
@@ -125,7 +125,7 @@ class Numbers:
         self._width: int | None = None
 
     def labels(self, split: Split) -> Labels:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         every = np.arange(len(self._data.splits[split]), dtype=np.int64)
         found = [
             sample.get(self._label, IGNORED)
@@ -138,7 +138,7 @@ class Numbers:
         return labels.astype(np.int64)
 
     def read(self, split: Split, positions: Indices) -> Floats:
-        """See `Inputs`."""
+        """See `RivalInputs`."""
         return np.stack(
             [
                 self._row(sample)

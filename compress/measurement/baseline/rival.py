@@ -18,7 +18,7 @@ from compress.core.progress import Progress, Silent
 from compress.errors import DataError, StageError
 from compress.measurement.baseline.clock import Clock
 from compress.measurement.baseline.features import TfIdf, texts_within
-from compress.measurement.baseline.inputs import Inputs, Pixels, Texts
+from compress.measurement.baseline.inputs import Pixels, RivalInputs, Texts
 from compress.measurement.baseline.linear import LOOKS, Linear, softmax_regression, support_vectors
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Rival:
     Attributes
     ----------
     name : such as "tf-idf + linear SVM".
-    scores : a function from inputs (see `Inputs.read`) to scores (M, C).
+    scores : a function from inputs (see `RivalInputs.read`) to scores (M, C).
     majority : scores (C,) of every sample by the rival that only counts classes: their frequencies,
         less a half for sets.
     size_bytes : bytes of all that it is made of, as `pickle` writes it.
@@ -67,7 +67,7 @@ def runtime() -> str:
 
 
 def train_rival(
-    inputs: Inputs,
+    inputs: RivalInputs,
     *,
     classes: int,
     seed: int = 0,
@@ -105,7 +105,7 @@ def train_rival(
         return train(inputs, labels, order, classes, clock, advance)
 
 
-def answers(rival: Rival, inputs: Inputs, *, samples: int) -> Floats:
+def answers(rival: Rival, inputs: RivalInputs, *, samples: int) -> Floats:
     """Return the rival's scores (N, C) of the test split's first samples."""
     every = np.arange(samples, dtype=np.int64)
     with threadpool_limits(1), foreign("scikit-learn", error=StageError):
@@ -116,7 +116,7 @@ def answers(rival: Rival, inputs: Inputs, *, samples: int) -> Floats:
     return np.concatenate(found)
 
 
-def call_ms(rival: Rival, inputs: Inputs) -> float:
+def call_ms(rival: Rival, inputs: RivalInputs) -> float:
     """Return the median time of scoring one test sample that lies in memory, in milliseconds."""
     size = len(inputs.labels("test"))
     samples = [inputs.read("test", np.array([at % size])) for at in range(_CALLS)]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compress.core.shown import shown
 from compress.report.comparison import tables
 from compress.report.markdown import escape, table
+from compress.report.page.templates import page_templates
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from compress.report.comparison.compare import Cell, Comparison
     from compress.report.tables import Table
 
@@ -45,7 +42,8 @@ def _rows(found: Table) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """Return the comparison as one HTML file, without scripts and external resources."""
-    return _template().render(
+    template = page_templates("comparison").get_template(_TEMPLATE)
+    return template.render(
         title=" / ".join(run.title for run in comparison.runs),
         warnings=comparison.warnings,
         verdicts=tables.verdicts(comparison),
@@ -82,22 +80,3 @@ def _cell(cell: Cell | None) -> dict[str, Any] | None:
     )
     found = None if cell.difference is None else asdict(cell.difference)
     return {**row, "against": cell.against, "difference": found}
-
-
-def _finalized(value: object) -> object:
-    """Return a text without hidden characters."""
-    return shown(value) if isinstance(value, str) else value
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("compress.report.comparison", ""),
-        autoescape=True,
-        finalize=_finalized,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(_TEMPLATE)
