@@ -4,8 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Processes that the tests run in; each takes about a gigabyte, and one thread.
 WORKERS ?= 2
-# A process takes file after file, in the order of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A process takes file after file, in the order of tests/conftest.py. Where one crashes, the run ends
+# and names the test: pytest-xdist 3.8 would start another one, and could then wait without end.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+  --max-worker-restart 0
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-fast test-deploy coverage lint types hooks lock clean

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,15 @@ def test_the_recipes_license_comes_first(tmp_path):
     assert license_of(_recipe(model=model, license="apache-2.0"))[0]["license"] == "apache-2.0"
 
 
+@pytest.fixture
+def usual_recursion():
+    """torch's compiler raises Python's limit for the whole process."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
 @pytest.mark.parametrize(
     ("card", "said"),
     [
@@ -205,7 +215,7 @@ def test_the_recipes_license_comes_first(tmp_path):
         (b"---\nlicense: " + b"[" * 900_000 + b"\n---\n", "900,009 characters, more than 1,000"),
     ],
 )
-def test_a_card_that_cant_be_read_is_a_note(card, said, bundle, tmp_path):
+def test_a_card_that_cant_be_read_is_a_note(card, said, bundle, tmp_path, usual_recursion):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"license": "bsd"}')
