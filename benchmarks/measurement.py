@@ -3,6 +3,8 @@
 The 95 % interval of the ratio of a file to itself should hold 1 in about 19 of 20 runs, and a model
 of 10 convolutions should always be found faster than one of 13 of the same. Both are tried on a
 machine left alone, while another process computes on another core, and while one computes on each.
+In each run the file and its copy also answer a new test set, on which McNemar's test should see no
+difference.
 
     python benchmarks/measurement.py [--runs 20] [--seconds 2]
 """
@@ -21,10 +23,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.measurement.latency.measure import measure_latency
+from compress.measurement.paired.difference import difference
+from compress.measurement.quality import measure_answers
 from compress.measurement.spec import MeasureSpec
+from compress.tasks.task import TASKS
 
 CHANNELS, SIDE = 32, 16
 BURNER = """
@@ -34,6 +41,7 @@ os.sched_setaffinity(0, {int(sys.argv[1])})
 while os.getppid() == parent:
     pass
 """
+SAMPLES = 500
 SETTLE = 1.0
 """Seconds after which a process that burns a core is at it."""
 
@@ -79,8 +87,8 @@ def main() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     states = {"left alone": [], "one core burning": cpus[-1:], "all cores burning": cpus}
     print(
-        f"| machine | 1 in the interval of A/A | half width | 13 / 10 found faster | its speedup "
-        f"| seconds a run | others' CPU time |\n|{'---|' * 7}"
+        f"| machine | 1 in the interval of A/A | half width | no difference seen "
+        f"| 13 / 10 found faster | its speedup | seconds a run | others' CPU time |\n|{'---|' * 8}"
     )
     with tempfile.TemporaryDirectory() as folder:
         ten, copy, thirteen = (
@@ -96,13 +104,14 @@ def line(state: str, models: dict[str, Path], given: argparse.Namespace) -> str:
     """Return the table's row of so many runs."""
     inputs = np.random.default_rng(0).standard_normal((1, CHANNELS, SIDE, SIDE), dtype=np.float32)
     spec = MeasureSpec(batch_sizes=(1,), seconds=given.seconds)
-    holds, found, widths, ratios, seconds, others = 0, 0, [], [], [], []
+    holds, alike, found, widths, ratios, seconds, others = 0, 0, 0, [], [], [], []
     for run in range(given.runs):
         times = measure_latency(models, {1: {"x": inputs}}, spec=spec, seed=run)
         _, (low, high) = times.speedup(1, "this", over="same")
         ratio, (slowest, _) = times.speedup(1, "this", over="slow")
         holds += low <= 1 <= high
         found += slowest > 1
+        alike += verdict(models["this"], models["same"], seed=run) == "no difference seen"
         widths.append(np.sqrt(high / low) - 1)
         ratios.append(ratio)
         conditions = times.conditions
@@ -113,12 +122,44 @@ def line(state: str, models: dict[str, Path], given: argparse.Namespace) -> str:
         state,
         f"{holds} of {given.runs}",
         f"±{np.median(widths):.1%}",
+        f"{alike} of {given.runs}",
         f"{found} of {given.runs}",
         f"{np.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})",
         f"{np.mean(seconds):.1f}",
         f"{np.mean(others):.0%}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def verdict(this: Path, other: Path, *, seed: int) -> str:
+    """Return what a paired test says of two files on a new test set.
+
+    The labels are the first file's classes, of which one in five is changed.
+    """
+    generator = np.random.default_rng(seed)
+    images = generator.standard_normal((SAMPLES, CHANNELS, SIDE, SIDE), dtype=np.float32)
+    scores = [scores_of(path, images) for path in (this, other)]
+    labels = scores[0].argmax(1)
+    labels = np.where(generator.random(SAMPLES) < 0.2, (labels + 1) % CHANNELS, labels)
+    ours, theirs = (
+        measure_answers(
+            lambda batch: batch["scores"],
+            loader=[{"scores": given, "labels": labels}],
+            metric="accuracy",
+            task=TASKS["image-classification"],
+            labels=[str(number) for number in range(CHANNELS)],
+            test_data=str(seed),
+        )
+        for given in scores
+    )
+    return difference(ours, theirs).verdict
+
+
+def scores_of(path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return one score for each channel, (N, CHANNELS)."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    scores: NDArray[np.float32] = session.run(None, {"x": images})[0].mean((2, 3))
+    return scores
 
 
 if __name__ == "__main__":
