@@ -138,7 +138,7 @@ def gate(result: GateResult) -> tuple[str, str, str]:
         return _limit(result)
     name = result.name.replace("_", " ")
     if result.name == "accuracy_drop":
-        return name, f"{result.value:.4f}", f"at most {result.limit:g}"
+        return name, f"{result.value:z.4f}", f"at most {result.limit:g}"
     if result.name == "perplexity_ratio":
         return name, f"{result.value:.3f}x", f"at most {result.limit:g}x"
     return name, times(result.value), f"at least {result.limit:g}x"

@@ -436,3 +436,8 @@ def test_the_headline_claims_no_more_than_the_verdict(report, verdict, said):
     assert said in text
     assert "at the cost of" not in text
     assert "isn't worth it" not in text
+
+
+def test_no_drop_is_zero_without_a_sign():
+    drop = GateResult(name="accuracy_drop", limit=0.1, value=-1e-9, passed=True)
+    assert words.gate(drop) == ("accuracy drop", "0.0000", "at most 0.1")
