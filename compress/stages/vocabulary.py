@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from compress.data.vocabulary.use import Texts
     from compress.models.spec import ModelSpec
 
-TEXT_TASKS = ("text-regression", "question-answering", "fill-mask", "multiple-choice")
+TEXT_TASKS = (
+    "text-regression",
+    "question-answering",
+    "fill-mask",
+    "multiple-choice",
+    "text-ranking",
+)
 """The built-in tasks on the contract that give their texts to the tokenizer as they are."""
 _CHECKED, _BATCH = 64, 8
 _TOLERANCE = 1e-4

@@ -123,6 +123,8 @@ class Task:
         probability, or the numbers.
     problem_type : what the key of this name says in configs of `transformers` for such heads; empty
         where it says nothing.
+    keeps_samples_whole : for tasks that cut samples into windows, whether those of a sample stay
+        beside one another in shuffled batches, as losses need that compare them.
     script_file : for tasks on texts, a Python file by which the bundle's script takes raw samples,
         see `docs/tasks.md`; None: the script takes arrays.
     """
@@ -140,6 +142,7 @@ class Task:
     problem_type: str = ""
     answers_file: Path | None = None
     script_file: Path | None = None
+    keeps_samples_whole: bool = False
     target: Target = "own"
     pooling: Literal["mean", "cls"] = "mean"
     normalize: bool = True

@@ -18,6 +18,7 @@ from compress.exporting.to_onnx import export_module
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.metrics.tally import Answer
 from compress.tasks.checked import own_comparison, own_loss
+from compress.tasks.contract import WINDOW
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -54,15 +55,30 @@ def check_task(
     _require(len(samples) >= _FEW, f"four samples are needed to check it; got {len(samples)}")
     module = module.eval()
     try:
-        batch = _check_collate(task, samples, preprocessor)
+        windows = _windows(task, samples, preprocessor)
+        batch = _check_collate(task, windows, preprocessor)
         outputs = task.named_outputs(module, model_inputs(batch))
-        _check_loss(task, module, batch, outputs)
+        twice = task.collate([*windows, *windows], preprocessor=preprocessor)
+        _check_loss(task, module, batch, outputs, twice=twice)
         _check_compare(task, module, batch, outputs)
         _check_metrics(task, batch, outputs)
         _check_answers(task, outputs)
         _check_export(task, module, batch, directory)
     except CompressError as error:
         raise AssertionError(f"the task breaks its contract: {error}") from error
+
+
+def _windows(
+    task: Task, samples: Sequence[Mapping[str, Any]], preprocessor: Preprocessor | None
+) -> list[Mapping[str, Any]]:
+    """The samples, or if the task cuts them, all of their windows."""
+    if not task.cuts_samples or preprocessor is None:
+        return list(samples)
+    return [
+        {**sample, WINDOW: number}
+        for sample in samples
+        for number in range(task.windows(sample, preprocessor=preprocessor))
+    ]
 
 
 def _check_collate(
@@ -94,13 +110,17 @@ def _check_collate(
 
 
 def _check_loss(
-    task: Task, module: nn.Module, batch: Mapping[str, Tensor], outputs: Outputs
+    task: Task,
+    module: nn.Module,
+    batch: Mapping[str, Tensor],
+    outputs: Outputs,
+    *,
+    twice: Mapping[str, Tensor],
 ) -> None:
     loss = own_loss(task, outputs, batch)
     found = float(loss.detach())
     _require(bool(loss.isfinite()), f"the loss is {found}")
     _require(_reaches(loss, module), "the loss has no gradient for any parameter of the model")
-    twice = {name: torch.cat([value, value]) for name, value in batch.items()}
     doubled = {name: torch.cat([value, value]) for name, value in outputs.items()}
     other = float(own_loss(task, doubled, twice).detach())
     averaged = abs(other - found) <= _CLOSE * max(1.0, abs(found))

@@ -25,6 +25,7 @@ KINDS = {
     "question-answering": "question",
     "fill-mask": "plain",
     "multiple-choice": "choice",
+    "text-ranking": "ranking",
 }
 
 
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def values(name: str, tmp_path: Path, folder: str, **keys: Any) -> dict[str, Any]:
     config = {**texts.CONFIG, "initializer_range": 0.3}
-    if name == "text-regression":
+    if name in ("text-regression", "text-ranking"):
         config |= {"num_labels": 1, "problem_type": "regression"}
     return texts.recipe(
         tmp_path / "data",

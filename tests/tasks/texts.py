@@ -114,6 +114,17 @@ def _choice(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def _ranking(random: np.random.Generator) -> dict[str, Any]:
+    """A colour is relevant, a place somewhat, and a thing not at all."""
+    of = (THINGS, PLACES, COLOURS)
+    gains = [*(int(gain) for gain in random.integers(0, 3, random.integers(1, 5))), 2]
+    random.shuffle(gains)
+    documents = [
+        " ".join((*_words(random, of[gain], 1), *_words(random, THINGS, 1))) for gain in gains
+    ]
+    return {"query": " ".join(_words(random, THINGS, 2)), "documents": documents, "label": gains}
+
+
 def _plain(random: np.random.Generator) -> dict[str, Any]:
     return {"text": " ".join((*_words(random, COLOURS, 1), *_words(random, THINGS, 1)) * 3)}
 
@@ -124,6 +135,7 @@ _ROWS = {
     "question": _question,
     "unsure": _unsure,
     "choice": _choice,
+    "ranking": _ranking,
     "plain": _plain,
 }
 

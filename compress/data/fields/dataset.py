@@ -204,11 +204,22 @@ class TaskLoader:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """One epoch. An incomplete batch comes last."""
-        order = np.arange(self._size, dtype=np.int64)
-        if self._shuffle_seed is not None:
-            np.random.default_rng((self._shuffle_seed, self.epoch)).shuffle(order)
+        order = self._order()
         self.epoch += 1
         return self._batches(order)
+
+    def _order(self) -> Indices:
+        """The order of an epoch: of windows, or of whole samples where the task says so."""
+        order = np.arange(self._size, dtype=np.int64)
+        if self._shuffle_seed is None:
+            return order
+        random = np.random.default_rng((self._shuffle_seed, self.epoch))
+        if self._windows is None or not self._data.task.keeps_samples_whole:
+            random.shuffle(order)
+            return order
+        samples, _ = self._windows.places(order)
+        ranks = random.permutation(samples[-1] + 1)
+        return order[np.argsort(ranks[samples], kind="stable")]
 
     def _batches(self, order: Indices) -> Iterator[dict[str, Tensor]]:
         for start in range(0, len(order), self._batch_size):

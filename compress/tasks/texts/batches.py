@@ -12,7 +12,9 @@ from torch import Tensor
 from compress.core.batch import LABELS, about_key, labels_in, labels_key
 from compress.data.texts.encode import TextPreprocessor
 from compress.errors import DataError, clipped
+from compress.tasks.contract import WINDOW
 from compress.tasks.texts.choices import choices_in, right_choice
+from compress.tasks.texts.documents import documents_in, gains_in
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -61,6 +63,36 @@ def choice_batch(
         right = [right_choice(sample[LABELS], given) for sample, given in each]
         batch[LABELS] = torch.tensor(right)
     return batch
+
+
+def ranking_batch(
+    samples: Samples, preprocessor: Preprocessor | None, *, key: str, fixed_length: bool
+) -> dict[str, Tensor]:
+    """Return the batch of `TextRanking.collate`; `key` names the places of queries in it."""
+    at = [int(sample.get(WINDOW, 0)) for sample in samples]
+    documents = [documents_in(sample["documents"]) for sample in samples]
+    queries = [str(sample["query"]) for sample in samples]
+    batch = of_texts(preprocessor)(
+        queries,
+        [given[number] for given, number in zip(documents, at, strict=True)],
+        fixed_length=fixed_length,
+    )
+    batch[key] = torch.tensor(_groups(queries, at))
+    if LABELS in samples[0]:
+        each = zip(samples, documents, at, strict=True)
+        gains = [gains_in(sample[LABELS], given)[number] for sample, given, number in each]
+        batch[LABELS] = torch.tensor(gains, dtype=torch.float32)
+    return batch
+
+
+def _groups(queries: Sequence[str], windows: Sequence[int]) -> list[int]:
+    """For each pair the place of the first one of its sample; windows of a sample follow one
+    another."""
+    places: list[int] = []
+    for place, (query, window) in enumerate(zip(queries, windows, strict=True)):
+        goes_on = place and query == queries[place - 1] and window > windows[place - 1]
+        places.append(places[-1] if goes_on else place)
+    return places
 
 
 def label_numbers(samples: Samples) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from compress.measurement.metrics.ranking import ndcg, placed, recall, reciprocal_rank
+from compress.tasks.ranking_metrics import ndcg, placed, recall, reciprocal_rank
 
 METRICS = [reciprocal_rank, recall, ndcg]
 RANKINGS = st.integers(2, 6).flatmap(
