@@ -47,8 +47,10 @@ def _losses(losses: Losses, target: Target) -> Iterator[Problem]:
                 yield (
                     f"losses.{name}",
                     "must be null here: the task has neither labels nor answers of its own. "
-                    "Use 'feature' or 'relation'.",
+                    "Use 'feature', 'embedding' or 'relation'.",
                 )
+    elif "embedding" in weights:
+        yield "losses.embedding", "must be null here: the task's answers aren't embeddings."
     if losses.response is not None and losses.response.weight:
         yield from _response(losses.response, target)
     if losses.custom is not None:
@@ -149,3 +151,5 @@ def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Pro
         yield key, "must be null: this variant of 'response' needs every logit."
     if relation is not None and relation.layers == "output":
         yield key, "must be null with 'losses.relation.layers: output'."
+    if losses.embedding is not None:
+        yield key, "must be null with 'losses.embedding'."

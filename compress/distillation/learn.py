@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from compress.core.artifact import Artifact
 from compress.core.context import Context
@@ -56,7 +56,7 @@ def learn_labels(
     )
 
 
-def learn(
+def learn(  # noqa: PLR0913 (each is read by name)
     student: nn.Module,
     *,
     losses: Losses,
@@ -66,6 +66,7 @@ def learn(
     training: TrainingOptions,
     description: str,
     penalty: Loss | None = None,
+    projection: Tensor | None = None,
 ) -> TrainingResult:
     """Train a copy of a student to answer as the reference model does.
 
@@ -77,6 +78,7 @@ def learn(
     artifact : gives the preprocessor of the inputs.
     description : words for the progress display.
     penalty : a further loss, on the student's weights.
+    projection : (Ht, Hs) from the teacher's embeddings to the student's; None: the same space.
 
     Raises
     ------
@@ -92,7 +94,13 @@ def learn(
         student, reference = eager_copy(student), eager_copy(reference)
         notes += (f"attention was computed in eager mode while training (before: {before})",)
     lesson = make_lesson(
-        losses, student=student, teacher=reference, task=task, example=example, seed=context.seed
+        losses,
+        student=student,
+        teacher=reference,
+        task=task,
+        example=example,
+        seed=context.seed,
+        projection=projection,
     )
     placed, of_bits = _placed(reference, bits=teacher.bits, device=context.device)
     live = LiveTeacher(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compress.core.context import Batch, Task
 from compress.distillation.answers import Answers
@@ -18,6 +18,7 @@ from compress.distillation.teacher import answers
 from compress.distillation.terms.attention import AttentionTerm, Projections
 from compress.distillation.terms.chunked import ChunkedTerm
 from compress.distillation.terms.custom import CustomTerm
+from compress.distillation.terms.embedding import EmbeddingTerm
 from compress.distillation.terms.feature import FeatureTerm
 from compress.distillation.terms.of_task import labels_term, response_term
 from compress.distillation.terms.relation import RelationTerm
@@ -54,6 +55,7 @@ def make_lesson(
     task: Task,
     example: Batch,
     seed: int,
+    projection: Tensor | None = None,
 ) -> Lesson:
     """Match the two models' layers, run both models once, and build the terms.
 
@@ -62,12 +64,16 @@ def make_lesson(
     student, teacher : on the CPU, in eval mode; left as they were.
     example : a small batch of inputs.
     seed : seed of the projections' weights.
+    projection : (Ht, Hs) from the teacher's embeddings to the student's; None: the same space.
 
     Raises
     ------
     StageError : layers can't be matched, or their shapes don't fit a loss.
     """
     terms = _terms(losses, student=student, teacher=teacher, task=task, seed=seed)
+    if losses.embedding is not None and "embedding" in losses.weights:
+        term = EmbeddingTerm(losses.embedding, pooling=task.pooling, projection=projection)
+        terms = (*terms, term)
     head = not any(term.runs_head for term in terms)
     taps: list[Taps] = []
     seen: list[Answers] = []

@@ -100,6 +100,13 @@ class Feature(Options):
     """First scale every feature vector to length 1, so that only its direction counts."""
 
 
+class Embedding(Options):
+    """Learning the teacher's embeddings of texts, by their cosine to the student's."""
+
+    weight: Weight = 1.0
+    """Factor of this part in the loss."""
+
+
 class Relation(Options):
     """Learning the relations between the samples of a batch; the models' widths may differ."""
 
@@ -161,6 +168,8 @@ class Losses(Options):
     """Loss on the labels; null for none."""
     feature: Feature | None = None
     """Loss on the teacher's features; null for none."""
+    embedding: Embedding | None = None
+    """Loss on the teacher's embeddings of texts; null for none."""
     relation: Relation | None = None
     """Loss on the relations between samples; null for none."""
     attention: Attention | None = None
@@ -178,7 +187,7 @@ class Losses(Options):
     def weights(self) -> dict[str, float]:
         """Return the factors above 0, by the names under which the parts are shown."""
         named: dict[str, float] = {}
-        for name in ("response", "labels", "feature", "custom"):
+        for name in ("response", "labels", "feature", "embedding", "custom"):
             part = getattr(self, name)
             named[name] = part.weight if part else 0.0
         kinds = {

@@ -27,6 +27,8 @@ from compress.tasks.registry import outline
 from compress.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from compress.core.artifact import Artifact
     from compress.core.context import Context, Task
     from compress.distillation.students.layers import Student
@@ -103,7 +105,7 @@ class Distill(Stage):
         """
         from compress.distillation.learn import learn
 
-        student = self._student(artifact, context)
+        student, projection = self._student(artifact, context)
         context, notes = self._with_unlabeled(artifact, context)
         fitted = learn(
             student.module if student else artifact.require_module(),
@@ -113,6 +115,7 @@ class Distill(Stage):
             context=context,
             training=self.training,
             description="distill",
+            projection=projection,
         )
         return artifact.with_module(
             fitted.module,
@@ -120,7 +123,18 @@ class Distill(Stage):
             notes=(*(student.notes if student else ()), *notes, *fitted.notes),
         )
 
-    def _student(self, artifact: Artifact, context: Context) -> Student | None:
+    def _student(
+        self, artifact: Artifact, context: Context
+    ) -> tuple[Student | None, Tensor | None]:
+        """Return the student, and the way from the teacher's embeddings to a static one's."""
+        from compress.distillation.students.static_table import static_student
+
+        if self.student is None or self.student.static is None:
+            return self._made(artifact, context), None
+        return static_student(self.student.static, artifact, context)
+
+    def _made(self, artifact: Artifact, context: Context) -> Student | None:
+        """Return a student that is made without the data and the teacher."""
         from compress.distillation.students.build import make_student
 
         if self.student is None:
@@ -162,10 +176,17 @@ class Distill(Stage):
     def dry_run(self, artifact: Artifact, context: Context) -> Artifact:
         """Return the untrained student; see `Stage.dry_run`."""
         self._require_no_labels(context.task)
-        student = self._student(artifact, context)
+        student = self._empty(artifact, context)
         if student is None:
             return artifact
         return artifact.with_module(student.module, source=student.source)
+
+    def _empty(self, artifact: Artifact, context: Context) -> Student | None:
+        from compress.distillation.students.static_table import empty_student
+
+        if self.student is None or self.student.static is None:
+            return self._made(artifact, context)
+        return empty_student(self.student.static, artifact, context)
 
     def summarize(self) -> str:
         """Such as "student: 3 layers; loss: 0.7 response (T 4) + 0.3 labels; 3 epochs, …"."""

@@ -13,6 +13,7 @@ from compress.distillation.losses.attention import (
     self_relation,
 )
 from compress.distillation.losses.chunks import TokenLoss, chunked
+from compress.distillation.losses.embedding import embedding_cosine
 from compress.distillation.losses.feature import feature, pooled_to_fit
 from compress.distillation.losses.generation import Divergence, shift, token_divergence
 from compress.distillation.losses.labels import binary_labels, labels
@@ -40,6 +41,7 @@ __all__ = [
     "chunked",
     "cosine_similarity",
     "decoupled",
+    "embedding_cosine",
     "feature",
     "labels",
     "pooled_to_fit",

@@ -10,13 +10,14 @@ from compress.core.files.paths import home_expanded
 from compress.data.spec import DataSpec
 from compress.distillation.students.layer_choice import chosen_layers
 from compress.distillation.students.spec import StudentSpec
+from compress.distillation.students.static_spec import StaticSpec
 from compress.distillation.students.width_sizes import (
     narrowed,
     narrowed_shapes,
     says_sizes,
     size_keys,
 )
-from compress.errors import InputError, ModelError, StageError
+from compress.errors import InputError, ModelError, StageError, expected
 from compress.models.folder.config_file import config_problem, read_config
 from compress.models.folder.header import (
     LAYER_COUNTS,
@@ -68,11 +69,14 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     if spec is None:
         return []
     named = spec.python or model.python
+    if named is None and spec.static is not None and _static(spec, model, task) is None:
+        return ["student: the run counts its parameters; the model's config doesn't tell them"]
     if named is not None:
         return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
         counted = (
-            _from_headers(spec, _on_disk(model), task)
+            _static(spec, model, task)
+            or _from_headers(spec, _on_disk(model), task)
             or _from_config(spec, model, outline(task))
             or _from_skeletons(spec, model, outline(task))
         )
@@ -111,6 +115,8 @@ def student_problems(
     unbuildable = _unbuildable(spec)
     if unbuildable is not None:
         return [("student.transformers", unbuildable)]
+    if spec.static is not None:
+        return list(_of_static(spec.static, model, task))
     if model.python is None:
         return [
             *_beside_teacher(spec, known_config(model)),
@@ -126,6 +132,16 @@ def student_problems(
         for kind, given in kinds.items()
         if given
     ]
+
+
+def _of_static(spec: StaticSpec, model: ModelSpec, task: str) -> Iterator[tuple[str, str]]:
+    """Yield problems of a static student: another task, or more dimensions than the teacher has."""
+    if outline(task).target != "none":
+        yield "student.static", f"needs a task whose answer is an embedding. Got {task}."
+    widest = known_config(model).get("hidden_size")
+    if spec.dimensions is not None and isinstance(widest, int) and spec.dimensions > widest:
+        allowed = f"at most the teacher's {widest}"
+        yield "student.static.dimensions", expected("dimensions", allowed, spec.dimensions)
 
 
 def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -207,6 +223,20 @@ def _on_disk(model: ModelSpec) -> ModelSpec:
     if folder is None:
         return model
     return model.model_copy(update={"transformers": str(folder), "revision": None})
+
+
+def _static(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | None:
+    """Count a table by the teacher's config; None for other students, or if it doesn't tell."""
+    config = known_config(_on_disk(model))
+    tokens, width = config.get("vocab_size"), config.get("hidden_size")
+    if spec.static is None or not isinstance(tokens, int) or not isinstance(width, int):
+        return None
+    shapes = stored_shapes(_on_disk(model), task=task)
+    teacher = None if shapes is None else count(shapes)
+    teacher = teacher or parameters_of(config, outline(task).auto_class)
+    if teacher is None:
+        return None
+    return _Counted(tokens * (spec.static.dimensions or width), teacher)
 
 
 def _from_headers(spec: StudentSpec, model: ModelSpec, task: str) -> _Counted | None:

@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from compress.core.bounds import MOST_LAYERS, MOST_UNITS
 from compress.core.options import Options
 from compress.distillation.students.layer_choice import Which
+from compress.distillation.students.static_spec import StaticSpec
 from compress.errors import expected
 
 _UNTRAINED = ("transformers", "python", "self")
-_KINDS = ("layers", "width", *_UNTRAINED)
+_KINDS = ("layers", "width", *_UNTRAINED, "static")
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
@@ -68,6 +69,9 @@ class StudentSpec(Options):
     """The architecture of the model given, untrained (Furlanello et al., "Born-Again Neural
     Networks", ICML 2018). To continue from its weights, give no student."""
 
+    static: StaticSpec | None = None
+    """A table of embeddings, one for each token, for tasks whose answer is an embedding."""
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         given = [kind for kind in _KINDS if getattr(self, kind) not in (None, False)]
@@ -92,6 +96,8 @@ class StudentSpec(Options):
         """Return a few words for the recipe check."""
         if self.keeps_weights:
             return ", ".join([*self._layers(), *self._width()])
+        if self.static is not None:
+            return self.static.summarize()
         if self.self:
             return "untrained, same architecture"
         if isinstance(self.transformers, dict):

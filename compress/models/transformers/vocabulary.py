@@ -1,4 +1,4 @@
-"""Cuts tokens from a transformers model.
+"""Cuts tokens from a transformers model, or from a table of static embeddings.
 
 Tensors with a vocabulary dimension (embeddings, the output layer, its biases) aren't listed by
 architecture. They are those whose shape changes with the config's vocabulary size.
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from compress.core.artifact import Artifact, ModelSource
 from compress.errors import StageError
 from compress.models.source import TransformersSource
+from compress.models.static_embeddings import StaticEmbeddings, StaticSource, with_table
 from compress.models.transformers.reconfigured import take_numbers
 from compress.models.weights.weightless import without_weights
 
@@ -34,7 +35,7 @@ class Trimmed(NamedTuple):
     """
 
     module: nn.Module
-    source: TransformersSource
+    source: TransformersSource | StaticSource
 
 
 def vocabulary_size(module: nn.Module, source: ModelSource | None) -> int:
@@ -44,9 +45,12 @@ def vocabulary_size(module: nn.Module, source: ModelSource | None) -> int:
     ------
     StageError : the model isn't one of transformers, or has no embeddings of tokens.
     """
+    if isinstance(source, StaticSource):
+        return source.tokens
     if not isinstance(source, TransformersSource):
         raise StageError(
-            "dropping tokens needs a transformers model, whose config says how many there are. "
+            "dropping tokens needs a transformers model, whose config says how many there are, or "
+            "a student by 'static'. "
             f"Got {type(module).__name__}."
         )
     found: Any = module
@@ -78,7 +82,7 @@ def reserved_ids(module: nn.Module) -> set[int]:
 
 
 def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence[int]) -> Trimmed:
-    """A copy of a transformers model with some of its tokens. Everything else stays.
+    """A copy of a model with some of its tokens. Everything else stays.
 
     Parameters
     ----------
@@ -92,6 +96,8 @@ def keep_tokens(module: nn.Module, source: ModelSource | None, *, kept: Sequence
         depends on the vocabulary in an unknown way.
     """
     size = vocabulary_size(module, source)
+    if isinstance(module, StaticEmbeddings):
+        return Trimmed(*with_table(module.table.weight.detach()[list(kept)]))
     if not isinstance(source, TransformersSource):
         raise TypeError("vocabulary_size lets only sources of transformers models pass.")
     renumber = _Renumbering(size, {old: new for new, old in enumerate(kept)})

@@ -57,6 +57,7 @@ CASES = {
     "decoupled": Case(decoupled, "rows", 1e-5),
     "decoupled of tokens": Case(decoupled, "tokens", 1e-5),
     "binary": Case(partial(losses.binary_response, temperature=3.0), "rows"),
+    "embedding": Case(losses.embedding_cosine, "rows"),
     "feature": Case(losses.feature, "rows"),
     "feature of tokens": Case(losses.feature, "tokens"),
     "directions": Case(partial(losses.feature, normalize=True), "tokens"),

@@ -286,3 +286,16 @@ def test_problems_need_no_model():
     )
     assert student_problems(None, model=plain, task="text-classification") == []
     assert data_problems(None, key="unlabeled") == []
+
+
+def test_a_static_student_is_counted_by_its_table(tmp_path):
+    model = bert(tmp_path)
+    spec = StudentSpec.model_validate({"static": {"dimensions": 8}})
+    (line,) = student_lines(spec, model=model, task="feature-extraction")
+    assert line.startswith(f"student: {40 * 8} parameters")
+    assert student_problems(spec, model=model, task="feature-extraction") == []
+    (problem,) = student_problems(spec, model=model, task="text-classification")
+    assert problem == (
+        "student.static",
+        "needs a task whose answer is an embedding. Got text-classification.",
+    )
