@@ -73,6 +73,8 @@ def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "mobilenet.yaml",
     ):  # their data is a package that may not be installed
         overrides = ["data={sklearn: digits}"]
+    if path.name == "reranking.yaml":  # its data are the user's
+        overrides = ["data={huggingface: my/rankings}"]
     loaded = load_recipe(path, overrides=overrides)
     assert loaded.name == path.stem
     assert loaded.build_stages()[-1][0] == "export"
@@ -195,6 +197,43 @@ ROWS = [
         ("poor", "negative"),
     )
 ]
+
+
+@pytest.mark.slow
+def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    from tests.tasks import texts
+
+    model = tmp_path / "model"
+    torch.manual_seed(0)
+    config = {**texts.CONFIG, "num_hidden_layers": 2, "max_position_embeddings": 96}
+    BertModel(BertConfig(**config)).save_pretrained(model)
+    texts.preprocessor().tokenizer.save_pretrained(model)
+    data = texts.write_splits(tmp_path / "data", "ranking", 150)
+    stages = ("train", "distill", "prune.recovery")
+    report = compress.run(
+        recipe("reranking.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            "stages.train.training.learning_rate=0.01",
+            "stages.quantize.method=dynamic",
+            "stages.distill.student={layers: 1}",
+            f"model.transformers={model}",
+            f"data={{huggingface: json, files: {json.dumps(data['files'])}, max_length: 24}}",
+        ],
+        output=tmp_path / "run",
+        threads=1,
+    )
+    used = [None, "train", "vocabulary", "distill", "prune", "quantize", "export"]
+    assert uses(report) == used
+    original, trained, *_, final = report.stages
+    assert trained.quality.value > original.quality.value
+    assert final.size_bytes < 0.5 * original.size_bytes
+    (ranking,) = infer(tmp_path / "run", "tree boat", "red tree", "lamp boat").splitlines()
+    assert sorted(each["document"] for each in json.loads(ranking)) == [0, 1]
 
 
 def _text_classifier(folder: Path, *, layers: int, more: tuple[str, ...] = ()) -> list[str]:
