@@ -19,5 +19,7 @@ MOST_LAYERS = 10_000
 """Layers of a model; each is a module."""
 MOST_UNITS = 1_000_000
 """Units in a layer: neurons, heads, channels, the classes or tokens of an output."""
+MOST_BUCKETS = 100_000_000
+"""Rows of a table of n-grams; with 34 numbers each they take 14 GB."""
 HEAVIEST = 1e6
 """Value of a weight, a factor or a limit: beyond it a float32 loses the rest of a sum."""

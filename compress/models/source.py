@@ -14,6 +14,7 @@ from compress.core.foreign.entries import call_entry
 from compress.errors import ModelError, unknown
 from compress.models.low_bit.stored import put_packed
 from compress.models.low_rank import put_low_rank
+from compress.models.ngrams.source import NgramSource
 from compress.models.static_embeddings import StaticSource
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def source_from_dict(values: Mapping[str, Any]) -> ModelSource:
         "low-rank": lambda **rest: LowRankSource.from_dict(rest),
         "low-bit": lambda **rest: LowBitSource.from_dict(rest),
         "static": lambda **rest: StaticSource.from_dict(rest),
+        "ngrams": lambda **rest: NgramSource.from_dict(rest),
     }
     rest = {key: value for key, value in values.items() if key != "kind"}
     kind = kinds.get(str(values.get("kind")))

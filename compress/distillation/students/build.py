@@ -8,6 +8,7 @@ from torch import nn
 
 from compress.core.artifact import ModelSource
 from compress.distillation.students.layers import Student, keep_layers
+from compress.distillation.students.ngrams import from_ngrams
 from compress.distillation.students.predicted import size_line
 from compress.distillation.students.spec import StudentSpec
 from compress.distillation.students.untrained import (
@@ -54,6 +55,8 @@ def make_student(
         return from_config(
             spec.transformers, source, auto_class=auto_class, labels=names, seed=seed
         )
+    if spec.ngrams is not None:
+        return _counted(from_ngrams(spec.ngrams, module, source, labels=names, seed=seed), module)
     return _counted(from_factory(str(spec.python), arguments=spec.arguments, seed=seed), module)
 
 

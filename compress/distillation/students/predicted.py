@@ -9,7 +9,7 @@ from compress.core.context import Task
 from compress.core.files.paths import home_expanded
 from compress.data.spec import DataSpec
 from compress.distillation.students.layer_choice import chosen_layers
-from compress.distillation.students.spec import StudentSpec
+from compress.distillation.students.spec import Ngrams, StudentSpec
 from compress.distillation.students.static_spec import StaticSpec
 from compress.distillation.students.width_sizes import (
     narrowed,
@@ -32,7 +32,7 @@ from compress.models.folder.header import (
 from compress.models.spec import ModelSpec, is_folder
 from compress.models.transformers.architectures import kind_problem
 from compress.models.transformers.counted import parameters_of
-from compress.models.transformers.heads import HEAD_KEYS, head_problem
+from compress.models.transformers.heads import HEAD_KEYS, head_problem, outputs_of
 from compress.models.transformers.hub import cached_folder
 from compress.models.transformers.positions import longest_text
 from compress.tasks.registry import outline
@@ -71,6 +71,8 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     named = spec.python or model.python
     if named is None and spec.static is not None and _static(spec, model, task) is None:
         return ["student: the run counts its parameters; the model's config doesn't tell them"]
+    if spec.ngrams is not None:
+        return _of_ngrams(spec.ngrams, model, task)
     if named is not None:
         return [f"student: the run counts its parameters; {named} isn't called before"]
     try:
@@ -83,6 +85,16 @@ def student_lines(spec: StudentSpec | None, *, model: ModelSpec, task: str) -> l
     except InputError as error:
         return [f"student: its parameters can't be counted before the run: {error}"]
     return [f"student: {size_line(counted.student, teacher=counted.teacher)}"]
+
+
+def _of_ngrams(spec: Ngrams, model: ModelSpec, task: str) -> list[str]:
+    on_disk = _on_disk(model)
+    config, shapes = known_config(on_disk), stored_shapes(on_disk, task=task)
+    vocabulary, classes = config.get("vocab_size"), outputs_of(config)
+    if shapes is None or classes is None or not isinstance(vocabulary, int):
+        return ["student: the run counts its parameters"]
+    own = spec.sizes(vocabulary=vocabulary, classes=classes).parameters
+    return [f"student: {size_line(own, teacher=count(shapes))}"]
 
 
 def size_line(student: int, *, teacher: int) -> str:
@@ -112,6 +124,8 @@ def student_problems(
     """
     if spec is None:
         return []
+    if spec.ngrams is not None:
+        return _ngrams_problems(model, outline(task))
     unbuildable = _unbuildable(spec)
     if unbuildable is not None:
         return [("student.transformers", unbuildable)]
@@ -142,6 +156,17 @@ def _of_static(spec: StaticSpec, model: ModelSpec, task: str) -> Iterator[tuple[
     if spec.dimensions is not None and isinstance(widest, int) and spec.dimensions > widest:
         allowed = f"at most the teacher's {widest}"
         yield "student.static.dimensions", expected("dimensions", allowed, spec.dimensions)
+
+
+def _ngrams_problems(model: ModelSpec, task: Task) -> list[tuple[str, str]]:
+    """Return why an n-gram classifier doesn't fit a task or a teacher."""
+    if task.modality != "text" or task.target not in ("class", "class-set"):
+        allowed = "text-classification or multi-label-text-classification"
+        return [("student.ngrams", f"needs the task {allowed}. Got {task.name}.")]
+    if model.transformers is None and model.config is None:
+        sentence = "needs a model of transformers, whose config has the size of the vocabulary."
+        return [("student.ngrams", sentence)]
+    return []
 
 
 def _beside_teacher(spec: StudentSpec, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,16 +6,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from compress.core.bounds import MOST_LAYERS, MOST_UNITS
+from compress.core.bounds import MOST_BUCKETS, MOST_LAYERS, MOST_UNITS
 from compress.core.options import Options
 from compress.distillation.students.layer_choice import Which
 from compress.distillation.students.static_spec import StaticSpec
 from compress.errors import expected
+from compress.models.ngrams.sizes import NgramSizes
 
-_UNTRAINED = ("transformers", "python", "self")
+_UNTRAINED = ("transformers", "python", "ngrams", "self")
 _KINDS = ("layers", "width", *_UNTRAINED, "static")
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Length = Annotated[int, Field(ge=1, le=5)]
 
 
 class Width(Options):
@@ -44,6 +46,56 @@ class Width(Options):
         return self.model_dump(exclude_none=True)
 
 
+class Ngrams(Options):
+    """A classifier that averages embeddings of n-grams of the tokenizer's pieces, hashed into one
+    table (Joulin et al., 2017; Ye et al., "Sparse Distillation", NAACL 2022). It has no attention:
+    most of the time goes to the tokenizer."""
+
+    pieces: tuple[Length, Length] = (1, 2)
+    """Pieces of the shortest and of the longest n-grams. A single piece has a row of its own."""
+    buckets: int = Field(default=65_536, ge=1, le=MOST_BUCKETS)
+    """Rows that all n-grams of two and more pieces share; each is the row of those with its hash.
+    """
+    width: Units | None = None
+    """Numbers of a row; null: a row holds the scores of the classes themselves, and the model is
+    linear."""
+    hidden: Annotated[tuple[Units, ...], Field(max_length=MOST_LAYERS)] = ()
+    """Neurons of each layer between the averaged rows and the scores; needs `width`."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of a text's n-grams that are left out in training, drawn anew for each batch."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.pieces[0] > self.pieces[1]:
+            raise ValueError(
+                expected("pieces", "two numbers, the second at least the first", list(self.pieces))
+            )
+        if self.hidden and self.width is None:
+            raise ValueError(expected("hidden", "given with 'width' only", list(self.hidden)))
+        return self
+
+    def sizes(self, *, vocabulary: int, classes: int) -> NgramSizes:
+        """Return the model's sizes for a tokenizer of so many ids and a task of so many classes."""
+        shortest, longest = self.pieces
+        return NgramSizes(
+            vocabulary=vocabulary,
+            shortest=shortest,
+            longest=longest,
+            buckets=self.buckets,
+            classes=classes,
+            width=self.width,
+            hidden=self.hidden,
+            dropout=self.dropout,
+        )
+
+    def summarize(self) -> str:
+        """Return a few words for the recipe check."""
+        shortest, longest = self.pieces
+        lengths = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+        width = "" if self.width is None else f", width {self.width}"
+        return f"n-grams of {lengths} pieces in {self.buckets:,} buckets{width}"
+
+
 class StudentSpec(Options):
     """The student: `layers` and `width`, or one of them; or exactly one of the other kinds."""
 
@@ -65,6 +117,8 @@ class StudentSpec(Options):
     """An untrained plain module: "package.module:function"."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the `python` function."""
+    ngrams: Ngrams | None = None
+    """An untrained classifier of texts by their n-grams."""
     self: bool = False
     """The architecture of the model given, untrained (Furlanello et al., "Born-Again Neural
     Networks", ICML 2018). To continue from its weights, give no student."""
@@ -103,6 +157,8 @@ class StudentSpec(Options):
         if isinstance(self.transformers, dict):
             changes = ", ".join(f"{key} {value}" for key, value in self.transformers.items())
             return f"untrained, {changes or 'same config'}"
+        if self.ngrams is not None:
+            return self.ngrams.summarize()
         return f"untrained {self.transformers or self.python}"
 
     def _layers(self) -> list[str]:

@@ -58,7 +58,7 @@ def from_changes(
     if names.get(COUNT, COUNT) in given and _PER_LAYER not in given:
         config.pop(_PER_LAYER, None)  # One entry for each layer: transformers fills it.
     config |= _label_keys(labels)
-    with _seeded(seed), _sentence(f"a student with {dict(changes)}"):
+    with seeded(seed), _sentence(f"a student with {dict(changes)}"):
         built = TransformersSource(source.class_name, config)
         require_room(built.build, name="the student")
         module = built.build()
@@ -110,7 +110,7 @@ def from_config(
             f"'vocab_size' of the student must be at least the teacher's {needed}: both read the "
             f"same tokens. Got {config.vocab_size}."
         )
-    with _seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
+    with seeded(seed), _sentence(f"a student by 'transformers: {name}'"):
         auto = getattr(transformers, auto_class)
         require_room(
             lambda: auto.from_config(copy.deepcopy(config), trust_remote_code=False),
@@ -136,7 +136,7 @@ def from_source(source: ModelSource | None, *, seed: int) -> Student:
     """
     if source is None:
         raise StageError("a student by 'self' needs a model that can be built again. Got none.")
-    with _seeded(seed):
+    with seeded(seed):
         module = source.build()
     return Student(module, source, ("student: untrained, of the same architecture",))
 
@@ -155,7 +155,7 @@ def from_factory(factory: str, *, arguments: Mapping[str, Any], seed: int) -> St
     ModelError : see `compress.models.source.PythonSource.build`.
     """
     source = PythonSource(factory, dict(arguments))
-    with _seeded(seed):
+    with seeded(seed):
         module = source.build()
     return Student(module, source, (f"student: untrained, from {factory}",))
 
@@ -182,7 +182,8 @@ def _labels_of(source: ModelSource | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from torch's generator as from this seed, and leave it as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

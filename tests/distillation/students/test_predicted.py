@@ -299,3 +299,38 @@ def test_a_static_student_is_counted_by_its_table(tmp_path):
         "student.static",
         "needs a task whose answer is an embedding. Got text-classification.",
     )
+
+
+def test_ngrams_are_counted_as_they_are_built(tmp_path):
+    model = bert(tmp_path)
+    for ngrams in ({"buckets": 100}, {"pieces": [2, 3], "width": 8, "hidden": [4], "buckets": 9}):
+        spec = StudentSpec(ngrams=ngrams)
+        teacher = load_model(model, task=task("text-classification"), seed=0)
+        student = make_student(
+            spec,
+            teacher.module,
+            teacher.source,
+            labels=("a", "b", "c"),
+            auto_class="AutoModelForSequenceClassification",
+            seed=0,
+        )
+        [line] = student_lines(spec, model=model, task="text-classification")
+        assert f"student: {parameters(student.module):,} parameters" in line
+
+
+def test_ngrams_need_a_vocabulary_and_classes_of_texts(tmp_path):
+    spec = StudentSpec(ngrams={})
+    [(key, problem)] = student_problems(spec, model=bert(tmp_path), task="feature-extraction")
+    assert key == "student.ngrams"
+    assert "needs the task text-classification" in problem
+    model = ModelSpec(python="nets:net")
+    [(_, problem)] = student_problems(spec, model=model, task="text-classification")
+    assert "whose config has the size of the vocabulary" in problem
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pieces": [2, 1]}, {"hidden": [4]}, {"buckets": 0}, {"dropout": 1.0}]
+)
+def test_ngrams_that_make_no_model_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        StudentSpec(ngrams=wrong)

@@ -1,0 +1,1 @@
+"""Classifiers that average embeddings of n-grams, without attention."""

@@ -1,0 +1,104 @@
+"""A student of n-grams in whole runs, bundle included."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+import compress
+from compress.models.checkpoint import load_checkpoint
+from compress.models.ngrams.source import NgramSource
+from compress.recipe.load import recipe_from_dict
+from tests.stages.texts import save_tokenizer
+
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 450,
+    "num_labels": 4,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 24,
+}
+NGRAMS = {"pieces": [1, 3], "buckets": 512, "width": 16, "hidden": [16], "dropout": 0.1}
+LEARNT = {"epochs": 8, "batch_size": 16, "learning_rate": 3e-2, "weight_decay": 0.0}
+
+
+def recipe(folder, ngrams=NGRAMS, **distill):
+    return recipe_from_dict(
+        {
+            "version": 1,
+            "name": "small",
+            "model": {"config": BERT},
+            "task": "text-classification",
+            "data": {
+                "python": "tests.stages.texts:coloured",
+                "tokenizer": folder,
+                "max_length": 16,
+            },
+            "measure": {
+                "batch_sizes": [1, 2],
+                "rounds": 5,
+                "warmup": 1,
+                "seconds": 0.01,
+                "baseline": None,
+            },
+            "stages": [
+                {"use": "train", "training": {"epochs": 3, "learning_rate": 3e-3}},
+                {"use": "distill", "student": {"ngrams": ngrams}, "training": LEARNT, **distill},
+                {"use": "quantize", "method": "storage"},
+                {"use": "export"},
+            ],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    torch.set_num_threads(1)
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def ran(tokenizer, tmp_path_factory):
+    output = tmp_path_factory.mktemp("run") / "small"
+    return compress.run(recipe(tokenizer), output=output), output
+
+
+def test_it_learns_is_quantized_and_exported(ran):
+    report, _ = ran
+    _, _, distilled, quantized, exported = report.stages
+    assert distilled.quality.value > 0.9
+    assert quantized.quality.value > distilled.quality.value - 0.02
+    assert distilled.params == (450 + 512) * 16 + (16 * 16 + 16) + (16 * 4 + 4)
+    assert quantized.size_bytes < 0.4 * distilled.size_bytes
+    assert exported.quality == quantized.quality
+
+
+def test_the_bundle_answers_texts(ran):
+    _, output = ran
+    command = [sys.executable, "infer.py", "the car is red near the harbour", "a bird is blue"]
+    done = subprocess.run(command, cwd=output, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    likeliest = [below[1] for said, below in pairwise(lines) if said[0] in ("the", "a")]
+    assert likeliest == ["red", "blue"]
+
+
+def test_the_stage_is_kept_as_plain_sizes(ran):
+    _, output = ran
+    module, source = load_checkpoint(output / "stages" / "02-distill")
+    assert isinstance(source, NgramSource)
+    assert source.sizes == module.sizes
+    assert sum(p.numel() for p in module.parameters()) == source.sizes.parameters
+
+
+def test_the_same_seed_gives_the_same_weights(ran, tokenizer, tmp_path):
+    _, output = ran
+    compress.run(recipe(tokenizer), output=tmp_path / "again")
+    names = ("checkpoint.safetensors", "structure.json")
+    for name in names:
+        here, there = (one / "stages/02-distill" / name for one in (output, tmp_path / "again"))
+        assert here.read_bytes() == there.read_bytes()
