@@ -67,5 +67,8 @@ def labels_in(batch: Mapping[str, _Value]) -> dict[str, _Value]:
     }
 
 
+PAIRS = about_key("pairs")
+"""(N, 4) float64: for texts of pairs of a query and a document, what belongs together; see
+`compress.data.texts.pairs`."""
 SAMPLE = about_key("sample")
 """(N,) int64: for tasks that cut a sample into windows, the sample's place in the split."""

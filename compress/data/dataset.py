@@ -26,6 +26,7 @@ from compress.data.splits import Samples, complete, content, identity
 from compress.data.texts.blocks import cut_blocks
 from compress.data.texts.encode import TextPreprocessor
 from compress.data.texts.examined import examined
+from compress.data.texts.pairs import pairs_of, texts_of_pairs
 from compress.errors import DataError
 from compress.tasks.contract import Task as OwnTask
 
@@ -83,7 +84,7 @@ class Dataset:
         train = self.splits["train"].rows
         for split, samples in self.splits.items():
             if split != "calibration" or samples.rows is not train:
-                yield from examined(samples, preprocessor, self.fields)
+                yield from examined(pairs_of(samples), preprocessor, self.fields)
 
     def size(self, split: Split) -> int:
         """Number of samples in a split. Texts that are cut into blocks are counted in blocks.
@@ -195,11 +196,17 @@ def load_data(
             raise DataError(f"split '{split}' is empty.")
     if isinstance(task, OwnTask):
         return task_data(source, spec, task=task, labels=labels, seed=seed)
-    labelled = label_column(spec.columns, task) is not None
+    fields = input_columns(spec.columns, task)
+    paired = task.target == "none" and "text_pair" in fields
+    scored = label_column(spec.columns, task) is not None
+    labelled = scored or paired
     encoded = encode_labels(
         list(source.splits.values()), labels, target=task.target, labelled=labelled
     )
     splits, notes = complete(source.splits, encoded.targets, spec, seed)
+    if paired:
+        splits = {name: texts_of_pairs(one, scored=scored) for name, one in splits.items()}
+    held = digest([source.fingerprint, "texts of pairs"]) if paired else source.fingerprint
     decides = spec.model_dump(
         mode="json",
         include={
@@ -210,12 +217,12 @@ def load_data(
     return Dataset(
         splits,
         encoded.labels,
-        digest([source.fingerprint, decides, list(encoded.labels), seed]),
+        digest([held, decides, list(encoded.labels), seed]),
         (*source.notes, *encoded.notes, *notes),
         target=task.target,
         labelled=labelled,
-        fields=input_columns(spec.columns, task),
-        content=content(source.fingerprint, spec),
+        fields=fields,
+        content=content(held, spec),
     )
 
 

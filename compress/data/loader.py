@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.core.batch import IGNORED, LABELS, SAMPLE_IDS
+from compress.core.batch import IGNORED, LABELS, PAIRS, SAMPLE_IDS
 from compress.core.context import Target
 from compress.data.images.transform import ImagePreprocessor
 from compress.data.labels.targets import Tags, Targets
@@ -16,6 +16,7 @@ from compress.data.rows import Indices
 from compress.data.splits import Samples
 from compress.data.texts.encode import Encoding, TextPreprocessor, Words
 from compress.data.texts.examined import require_tokens
+from compress.data.texts.pairs import TextsOfPairs
 
 POOL = 50
 """Number of batches whose texts are tokenised together and sorted by length before the cut."""
@@ -62,7 +63,10 @@ class BatchLoader:
         random = None
         if self.shuffle_seed is not None:
             random = np.random.default_rng((self.shuffle_seed, self.epoch))
-            random.shuffle(order)
+            if self._of_pairs:  # stay side by side, for losses that compare them
+                order = _both(random.permutation(-(-len(order) // 2)), below=len(order))
+            else:
+                random.shuffle(order)
         self.epoch += 1
         if isinstance(self.preprocessor, TextPreprocessor):
             return self._texts(self.preprocessor, order, random)
@@ -123,7 +127,7 @@ class BatchLoader:
     ) -> dict[str, Tensor]:
         """The labels of a batch. Labels of tokens are padded as the tokens are."""
         if self.target == "none":
-            return {}
+            return {PAIRS: torch.from_numpy(np.asarray(targets))} if self._of_pairs else {}
         length = preprocessor.length_of(batch, fixed=self.fixed_length)
         if self.target == "next-token":
             ids = [encoding["input_ids"] for encoding in batch]
@@ -139,12 +143,27 @@ class BatchLoader:
     def _buckets(self, lengths: Indices, random: np.random.Generator | None) -> list[Indices]:
         if random is None:
             return [np.arange(len(lengths))]
-        by_length = np.argsort(lengths, kind="stable")
+        if self._of_pairs:
+            longest = np.maximum.reduceat(lengths, np.arange(0, len(lengths), 2))
+            by_length = _both(np.argsort(longest, kind="stable"), below=len(lengths))
+        else:
+            by_length = np.argsort(lengths, kind="stable")
         buckets = [
             by_length[start : start + self.batch_size]
             for start in range(0, len(lengths), self.batch_size)
         ]
         return [buckets[at] for at in random.permutation(len(buckets))]
 
+    @property
+    def _of_pairs(self) -> bool:
+        """Whether the samples are the texts of pairs; see `compress.data.texts.pairs`."""
+        return isinstance(self.samples.rows, TextsOfPairs)
+
     def _ids(self, positions: Indices) -> dict[str, Tensor]:
         return {SAMPLE_IDS: torch.from_numpy(positions)} if self.sample_ids else {}
+
+
+def _both(pairs: Indices, *, below: int) -> Indices:
+    """The places of both texts of each pair, one pair after another."""
+    places = np.stack([2 * pairs, 2 * pairs + 1], axis=1).ravel()
+    return places[places < below]

@@ -208,7 +208,12 @@ def input_columns(columns: Columns, task: Task, available: Sequence[str] = ()) -
 
 
 def label_column(columns: Columns, task: Task) -> str | None:
-    """The column of the labels; None if there is none, or the task reads none."""
+    """The column of the labels; None if there is none, or the task reads none.
+
+    Embeddings read the scores of pairs, where a recipe names their column.
+    """
+    if task.target == "none" and columns.text_pair is not None:
+        return columns.label if "label" in columns.model_fields_set else None
     return None if task.target in ("next-token", "none", "own") else columns.label
 
 

@@ -94,7 +94,7 @@ def check_metric(parts: Parts, findings: Findings) -> None:
         findings.report(keys, sentence, causes=causes)
         return
     own_labels = isinstance(task, OwnTask) and task.label_column is None
-    labelled = data is None or own_labels or data.columns.label is not None
+    labelled = data is None or own_labels or _names_labels(data, task)
     if not labelled and measure.metric not in (None, *task.metrics_without_labels):
         allowed = f"one of {', '.join(task.metrics_without_labels)} for data without labels"
         sentence = expected("measure.metric", allowed, measure.metric)
@@ -103,6 +103,13 @@ def check_metric(parts: Parts, findings: Findings) -> None:
     metric = measure.metric or task.default_metric(labelled=labelled)
     for key, problem in parts.gates.misfits(metric) if parts.gates else ():
         findings.report(("gates", key), problem, causes=(*causes, ("gates", key)))
+
+
+def _names_labels(data: DataSpec, task: Task) -> bool:
+    """Whether the data's columns name what the task is judged by; of embeddings these are pairs."""
+    if task.target == "none":
+        return data.columns.text_pair is not None
+    return data.columns.label is not None
 
 
 def check_runtimes(parts: Parts, findings: Findings) -> None:

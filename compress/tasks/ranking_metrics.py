@@ -1,4 +1,4 @@
-"""Metrics of one query's ranking: reciprocal rank, recall and NDCG at a cut-off.
+"""Metrics of one query's ranking: reciprocal rank, recall, NDCG, and average precision.
 
 Documents of equal scores have no order. Each metric is its expected value over all orders of such
 documents (McSherry & Najork, "Computing information retrieval performance measures efficiently in
@@ -75,6 +75,25 @@ def recall(found: Placed, *, most: int) -> float:
     if not len(found.gains):
         return float("nan")
     return float((np.clip(most - found.higher, 0, found.tied) / found.tied).mean())
+
+
+def average_precision(found: Placed) -> float:
+    """Return the mean over the relevant documents of the precision at the rank of each.
+
+    Its mean over queries is MAP, as trec_eval has it. NaN if nothing is relevant.
+    """
+    if not len(found.gains):
+        return float("nan")
+    total = 0.0
+    for first in np.unique(found.higher):
+        at = found.higher == first
+        relevant, tied = int(at.sum()), int(found.tied[at][0])
+        ahead = np.arange(tied)
+        # Of the equals ahead of a relevant one, this share is relevant too.
+        share = (relevant - 1) / max(tied - 1, 1)
+        precision = ((found.higher < first).sum() + 1 + ahead * share) / (first + 1 + ahead)
+        total += relevant * float(precision.mean())
+    return total / len(found.gains)
 
 
 def ndcg(found: Placed, *, most: int) -> float:

@@ -96,6 +96,8 @@ class KnownTask:
 
 _OF_SCORES = ("auroc", "average_precision")
 _CLASS = ("accuracy", "f1_macro", "top_5_accuracy", "matthews_corrcoef", *_OF_SCORES, "agreement")
+_OF_RANKINGS = ("mrr", "ndcg_at_10", "retrieval_recall_at_1", "retrieval_recall_at_10")
+_OF_PAIRS = (*_OF_RANKINGS, "cosine_spearman", "cosine_pearson")
 _CLASS_SET = ("f1_micro", "f1_macro", *_OF_SCORES, "agreement")
 
 TASKS: dict[str, KnownTask] = {
@@ -146,7 +148,7 @@ TASKS: dict[str, KnownTask] = {
             "A vector for a text (an embedding).",
             target="none",
             output_names=("last_hidden_state",),
-            metrics=("spearman", "recall_at_1", "recall_at_10"),
+            metrics=("spearman", "recall_at_1", "recall_at_10", *_OF_PAIRS),
         ),
         KnownTask(
             "text-generation",

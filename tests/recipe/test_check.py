@@ -163,6 +163,21 @@ def test_a_metric_that_data_without_labels_cannot_have(problems):
     ) in problems(replace=change)
 
 
+@pytest.mark.parametrize("columns", ["{text: a}", "{text: a, text_pair: b}"])
+def test_rankings_need_queries_with_documents(problems, columns):
+    text = (
+        "version: 1\nname: x\nmodel: {transformers: some/model}\ntask: feature-extraction\n"
+        f"data: {{huggingface: some/data, columns: {columns}}}\n"
+        "measure: {metric: mrr}\nstages: [{use: quantize}]\n"
+    )
+    said = [one for one in problems(text) if "'measure.metric'" in one]
+    needed = (
+        "r.yaml:6 'measure.metric' must be one of spearman, recall_at_1, recall_at_10 for data "
+        "without labels. Got 'mrr'."
+    )
+    assert said == ([] if "text_pair" in columns else [needed])
+
+
 def test_a_gate_that_cannot_judge_the_metric(problems):
     change = ("stages:", "gates: {size_ratio: 2, perplexity_ratio: 1.1}\nstages:")
     assert problems(replace=change) == [

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import average_precision_score, ndcg_score
 
-from compress.tasks.ranking_metrics import ndcg, placed, recall, reciprocal_rank
+from compress.tasks.ranking_metrics import (
+    average_precision,
+    ndcg,
+    placed,
+    recall,
+    reciprocal_rank,
+)
 
 METRICS = [reciprocal_rank, recall, ndcg]
 RANKINGS = st.integers(2, 6).flatmap(
@@ -82,3 +88,31 @@ def test_ndcg_is_scikit_learns(case):
     if any(gains):
         wanted = ndcg_score([gains], [scores], k=most)
         assert ndcg(of(scores, gains), most=most) == pytest.approx(wanted)
+
+
+def precision_by_hand(gains):
+    """Average precision of documents in a plain order, from its definition."""
+    ranks = [rank for rank, gain in enumerate(gains, 1) if gain > 0]
+    return np.mean([found / rank for found, rank in enumerate(ranks, 1)])
+
+
+@given(case=RANKINGS)
+def test_average_precision_counts_all_orders_of_ties(case):
+    scores, gains, _ = case
+    if not any(gains):
+        assert np.isnan(average_precision(of(scores, gains)))
+        return
+    orders = [
+        precision_by_hand([gains[at] for at in order])
+        for order in permutations(range(len(scores)))
+        if all(scores[a] >= scores[b] for a, b in pairwise(order))
+    ]
+    assert average_precision(of(scores, gains)) == pytest.approx(np.mean(orders))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_is_scikit_learns_where_nothing_is_tied(seed):
+    draw = np.random.default_rng(seed)
+    scores, relevant = draw.normal(size=40), draw.random(40) < 0.2
+    wanted = average_precision_score(relevant, scores)
+    assert average_precision(of(scores, relevant)) == pytest.approx(wanted)

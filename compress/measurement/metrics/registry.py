@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compress.core.context import Pooling, Target, Task
 from compress.core.foreign.entries import import_entry
 from compress.errors import InputError, unknown
-from compress.measurement.metrics import classes, embeddings, tokens
+from compress.measurement.metrics import classes, embeddings, retrieval, tokens
 from compress.measurement.metrics.entities import f1_entities
 from compress.measurement.metrics.own import own_tally
 from compress.measurement.metrics.scored import Scored, top_accuracy
@@ -68,7 +68,17 @@ def _of_embeddings(pooling: Pooling) -> Mapping[str, Metric]:
         _metric("spearman", lambda: embeddings.spearman(pooling), _ALL_PAIRS),
         _metric("recall_at_1", lambda: embeddings.recall(1, pooling), _ALL_PAIRS),
         _metric("recall_at_10", lambda: embeddings.recall(10, pooling), _ALL_PAIRS),
+        _of_rankings("mrr", retrieval.mrr, pooling),
+        _of_rankings("ndcg_at_10", retrieval.ndcg_at_10, pooling),
+        _of_rankings("retrieval_recall_at_1", retrieval.recall_at(1), pooling),
+        _of_rankings("retrieval_recall_at_10", retrieval.recall_at(10), pooling),
+        _metric("cosine_spearman", lambda: retrieval.PairCorrelation(ranked=True, pooling=pooling)),
+        _metric("cosine_pearson", lambda: retrieval.PairCorrelation(ranked=False, pooling=pooling)),
     )
+
+
+def _of_rankings(name: str, metric: retrieval.OfQuery, pooling: Pooling) -> Metric:
+    return _metric(name, lambda: retrieval.Retrieval(metric, pooling))
 
 
 METRICS: Mapping[Target, Mapping[str, Metric]] = {
