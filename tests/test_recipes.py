@@ -471,9 +471,8 @@ def test_token_classification_runs_small(tmp_path: Path) -> None:
     assert {tag for _, tag in (words for words in tagged if len(words) == 2)} <= labels
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("small_library")
-def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
+def save_encoder(model: Path) -> Path:
+    """A small encoder with random weights, and a tokenizer that was trained on docstrings."""
     from transformers import BertConfig, BertModel
 
     from compress.data.sources.docstrings import load_docstrings
@@ -481,7 +480,6 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
     from compress.data.vocabulary.train import train_tokenizer
 
     texts = [sample["text"] for sample in load_docstrings(part="first_sentence")["train"]]
-    model = tmp_path / "model"
     torch.manual_seed(0)
     BertModel(
         BertConfig(
@@ -496,6 +494,13 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
     ).save_pretrained(model)
     tokenizer = train_tokenizer(texts, Vocabulary(vocab_size=600), generates=False, max_length=64)
     tokenizer.save_pretrained(model)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_library")
+def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
+    model = save_encoder(tmp_path / "model")
     run = tmp_path / "run"
     report = compress.run(
         recipe("sentence-embeddings.yaml"),
@@ -520,5 +525,35 @@ def test_sentence_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
     lines = infer(run, "--save", "v.npy", "Return a copy.", "Return a copy.", "Open a file.")
     vectors = np.load(run / "v.npy")
     assert vectors.shape == (3, 32)
+    assert float(lines.split()[1]) == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_library")
+def test_static_embeddings_run_small_on_a_local_model(tmp_path: Path) -> None:
+    model, run = save_encoder(tmp_path / "model"), tmp_path / "run"
+    report = compress.run(
+        recipe("static-embeddings.yaml"),
+        overrides=[
+            *(each for each in QUICK if not each.startswith("stages.quantize")),
+            "stages.distill.student.static.dimensions=16",
+            "stages.distill.training.epochs=2",
+            f"model.transformers={model}",
+            "data.limit={train: 600, validation: 40, test: 60}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "vocabulary", "distill", "quantize", "export"]
+    original, cut, student, stored, final = report.stages
+    assert original.quality.value == pytest.approx(1)
+    assert 0.3 < student.quality.value < 1
+    assert student.params < 0.5 * cut.params
+    assert stored.size_bytes < 0.5 * student.size_bytes
+    assert final.quality.samples == 60
+    lines = infer(run, "--save", "v.npy", "Return a copy.", "Return a copy.", "Open a file.")
+    vectors = np.load(run / "v.npy")
+    assert vectors.shape == (3, 16)
     assert float(lines.split()[1]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
