@@ -81,6 +81,9 @@ class MeasureSpec(Options):
     """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
     `compress[openvino]`."""
 
+    from_text: bool = False
+    """Time each row from a text to its answer too, the tokenizer included, at each batch size; for
+    classes of texts and of pairs of texts. Fast models spend most of that time on the tokenizer."""
     generation: GenerationSpec | None = None
     """Lengths of the text with which generation is timed, for the task text-generation only; null
     for its defaults."""

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from compress.core.files.atomic import write_text
 from compress.core.shown import shown
 from compress.errors import InputError, clipped
-from compress.measurement.latency.results import Conditions, Throughput, Typical
+from compress.measurement.latency.results import Conditions, FromText, Throughput, Typical
 from compress.measurement.results import (
     Baseline,
     Count,
@@ -79,6 +79,8 @@ class Row(Part):
     """Samples a second at the best batch size."""
     typical: Typical | None = None
     """Speed at the data's median length or size; null where that is the full one."""
+    from_text: FromText | None = None
+    """Speed from texts to answers, the tokenizer included; null unless the recipe asks for it."""
     serving: Serving | None = None
     """Memory and load time of a process that only serves the model; null for one without ONNX."""
     conditions: Conditions | None = None

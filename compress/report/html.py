@@ -78,6 +78,8 @@ def _speeds(report: Report) -> dict[str, Any]:
         "spreads": spreads(report),
         "serving": speed_tables.serving(report),
         "typical": speed_tables.typical(report),
+        "from_text": [(title, plain(title, table)) for title, table in tables.from_text(report)],
+        "below_from_text": words.BELOW_FROM_TEXT,
         "conditions": speed_tables.conditions(report),
         "generation": [
             (f"generation-{number}", title, plain(title, table))

@@ -52,6 +52,8 @@ def _open(report: Report) -> list[str]:
         parts += ["## Gates", table(tables.gates(report), strong="failed")]
     if report.stages:
         parts += ["## Stages", table(tables.stages(report)), tables.below_stages(report)]
+    for title, speeds in tables.from_text(report):
+        parts += [f"## {escape(title)}", table(speeds), words.BELOW_FROM_TEXT]
     for title, speeds in tables.generation(report):
         parts += [f"## {escape(title)}", table(speeds), words.BELOW_GENERATION]
     for title, speeds in tables.runtimes(report):

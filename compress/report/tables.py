@@ -74,6 +74,31 @@ def _in_runtime(row: Row, name: str, batches: Sequence[str]) -> list[str]:
     return [*cells, f"{found.agreement:.1%}"]
 
 
+def from_text(report: Report) -> list[tuple[str, Table]]:
+    """Return a title and a table of times from a text to its answer; empty if none was taken."""
+    if not any(row.from_text for row in report.stages):
+        return []
+    batches = words.batch_sizes(report)
+    head = ["stage"]
+    for batch in batches:
+        head += [f"batch {batch}", f"speedup at {batch}"]
+    return [
+        (words.FROM_TEXT, Table(head, [_from_text(report, row, batches) for row in report.stages]))
+    ]
+
+
+def _from_text(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
+    found = row.from_text
+    if found is None:
+        return [row.name, *([words.NONE] * (2 * len(batches)))]
+    cells = [row.name]
+    for batch in batches:
+        cells.append(words.milliseconds(found.latency_ms.get(batch)))
+        compared = found.speedup.get(batch) if words.is_compared(report, row) else None
+        cells.append(words.speedup(compared))
+    return cells
+
+
 def generation(report: Report) -> list[tuple[str, Table]]:
     """Return a title and a table of tokens a second; empty unless models generated text."""
     found = next((row.generation for row in report.stages if row.generation), None)

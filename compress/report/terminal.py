@@ -85,7 +85,8 @@ def _head(report: Report, console: Console) -> None:
 
 
 def _further_speeds(report: Report, console: Console) -> None:
-    tabled = [(title, _plain(speeds)) for title, speeds in tables.generation(report)]
+    plain = (*tables.from_text(report), *tables.generation(report))
+    tabled = [(title, _plain(speeds)) for title, speeds in plain]
     tabled += [(title, _speeds(speeds)) for title, speeds in tables.runtimes(report)]
     for title, table in tabled:
         console.print(f"{title}:", highlight=False, markup=False)

@@ -254,6 +254,11 @@ def tokens(rate: float) -> str:
     return f"{rate:,.{0 if rate >= 99.95 else 1 if rate >= 9.995 else 2}f} tokens/s"
 
 
+FROM_TEXT = "From a text to its answer"
+BELOW_FROM_TEXT = (
+    "The tokenizer and the model, in rounds in which the models take turns on the same texts of "
+    "the test split. A batch is padded to its longest text; one text isn't padded."
+)
 BELOW_GENERATION = (
     "Prefill reads the whole prompt at once; decoding reads one token at a time, each the "
     "likeliest after those before it. One text at a time, in rounds in which the models take "

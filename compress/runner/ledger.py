@@ -25,6 +25,7 @@ from compress.measurement.size import size_bytes
 from compress.report.document import Delta, Row
 from compress.runner.inputs import torch_threads
 from compress.runner.row.again import is_same, row_again
+from compress.runner.row.from_text import measure_from_text
 from compress.runner.row.generation import measure_generation
 from compress.runner.row.inputs import latency_inputs
 from compress.runner.row.models import ComparedModel, MeasuredModel, comparable
@@ -107,6 +108,7 @@ def _measured(
         }
         speeds = measure_speed(measured, inputs, context=context, spec=spec, **rivals)
         typical, untyped = measure_typical(measured, context=context, spec=spec, **rivals)
+        text, unread = measure_from_text(measured, context=context, spec=spec, **rivals)
         served, unserved = serving(measured, inputs, spec)
         generating, said = measure_generation(
             measured, inputs, context=context, spec=spec, **rivals
@@ -125,6 +127,7 @@ def _measured(
         speedup=speeds.speedup,
         throughput=speeds.throughput,
         typical=typical,
+        from_text=text,
         serving=served,
         conditions=speeds.conditions,
         runtimes=speeds.runtimes,
@@ -139,6 +142,7 @@ def _measured(
             *macs.notes,
             *speeds.notes,
             *untyped,
+            *unread,
             *unserved,
             *said,
         ],

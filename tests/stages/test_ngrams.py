@@ -11,6 +11,7 @@ import compress
 from compress.models.checkpoint import load_checkpoint
 from compress.models.ngrams.source import NgramSource
 from compress.recipe.load import recipe_from_dict
+from compress.report.terminal import render
 from tests.stages.texts import save_tokenizer
 
 BERT = {
@@ -45,6 +46,7 @@ def recipe(folder, ngrams=NGRAMS, **distill):
                 "warmup": 1,
                 "seconds": 0.01,
                 "baseline": None,
+                "from_text": True,
             },
             "stages": [
                 {"use": "train", "training": {"epochs": 3, "learning_rate": 3e-3}},
@@ -76,6 +78,17 @@ def test_it_learns_is_quantized_and_exported(ran):
     assert distilled.params == (450 + 512) * 16 + (16 * 16 + 16) + (16 * 4 + 4)
     assert quantized.size_bytes < 0.4 * distilled.size_bytes
     assert exported.quality == quantized.quality
+
+
+def test_every_row_is_timed_from_a_text_too(ran):
+    report, output = ran
+    for row in report.stages:
+        assert set(row.from_text.latency_ms) == set(row.from_text.speedup) == {"1", "2"}
+        assert all(latency.p50 > 0 for latency in row.from_text.latency_ms.values())
+    assert report.stages[-1].from_text == report.stages[-2].from_text
+    for name in ("report.md", "report.html"):
+        assert "From a text to its answer" in (output / name).read_text(encoding="utf-8")
+    assert "From a text to its answer:" in render(report)
 
 
 def test_the_bundle_answers_texts(ran):

@@ -42,6 +42,18 @@ class Typical:
 
 
 @dataclass(frozen=True)
+class FromText:
+    """The speed from texts in memory to answers: tokenizer and model, the same texts for all."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
+
+    latency_ms: Mapping[str, Latency]
+    """Latency by batch size."""
+    speedup: Mapping[str, Speedup]
+    """Speedup by batch size."""
+
+
+@dataclass(frozen=True)
 class Conditions:
     """The machine while a row was timed, and how long that took."""
 

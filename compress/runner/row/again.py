@@ -23,6 +23,7 @@ _FIGURES = (
     "latency_ms",
     "throughput",
     "typical",
+    "from_text",
     "serving",
     "runtimes",
     "delta",

@@ -80,7 +80,7 @@ def measure_speed(
         progress=context.progress,
         clock=process_clock(spec.threads) if others.models else None,
     )
-    latency, speedup = _by_size(times, models, spec, original=original, previous=previous)
+    latency, speedup = by_size(times, models, spec, original=original, previous=previous)
     runtimes, notes = _elsewhere(others, times, measured, context=context, original=original)
     return Speeds(
         latency,
@@ -120,7 +120,7 @@ def measure_typical(
     except (DataError, StageError) as error:
         return None, [f"not timed at the median length: {error}"]
     models = in_turn(measured, original, previous)
-    latency, speedup = _by_size(times, models, spec, original=original, previous=previous)
+    latency, speedup = by_size(times, models, spec, original=original, previous=previous)
     name = next(iter(sample))
     # Of an image the channels are no size.
     axes = slice(2 if context.task.modality == "image" else 1, None)
@@ -168,7 +168,7 @@ def in_turn(
     return models
 
 
-def _by_size(
+def by_size(
     times: Latencies,
     models: Iterable[str],
     spec: MeasureSpec,
@@ -176,6 +176,7 @@ def _by_size(
     original: ComparedModel | None,
     previous: ComparedModel | None,
 ) -> tuple[dict[str, Latency], dict[str, Speedup]]:
+    """Return latency and speedup by batch size."""
     latency, speedup = {}, {}
     for size in spec.batch_sizes:
         latency[str(size)] = times.latency(size, THIS)
