@@ -80,7 +80,6 @@ class MeasureSpec(Options):
     runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)
     """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
     `compress[openvino]`."""
-
     from_text: bool = False
     """Time each row from a text to its answer too, the tokenizer included, at each batch size; for
     classes of texts and of pairs of texts. Fast models spend most of that time on the tokenizer."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from compress.errors import DataError, InputError, StageError
+from compress.measurement.baseline.inputs import inputs_of
 from compress.measurement.baseline.measure import MeasuredBaseline, measure_baseline
 from compress.measurement.baseline.rival import runtime
 from compress.measurement.metrics.registry import metric_of
@@ -53,6 +54,8 @@ def find_baseline(
     metric = metric_of(spec.metric, task=context.task, labels=artifact.labels, labelled=True)
     if metric.needs_reference:
         return FoundBaseline(None)  # it says nothing of who is right
+    if inputs_of(context.data, context.task) is None:
+        return FoundBaseline(None)
     key = digest(_decisive(artifact, context, spec))
     found = _kept(files, key)
     if found is not None:

@@ -36,7 +36,7 @@ def test_the_format_has_the_public_names(report):
     assert set(plain["stages"][1]) == {
         "index", "name", "use", "params", "macs", "size_bytes", "quality", "latency_ms",
         "speedup", "runtimes", "delta", "seconds", "peak_memory_bytes", "notes",
-        "candidates", "generation",
+        "candidates", "generation", "from_text",
         "vs_reference", "vs_previous", "calibration_error", "recall",
         "throughput", "typical", "serving", "conditions", "energy_kwh",
         "widths", "training", "sensitivity", "noise", "left_aside",

@@ -97,16 +97,21 @@ TEXTS = {
     "question-answering": "question",
     "text-regression": "scored",
     "fill-mask": "plain",
+    "text-ranking": "ranking",
 }
 """The data of the tasks that refuse an empty text whatever the tokenizer."""
-HEADS = {"text-regression": {"num_labels": 1, "problem_type": "regression"}}
+HEADS = {
+    "text-regression": {"num_labels": 1, "problem_type": "regression"},
+    "text-ranking": {"num_labels": 1},
+}
 ALL = [task.name for task in built_in() if task.modality == "text"]
 
 
 @pytest.mark.parametrize("task", ALL)
 def test_every_task_on_texts_names_the_row_and_field_of_what_is_none(task, tmp_path):
     if task in TEXTS:
-        field = {"choice": "choices", "question": "context"}.get(TEXTS[task], "text")
+        fields = {"choice": "choices", "question": "context", "ranking": "documents"}
+        field = fields.get(TEXTS[task], "text")
         data = texts.broken(tmp_path, TEXTS[task], **{field: None}) | {"limit": {"train": 10}}
         with pytest.raises(CompressError, match=f"row 3 of split 'train': '{field}' must be"):
             compress.load({"config": {**texts.CONFIG, **HEADS.get(task, {})}}, task, data)
