@@ -54,14 +54,14 @@ def find_baseline(
     metric = metric_of(spec.metric, task=context.task, labels=artifact.labels, labelled=True)
     if metric.needs_reference:
         return FoundBaseline(None)  # it says nothing of who is right
-    if inputs_of(context.data, context.task) is None:
-        return FoundBaseline(None)
     key = digest(_decisive(artifact, context, spec))
     found = _kept(files, key)
     if found is not None:
         return FoundBaseline(found)
-    context.progress.say("baseline: a linear model, in at most a minute")
     try:
+        if inputs_of(context.data, context.task) is None:
+            return FoundBaseline(None)
+        context.progress.say("baseline: a linear model, in at most a minute")
         found = _measured(artifact, context, spec, metric)
     except (DataError, StageError) as error:
         return FoundBaseline(None, (f"no linear baseline: {error}",))
