@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from compress.core.batch import PAIRS
 from compress.measurement.intervals import wilson
 from compress.measurement.metrics.classes import f1_macro
 from compress.measurement.metrics.embeddings import spearman
@@ -158,10 +159,12 @@ def test_every_metric_keeps_what_it_is_compared_by():
         "next-token": generator.integers(0, 6, (12, 5)),
         "none": np.zeros(12),
     }
+    of_pair = np.repeat(np.arange(6.0), 2)
+    pairs = np.stack([of_pair, of_pair, np.tile([0.0, 1.0], 6), of_pair + 1], axis=1)
     names = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG")
     for target, metrics in METRICS.items():
         given = scores[:, 0] if target in ("class", "class-set") else scores
-        answer = Answer(given, {"labels": labels[target]})
+        answer = Answer(given, {"labels": labels[target], PAIRS: pairs})
         for metric in metrics.values():
             tally = metric.tally(names)
             tally.add(Answer(given, answer.batch, reference=answer))
