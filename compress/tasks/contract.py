@@ -215,12 +215,7 @@ class Task:
         self, samples: Sequence[Mapping[str, Any]], *, preprocessor: Preprocessor
     ) -> dict[str, Tensor]:
         """Return the inputs of raw samples without labels, as the bundle's script makes them."""
-        if not self.cuts_samples:
-            return model_inputs(self.collate(samples, preprocessor=preprocessor))
-        every: list[Mapping[str, Any]] = []
-        for sample in samples:
-            count = self.windows(sample, preprocessor=preprocessor)
-            every += [{**sample, WINDOW: number} for number in range(count)]
+        every = self.all_windows(samples, preprocessor=preprocessor)
         return model_inputs(self.collate(every, preprocessor=preprocessor))
 
     def constants(self, preprocessor: Preprocessor | None) -> dict[str, Any]:
@@ -289,6 +284,18 @@ class Task:
     def checks_samples(self) -> bool:
         """True if the task checks samples one by one."""
         return type(self).check_sample is not Task.check_sample
+
+    def all_windows(
+        self, samples: Sequence[Mapping[str, Any]], *, preprocessor: Preprocessor
+    ) -> list[Mapping[str, Any]]:
+        """Return the samples, or if the task cuts them, all of their windows in order."""
+        if not self.cuts_samples:
+            return list(samples)
+        return [
+            {**sample, WINDOW: number}
+            for sample in samples
+            for number in range(self.windows(sample, preprocessor=preprocessor))
+        ]
 
     def answer(self, outputs: Arrays) -> list[Any]:
         """Return the answer for each sample, as the bundle's script gives it: see `answers_file`.

@@ -26,7 +26,7 @@ def accuracy(output: str, *, prefix: str = "") -> TaskMetric:
         known = wanted != IGNORED
         return np.stack([_summed(right), _summed(known)], axis=1)
 
-    return TaskMetric(f"{prefix}accuracy", rows=rows, value=_quotient)
+    return TaskMetric(f"{prefix}accuracy", rows=rows, value=quotient)
 
 
 def agreement(output: str, *, prefix: str = "") -> TaskMetric:
@@ -36,7 +36,7 @@ def agreement(output: str, *, prefix: str = "") -> TaskMetric:
         same = outputs[output].argmax(-1) == reference[output].argmax(-1)
         return np.stack([_summed(same), _summed(np.ones_like(same))], axis=1)
 
-    return TaskMetric(f"{prefix}agreement", needs_labels=False, rows=rows, value=_quotient)
+    return TaskMetric(f"{prefix}agreement", needs_labels=False, rows=rows, value=quotient)
 
 
 def closeness(output: str, *, prefix: str = "") -> TaskMetric:
@@ -101,7 +101,8 @@ def _moments(got: Array, wanted: Array) -> Array:
     return np.stack([_summed(values) for values in each], axis=1)
 
 
-def _quotient(sums: Array) -> Array:
+def quotient(sums: Array) -> Array:
+    """The first of two sums (R, 2) over the second, (R,); NaN where that is 0."""
     return _over(sums[:, 0], sums[:, 1])
 
 

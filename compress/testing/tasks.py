@@ -18,7 +18,6 @@ from compress.exporting.to_onnx import export_module
 from compress.measurement.metrics.registry import metric_named
 from compress.measurement.metrics.tally import Answer
 from compress.tasks.checked import own_comparison, own_loss
-from compress.tasks.contract import WINDOW
 
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
@@ -55,7 +54,9 @@ def check_task(
     _require(len(samples) >= _FEW, f"four samples are needed to check it; got {len(samples)}")
     module = module.eval()
     try:
-        windows = _windows(task, samples, preprocessor)
+        windows = list(samples)
+        if preprocessor is not None:
+            windows = task.all_windows(samples, preprocessor=preprocessor)
         batch = _check_collate(task, windows, preprocessor)
         outputs = task.named_outputs(module, model_inputs(batch))
         twice = task.collate([*windows, *windows], preprocessor=preprocessor)
@@ -66,19 +67,6 @@ def check_task(
         _check_export(task, module, batch, directory)
     except CompressError as error:
         raise AssertionError(f"the task breaks its contract: {error}") from error
-
-
-def _windows(
-    task: Task, samples: Sequence[Mapping[str, Any]], preprocessor: Preprocessor | None
-) -> list[Mapping[str, Any]]:
-    """The samples, or if the task cuts them, all of their windows."""
-    if not task.cuts_samples or preprocessor is None:
-        return list(samples)
-    return [
-        {**sample, WINDOW: number}
-        for sample in samples
-        for number in range(task.windows(sample, preprocessor=preprocessor))
-    ]
 
 
 def _check_collate(

@@ -11,6 +11,7 @@ import numpy as np
 from compress.core.batch import LABELS, about_key
 from compress.errors import InputError, StageError, expected
 from compress.tasks.contract import Output, Task, TaskMetric
+from compress.tasks.metrics import quotient
 from compress.tasks.ranking_metrics import Placed, ndcg, placed, recall, reciprocal_rank
 from compress.tasks.texts.checks import require_text
 from compress.tasks.texts.documents import documents_in, gains_in
@@ -148,7 +149,7 @@ def _of_queries(name: str, function: Callable[[Placed], float]) -> TaskMetric:
         value = function(placed(pairs[:, 0], pairs[:, 1]))
         return np.array([0.0, 0.0] if np.isnan(value) else [value, 1.0])
 
-    return TaskMetric(name, rows=_judged, value=_quotient, joined=joined)
+    return TaskMetric(name, rows=_judged, value=quotient, joined=joined)
 
 
 def _judged(outputs: Arrays, labels: Arrays) -> Any:
@@ -169,9 +170,3 @@ def _same_first(pairs: Any) -> Any:
 
 def _scores(outputs: Arrays) -> Any:
     return outputs[SCORES].reshape(-1).astype(np.float64)
-
-
-def _quotient(sums: Any) -> Any:
-    out = np.full(len(sums), np.nan)
-    np.divide(sums[:, 0], sums[:, 1], out=out, where=sums[:, 1] > 0)
-    return out
