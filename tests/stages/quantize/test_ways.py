@@ -13,7 +13,7 @@ from torch import nn
 
 from compress.core.artifact import Format
 from compress.errors import StageError
-from compress.measurement.results import Evaluation
+from compress.measurement.results import NOISE, Evaluation, slower
 from compress.measurement.session import run, session
 from compress.quantization.adaround.round import optimize_rounding
 from compress.quantization.storage import store
@@ -83,6 +83,19 @@ def _metadata(made):
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
+def _speedups(candidate):
+    return [(each["vs_original"], each["ci95"]) for each in candidate["speedup"].values()]
+
+
+def _slow(candidate):
+    """Which form is slow somewhere depends on the machine, and on what else runs there."""
+    return any(slower(*each) for each in _speedups(candidate))
+
+
+def _product(candidate):
+    return np.prod([value for value, _ in _speedups(candidate)])
+
+
 def test_auto_lists_what_it_chose_from(chosen):
     made, candidates = chosen
     names = [each["name"] for each in candidates]
@@ -95,9 +108,9 @@ def test_auto_lists_what_it_chose_from(chosen):
     assert chosen["fits"]
     assert chosen["name"] in made.notes
     fitting = [each for each in candidates[1:] if each["fits"]]
-    best = max(np.prod([s["vs_original"] for s in each["speedup"].values()]) for each in fitting)
-    own = np.prod([s["vs_original"] for s in chosen["speedup"].values()])
-    assert own >= best / 1.03**2
+    never_slower = [each for each in fitting if not _slow(each)]
+    best = max(_product(each) for each in never_slower or fitting)
+    assert _product(chosen) >= best / (1 + NOISE) ** len(chosen["speedup"])
     assert chosen["size_bytes"] < candidates[0]["size_bytes"]
 
 
