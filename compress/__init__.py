@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the names once more, for type checkers; a test compares the
     from compress.core.artifact import Format as Format
     from compress.core.context import Context as Context
     from compress.core.options import Options as Options
+    from compress.core.progress import Silent as Silent
     from compress.recipe.load import load_recipe as load_recipe
     from compress.recipe.schema import Recipe as Recipe
     from compress.report.document import Report as Report
@@ -70,6 +71,7 @@ _MODULES = {
     "Quantize": "compress.stages.quantize.stage",
     "Recipe": "compress.recipe.schema",
     "Report": "compress.report.document",
+    "Silent": "compress.core.progress",
     "Sparsify": "compress.stages.sparsify",
     "Stage": "compress.stages.contract",
     "Task": "compress.tasks.contract",

@@ -28,7 +28,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing. The default from Python."""
+    """Shows nothing."""
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Advance]:

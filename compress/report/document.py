@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -224,6 +225,16 @@ class Report(Part):
         IndexError : there is no row yet.
         """
         return [row for row in self.stages if not row.left_aside][-1]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: how the run ended, and a row for each model."""
+        from compress.report.frame import glance
+
+        ended = f"{self.name}: {self.status.replace('_', ' ')}"
+        table = glance([row.model_dump() for row in self.stages])
+        shown: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format)
+        lines = [ended] if self.error is None else [ended, self.error]
+        return "".join(f"<p>{escape(line)}</p>" for line in lines) + shown
 
     def to_json(self) -> str:
         """Return the text of report.json."""

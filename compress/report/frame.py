@@ -21,6 +21,27 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([_figures(row) for row in rows])
 
 
+def glance(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the columns of `frame` that are read first; sizes are in MB, counts in millions."""
+    return pd.DataFrame([_first(row) for row in rows])
+
+
+def _first(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"stage": row["name"]}
+    for column, key in (("params (M)", "params"), ("MACs (M)", "macs"), ("MB", "size_bytes")):
+        found[column] = None if row[key] is None else row[key] / 1e6
+    quality = row["quality"]
+    found[quality["metric"]] = quality["value"]
+    if quality["ci95"] is not None:
+        low, high = quality["ci95"]
+        found["95 %"] = f"{low:.4f} to {high:.4f}"
+    for batch, latency in row["latency_ms"].items():
+        found[f"ms at {batch}"] = latency["p50"]
+    for batch, speedup in row["speedup"].items():
+        found[f"speedup at {batch}"] = speedup["vs_original"]
+    return found
+
+
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     quality = row["quality"]
     found = {name: row[name] for name in _COUNTED}

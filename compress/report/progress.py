@@ -43,6 +43,11 @@ def progress_for(console: Console, *, quiet: bool) -> Shown:
     return Bars(console) if console.is_terminal else Lines(console)
 
 
+def on_stderr() -> Shown:
+    """Return bars or lines on stderr: what a run shows that was begun from Python."""
+    return progress_for(Console(stderr=True, highlight=False), quiet=False)
+
+
 class Bars:
     """A bar, with the time left, for each piece of work that takes longer than two seconds."""
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.context import Context
-from compress.core.progress import Progress, Silent
 from compress.errors import InputError
 from compress.recipe.load import head_of
+from compress.report.progress import on_stderr
 
 if TYPE_CHECKING:
     from compress.core.artifact import Artifact
+    from compress.core.progress import Progress
     from compress.data.spec import DataSpec
     from compress.models.spec import ModelSpec
     from compress.tasks.spec import TaskSpec
@@ -43,7 +44,7 @@ def load(
     seed : of all randomness.
     device : "auto", "cpu" or "cuda".
     threads : torch threads; as many as the process may use by default.
-    progress : shows how far the work is; the default shows nothing.
+    progress : shows how far the work is; as in `run`.
 
     Returns
     -------
@@ -107,7 +108,7 @@ def load(
         seed=seed,
         device=resolve_device(device),
         threads=threads or available_cpus(),
-        progress=progress or Silent(),
+        progress=progress or on_stderr(),
     )
     return original, context
 

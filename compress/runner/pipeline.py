@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.files.storage import storing
-from compress.core.progress import Progress, Silent
 from compress.recipe.entries import python_entries
 from compress.recipe.load import load_recipe, recipe_of, refuse_functions
 from compress.recipe.plan import stage_warnings
+from compress.report.progress import on_stderr
 from compress.runner.folder.workdir import Workdir
 from compress.runner.leader import Leader
 from compress.stages.registry import stage_name
 from compress.training.distributed.processes import join, leave, on_this_machine
 
 if TYPE_CHECKING:
+    from compress.core.progress import Progress
     from compress.data.spec import DataSpec
     from compress.measurement.spec import MeasureSpec
     from compress.models.spec import ModelSpec
@@ -52,7 +53,7 @@ def run(
     fresh : forget the results of an earlier run in the folder.
     python : False refuses a recipe that names functions (`python: package.module:function`), and
         a checkpoint in the run's folder that names one. Use it for a recipe from a stranger.
-    progress : shows the progress; None shows nothing.
+    progress : shows the progress; by default bars or lines on stderr. `Silent()` shows nothing.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def run(
     settings = Settings(
         device=device,
         threads=threads or max(1, available_cpus() // on_this_machine()),
-        progress=progress or Silent(),
+        progress=progress or on_stderr(),
         leader=leader,
         python=python,
     )

@@ -1,5 +1,7 @@
 """A report as a table."""
 
+from xml.etree import ElementTree
+
 import pandas as pd
 import pytest
 
@@ -32,3 +34,22 @@ def test_a_tested_difference_has_its_columns():
     assert (row["vs_reference_change"], row["vs_reference_low"]) == (-0.01, -0.02)
     assert row["vs_reference_verdict"] == "worse"
     assert row["vs_previous_verdict"] is None or pd.isna(row["vs_previous_verdict"])
+
+
+def test_a_notebook_shows_how_the_run_ended_and_a_row_for_each_model():
+    shown = make_report()._repr_html_()
+    assert shown.startswith("<p>sections: gate failed</p>")
+    table = ElementTree.fromstring(shown.partition("</p>")[2])  # noqa: S314 (made here)
+    header, *rows = [[cell.text for cell in row] for row in table.iter("tr")]
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    assert columns["stage"] == ("original", "distill", "quantize")
+    assert columns["MB"] == ("91", "45.5", "30.33")
+    assert columns["accuracy"][0] == "0.8615"
+    assert columns["speedup at 32"] == ("1", "2", "3")
+
+
+def test_a_notebook_shows_names_from_strangers_as_text():
+    strange = make_report().model_copy(update={"name": "<script>", "error": "<b>no</b>"})
+    shown = strange._repr_html_()
+    assert "<script" not in shown
+    assert "<p>&lt;b&gt;no&lt;/b&gt;</p>" in shown

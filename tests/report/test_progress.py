@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from compress.core.progress import Silent
-from compress.report.progress import Bars, Lines, progress_for
+from compress.report.progress import Bars, Lines, on_stderr, progress_for
 
 
 def terminal() -> Console:
@@ -119,3 +119,11 @@ def test_a_line_is_not_wrapped_and_brackets_stay():
     console = file_console()
     Lines(console).say("[bold] " + "x" * 300)
     assert console.file.getvalue() == "[bold] " + "x" * 300 + "\n"
+
+
+def test_a_run_from_python_shows_lines_on_stderr(capsys):
+    progress = on_stderr()
+    assert isinstance(progress, Lines)
+    progress.say("01-train: taken from disk")
+    shown = capsys.readouterr()
+    assert (shown.out, "01-train: taken from disk" in shown.err) == ("", True)
