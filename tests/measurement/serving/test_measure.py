@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.errors import CompressError
 from compress.measurement.serving.measure import measure_serving
 
-WIDTH = 2048
+WIDTH, LAYERS = 1024, 16
 ALONE = """
 import sys
 import numpy as np
@@ -18,20 +18,23 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 for _ in range(3):
-    session.run(None, {"x": np.zeros((64, 2048), np.float32)})
+    session.run(None, {"x": np.zeros((64, 1024), np.float32)})
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
 
 @pytest.fixture(scope="module")
 def heavy(tmp_path_factory):
-    """A model of 67 MB of weights."""
+    """A model of 67 MB of weights, in many parts: the runtime copies each as it packs it.
+
+    Whether the copy is given back before the next is made depends on the process.
+    """
     generator = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(generator.random((WIDTH, WIDTH), np.float32), name)
-        for name in ("a", "b", "c", "d")
+        for name in (f"w{number}" for number in range(LAYERS))
     ]
-    names = ["x", "h1", "h2", "h3", "y"]
+    names = ["x", *(f"h{number}" for number in range(1, LAYERS)), "y"]
     nodes = [
         helper.make_node("MatMul", [names[number], weight.name], [names[number + 1]])
         for number, weight in enumerate(weights)
