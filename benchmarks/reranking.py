@@ -18,46 +18,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from compress.measurement.baseline.bm25 import BM25
 from compress.tasks.ranking_metrics import ndcg, placed, reciprocal_rank
 
 NEGATIVES = 9
 BLOCK = 200
-K1, B = 1.5, 0.75
-"""BM25's saturation of a word's count, and how much a document's length counts."""
-
-Floats = NDArray[np.float64]
-
-
-class BM25:
-    """Okapi BM25 with Lucene's idf (Robertson & Zaragoza, 2009) over a collection of documents."""
-
-    def __init__(self, documents: Sequence[str]) -> None:
-        self._counter = CountVectorizer()
-        counts = csr_matrix(self._counter.fit_transform(documents), dtype=np.float64)
-        lengths = np.asarray(counts.sum(1)).ravel()
-        held = np.asarray((counts > 0).sum(0)).ravel()
-        idf = np.log(1 + (len(documents) - held + 0.5) / (held + 0.5))
-        self._idf, self._mean = idf, lengths.mean()
-        self._weights = self._weighted(counts)
-
-    def scores(self, queries: Sequence[str], documents: Sequence[str] | None = None) -> Floats:
-        """The score of each document (C,), of the collection or others, for each query (Q,)."""
-        asked, weights = self._counter.transform(queries), self._weights
-        if documents is not None:
-            weights = self._weighted(csr_matrix(self._counter.transform(documents), dtype=float))
-        return np.asarray((asked @ weights.T).todense())
-
-    def _weighted(self, counts: csr_matrix) -> csr_matrix:
-        """The weight of each word (W,) in each document (C,)."""
-        lengths = np.asarray(counts.sum(1)).ravel()
-        rows = np.repeat(np.arange(len(lengths)), np.diff(counts.indptr))
-        norm = K1 * (1 - B + B * lengths[rows] / self._mean)
-        weights = self._idf[counts.indices] * counts.data * (K1 + 1) / (counts.data + norm)
-        return csr_matrix((weights, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def pairs_of(path: Path, count: int) -> list[tuple[str, str]]:
@@ -69,14 +37,21 @@ def pairs_of(path: Path, count: int) -> list[tuple[str, str]]:
 
 
 def with_negatives(
-    pairs: Sequence[tuple[str, str]], documents: Sequence[str], bm25: BM25, *, seed: int
+    pairs: Sequence[tuple[str, str]],
+    documents: Sequence[str],
+    bm25: BM25,
+    weights: csr_matrix,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """A row for each query: its documents, and the place of the right one among them."""
+    columns = weights.T.tocsr()
     random = np.random.default_rng(seed)
     rows = []
     for start in range(0, len(pairs), BLOCK):
         some = pairs[start : start + BLOCK]
-        best = np.argsort(-bm25.scores([query for query, _ in some]), axis=1, kind="stable")
+        scores = (bm25.queries([query for query, _ in some]) @ columns).toarray()
+        best = np.argsort(-scores, axis=1, kind="stable")
         for (query, right), order in zip(some, best[:, : 4 * NEGATIVES], strict=True):
             others = list(dict.fromkeys(documents[at] for at in order if documents[at] != right))
             given = [right, *others[:NEGATIVES]]
@@ -98,7 +73,8 @@ def without_a_model(table: pd.DataFrame, documents: Sequence[str], bm25: BM25) -
     for query, given, label in table.itertuples(index=False):
         gains = np.eye(len(given))[label]
         similar = (vectors.transform([query]) @ vectors.transform(given).T).toarray()[0]
-        for name, scores in (("BM25", bm25.scores([query], given)[0]), ("TF-IDF", similar)):
+        matching = (bm25.queries([query]) @ bm25.documents(given).T).toarray()[0]
+        for name, scores in (("BM25", matching), ("TF-IDF", similar)):
             at = placed(scores, gains)
             found[name].append((ndcg(at, most=10), reciprocal_rank(at, most=10)))
     return {name: np.mean(values, axis=0) for name, values in found.items()}
@@ -115,11 +91,12 @@ def main() -> None:
     given = parser.parse_args()
     everything = pairs_of(given.data / "train.parquet", 10**9)
     documents = list(dict.fromkeys(document for _, document in everything))
-    bm25 = BM25(documents)
+    bm25 = BM25()
+    weights = bm25.fit(documents)
     given.folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation", "test"):
         pairs = pairs_of(given.data / f"{split}.parquet", getattr(given, split))
-        table = with_negatives(pairs, documents, bm25, seed=given.seed)
+        table = with_negatives(pairs, documents, bm25, weights, seed=given.seed)
         table.to_parquet(given.folder / f"{split}.parquet")
         print(f"{split}: {len(table)} queries of {1 + NEGATIVES} documents")
     print("| without a model | NDCG@10 | MRR@10 |\n|---|---|---|")

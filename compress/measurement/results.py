@@ -81,14 +81,18 @@ class Difference:
     that predict none."""
 
 
+RivalKind = Literal["linear model", "word matching"]
+"""The kind of a run's rival: it tells classes, or it finds documents for queries."""
+
+
 @dataclass(frozen=True)
 class Baseline:
-    """The cheapest sensible rival of a run's models: a linear one, trained on the same split."""
+    """The cheapest sensible rival of a run's models: a linear model, or BM25 for queries."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
     name: str
-    """What it is, such as "tf-idf + linear SVM"."""
+    """What it is, such as "tf-idf + linear SVM" or "BM25 of words and characters"."""
     quality: Quality
     """Quality on the test split, by the run's metric."""
     size_bytes: Count
@@ -101,11 +105,14 @@ class Baseline:
     runtime: str
     """The library that runs it, with its version."""
     majority: Quality | None = None
-    """Quality of always answering the most frequent class of the train split."""
+    """Quality of a rival that reads no sample: it always answers the most frequent class of the
+    train split, or leaves documents in an order by chance."""
     verdict: Difference | None = None
     """Quality against the reference; null while there is no reference to compare with."""
     notes: tuple[str, ...] = ()
-    """What was left out, such as samples that it wasn't trained on."""
+    """What was left out, such as samples that it wasn't trained on, and what a call is."""
+    kind: RivalKind = "linear model"
+    """Its kind."""
 
 
 @dataclass(frozen=True)

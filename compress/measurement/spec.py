@@ -74,9 +74,9 @@ class MeasureSpec(Options):
     samples: int | None = Field(default=None, ge=1, le=MOST_SAMPLES)
     """Number of the test split's first samples by which quality is measured; null: all."""
     baseline: Literal["auto"] | None = "auto"
-    """`auto` trains a linear model of scikit-learn on the train split, in at most a minute, as a
-    rival of the report's models: for classes of texts, of images of at most 64 pixels in height and
-    width, and of tensors. Null: none."""
+    """`auto` trains a rival of the report's models in at most a minute: a linear model on the train
+    split for classes of texts, of images of at most 64 pixels in height and width, and of tensors;
+    BM25 where documents are found for queries. Null: none."""
     runtimes: Annotated[tuple[Runtime, ...], AfterValidator(_with_onnxruntime)] = (ONNXRUNTIME,)
     """Runtimes in which each row is timed; quality is ONNX Runtime's. `openvino` needs the extra
     `compress[openvino]`."""

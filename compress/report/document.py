@@ -202,7 +202,7 @@ class Report(Part):
     stages: list[Row] = Field(default_factory=list)
     """One row for each stage, in the order in which they ran."""
     baseline: Baseline | None = None
-    """A linear rival that was trained on the same data; null if there is none."""
+    """The rival that was trained on the same data; null if there is none."""
     attribution: list[Attribution] = Field(default_factory=list)
     """What each stage after the reference cost and gained."""
     gates: list[GateResult] = Field(default_factory=list)

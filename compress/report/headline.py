@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sentence(report: Report) -> str:
-    """Return the run in one sentence, and one on a linear rival that is worse than the reference.
+    """Return the run in one sentence, and one on a rival that is worse than the reference.
 
     Empty before there is anything to tell. A rival that isn't worse stands above, see
     `words.headlines`.
@@ -82,7 +82,8 @@ def _against(report: Report, reference: Row, final: Row) -> list[str]:
     verdict = None if baseline is None else baseline.verdict
     if baseline is not None and verdict is not None and verdict.verdict != "worse":
         value, size = words.value(baseline.quality), words.size(baseline.size_bytes)
-        reasons.append(f"where a linear model will do ({baseline.name}: {value} in {size})")
+        kind = words.RIVALS[baseline.kind]
+        reasons.append(f"where {kind} will do ({baseline.name}: {value} in {size})")
     return reasons
 
 

@@ -169,25 +169,29 @@ def outcome(result: GateResult) -> str:
     return {"stop": "failed", "roll_back": "rolled back", "warn": "warning"}[result.then]
 
 
-_RIVALS = {
-    "better": "A linear model is better than the reference",
-    "no difference seen": "A linear model is as good as the reference",
-    "too few samples to tell": "A linear model may be as good as the reference, by these samples",
-    "worse": "A linear model is not as good as the reference",
+RIVALS = {"linear model": "a linear model", "word matching": "word matching"}
+"""Kinds of baselines in a sentence."""
+_VERDICTS = {
+    "better": "is better than the reference",
+    "no difference seen": "is as good as the reference",
+    "too few samples to tell": "may be as good as the reference, by these samples",
+    "worse": "is not as good as the reference",
 }
-"""The beginning of the sentence on a baseline, by its verdict."""
+"""What the sentence on a baseline says of it, by its verdict."""
 
 
 def baseline(report: Report) -> str | None:
-    """Return a sentence on the linear rival; None if there is none to compare with."""
+    """Return a sentence on the rival; None if there is none to compare with."""
     found = report.baseline
     if found is None or found.verdict is None or report.reference >= len(report.stages):
         return None
     reference, change = report.stages[report.reference], found.verdict
     low, high = (difference(end, found.quality) for end in change.ci95)
+    kind = RIVALS[found.kind]
     return (
-        f"{_RIVALS[change.verdict]}: {found.name} has {found.quality.metric} "
-        f"{value(found.quality)} against {value(reference.quality)} of '{reference.name}' "
+        f"{kind[0].upper()}{kind[1:]} {_VERDICTS[change.verdict]}: "
+        f"{found.name} has {found.quality.metric} {value(found.quality)} against "
+        f"{value(reference.quality)} of '{reference.name}' "
         f"({difference(change.change, found.quality)}, 95 % {low} to {high}, p "
         f"{_probability(change.p_value)}, {change.samples:,} test samples), in "
         f"{size(found.size_bytes)} and {found.call_ms:.2g} ms a call in {found.runtime}."
@@ -199,7 +203,7 @@ def _probability(value: float) -> str:
 
 
 def headlines(report: Report) -> list[str]:
-    """Return what a reader should know first: a linear rival that isn't worse, and slow models.
+    """Return what a reader should know first: a rival that isn't worse, and slow models.
 
     The first sentence is that of `baseline`, unless the rival is worse than the reference. Then
     comes one for each quantized model that is slower than the model before it: by the ledger, on

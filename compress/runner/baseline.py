@@ -1,4 +1,4 @@
-"""The linear rival of a run: trained once, kept in its folder, compared with the reference."""
+"""The rival of a run: trained once, kept in its folder, compared with the reference."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from compress.errors import DataError, InputError, StageError
-from compress.measurement.baseline.inputs import inputs_of
-from compress.measurement.baseline.measure import MeasuredBaseline, measure_baseline
+from compress.measurement.baseline.measure import measure_baseline, rival_of
+from compress.measurement.baseline.measured import MeasuredBaseline
 from compress.measurement.baseline.rival import runtime
 from compress.measurement.metrics.registry import metric_of
 from compress.measurement.paired.difference import difference, unpaired
@@ -59,12 +59,13 @@ def find_baseline(
     if found is not None:
         return FoundBaseline(found)
     try:
-        if inputs_of(context.data, context.task) is None:
+        kind = rival_of(context.data, context.task, metric)
+        if kind is None:
             return FoundBaseline(None)
-        context.progress.say("baseline: a linear model, in at most a minute")
+        context.progress.say(f"baseline: {kind}, in at most a minute")
         found = _measured(artifact, context, spec, metric)
     except (DataError, StageError) as error:
-        return FoundBaseline(None, (f"no linear baseline: {error}",))
+        return FoundBaseline(None, (f"no baseline: {error}",))
     if found is not None:
         files.save(key, asdict(found.baseline), answers=found.answers.to_bytes())
     return FoundBaseline(found)

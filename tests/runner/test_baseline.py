@@ -120,7 +120,7 @@ def test_why_there_is_none_is_noted(run, monkeypatch):
     (found, notes), _ = run()
     assert found is None
     [note] = notes
-    assert note.startswith("no linear baseline: a linear model is trained on images of at most 7")
+    assert note.startswith("no baseline: a linear model is trained on images of at most 7")
     assert note.endswith("Got 8 by 8.")
 
 

@@ -125,6 +125,14 @@ def _ranking(random: np.random.Generator) -> dict[str, Any]:
     return {"query": " ".join(_words(random, THINGS, 2)), "documents": documents, "label": gains}
 
 
+def _sought(random: np.random.Generator) -> dict[str, Any]:
+    """A query names a colour and a thing; its document has both among other words."""
+    colour, thing = _words(random, COLOURS, 1)[0], _words(random, THINGS, 1)[0]
+    document = [colour, *_words(random, PLACES, 3), f"{thing}s", *_words(random, PLACES, 1)]
+    score = float(random.integers(0, 4))
+    return {"query": f"{colour} {thing}", "document": " ".join(document), "score": score}
+
+
 def _plain(random: np.random.Generator) -> dict[str, Any]:
     return {"text": " ".join((*_words(random, COLOURS, 1), *_words(random, THINGS, 1)) * 3)}
 
@@ -136,6 +144,7 @@ _ROWS = {
     "unsure": _unsure,
     "choice": _choice,
     "ranking": _ranking,
+    "sought": _sought,
     "plain": _plain,
 }
 

@@ -1,1 +1,1 @@
-"""The cheapest sensible rival of a classifier: a linear model of scikit-learn."""
+"""The cheapest sensible rival of a model: a linear model, or BM25 where documents are found."""

@@ -1,17 +1,23 @@
-"""Measures a linear rival on the test split, by the run's metric."""
+"""Measures the rival that fits a task on the test split, by the run's metric."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.core.batch import SAMPLE_IDS
+from compress.data.dataset import Dataset
+from compress.data.fields.dataset import TaskData
+from compress.measurement.baseline.corpus import Corpus, has_corpus
 from compress.measurement.baseline.inputs import inputs_of
+from compress.measurement.baseline.lists import Lists
+from compress.measurement.baseline.measured import MeasuredBaseline
 from compress.measurement.baseline.rival import SECONDS, answers, call_ms, runtime, train_rival
+from compress.measurement.baseline.words import measure_words
 from compress.measurement.quality import measure_answers
-from compress.measurement.results import Baseline
+from compress.measurement.results import Baseline, RivalKind
+from compress.tasks.texts.ranking import TextRanking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +33,16 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredBaseline:
-    """A rival as it was measured, and what is kept of its answers to the test samples."""
+def rival_of(data: Data, task: Task, metric: Metric) -> RivalKind | None:
+    """The kind of rival that fits a task and its metric; None if there is none.
 
-    baseline: Baseline
-    answers: KeptAnswers
+    Raises
+    ------
+    DataError : the samples are larger than a linear model should be given, or not alike.
+    """
+    if _is_searched(data, task, metric):
+        return "word matching"
+    return None if inputs_of(data, task) is None else "linear model"
 
 
 def measure_baseline(  # noqa: PLR0913 (each is read by name)
@@ -48,7 +58,7 @@ def measure_baseline(  # noqa: PLR0913 (each is read by name)
     seconds: float = SECONDS,
     progress: Progress | None = None,
 ) -> MeasuredBaseline | None:
-    """Train the rival that fits the task, and measure it; None if none is trained for the task.
+    """Train the rival that fits the task, and measure it; None if there is none for the task.
 
     Parameters
     ----------
@@ -60,9 +70,15 @@ def measure_baseline(  # noqa: PLR0913 (each is read by name)
 
     Raises
     ------
-    DataError : the samples aren't of a kind that a linear model is trained on.
+    DataError : the samples aren't of a kind that a linear model is trained on, or the documents are
+        too many.
     StageError : scikit-learn can't train on them, or the metric fails on the scores.
     """
+    if _is_searched(data, task, metric):
+        judged = _searched(
+            data, preprocessor, task=task, metric=metric, limit=limit, test_data=test_data
+        )
+        return measure_words(judged, seconds=seconds, progress=progress)
     inputs = inputs_of(data, task)
     if inputs is None:
         return None
@@ -94,6 +110,36 @@ def measure_baseline(  # noqa: PLR0913 (each is read by name)
         notes=rival.notes,
     )
     return MeasuredBaseline(baseline, kept)
+
+
+def _is_searched(data: Data, task: Task, metric: Metric) -> bool:
+    """Whether documents are found for queries."""
+    if isinstance(data, TaskData):
+        return isinstance(task, TextRanking)
+    return isinstance(data, Dataset) and has_corpus(data, metric)
+
+
+def _searched(
+    data: Data,
+    preprocessor: Preprocessor,
+    *,
+    task: Task,
+    metric: Metric,
+    limit: int | None,
+    test_data: str,
+) -> Corpus | Lists:
+    if isinstance(data, Dataset):
+        return Corpus(data, metric, limit=limit, test_data=test_data)
+    if not isinstance(data, TaskData):
+        raise TypeError(f"{type(data).__name__} has no queries with documents.")
+    return Lists(
+        data,
+        metric,
+        task=task,
+        preprocessor=preprocessor,
+        limit=limit,
+        test_data=test_data,
+    )
 
 
 def _loader(data: Data, preprocessor: Preprocessor, samples: int) -> Loader:

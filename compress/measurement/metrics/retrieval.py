@@ -128,11 +128,15 @@ class Retrieval(_PairedEmbeddings):
     ----------
     metric : a metric of one query.
     pooling : the way in which an embedding is made from the tokens'.
+
+    Attributes
+    ----------
+    metric : the metric of one query.
     """
 
     def __init__(self, metric: OfQuery, pooling: Pooling) -> None:
         super().__init__(pooling)
-        self._metric = metric
+        self.metric = metric
 
     @property
     def samples(self) -> int:
@@ -143,14 +147,22 @@ class Retrieval(_PairedEmbeddings):
     def score(self, *, seed: int) -> Score:
         """See `Tally`; the interval's bootstrap draws queries."""
         vectors = np.concatenate(self._vectors)
-        queries, documents, scores = self._pairs.whole()
-        corpus, found = np.unique(documents, return_inverse=True)
-        relevance = Relevance(queries, found, _gains(scores))
+        relevance, corpus = searched(self._pairs)
 
         def compared(rows: Integers) -> Floats:
             return np.asarray(vectors[rows] @ vectors[corpus].T)
 
-        return judged(relevance, compared, self._metric, documents=len(corpus), seed=seed)
+        return judged(relevance, compared, self.metric, documents=len(corpus), seed=seed)
+
+
+def searched(pairs: Pairs) -> tuple[Relevance, Integers]:
+    """Return what is relevant to what, and the corpus: the places of its documents (D,) in order.
+
+    Queries have the numbers of their places, and documents those in the corpus.
+    """
+    queries, documents, scores = pairs.whole()
+    corpus, found = np.unique(documents, return_inverse=True)
+    return Relevance(queries, found, _gains(scores)), corpus
 
 
 def judged(

@@ -1,4 +1,4 @@
-"""The table of stages in report.html, with the linear baseline below them."""
+"""The table of stages in report.html, with the baseline below them."""
 
 from __future__ import annotations
 

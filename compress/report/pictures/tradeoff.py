@@ -20,7 +20,7 @@ _LEAST, _MOST = 4.0, 11.0
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the run: a row, a candidate that wasn't chosen, or the linear baseline."""
+    """A model of the run: a row, a candidate that wasn't chosen, or the baseline."""
 
     kind: str
     name: str
