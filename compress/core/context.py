@@ -27,9 +27,9 @@ next-token : (N, S) int64, the tokens themselves, not shifted; -100 on padding.
 none : there are no labels.
 own : what the task's own `collate` makes, and its own loss and metrics read.
 """
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max"]
 """The way in which one vector is made from those of a text's tokens: the mean over the unmasked
-ones, or the first one."""
+ones, the first one, or the largest value of each dimension among the unmasked ones."""
 Batch = Mapping[str, "Tensor"]
 """Model inputs by name, and the entries that `compress.core.batch` names, all on the CPU."""
 
@@ -131,7 +131,17 @@ class Task(Protocol):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the ONNX file's outputs."""
+        """Names of the ONNX file's outputs that models are compared by."""
+        ...
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of further outputs of the ONNX file, which no comparison reads."""
+        ...
+
+    @property
+    def pools(self) -> bool:
+        """True if a text's embedding is made inside of the graph."""
         ...
 
     @property
@@ -166,6 +176,11 @@ class Task(Protocol):
 
     def named_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
         """Run a module on the inputs; returns its outputs by name."""
+        ...
+
+    def file_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """Run a module on the inputs; returns all outputs of its ONNX file by name, those of
+        `named_outputs` first."""
         ...
 
     def varying_axes(self, name: str, value: Tensor) -> Mapping[int, str]:

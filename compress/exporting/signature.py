@@ -46,7 +46,7 @@ class _Positional(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
         inputs = dict(zip(self._names, tensors, strict=True))
-        answers = tuple(self._task.named_outputs(self.module, inputs).values())
+        answers = tuple(self._task.file_outputs(self.module, inputs).values())
         return answers[0] if len(answers) == 1 else answers
 
 
@@ -65,7 +65,7 @@ def plain_signature(
     size: Axes = {2: HEIGHT, 3: WIDTH} if dynamic_image_size else {}
     axes = tuple({0: BATCH, **task.varying_axes(name, x), **size} for name, x in inputs.items())
     traced = _Positional(module, task, tuple(inputs))
-    return ExportSignature(traced.eval(), inputs, axes, task.output_names)
+    return ExportSignature(traced.eval(), inputs, axes, (*task.output_names, *task.beside))
 
 
 def widened(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ _SHAPES: Mapping[Target, tuple[int, str]] = {
     "next-token": (3, "scores of shape ({samples}, tokens, vocabulary)"),
     "none": (3, "hidden states of shape ({samples}, tokens, width)"),
 }
+_POOLED = (2, "embeddings of shape ({samples}, width)")
 _ONE_OUTPUT = "the model's first output"
 
 
@@ -157,7 +158,7 @@ def _answers(
     for batch in model.loader or loader:
         said, outputs = answer(batch)
         scores = next(iter(outputs.values()))
-        _require_scores(outputs, batch, said=said, target=task.target)
+        _require_scores(outputs, batch, said=said, task=task)
         arrays = {key: np.asarray(value) for key, value in batch.items()}
         yield Answer(scores, arrays, outputs=outputs)
 
@@ -182,14 +183,14 @@ def _by_name(answer: Any, task: Task) -> dict[str, NDArray[np.float32]]:
 
 
 def _require_scores(
-    outputs: Mapping[str, NDArray[np.float32]], batch: Batch, *, said: str, target: Target
+    outputs: Mapping[str, NDArray[np.float32]], batch: Batch, *, said: str, task: Task
 ) -> None:
     samples = len(next(iter(batch.values()))) if LABELS not in batch else len(batch[LABELS])
-    if target == "own":
+    if task.target == "own":
         _require_numbers(outputs, samples)
         return
     scores = next(iter(outputs.values()))
-    dimensions, allowed = _SHAPES[target]
+    dimensions, allowed = _POOLED if task.pools else _SHAPES[task.target]
     if scores.ndim != dimensions or len(scores) != samples:
         raise StageError(f"{said} must be {allowed.format(samples=samples)}. Got {scores.shape}.")
     _require_finite(said, scores)

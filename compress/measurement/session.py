@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from compress.core.batch import ATTENTION_MASK
 from compress.errors import DataError, LoadError, StageError, clipped
-from compress.tasks.outputs import joined
+from compress.tasks.outputs import compared, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,6 @@ _PLACE = re.compile(r"^\S+\.(?:cc|h):\d+ [^)]*\) ")
 PROVIDERS = ["CPUExecutionProvider"]
 PAST, POSITIONS, TOKENS = "past_key_values.", "position_ids", "input_ids"
 """Inputs of models that generate text, as Optimum and Transformers.js name them."""
-PRESENT = "present."
-"""Beginning of the names of such a model's outputs that are its cache."""
 
 
 def session(onnx: Path, *, threads: int, exact: bool = False) -> onnxruntime.InferenceSession:
@@ -174,11 +172,9 @@ def failed_at(error: Exception) -> str:
 def answer_of(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """The outputs of `run` as one array, as `compress.tasks.outputs.joined` makes it.
 
-    The cache of a model that generates text doesn't count.
+    Only those that `compared` names count.
     """
-    answer: np.ndarray = joined(
-        [value for name, value in outputs.items() if not name.startswith(PRESENT)]
-    )
+    answer: np.ndarray = joined([outputs[name] for name in compared(outputs)])
     return answer
 
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from compress.core.shown import one_line
 from compress.exporting.bundle.precisions import PRECISIONS_FILE
+from compress.models.folder.sentence_transformers import MODULES
 from compress.report import tables, words
 from compress.report.markdown import code, escape, table
 from compress.tasks.registry import outline
@@ -40,6 +41,8 @@ _INPUTS = {
 _PACKAGES = {"image": ("pillow",), "text": ("tokenizers",), "tensors": ()}
 _OTHER_PIPELINES = frozenset({"fill-mask", "multiple-choice", "question-answering"})
 """The hub's tasks beside those of `TASKS`."""
+_PIPELINES = {"sentence-similarity": "feature-extraction"}
+"""Names of Transformers.js' pipelines that aren't the hub's names of tasks."""
 
 
 def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
@@ -63,7 +66,8 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
         example=_EXAMPLES.get(pipeline or "", _INPUTS[modality]),
         has_node="infer.mjs" in manifest["files"],
         has_page="index.html" in manifest["files"],
-        pipeline=pipeline if "config.json" in manifest["files"] else None,
+        pipeline=_pipeline(pipeline) if "config.json" in manifest["files"] else None,
+        sentences=MODULES in manifest["files"],
         transformers_js=_transformers_js(manifest["files"]),
         optimum=_optimum(manifest["task"]),
         limits=_limits(report, manifest),
@@ -88,6 +92,11 @@ def pipeline_of(task: str) -> str | None:
     """Return the name of a task in Transformers and on the hub; None if it has none there."""
     known = task in TASKS or task in _OTHER_PIPELINES
     return task.removeprefix("multi-label-") if known else None
+
+
+def _pipeline(name: str | None) -> str | None:
+    """Return the name of Transformers.js' pipeline for one of the hub's tasks."""
+    return None if name is None else _PIPELINES.get(name, name)
 
 
 def _front_matter(report: Report, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -222,7 +222,8 @@ def _require_outputs(
     shape: tuple[int, ...], batch: Batch, *, original: Artifact, task: Task
 ) -> None:
     first = next(iter(model_inputs(batch).values()))
-    leading = tuple(first.shape[: 1 if task.target in ("class", "class-set") else 2])
+    one_a_sample = task.target in ("class", "class-set") or task.pools
+    leading = tuple(first.shape[: 1 if one_a_sample else 2])
     if shape[:-1] != leading:
         raise ModelError(
             f"the model gives answers of shape {shape} for {len(first)} samples. For "

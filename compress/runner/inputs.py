@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from compress.tasks.registry import find_task
 from compress.tasks.task import KnownTask
 
 if TYPE_CHECKING:
-    from compress.core.context import Task
+    from compress.core.context import Pooling, Task
     from compress.data.dataset import Dataset
     from compress.data.fields.dataset import TaskData
     from compress.models.folder.sentence_transformers import SentenceModel
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from compress.recipe.schema import Head
 
 
+_VECTORS: Mapping[Pooling, str] = {
+    "mean": "the mean of its tokens'",
+    "cls": "its first token's",
+    "max": "the largest value of each dimension among its tokens'",
+}
 _DEFAULT_CLASSES = 2
 """Classes of a config that names none, in transformers."""
 
@@ -235,6 +240,6 @@ def _as_the_model_pools(task: Task, sentence: SentenceModel | None) -> Task:
 
 
 def _pooled(task: Task) -> str:
-    vector = "the mean of its tokens'" if task.pooling == "mean" else "its first token's"
+    vector = _VECTORS[task.pooling]
     length = "of length 1" if task.normalize else "not normalised"
     return f"a text's vector is {vector}, {length}, as the model's modules.json says."

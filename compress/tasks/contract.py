@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from compress.core.batch import LABELS, labels_key, model_inputs
 from compress.errors import InputError, StageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compress.core.artifact import Preprocessor
-    from compress.core.context import Batch, Modality, Target
+    from compress.core.context import Batch, Modality, Pooling, Target
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -144,8 +144,10 @@ class Task:
     script_file: Path | None = None
     keeps_samples_whole: bool = False
     target: Target = "own"
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Pooling = "mean"
     normalize: bool = True
+    pools: bool = False
+    beside: tuple[str, ...] = ()
 
     def table_of_metrics(self) -> Sequence[TaskMetric]:
         """Return the metrics of quality, the default first."""
@@ -348,6 +350,10 @@ class Task:
         """
         answer = answer_of_module(module, model_inputs(inputs), generates=False)
         return outputs_of_answer(answer, self.output_names, task=self.name)
+
+    def file_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """Return the outputs of a module's ONNX file: those of `named_outputs`."""
+        return self.named_outputs(module, inputs)
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
         """Run a module; return its outputs as one tensor, see `compress.tasks.outputs.joined`."""

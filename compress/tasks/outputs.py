@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +13,20 @@ Role = Literal["classes", "values", "features"]
 """The meaning of an output: raw scores of classes along the last axis, numbers to be predicted, or
 features that other models read."""
 ROLES: tuple[Role, ...] = ("classes", "values", "features")
+SENTENCE_EMBEDDING, HIDDEN = "sentence_embedding", "last_hidden_state"
+"""Names of the outputs of sentence encoders, as sentence-transformers and Optimum have them."""
+PRESENT = "present."
+"""Beginning of the names of outputs that are a text generator's cache."""
+
+
+def compared(names: Iterable[str]) -> list[str]:
+    """Return the names of a file's outputs that make its answer.
+
+    A cache doesn't count, nor do hidden states beside the embedding that is made of them.
+    """
+    given = list(names)
+    beside = {HIDDEN} if SENTENCE_EMBEDDING in given else set()
+    return [name for name in given if not name.startswith(PRESENT) and name not in beside]
 
 
 def joined(outputs: Sequence[Any]) -> Any:

@@ -96,7 +96,7 @@ def outline(name: str, arguments: Mapping[str, Any] | None = None) -> KnownTask 
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the class of a registered task that isn't one of the first seven.
+    """Return the class of a registered task that isn't one of the first eight.
 
     Raises
     ------

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from compress.core.batch import model_inputs
 from compress.errors import InputError, clipped, unknown
 from compress.tasks.modules import answer_of_module, outputs_of_answer
+from compress.tasks.outputs import HIDDEN, SENTENCE_EMBEDDING
+from compress.tasks.pooling import mask_of, sentence_vectors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +35,8 @@ class KnownTask:
     auto_class : the class of `transformers` that loads such models.
     summary : a line on what such a model answers.
     target : the kind of a sample's label.
-    output_names : names of the ONNX outputs; `logits` returns the first one.
+    output_names : names of the outputs that models are compared by; `logits` returns the first one.
+    beside : names of further outputs of the ONNX file.
     metrics : names of the metrics that fit, the default first.
     pooling, normalize : how an embedding is made, for the target "none"; a model may change them.
     """
@@ -47,6 +50,7 @@ class KnownTask:
     metrics: tuple[str, ...] = ()
     pooling: Pooling = "mean"
     normalize: bool = True
+    beside: tuple[str, ...] = ()
 
     def logits(self, module: nn.Module, inputs: Batch) -> Tensor:
         """Run a module; returns its output.
@@ -58,7 +62,7 @@ class KnownTask:
         Returns
         -------
         Raw scores (N, C), for tokens (N, S, C); for `feature-extraction` the last hidden state
-        (N, S, H).
+        (N, S, H), for `sentence-similarity` the embedding (N, H).
 
         Raises
         ------
@@ -68,9 +72,25 @@ class KnownTask:
 
     def named_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
         """The same as `logits`, under the output's name."""
-        generates = self.target == "next-token"
-        answer = answer_of_module(module, model_inputs(inputs), generates=generates)
-        return outputs_of_answer(answer, self.output_names, task=self.name)
+        named = self.file_outputs(module, inputs)
+        return {name: named[name] for name in self.output_names}
+
+    def file_outputs(self, module: nn.Module, inputs: Batch) -> dict[str, Tensor]:
+        """Run a module; return all outputs of its ONNX file by name."""
+        given = model_inputs(inputs)
+        answer = answer_of_module(module, given, generates=self.target == "next-token")
+        if not self.pools:
+            return outputs_of_answer(answer, self.output_names, task=self.name)
+        hidden = outputs_of_answer(answer, (HIDDEN,), task=self.name)[HIDDEN]
+        vectors = sentence_vectors(
+            hidden, mask_of(given, hidden), pooling=self.pooling, normalize=self.normalize
+        )
+        return {SENTENCE_EMBEDDING: vectors, HIDDEN: hidden}
+
+    @property
+    def pools(self) -> bool:
+        """True if a text's embedding is made inside of the graph."""
+        return self.output_names == (SENTENCE_EMBEDDING,)
 
     def varying_axes(self, name: str, value: Tensor) -> Mapping[int, str]:
         """The axes of an input, besides the first, that may vary: the sequence of texts."""
@@ -98,6 +118,7 @@ _OF_SCORES = ("auroc", "average_precision")
 _CLASS = ("accuracy", "f1_macro", "top_5_accuracy", "matthews_corrcoef", *_OF_SCORES, "agreement")
 _OF_RANKINGS = ("mrr", "ndcg_at_10", "retrieval_recall_at_1", "retrieval_recall_at_10")
 _OF_PAIRS = (*_OF_RANKINGS, "cosine_spearman", "cosine_pearson")
+_OF_EMBEDDINGS = ("spearman", "recall_at_1", "recall_at_10", *_OF_PAIRS)
 _CLASS_SET = ("f1_micro", "f1_macro", *_OF_SCORES, "agreement")
 
 TASKS: dict[str, KnownTask] = {
@@ -147,8 +168,18 @@ TASKS: dict[str, KnownTask] = {
             "AutoModel",
             "A vector for a text (an embedding).",
             target="none",
-            output_names=("last_hidden_state",),
-            metrics=("spearman", "recall_at_1", "recall_at_10", *_OF_PAIRS),
+            output_names=(HIDDEN,),
+            metrics=_OF_EMBEDDINGS,
+        ),
+        KnownTask(
+            "sentence-similarity",
+            "text",
+            "AutoModel",
+            "A vector for a text, made inside of the model's graph; how alike texts are.",
+            target="none",
+            output_names=(SENTENCE_EMBEDDING,),
+            beside=(HIDDEN,),
+            metrics=_OF_EMBEDDINGS,
         ),
         KnownTask(
             "text-generation",

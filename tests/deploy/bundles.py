@@ -128,7 +128,9 @@ def bert(
     return plan.run(root, quantize=quantize, precisions=precisions)
 
 
-def embeddings(root: Path) -> Path:
+def embeddings(
+    root: Path, *, task: str = "feature-extraction", quantize: dict[str, Any] | None = None
+) -> Path:
     """The same BERT's vectors of texts; untrained, as only sameness is looked at."""
     model = {"transformers": str(_untrained_bert(root))}
     data = {
@@ -136,7 +138,7 @@ def embeddings(root: Path) -> Path:
         "arguments": {"part": "first_sentence"}, "columns": {"label": None},
         "max_length": 32, "limit": {"train": 500, "test": 100, "validation": 100},
     }  # fmt: skip
-    return Plan("embeddings", model, data, "feature-extraction").run(root)
+    return Plan(task, model, data, task).run(root, quantize=quantize)
 
 
 def tokens(root: Path) -> Path:

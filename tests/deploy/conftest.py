@@ -57,10 +57,12 @@ def sized_vit_bundle(vit_bundle) -> Deployed:
     )
 
 
-@pytest.fixture(scope="session")
-def embeddings_bundle() -> Path:
-    """A model of vectors of texts."""
-    return shipped(deploy_bundles.embeddings(RUNS))
+@pytest.fixture(scope="session", params=["feature-extraction", "sentence-similarity", "int8"])
+def embeddings_bundle(request) -> Path:
+    """A model of vectors of texts: made of its tokens' outside of the graph, or inside of it."""
+    quantize = {"method": "dynamic"} if request.param == "int8" else None
+    task = "sentence-similarity" if quantize else request.param
+    return shipped(deploy_bundles.embeddings(RUNS, task=task, quantize=quantize))
 
 
 @pytest.fixture(scope="session")

@@ -86,12 +86,18 @@ def test_vectors_of_texts(embeddings_bundle, tmp_path):
         "feature-extraction",
         sentences,
         tmp_path,
-        loading={"dtype": "fp32"},
+        loading={"dtype": _dtypes(embeddings_bundle)},
         **_pooling(embeddings_bundle),
     )
     assert np.allclose(np.squeeze(found, 1), np.load(tmp_path / "vectors.npy"), atol=1e-3)
 
 
+def _dtypes(folder):
+    (file,) = (folder / "onnx").iterdir()
+    return {"model": "fp32", "model_quantized": "q8"}[file.stem]
+
+
 def _pooling(folder):
     said = json.loads((folder / "postprocessing.json").read_text())
+    said = said.get("in_graph", said)
     return {"pooling": said["pooling"], "normalize": said["normalize"]}

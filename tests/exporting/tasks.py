@@ -49,6 +49,7 @@ def model_for(name):
         ),
         "tokens": lambda: hf.BertForTokenClassification(hf.BertConfig(**SIZES, num_labels=3)),
         "encoder": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
+        "sentences": lambda: hf.BertModel(hf.BertConfig(**SIZES)),
         "sets": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=4)),
         "bert": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SIZES, num_labels=3)),
         "vit": lambda: hf.ViTForImageClassification(
@@ -78,6 +79,7 @@ TASK_OF = {
     "gpt2": "text-generation",
     "tokens": "token-classification",
     "encoder": "feature-extraction",
+    "sentences": "sentence-similarity",
     "sets": "multi-label-text-classification",
 }
 

@@ -19,6 +19,7 @@ from tests.exporting.tasks import inputs, layers_of, task_of
 OURS = {
     "multi-label-text-classification": "text-classification",
     "multi-label-image-classification": "image-classification",
+    "sentence-similarity": "feature-extraction",
 }
 """Tasks that Optimum doesn't tell from another one."""
 

@@ -116,7 +116,11 @@ def test_a_head_that_the_files_lack_needs_a_training(tmp_path):
 
 @pytest.mark.parametrize(
     ("flag", "kind", "vector"),
-    [("cls_token", "cls", "its first token's"), ("mean_tokens", "mean", "the mean of its tokens'")],
+    [
+        ("cls_token", "cls", "its first token's"),
+        ("mean_tokens", "mean", "the mean of its tokens'"),
+        ("max_tokens", "max", "the largest value of each dimension among its tokens'"),
+    ],
 )
 def test_a_sentence_folder_says_how_a_text_becomes_a_vector(flag, kind, vector, tmp_path):
     folder_of(tmp_path)

@@ -8,6 +8,7 @@ order of the vocabulary (Zipf's law); here the train split gives them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from compress.core.artifact import Artifact
 from compress.core.batch import ATTENTION_MASK
-from compress.core.context import Context
+from compress.core.context import Context, Task
 from compress.data.texts.encode import TextPreprocessor
 from compress.distillation.students.layers import Student
 from compress.distillation.students.static_spec import StaticSpec
@@ -23,6 +24,7 @@ from compress.errors import StageError, expected
 from compress.models.static_embeddings import with_table
 from compress.models.transformers.vocabulary import as_seen_by
 from compress.tasks.pooling import mean_pool
+from compress.tasks.task import KnownTask
 from compress.training.acceleration import placed_copy
 
 _BATCH = 256
@@ -176,7 +178,7 @@ class _Reader:
         return torch.cat(found)
 
     def _embeddings(self, tokens: Sequence[int]) -> Tensor:
-        task, of = self._context.task, self._preprocessor.encoding_of
+        task, of = _unscaled(self._context.task), self._preprocessor.encoding_of
         encoded = [of([*self._before, token, *self._after]) for token in tokens]
         inputs = {
             name: value.to(self._context.device)
@@ -184,12 +186,17 @@ class _Reader:
         }
         with torch.no_grad():
             answer = task.logits(self._teacher, inputs)
-        if answer.ndim == 3 and task.pooling != "mean":
+        if (answer.ndim == 3 or task.pools) and task.pooling != "mean":
             raise StageError(
                 "a student by 'static' takes the mean of a text's tokens, and the teacher's "
-                f"embedding is its first token's (pooling {task.pooling})."
+                f"embedding is made by the pooling {task.pooling}."
             )
         return (answer if answer.ndim == 2 else mean_pool(answer, inputs[ATTENTION_MASK])).cpu()
+
+
+def _unscaled(task: Task) -> Task:
+    """The task with embeddings of their own length, which tells frequent tokens from others."""
+    return replace(task, normalize=False) if isinstance(task, KnownTask) else task
 
 
 def _around(tokenizer: Any) -> tuple[list[int], list[int]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from compress.core.batch import ATTENTION_MASK
 from compress.core.context import Batch, Pooling
 from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.options import Embedding
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
-from compress.tasks.pooling import pool
+from compress.tasks.pooling import mask_of, pool
 from compress.training.batches import sample_count
 
 NAME = "embedding"
@@ -64,10 +62,7 @@ class EmbeddingTerm(Term):
     def _pooled(self, values: Tensor, batch: Batch) -> Tensor:
         if values.ndim == 2:
             return values
-        mask = batch.get(ATTENTION_MASK)
-        if mask is None:
-            mask = torch.ones(values.shape[:2], device=values.device)
-        return pool(values, mask, pooling=self._pooling)
+        return pool(values, mask_of(batch, values), pooling=self._pooling)
 
 
 def _whole(answers: Answers) -> Tensor:

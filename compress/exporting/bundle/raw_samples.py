@@ -159,8 +159,12 @@ def _probabilities(scores: Array, postprocessing: Mapping[str, Any]) -> Array:
 
 
 def _pooled(hidden: Array, mask: Array, postprocessing: Mapping[str, Any]) -> Array:
+    if postprocessing["pooling"] is None:  # the graph did it
+        return hidden
     if postprocessing["pooling"] == "cls":
         vectors = hidden[np.arange(len(hidden)), mask.argmax(1)]
+    elif postprocessing["pooling"] == "max":
+        vectors = np.where(mask[:, :, None] > 0, hidden, -np.inf).max(1)
     else:
         vectors = (hidden * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
     if postprocessing["normalize"]:

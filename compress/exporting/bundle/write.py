@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.exporting.bundle.conventions import write_conventions, write_json
+from compress.exporting.bundle.sentence_layout import write_sentence_layout
 from compress.exporting.examples.write import write_examples
 from compress.onnx_graph.files import copy_model, load_graph
 from compress.tasks.contract import Task as OwnTask
@@ -66,6 +67,8 @@ def write_bundle(
     constants = postprocessing(task, preprocessor=preprocessor)
     write_json(directory / "postprocessing.json", constants)
     write_conventions(target, labels=labels, task=task)
+    if task.target == "none":
+        write_sentence_layout(target, task=task)
     write_examples(directory, task=task, precisions=precisions)
     return target
 
@@ -93,9 +96,10 @@ def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> d
     Otherwise: task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the
     last axis, or null); threshold (probability over which one of several labels holds); word_class
     (for token classification: the token of a word that decides); for embeddings pooling ("mean" of
-    the unmasked tokens, or "cls", the first of them) and normalize (to length 1).
+    the unmasked tokens, "cls", the first of them, or "max" of each dimension) and normalize (to
+    length 1). Where the graph does both, they are null and false, and in_graph holds them.
     """
-    pooled = task.target == "none"
+    pooled = task.target == "none" and not task.pools
     if isinstance(task, OwnTask):
         outputs = [{"name": each.name, "role": each.role} for each in task.outputs]
         plain: dict[str, Any] = {"task": task.name, "outputs": outputs}
@@ -111,4 +115,10 @@ def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> d
         "word_class": "first token" if task.target == "token-class" else None,
         "pooling": task.pooling if pooled else None,
         "normalize": pooled and task.normalize,
+        **({"in_graph": _steps(task)} if task.pools else {}),
     }
+
+
+def _steps(task: Task) -> dict[str, Any]:
+    """Return how the graph makes the embedding of the tokens' vectors."""
+    return {"pooling": task.pooling, "normalize": task.normalize}

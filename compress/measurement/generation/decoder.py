@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from compress.core.batch import ATTENTION_MASK
-from compress.measurement.session import PAST, PRESENT, TOKENS, run, session
+from compress.measurement.session import PAST, TOKENS, run, session
+from compress.tasks.outputs import PRESENT
 
 NO_CACHE = "it generates without a key-value cache: each token is read with all before it"
 _SEGMENTS = "token_type_ids"

@@ -70,7 +70,12 @@ def recall(most: int, pooling: Pooling) -> Embeddings:
 
 
 def pooled(answer: Answer, pooling: Pooling = "mean") -> Floats:
-    """The embedding of each sample, (N, H): the mean over its tokens, or its first token."""
+    """The embedding of each sample, (N, H), made of its tokens' unless the graph makes it."""
+    if answer.scores.ndim == 2:
+        return np.asarray(answer.scores, np.float64)
+    if pooling == "max":
+        kept = np.where(answer.mask[:, :, None], answer.scores, -np.inf)
+        return np.asarray(kept.max(1), np.float64)
     if pooling == "cls":
         first = answer.mask.argmax(1)
         return np.asarray(answer.scores[np.arange(len(first)), first], np.float64)

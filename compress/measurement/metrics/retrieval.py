@@ -113,7 +113,7 @@ class _PairedEmbeddings:
                 "this metric needs queries with their documents: name both columns with "
                 "'data.columns' ('text' and 'text_pair')."
             )
-        vectors = answer.scores if answer.scores.ndim == 2 else pooled(answer, self._pooling)
+        vectors = pooled(answer, self._pooling)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not (lengths > 0).all():
             raise StageError("an embedding is all zeros; it has no cosine similarity to others.")

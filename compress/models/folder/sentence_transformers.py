@@ -21,9 +21,9 @@ from compress.models.spec import is_folder
 Read = Callable[[str], Any]
 """Returns the JSON of a file in the folder, by its name; None if there is no such file."""
 
-POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
-_MODULES = "modules.json"
-_FLAGS = {
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "max")
+MODULES, SETTINGS = "modules.json", "sentence_bert_config.json"
+FLAGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -61,12 +61,12 @@ def sentence_folder(name: str) -> SentenceModel | None:
     if not is_folder(name):
         return None
     folder = Path(name).expanduser()
-    if (folder / _MODULES).is_file():
+    if (folder / MODULES).is_file():
         return sentence_model(lambda file: _read(folder, file), name=name)
     whole = folder.resolve().parent
-    if not (whole / _MODULES).is_file():
+    if not (whole / MODULES).is_file():
         return None
-    listed = _read(whole, _MODULES)
+    listed = _read(whole, MODULES)
     paths = {str(part.get("path")) for part in listed} if _are_parts(listed) else set()
     if folder.resolve().name not in paths:
         return None
@@ -85,11 +85,11 @@ def sentence_model(read: Read, *, name: str) -> SentenceModel | None:
     ------
     ModelError : as `sentence_folder`.
     """
-    parts = read(_MODULES)
+    parts = read(MODULES)
     if parts is None:
         return None
     if not _are_parts(parts):
-        raise ModelError(f"{_MODULES} of {name!r} must be a list of modules.")
+        raise ModelError(f"{MODULES} of {name!r} must be a list of modules.")
     kinds = [str(part.get("type", "")).rpartition(".")[2] for part in parts]
     allowed = kinds[:2] == ["Transformer", "Pooling"] and kinds[2:] in ([], ["Normalize"])
     if not allowed:
@@ -97,7 +97,7 @@ def sentence_model(read: Read, *, name: str) -> SentenceModel | None:
             f"{name!r} is a sentence-transformers model of {clipped(', '.join(kinds), 200)}. "
             "Supported: a Transformer, then a Pooling, then maybe Normalize."
         )
-    settings = _file(read, parts[0], "sentence_bert_config.json")
+    settings = _file(read, parts[0], SETTINGS)
     _require_case(read, parts[0], settings, name)
     _require_no_prompt(read("config_sentence_transformers.json"), name)
     length = settings.get("max_seq_length")
@@ -115,7 +115,7 @@ def sentence_model(read: Read, *, name: str) -> SentenceModel | None:
 def _pooling(config: Mapping[str, Any], name: str) -> Pooling:
     mode = config.get("pooling_mode")
     if mode is None:
-        found = [word for flag, word in _FLAGS.items() if config.get(flag) is True]
+        found = [word for flag, word in FLAGS.items() if config.get(flag) is True]
     else:
         found = [str(each) for each in (mode if isinstance(mode, list) else [mode])]
     known = next((each for each in POOLINGS if found == [each]), None)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from compress.errors import ModelError
-from compress.measurement.session import PRESENT
 from compress.models.onnx_file.matching import Activation, Wanted
 from compress.models.onnx_file.scores import before_activation, before_zipmap
 from compress.onnx_graph.ends import keep_outputs, put_before, rename, require_float
@@ -22,6 +21,7 @@ from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.header import ELEMENTS
 from compress.onnx_graph.tidy import raise_opset, tidy
 from compress.onnx_graph.types import declared_type
+from compress.tasks.outputs import HIDDEN, PRESENT, SENTENCE_EMBEDDING
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -150,7 +150,7 @@ def adapt(
         _taken(model, own, given, batch[given], texts=texts) for own, given in inputs.items()
     )
     notes = list(_on_inputs(taken))
-    caches, tensors = _read_alone(model, outputs, notes)
+    beside, tensors = _read_alone(model, outputs, notes)
     elements = [Graph(model).element_type(name) for name in tensors]
     opset = Graph(model).opset
     _raise(model, notes, wanted=raises)
@@ -158,14 +158,14 @@ def adapt(
     raised = graph.opset != opset
     given, scores = [], []
     for (name, wanted), tensor in zip(outputs.items(), tensors, strict=True):
-        before = None if caches else before_activation(graph, tensor, wanted.activation)
+        before = None if beside else before_activation(graph, tensor, wanted.activation)
         if before is not None:
             notes.append(
                 f"its last {wanted.activation} is left to the bundle, whose infer.py applies it"
             )
         given.append(Given(name, wanted, wanted.activation if before is not None else None))
         scores.append(before or tensor)
-    keep_outputs(model, [*scores, *caches])
+    keep_outputs(model, [*scores, *beside])
     inside = [_aside(model, one.name) for one in taken]  # a name may be that of something else
     outside = [_aside(model, name) for name in scores]
     for one, name in zip(taken, inside, strict=True):
@@ -179,10 +179,14 @@ def adapt(
 def _read_alone(
     model: ModelProto, outputs: Mapping[str, Wanted], notes: list[str]
 ) -> tuple[list[str], list[str]]:
-    """Leave other outputs than the task's out; return the caches kept, and the task's tensors."""
+    """Leave other outputs than the task's out; return those kept beside, and the task's tensors.
+
+    Caches are kept, and hidden states beside an embedding that is made of them.
+    """
     others = [value.name for value in model.graph.output if value.name not in outputs]
-    caches = [name for name in others if name.startswith(PRESENT)]
-    left_out = [name for name in others if name not in caches]
+    pooled = any(one.name == SENTENCE_EMBEDDING for one in outputs.values())
+    beside = [name for name in others if name.startswith(PRESENT) or (pooled and name == HIDDEN)]
+    left_out = [name for name in others if name not in beside]
     tensors = []
     for name in outputs:
         value = next(one for one in model.graph.output if one.name == name)
@@ -193,8 +197,8 @@ def _read_alone(
             tensors.append(name)
     if left_out:
         notes.append(f"its outputs {', '.join(left_out)} are left out")
-    keep_outputs(model, [*tensors, *caches])
-    return caches, tensors
+    keep_outputs(model, [*tensors, *beside])
+    return beside, tensors
 
 
 def _raise(model: ModelProto, notes: list[str], *, wanted: bool) -> None:

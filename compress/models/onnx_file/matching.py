@@ -36,6 +36,8 @@ _AXES: Mapping[Target, int] = {
     "none": 3,
 }
 """Number of axes of a task's answer, by the kind of its labels."""
+_POOLED_AXES = 2
+"""Number of axes of the answer of a task whose embedding is made inside of the graph."""
 _ACTIVATIONS: Mapping[Target, Activation] = {
     "class": "softmax",
     "class-set": "sigmoid",
@@ -114,7 +116,8 @@ def wanted_outputs(task: Task | AnyTask) -> tuple[Wanted, ...]:
             Wanted(one.name, "softmax" if one.role == "classes" else None) for one in task.outputs
         )
     name, target = task.output_names[0], task.target
-    return (Wanted(name, _ACTIVATIONS.get(target), _AXES.get(target)),)
+    axes = _POOLED_AXES if task.pools else _AXES.get(target)
+    return (Wanted(name, _ACTIVATIONS.get(target), axes),)
 
 
 def match_outputs(

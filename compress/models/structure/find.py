@@ -118,7 +118,7 @@ def _has_another_decoder(module: nn.Module, kind: str) -> bool:
 
 def _by_task(unit: Unit, task: Task) -> str | None:
     """The reason why the task forbids cutting a unit, or None."""
-    if unit == "hidden" and "last_hidden_state" in task.output_names:
+    if unit == "hidden" and task.target == "none":
         return f"its hidden units are what {task.name} answers"
     return None
 

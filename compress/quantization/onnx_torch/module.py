@@ -10,12 +10,12 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.measurement.session import PRESENT
 from compress.onnx_graph.graph import Graph
 from compress.onnx_graph.nodes import constant_value
 from compress.quantization.onnx_torch.generation import supplied
 from compress.quantization.onnx_torch.plan import PlanStep, make_plan
 from compress.quantization.onnx_torch.table import OPERATORS
+from compress.tasks.outputs import compared
 
 # By operator, the numbers of dimensions of the float initialisers that are learned; others (masks,
 # frequencies, limits) are constants.
@@ -78,14 +78,14 @@ class GraphModule(nn.Module):
         return found
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
-        """The graph's output, or several by their names; a cache of keys and values is left out.
+        """The graph's output, or several by their names: those that `compared` names.
 
         Parameters
         ----------
         inputs : the graph's inputs, in its order; a cache of keys and values, and the
             positions of tokens, can be left out at the end.
         """
-        names = [name for name in self.outputs if not name.startswith(PRESENT)]
+        names = compared(self.outputs)
         found = self.values(inputs, names)
         return found if len(found) > 1 else found[names[0]]
 

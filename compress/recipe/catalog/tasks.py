@@ -84,7 +84,7 @@ def _of_known(task: KnownTask) -> dict[str, str]:
     return {
         "samples": samples,
         "labels": _LABELS[task.target],
-        "outputs": ", ".join(task.output_names),
+        "outputs": ", ".join((*task.output_names, *task.beside)),
     }
 
 

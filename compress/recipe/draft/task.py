@@ -54,7 +54,7 @@ def choose_task(
         name = _among(heads, model, label)
         return Chosen(outline(name), f"the weights were saved from {named}")
     if model.sentence:
-        return Chosen(outline("feature-extraction"), "the folder is one of sentence-transformers")
+        return Chosen(outline("sentence-similarity"), "the folder is one of sentence-transformers")
     able = tasks_of(str(model.config["model_type"])) if model.config else tuple(task_names())
     found = (
         [] if data is None else [name for name in _by_data(model, data, columns) if name in able]

@@ -103,6 +103,7 @@ def test_the_tokenizer_cuts_where_training_did(task, length, tmp_path):
         ("image-classification", "softmax", None),
         ("multi-label-text-classification", "sigmoid", None),
         ("feature-extraction", None, "mean"),
+        ("sentence-similarity", None, None),
     ],
 )
 def test_postprocessing_goes_by_the_task(task, activation, pooling):

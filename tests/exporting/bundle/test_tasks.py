@@ -107,7 +107,9 @@ def test_a_text_goes_on_with_the_likeliest_tokens(name, exported_model, tmp_path
     assert len(printed(model, "--tokens", "50", "open a file")) >= len(wanted)
 
 
-@pytest.mark.parametrize(("pooling", "normalize"), [("mean", True), ("cls", True), ("cls", False)])
+@pytest.mark.parametrize(
+    ("pooling", "normalize"), [("mean", True), ("cls", True), ("cls", False), ("max", True)]
+)
 def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, exported_model, tmp_path):
     from compress.tasks.pooling import mean_pool
 
@@ -120,8 +122,12 @@ def test_vectors_are_made_of_tokens_as_the_model_says(pooling, normalize, export
     inputs = preprocessor(TEXTS)
     with torch.no_grad():
         hidden = module(**inputs).last_hidden_state
-    mean = mean_pool(hidden, inputs["attention_mask"])
-    vectors = mean if pooling == "mean" else hidden[:, 0]
+    mask = inputs["attention_mask"]
+    vectors = {
+        "mean": mean_pool(hidden, mask),
+        "cls": hidden[:, 0],
+        "max": hidden.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1),
+    }[pooling]
     wanted = torch.nn.functional.normalize(vectors).numpy()
     given = wanted if normalize else vectors.numpy()
     np.testing.assert_allclose(np.load(file), given, atol=1e-5)

@@ -36,6 +36,7 @@ TEXT_MODELS = {
     "token-classification": "tokens",
     "text-generation": "llama",
     "feature-extraction": "encoder",
+    "sentence-similarity": "sentences",
 }
 
 

@@ -112,7 +112,7 @@ def test_a_sentence_model_needs_no_labels():
     sentence_folder(Path("model"), pooling={"pooling_mode_mean_tokens": True}, max_seq_length=32)
     rows = [{"text": "word " * 40}] * 30
     recipe, _ = drafted("model", data=lines("train.jsonl", *rows), goal="8x")
-    assert recipe.task == "feature-extraction"
+    assert recipe.task == "sentence-similarity"
     assert recipe.data.max_length == 32
     assert uses(recipe) == ["distill", "prune", "quantize", "export"]
     assert recipe.stages[0].stage.losses.response is None
