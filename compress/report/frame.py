@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-_COUNTED = ("name", "use", "params", "macs", "size_bytes")
+_COUNTED = ("name", "use", "left_aside", "params", "macs", "size_bytes")
 _DIFFERENCE = ("change", "p_value", "verdict", "agreement")
 
 

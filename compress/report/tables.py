@@ -31,7 +31,7 @@ def stages(report: Report) -> Table:
 def _row(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
     compared = row.delta if words.is_compared(report, row) else None
     cells = [
-        row.name,
+        words.stage(row),
         words.count(row.params),
         words.count(row.macs),
         words.size(row.size_bytes),
@@ -63,8 +63,8 @@ def _runtime(report: Report, name: str) -> Table:
 def _in_runtime(row: Row, name: str, batches: Sequence[str]) -> list[str]:
     found = row.runtimes.get(name)
     if found is None:
-        return [row.name, *([words.NONE] * (3 * len(batches) + 1))]
-    cells = [row.name]
+        return [words.stage(row), *([words.NONE] * (3 * len(batches) + 1))]
+    cells = [words.stage(row)]
     for batch in batches:
         cells += [
             words.milliseconds(found.latency_ms.get(batch)),
@@ -90,8 +90,8 @@ def from_text(report: Report) -> list[tuple[str, Table]]:
 def _from_text(report: Report, row: Row, batches: Sequence[str]) -> list[str]:
     found = row.from_text
     if found is None:
-        return [row.name, *([words.NONE] * (2 * len(batches)))]
-    cells = [row.name]
+        return [words.stage(row), *([words.NONE] * (2 * len(batches)))]
+    cells = [words.stage(row)]
     for batch in batches:
         cells.append(words.milliseconds(found.latency_ms.get(batch)))
         compared = found.speedup.get(batch) if words.is_compared(report, row) else None
@@ -111,8 +111,8 @@ def generation(report: Report) -> list[tuple[str, Table]]:
 
 def _generating(report: Report, row: Row) -> list[str]:
     if row.generation is None:
-        return [row.name, *([words.NONE] * 5)]
-    cells = [row.name]
+        return [words.stage(row), *([words.NONE] * 5)]
+    cells = [words.stage(row)]
     for rate in (row.generation.prefill, row.generation.decoding):
         compared = rate.speedup if words.is_compared(report, row) else None
         cells += [words.tokens(rate.tokens_per_second), words.speedup(compared)]

@@ -103,7 +103,7 @@ def _ledger(report: Report, batches: Sequence[str]) -> Table:
     for row in report.stages:
         compared = row.delta if words.is_compared(report, row) else None
         table.add_row(
-            Text(row.name),
+            _named(row),
             _two(words.count(row.params), words.percent(compared.params) if compared else ""),
             words.count(row.macs),
             _two(words.size(row.size_bytes), words.percent(compared.size) if compared else ""),
@@ -166,7 +166,7 @@ def _latencies(report: Report, batches: Sequence[str]) -> Table:
     table = stage_table()
     _latency_columns(table, batches)
     for row in report.stages:
-        table.add_row(Text(row.name), *_latency_cells(report, row, batches))
+        table.add_row(_named(row), *_latency_cells(report, row, batches))
     return table
 
 
@@ -181,6 +181,10 @@ def _latency_cells(report: Report, row: Row, batches: Sequence[str]) -> list[Tex
         ratio = words.speedup(row.speedup.get(batch)) if words.is_compared(report, row) else ""
         cells.append(_two(words.milliseconds(row.latency_ms.get(batch)), ratio))
     return cells
+
+
+def _named(row: Row) -> Text:
+    return Text("\n".join([row.name, words.LEFT_ASIDE] if row.left_aside else [row.name]))
 
 
 def _two(first: str, second: str) -> Text:

@@ -206,8 +206,9 @@ def headlines(report: Report) -> list[str]:
     """Return what a reader should know first: a rival that isn't worse, and slow models.
 
     The first sentence is that of `baseline`, unless the rival is worse than the reference. Then
-    comes one for each quantized model that is slower than the model before it: by the ledger, on
-    test samples; or by the stage's own rounds, of the candidate that it chose.
+    comes one for each quantized model that is slower than the model before it, unless the run left
+    it aside: by the ledger, on test samples; or by the stage's own rounds, of the candidate that it
+    chose.
     """
     found = []
     rival = baseline(report)
@@ -215,7 +216,7 @@ def headlines(report: Report) -> list[str]:
         found += [] if report.baseline.verdict.verdict == "worse" else [rival]
     for row in report.stages:
         chosen = next((each for each in row.candidates if each.chosen), None)
-        if chosen is None:
+        if chosen is None or row.left_aside:
             continue
         steps = slower_steps(row) if row.use == "quantize" else {}
         if parts := {**chosen.slower_at, **steps}:
@@ -278,6 +279,15 @@ BELOW_CANDIDATES = (
     "All were measured on validation samples, in the same rounds as the float model. A loss is the "
     "difference of the metric (for perplexity the relative difference)."
 )
+
+
+LEFT_ASIDE = "left aside"
+"""What stands beside a row from which the run didn't go on."""
+
+
+def stage(row: Row) -> str:
+    """Return a row's name, with a mark if the run didn't go on from its model."""
+    return f"{row.name} ({LEFT_ASIDE})" if row.left_aside else row.name
 
 
 def metric(report: Report) -> str:

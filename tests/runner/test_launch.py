@@ -120,6 +120,51 @@ def test_two_processes_reach_what_one_reaches(recipe: Path, tmp_path: Path) -> N
     assert keys[0] != keys[1], "how many there were is a part of the result's key"
 
 
+@pytest.mark.slow
+def test_both_go_on_from_the_model_before_a_stage_that_is_rolled_back(
+    recipe: Path, tmp_path: Path
+) -> None:
+    gates = "gates: {limits: [{figure: params, at_most: 1, stage: prune, then: roll_back}]}\n"
+    again = RECIPE.split("  - use: prune\n")[1].replace("macs: 0.5}", "macs: 0.7}\n    round_to: 1")
+    recipe.write_text(
+        RECIPE.replace("stages:\n", gates + "stages:\n").replace(
+            "  - use: export\n", "  - use: prune\n    name: less\n" + again
+        ),
+        encoding="utf-8",
+    )
+    done = launch(recipe, tmp_path / "run", "--set", "stages.train.training.epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "the run goes on from 'train'" in done.stdout
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["status"] == "passed"
+    _, train, prune, less, export = report["stages"]
+    assert [row["left_aside"] for row in report["stages"]] == [False, False, True, False, False]
+    assert prune["macs"] < less["macs"] < train["macs"], "cut from the model that 'train' made"
+    assert export["params"] == less["params"]
+    assert all("trained by 2 processes" in " ".join(row["notes"]) for row in (prune, less))
+
+    resumed = launch(recipe, tmp_path / "run", "--set", "stages.train.training.epochs=2")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.count("taken from disk") == 5
+    later = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert later["stages"] == report["stages"]
+
+
+@pytest.mark.slow
+def test_a_gate_that_stops_ends_both_with_exit_code_1(recipe: Path, tmp_path: Path) -> None:
+    gates = "gates: {limits: [{figure: params, at_most: 1, stage: train}]}\n"
+    recipe.write_text(RECIPE.replace("stages:\n", gates + "stages:\n"), encoding="utf-8")
+    given = words(recipe, tmp_path / "run", "--set", "stages.train.training.epochs=1")
+    first, second = launch_two(main, given, folder=tmp_path)
+    assert first.returncode == 1, first.stderr
+    # The launcher may end the second before it ends by itself.
+    assert second.returncode in (1, -signal.SIGTERM)
+    assert "error: " not in first.stderr + second.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["status"] == "gate_failed"
+    assert [row["name"] for row in report["stages"]] == ["original", "train"]
+
+
 def told_once(done: Ended) -> str:
     """The one error that a run that failed has told."""
     assert done.returncode != 0

@@ -23,8 +23,8 @@ class Cell:
     Attributes
     ----------
     row : the row.
-    against : the row of the first run with the same name, or else that run's last; None for the
-        first run itself.
+    against : the row of the first run with the same name, or else that of its final model; None for
+        the first run itself.
     difference : its quality minus the other's; None if the two can't be compared sample by sample.
     """
 
@@ -52,11 +52,11 @@ class Comparison:
 
     @property
     def finals(self) -> list[tuple[Run, Cell]]:
-        """Each run with its last row, but for those that have none."""
+        """Each run with the row of its final model, but for those that have none."""
         found = []
         for at, run in enumerate(self.runs):
             if run.report.stages:
-                cell = self.rows[run.report.stages[-1].name][at]
+                cell = self.rows[run.report.final.name][at]
                 found += [] if cell is None else [(run, cell)]
         return found
 
@@ -96,7 +96,7 @@ def _cell(run: Run, name: str, first: Run | None) -> Cell | None:
     if row is None or first is None or not first.report.stages:
         return None if row is None else Cell(row)
     theirs = [other.name for other in first.report.stages]
-    against = name if name in theirs else theirs[-1]
+    against = name if name in theirs else first.report.final.name
     ours, other = run.answers.get(name), first.answers.get(against)
     if ours is None or other is None or unpaired(ours, other) is not None:
         return Cell(row, against)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 TESTS = {"mcnemar": "McNemar's exact test", "bootstrap": "a paired bootstrap"}
 BELOW = (
-    "Each cell: quality and size; the difference from the first run's row of that name (or from "
-    "its last row) with the verdict, by the samples that both answered; then latency and speedup, "
-    "by batch size. A speedup is over the run's own reference; latencies of different runs weren't "
-    "taken side by side, which `compress bench` does."
+    "Each cell: quality and size; the difference from the first run's row of that name (or of its "
+    "final model) with the verdict, by the samples that both answered; then latency and speedup, "
+    "by batch size. A speedup is over the run's own reference; latencies of different runs "
+    "weren't taken side by side, which `compress bench` does."
 )
 
 
@@ -37,6 +37,7 @@ def _cell(run: Run, cell: Cell | None) -> str:
         return words.NONE
     row = cell.row
     lines = [f"{words.value(row.quality)}  {words.size(row.size_bytes)}"]
+    lines += [words.LEFT_ASIDE] if row.left_aside else []
     if cell.difference is not None:
         change = words.difference(cell.difference.change, row.quality)
         lines.append(f"{change} {cell.difference.verdict}")
@@ -60,7 +61,7 @@ def recipe_table(comparison: Comparison) -> Table:
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Return a sentence on the last row of each run but the first, against the first run."""
+    """Return a sentence on the final model of each run but the first, against the first run."""
     return [
         f"{run.title}: {_said(cell, cell.difference)}"
         for run, cell in comparison.finals

@@ -30,9 +30,8 @@ def stage_table(report: Report) -> Grid:
 
 def _row(report: Report, row: Row, batches: list[str]) -> list[Cell]:
     compared = row.delta if words.is_compared(report, row) else None
-    kind = row.use if row.use and row.use != row.name else ""
     return [
-        Cell(row.name, kind or ("reference" if row.index == report.reference else "")),
+        Cell(row.name, _beside(report, row)),
         Cell(
             words.count(row.params), words.percent(compared.params) if compared else "", row.params
         ),
@@ -52,6 +51,14 @@ def _row(report: Report, row: Row, batches: list[str]) -> list[Cell]:
         Cell(words.duration(row.seconds), sort=row.seconds),
         Cell(words.size(row.peak_memory_bytes), sort=row.peak_memory_bytes),
     ]
+
+
+def _beside(report: Report, row: Row) -> str:
+    """Return what stands below a row's name."""
+    if row.index == report.reference:
+        return "reference"
+    kind = row.use if row.use and row.use != row.name else ""
+    return ", ".join(filter(None, [kind, words.LEFT_ASIDE if row.left_aside else ""]))
 
 
 def _against(found: Difference | None, change: float | None, quality: Quality) -> Cell:

@@ -39,7 +39,9 @@ def models(report: Report) -> list[Model]:
     candidates is the row before, and isn't named again.
     """
     rows = report.stages[report.reference :]
-    found = [_of("stages", row.name, row.quality, row.size_bytes, row.latency_ms) for row in rows]
+    found = [
+        _of("stages", words.stage(row), row.quality, row.size_bytes, row.latency_ms) for row in rows
+    ]
     found += [
         _of(
             "candidates",
