@@ -38,9 +38,10 @@ class OwnMetric(Options):
 
     python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     """A function "package.module:function" of (outputs, labels), arrays of all samples by name; a
-    single label is called "labels". It returns a number. It may lie in the current directory."""
+    single label is called "labels". It returns a number. Or a `compress.TaskMetric`. Either may lie
+    in the current directory."""
     higher_is_better: bool = True
-    """Whether higher values are better."""
+    """Whether higher values are better; a `TaskMetric` says so itself."""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.core.batch import IGNORED, LABELS
 from compress.tasks.contract import TaskMetric
+from compress.tasks.outputs import classes_last
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,13 +72,18 @@ def in_top(scores: Array, labels: Array, *, most: int = TOP) -> NDArray[np.bool_
     return np.asarray(((scores > own) | ((scores == own) & before)).sum(1) < most)
 
 
-def of_scores(name: str, output: str, function: OfScores, *, prefix: str = "") -> TaskMetric:
-    """A task's metric from one of the functions above, over one class a sample; -100 for none."""
+def of_scores(
+    name: str, output: str, function: OfScores, *, prefix: str = "", class_axis: int = -1
+) -> TaskMetric:
+    """A task's metric from one of the functions above, over one class a sample or a place of it.
+
+    -100 stands for no label.
+    """
 
     def of_all(outputs: Mapping[str, Array], labels: Mapping[str, Array]) -> float:
         wanted = labels[output] if output in labels else labels[LABELS]
         known = wanted != IGNORED
-        return function(outputs[output][known], wanted[known])
+        return function(classes_last(outputs[output], class_axis)[known], wanted[known])
 
     return TaskMetric(f"{prefix}{name}", of_all=of_all)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from compress.core.batch import LABELS, labels_key, model_inputs
 from compress.errors import InputError, StageError
 from compress.tasks.modules import answer_of_module, outputs_of_answer
-from compress.tasks.outputs import Role, joined
+from compress.tasks.outputs import Role, classes_last, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,20 +57,23 @@ class Output:
     huber_delta : for values and features, the difference from a teacher's up to which the distance
         is half its square; beyond, it grows linearly (Huber, 1964), so that a teacher's outliers
         count less. None: the squared error everywhere.
+    class_axis : for classes, the axis of the scores of one answer: 1 for (N, C, H, W).
     """
 
     name: str
     role: Role
     weight: float = 1.0
     huber_delta: float | None = None
+    class_axis: int = -1
 
 
 @dataclass(frozen=True)
 class TaskMetric:
     """One metric of quality.
 
-    Give `rows`, if the metric is a function of sums over samples (then nothing but these numbers is
-    kept), or else `of_all`. The 95 % interval is a bootstrap over samples in both cases.
+    Give `rows` if a few numbers say all of a sample: nothing else is kept then. The metric is a
+    function of their sums over samples (`value`), or of all samples' numbers (`of_rows`). Or else
+    give `of_all`. The 95 % interval is a bootstrap over samples in every case.
 
     Attributes
     ----------
@@ -81,6 +84,8 @@ class TaskMetric:
     rows : a function from outputs and labels of M samples, arrays by name, to numbers (M, K).
         A single label is under the name "labels". Both hold the batch's entries of `about_key`.
     value : a function from sums (R, K) to values (R,); None for the mean of a single number.
+    of_rows : a function from the numbers of all samples (N, K) to the metric, for one that isn't a
+        function of sums; it takes the place of `value`, and is called anew for each resample.
     of_all : a function from outputs and labels of all samples to a number.
     joined : for tasks that cut a sample into windows, a function from what `rows` returned for the
         windows of one sample, (W, K), to the sample's numbers (K',); None: a window is a sample.
@@ -91,6 +96,7 @@ class TaskMetric:
     needs_labels: bool = True
     rows: Callable[[Arrays, Arrays], np.ndarray[Any, Any]] | None = None
     value: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    of_rows: Callable[[np.ndarray[Any, Any]], float] | None = None
     of_all: Callable[[Arrays, Arrays], float] | None = None
     joined: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
@@ -118,9 +124,9 @@ class Task:
     metrics : names of the metrics, the default first.
     auto_class : class of `transformers` that loads such models; empty: none does.
     answers_file : a Python file that defines `answers(outputs, roles)`: an answer for each sample,
-        as plain JSON, from a batch's outputs (arrays by name). It needs only numpy, as `np`, and
-        becomes a part of the bundle's script. None: by output the likeliest class and its
-        probability, or the numbers.
+        as plain JSON, from a batch's outputs (arrays by name, classes along the last axis). It
+        needs only numpy, as `np`, and becomes a part of the bundle's script. None: by output the
+        likeliest class and its probability, or the numbers.
     problem_type : what the key of this name says in configs of `transformers` for such heads; empty
         where it says nothing.
     keeps_samples_whole : for tasks that cut samples into windows, whether those of a sample stay
@@ -227,7 +233,7 @@ class Task:
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Return the loss against labels: a scalar, averaged over the samples.
 
-        The default is by role. Classes have cross-entropy over the last axis (-100 is no label),
+        The default is by role. Classes have cross-entropy over `class_axis` (-100 is no label),
         values and features the mean squared error (NaN is no label). Outputs without labels don't
         count.
 
@@ -238,7 +244,7 @@ class Task:
         from compress.tasks.losses import label_loss
 
         parts = [
-            output.weight * label_loss(outputs[output.name], batch[key], role=output.role)
+            output.weight * label_loss(_scores(outputs, output), batch[key], role=output.role)
             for output in self.outputs
             if (key := self.label_of(output, batch)) is not None
         ]
@@ -264,8 +270,8 @@ class Task:
         parts = [
             output.weight
             * teacher_loss(
-                student[output.name],
-                teacher[output.name],
+                _scores(student, output),
+                _scores(teacher, output),
                 role=output.role,
                 temperature=temperature,
                 huber_delta=output.huber_delta,
@@ -308,7 +314,8 @@ class Task:
         """
         from compress.tasks.answers import answered
 
-        return answered(self.answers_file, outputs, {one.name: one.role for one in self.outputs})
+        last = {one.name: _scores(outputs, one) for one in self.outputs}
+        return answered(self.answers_file, last, {one.name: one.role for one in self.outputs})
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -373,3 +380,8 @@ class Task:
         if key in batch:
             return key
         return LABELS if LABELS in batch and output == self.outputs[0] else None
+
+
+def _scores(outputs: Mapping[str, Any], output: Output) -> Any:
+    """Return an output with its classes along the last axis; one without classes as it is."""
+    return classes_last(outputs[output.name], output.class_axis)

@@ -51,10 +51,19 @@ def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         raise StageError(
             f"class labels of shape {tuple(labels.shape)} don't fit scores of shape "
             f"{tuple(scores.shape)}. They must be {tuple(scores.shape[:-1])}."
+            + _other_axis(tuple(scores.shape), tuple(labels.shape))
         )
     given = labels.long().flatten()
     total = F.cross_entropy(scores.flatten(0, -2), given, ignore_index=IGNORED, reduction="sum")
     return total / (given != IGNORED).sum().clamp(min=1)
+
+
+def _other_axis(scores: tuple[int, ...], labels: tuple[int, ...]) -> str:
+    """Return the advice for scores whose classes lie along another axis than the last."""
+    for axis in range(1, len(scores) - 1):
+        if labels == scores[:axis] + scores[axis + 1 :]:
+            return f" If the classes lie along axis {axis}, the output's class_axis is {axis}."
+    return ""
 
 
 def teacher_loss(

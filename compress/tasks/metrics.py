@@ -17,23 +17,51 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 
-def accuracy(output: str, *, prefix: str = "") -> TaskMetric:
+def accuracy(output: str, *, prefix: str = "", class_axis: int = -1) -> TaskMetric:
     """The fraction of labels whose class has the highest score; (N, …) labels, -100 for none."""
 
     def rows(outputs: Arrays, labels: Arrays) -> Array:
         wanted = _labels(labels, output)
-        right = (outputs[output].argmax(-1) == wanted) & (wanted != IGNORED)
+        right = (outputs[output].argmax(class_axis) == wanted) & (wanted != IGNORED)
         known = wanted != IGNORED
         return np.stack([_summed(right), _summed(known)], axis=1)
 
     return TaskMetric(f"{prefix}accuracy", rows=rows, value=quotient)
 
 
-def agreement(output: str, *, prefix: str = "") -> TaskMetric:
+def mean_iou(output: str, *, prefix: str = "", class_axis: int = -1) -> TaskMetric:
+    """Return the mean intersection over union (mIoU) of classes of pixels or other places.
+
+    Of each class it is the number of places that are of this class by model and label, over the
+    number of those that are by either, each over all samples together (Everingham et al., "The
+    PASCAL Visual Object Classes Challenge: A Retrospective", 2015). The mean is over the classes
+    that occur in labels or answers, as in torchmetrics' `multiclass_jaccard_index`.
+
+    Parameters
+    ----------
+    output : name of the output of scores: (N, …, C), or (N, C, …) with `class_axis=1`. Labels are
+        (N, …); -100 for none.
+    prefix : beginning of the metric's name, for tasks with several outputs.
+    class_axis : axis of the classes.
+    """
+
+    def rows(outputs: Arrays, labels: Arrays) -> Array:
+        scores, wanted = outputs[output], _labels(labels, output)
+        said, known = scores.argmax(class_axis), wanted != IGNORED
+        counts = (
+            _by_class(values, known & where, scores.shape[class_axis])
+            for values, where in ((said, said == wanted), (said, known), (wanted, known))
+        )
+        return np.concatenate(list(counts), axis=1)
+
+    return TaskMetric(f"{prefix}mean_iou", rows=rows, value=_mean_of_unions)
+
+
+def agreement(output: str, *, prefix: str = "", class_axis: int = -1) -> TaskMetric:
     """The fraction of answers whose class of the highest score is the reference's."""
 
     def rows(outputs: Arrays, reference: Arrays) -> Array:
-        same = outputs[output].argmax(-1) == reference[output].argmax(-1)
+        same = outputs[output].argmax(class_axis) == reference[output].argmax(class_axis)
         return np.stack([_summed(same), _summed(np.ones_like(same))], axis=1)
 
     return TaskMetric(f"{prefix}agreement", needs_labels=False, rows=rows, value=quotient)
@@ -83,6 +111,22 @@ def _labels(labels: Arrays, output: str) -> Array:
 
 def _summed(values: Array) -> Array:
     return np.asarray(values.reshape(len(values), -1).sum(1), np.float64)
+
+
+def _by_class(values: Array, where: Array, classes: int) -> Array:
+    """How often each class occurs in a sample, (N, C), where it counts; both given are (N, …)."""
+    sample = np.nonzero(where)[0]
+    found = np.bincount(sample * classes + values[where], minlength=len(values) * classes)
+    return found.reshape(len(values), classes).astype(np.float64)
+
+
+def _mean_of_unions(sums: Array) -> Array:
+    """mIoU (R,) from sums (R, 3C): hits, predicted, labelled."""
+    hits, predicted, labelled = np.split(sums, 3, axis=1)
+    unions = predicted + labelled - hits
+    return _over(
+        np.divide(hits, unions, where=unions > 0, out=unions * 0).sum(1), (unions > 0).sum(1)
+    )
 
 
 def _known(got: Array, wanted: Array) -> tuple[Array, Array]:

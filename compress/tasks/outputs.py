@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from compress.errors import StageError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -46,6 +48,26 @@ def joined(outputs: Sequence[Any]) -> Any:
     import numpy as np
 
     return np.concatenate(flat, axis=-1)
+
+
+def classes_last(scores: Any, class_axis: int) -> Any:
+    """Return scores, a tensor or an array, with the axis of their classes moved to the end.
+
+    Raises
+    ------
+    StageError : they have no such axis besides that of the samples.
+    """
+    if class_axis in (-1, scores.ndim - 1):
+        return scores
+    if not 0 < class_axis % max(scores.ndim, 1) == class_axis:
+        raise StageError(
+            f"class_axis is {class_axis}, and the scores have the shape {tuple(scores.shape)}."
+        )
+    if hasattr(scores, "detach"):
+        return scores.movedim(class_axis, -1)
+    import numpy as np
+
+    return np.moveaxis(scores, class_axis, -1)
 
 
 def split(answer: Tensor, like: Sequence[Any]) -> list[Tensor]:

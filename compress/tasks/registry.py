@@ -154,6 +154,7 @@ def _require_contract(task: Task, target: str) -> None:
                     f"{', '.join(ROLES)}. Got {output.role!r}."
                 )
             _require_delta(output, f"{target}: 'huber_delta' of output {output.name!r}")
+            _require_axis(output, f"{target}: 'class_axis' of output {output.name!r}")
         names = [output.name for output in task.outputs]
         if len(set(names)) < len(names):
             raise InputError(f"{target}: two outputs have one name: {', '.join(names)}.")
@@ -163,6 +164,11 @@ def _require_contract(task: Task, target: str) -> None:
             if (metric.rows is None) == (metric.of_all is None):
                 raise InputError(
                     f"{target}: metric {metric.name!r} must have either 'rows' or 'of_all'."
+                )
+            if metric.of_rows and (metric.rows is None or metric.value or metric.joined):
+                raise InputError(
+                    f"{target}: metric {metric.name!r} must have 'rows' beside 'of_rows', and "
+                    "neither 'value' nor 'joined'."
                 )
 
 
@@ -174,3 +180,13 @@ def _require_delta(output: Output, what: str) -> None:
         raise InputError(f"{what} must be None: scores of classes have no such distance.")
     if type(delta) not in (int, float) or not 0 < delta < math.inf:
         raise InputError(f"{what} must be a finite number above 0. Got {delta!r}.")
+
+
+def _require_axis(output: Output, what: str) -> None:
+    axis = output.class_axis
+    if axis == -1:
+        return
+    if output.role != "classes":
+        raise InputError(f"{what} must be -1: it has no classes. Got {axis!r}.")
+    if type(axis) is not int or axis < 1:
+        raise InputError(f"{what} must be a whole number, -1 or at least 1. Got {axis!r}.")

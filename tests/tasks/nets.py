@@ -89,3 +89,51 @@ class Swapped(Pair):
     def forward(self, extra: Tensor, table: Tensor) -> dict[str, Tensor]:
         kind, box = super().forward(table, extra)
         return {"box": box, "kind": kind}
+
+
+class Segments(nn.Module):
+    """A CNN that gives each pixel a class: (N, 1, H, W) to (N, classes, H, W)."""
+
+    def __init__(self, width: int = 16, classes: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.body(image))
+
+
+class Spoken(nn.Module):
+    """A 1-D CNN that gives every fourth step of a sound a letter: (N, 1, L) to (N, L / 4, V)."""
+
+    def __init__(self, width: int = 24, letters: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(1, width, 9, padding=4, stride=2),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, padding=2, stride=2),
+            nn.ReLU(),
+            nn.Conv1d(width, letters, 1),
+        )
+
+    def forward(self, sound: Tensor) -> Tensor:
+        return self.body(sound).transpose(1, 2)
+
+
+class Finder(nn.Module):
+    """Finds one thing: numbers (N, 6) to a box (N, 4) and scores of kinds (N, 2)."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, width), nn.ReLU())
+        self.box, self.kind = nn.Linear(width, 4), nn.Linear(width, 2)
+
+    def forward(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.body(table)
+        return self.box(seen), self.kind(seen)

@@ -215,3 +215,37 @@ def test_token_ids_beside_numbers_take_any_length(tmp_path: Path) -> None:
     outputs, _ = answers(tmp_path / "run", longer)
     (wanted,) = of_torch(tmp_path / "run/stages/01-train", *longer.values())
     np.testing.assert_allclose(outputs["logits"], wanted, atol=1e-4)
+
+
+SEGMENTS = {"name": "tensor-classification", "arguments": {"class_axis": {"logits": 1}}}
+
+
+def test_pixels_are_classified_pruned_and_quantized(tmp_path: Path) -> None:
+    made = arrays.scenes()
+    report = run(
+        tmp_path,
+        made,
+        task=SEGMENTS,
+        model={"python": "tests.tasks.nets:Segments"},
+        measure={**MEASURE, "metric": "mean_iou"},
+        stages=[
+            {"use": "train", **training(6, 0.01)},
+            {"use": "prune", "target": {"macs": 0.7}, "round_to": 1, "recovery": training(2)},
+            {"use": "export", "name": "float"},
+            QUANTIZE,
+            {"use": "export"},
+        ],
+    )
+    untrained, trained, pruned, _, small, _ = report.stages
+    assert trained.quality.metric == "mean_iou"
+    assert trained.quality.value > 0.8 > untrained.quality.value
+    assert small.quality.value > pruned.quality.value - 0.1
+    assert small.vs_previous is not None
+    assert small.vs_previous.test == "bootstrap"
+    outputs, said = answers(tmp_path / "run", {"image": made["image"][:2]})
+    assert outputs["logits"].shape == (2, 3, 12, 12)
+    found = [answer["logits"]["class"] for answer in said]
+    assert found == outputs["logits"].argmax(1).tolist()
+    exact, _ = answers(tmp_path / "run/stages/03-float/bundle", {"image": made["image"][:2]})
+    (wanted,) = of_torch(tmp_path / "run/stages/02-prune", made["image"][:2])
+    np.testing.assert_allclose(exact["logits"], wanted, atol=1e-4)

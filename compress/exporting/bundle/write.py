@@ -16,6 +16,7 @@ from compress.tasks.contract import Task as OwnTask
 if TYPE_CHECKING:
     from compress.core.artifact import Preprocessor
     from compress.core.context import Target, Task
+    from compress.tasks.contract import Output
 
 MODEL, PREPROCESSING = "model.onnx", "preprocessing.json"
 _ACTIVATIONS: Mapping[Target, str | None] = {
@@ -90,7 +91,8 @@ def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> d
 
     Returns
     -------
-    For a task of one's own: task; outputs (name and role of each). Where the script takes raw
+    For a task of one's own: task; outputs (name and role of each, and class_axis where the classes
+    don't lie along the last axis). Where the script takes raw
     samples, also fields (of a sample) and constants (which the task's part of the script reads).
 
     Otherwise: task; output (name of the ONNX output); activation ("softmax" or "sigmoid" over the
@@ -101,7 +103,7 @@ def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> d
     """
     pooled = task.target == "none" and not task.pools
     if isinstance(task, OwnTask):
-        outputs = [{"name": each.name, "role": each.role} for each in task.outputs]
+        outputs = [_meaning(each) for each in task.outputs]
         plain: dict[str, Any] = {"task": task.name, "outputs": outputs}
         if task.script_file is not None:
             plain["fields"] = list(task.columns)
@@ -122,3 +124,8 @@ def postprocessing(task: Task, *, preprocessor: Preprocessor | None = None) -> d
 def _steps(task: Task) -> dict[str, Any]:
     """Return how the graph makes the embedding of the tokens' vectors."""
     return {"pooling": task.pooling, "normalize": task.normalize}
+
+
+def _meaning(output: Output) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": output.name, "role": output.role}
+    return plain if output.class_axis == -1 else {**plain, "class_axis": output.class_axis}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,8 @@ def own_tally(metric: TaskMetric) -> Tally:
     """A new tally of a task's metric. What the metric's functions raise becomes a StageError."""
     if metric.rows is None:
         return _OfAll(metric)
+    if metric.of_rows is not None:
+        return _OfRows(metric)
     if metric.joined is not None:
         return _OfWindows(metric)
     return Sums(_SampleNumbers(metric), _Value(metric))
@@ -61,6 +63,8 @@ class OwnFigure:
             return _OfAll(self._metric).of(
                 *(_whole(each, self._metric) for each in (firsts, seconds))
             )
+        if self._metric.of_rows is not None:
+            return _OfRows(self._metric).of(_one_width(seconds, self._metric))
         rows = np.concatenate(seconds)
         if self._metric.joined is not None:
             rows = _of_samples(self._metric, np.concatenate(firsts), rows)
@@ -88,7 +92,8 @@ class _SampleNumbers:
             )
         if not np.isfinite(found).all():
             raise StageError(f"metric {name!r}: 'rows' must return finite numbers. Got others.")
-        return found if self._metric.joined else _with_count(self._metric, found)
+        whole = self._metric.joined or self._metric.of_rows
+        return found if whole else _with_count(self._metric, found)
 
 
 class _Value:
@@ -171,16 +176,11 @@ class _OfAll:
         StageError : the metric's function fails, or gives no finite number for all samples.
         """
         outputs, labels = (_whole(each, self._metric) for each in (self._outputs, self._labels))
-        value = self.of(outputs, labels)
-        if not math.isfinite(value):
-            raise StageError(f"metric {self._metric.name!r} must be a finite number. Got {value}.")
-        random = np.random.default_rng(seed)
-        drawn = []
-        for _ in range(_RESAMPLES):
-            at = random.integers(0, self.samples, self.samples)
-            drawn.append(self.of(_at(outputs, at), _at(labels, at)))
-        draws = np.array(drawn)
-        return Score(value, percentile(draws[np.isfinite(draws)]), draws=draws)
+
+        def of(at: NDArray[Any]) -> float:
+            return self.of(_at(outputs, at), _at(labels, at))
+
+        return _drawn(self._metric, of, self.samples, seed=seed)
 
     def of(self, outputs: Arrays, labels: Arrays) -> float:
         """The metric of all samples' outputs and labels."""
@@ -189,6 +189,64 @@ class _OfAll:
             raise TypeError(f"metric {self._metric.name!r} has no 'of_all'.")
         with foreign(f"metric {self._metric.name!r}", error=StageError):
             return float(of_all(outputs, labels))
+
+
+class _OfRows:
+    """A metric of the numbers of all samples, of which nothing else is kept."""
+
+    def __init__(self, metric: TaskMetric) -> None:
+        self._metric, self._rows_of = metric, _SampleNumbers(metric)
+        self._rows: list[NDArray[np.float64]] = []
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return sum(map(len, self._rows))
+
+    def add(self, answer: Answer) -> None:
+        """See `Tally`."""
+        self._rows.append(self._rows_of(answer))
+
+    def score(self, *, seed: int) -> Score:
+        """See `Tally`; the interval is a bootstrap over samples.
+
+        Raises
+        ------
+        StageError : the metric's function fails, or gives no finite number for all samples.
+        """
+        rows = _one_width(self._rows, self._metric)
+        return _drawn(self._metric, lambda at: self.of(rows[at]), len(rows), seed=seed)
+
+    def of(self, rows: NDArray[np.float64]) -> float:
+        """The metric of the numbers of some samples."""
+        of_rows = self._metric.of_rows
+        if of_rows is None:
+            raise TypeError(f"metric {self._metric.name!r} has no 'of_rows'.")
+        with foreign(f"metric {self._metric.name!r}", error=StageError):
+            return float(of_rows(rows))
+
+
+def _drawn(
+    metric: TaskMetric, of: Callable[[NDArray[Any]], float], samples: int, *, seed: int
+) -> Score:
+    """The metric of all samples, and of resamples of them; `of` is given the samples' places."""
+    value = of(np.arange(samples))
+    if not math.isfinite(value):
+        raise StageError(f"metric {metric.name!r} must be a finite number. Got {value}.")
+    random = np.random.default_rng(seed)
+    draws = np.array([of(random.integers(0, samples, samples)) for _ in range(_RESAMPLES)])
+    return Score(value, percentile(draws[np.isfinite(draws)]), draws=draws)
+
+
+def _one_width(parts: Sequence[NDArray[np.float64]], metric: TaskMetric) -> NDArray[np.float64]:
+    """All batches' numbers, one after another."""
+    widths = {part.shape[1] for part in parts}
+    if len(widths) > 1:
+        raise StageError(
+            f"metric {metric.name!r}: 'rows' must return as many numbers for every batch. "
+            f"Got {', '.join(map(str, sorted(widths)))}."
+        )
+    return np.concatenate(parts)
 
 
 def _with_count(metric: TaskMetric, rows: NDArray[np.float64]) -> NDArray[np.float64]:

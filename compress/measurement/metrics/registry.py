@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compress.core.context import Pooling, Target, Task
 from compress.core.foreign.entries import import_entry
@@ -147,9 +147,15 @@ def metric_of(
     InputError : there is no such metric, or it doesn't fit these class names.
     """
     if isinstance(given, OwnMetric):
-        function = import_entry(given.python)
-        better = given.higher_is_better
-        return _own(TaskMetric(given.name, higher_is_better=better, of_all=function))
+        found, better = import_entry(given.python), given.higher_is_better
+        if not isinstance(found, TaskMetric):
+            return _own(TaskMetric(given.name, higher_is_better=better, of_all=found))
+        if found.higher_is_better != better and "higher_is_better" in given.model_fields_set:
+            raise InputError(
+                f"higher_is_better of {given.python} is {found.higher_is_better}, and the recipe "
+                f"says {better}. Leave it out."
+            )
+        return _own(replace(found, name=given.name))
     name = given or task.default_metric(labelled=labelled)
     return metric_named(name, task=task, labels=labels)
 

@@ -158,7 +158,11 @@ def adapt(
     raised = graph.opset != opset
     given, scores = [], []
     for (name, wanted), tensor in zip(outputs.items(), tensors, strict=True):
-        before = None if beside else before_activation(graph, tensor, wanted.activation)
+        before = None
+        if not beside:
+            before = before_activation(
+                graph, tensor, wanted.activation, class_axis=wanted.class_axis
+            )
         if before is not None:
             notes.append(
                 f"its last {wanted.activation} is left to the bundle, whose infer.py applies it"

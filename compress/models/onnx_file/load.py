@@ -150,9 +150,10 @@ class _Taking:
         for one in adapted.given:
             name = one.wanted.name
             activations[name] = one.activation
-            if one.activation is None and probabilities(wanted[name], one.wanted.activation):
-                activations[name] = one.wanted.activation
-                as_scores(model, name, one.wanted.activation or "softmax")
+            ends, axis = one.wanted.activation, one.wanted.class_axis
+            if one.activation is None and probabilities(wanted[name], ends, class_axis=axis):
+                activations[name] = ends
+                as_scores(model, name, ends or "softmax")
                 notes.append("its answers are probabilities: their logarithms are its scores")
         half = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
         if half & {tensor.data_type for tensor in Graph(model).tensors()}:
@@ -231,10 +232,17 @@ class _Taking:
         """Return how the written file's answers differ from the given one's; None if they don't."""
         found = self._run_copy(self._batch)
         for name, own in wanted.items():
-            difference = self._apart(applied(activations[name], found[name]), own)
+            difference = self._apart(self._applied(name, found[name], activations), own)
             if difference is not None:
                 return difference
         return None
+
+    def _applied(
+        self, name: str, scores: Array, activations: Mapping[str, Activation | None]
+    ) -> Array:
+        """Return what the given file's activation makes of the written file's scores."""
+        (axis,) = (one.class_axis for one in self._given.wanted if one.name == name)
+        return applied(activations[name], scores, class_axis=axis)
 
     def _apart(self, got: Array, own: Array) -> str | None:
         if got.shape != own.shape:
@@ -284,7 +292,7 @@ class _Taking:
             for name, own in wanted.items():
                 alone = own[row : row + 1]
                 alone = alone if length is None or own.ndim < 3 else alone[:, :length]
-                if self._apart(applied(activations[name], found[name]), alone) is not None:
+                if self._apart(self._applied(name, found[name], activations), alone) is not None:
                     return False
         return fixed.sequence is None or self._takes_half(fixed.sequence)
 

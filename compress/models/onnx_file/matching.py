@@ -57,11 +57,13 @@ class Wanted:
     name : the task's name of it.
     activation : what a bundle applies to it, if it holds scores.
     axes : number of its axes; None: any.
+    class_axis : axis of its scores' classes.
     """
 
     name: str
     activation: Activation | None = None
     axes: int | None = None
+    class_axis: int = -1
 
 
 def match_inputs(
@@ -113,7 +115,12 @@ def wanted_outputs(task: Task | AnyTask) -> tuple[Wanted, ...]:
     """Return what a task reads of a model, in its order."""
     if isinstance(task, Task):
         return tuple(
-            Wanted(one.name, "softmax" if one.role == "classes" else None) for one in task.outputs
+            Wanted(
+                one.name,
+                "softmax" if one.role == "classes" else None,
+                class_axis=one.class_axis,
+            )
+            for one in task.outputs
         )
     name, target = task.output_names[0], task.target
     axes = _POOLED_AXES if task.pools else _AXES.get(target)

@@ -54,7 +54,9 @@ def names_of_zipmap(path: Path) -> tuple[str, ...]:
     return ()
 
 
-def before_activation(graph: Graph, output: str, activation: Activation | None) -> str | None:
+def before_activation(
+    graph: Graph, output: str, activation: Activation | None, *, class_axis: int = -1
+) -> str | None:
     """Return the scores of which a graph's last node takes a softmax or sigmoid.
 
     None: it doesn't end so.
@@ -62,6 +64,7 @@ def before_activation(graph: Graph, output: str, activation: Activation | None) 
     Parameters
     ----------
     activation : the one that a bundle applies to the scores; None if it applies none.
+    class_axis : axis of the scores' classes.
     """
     node = graph.producer(output)
     while node is not None and is_standard(node, "Identity"):
@@ -71,24 +74,24 @@ def before_activation(graph: Graph, output: str, activation: Activation | None) 
     scores = str(node.input[0])
     if graph.producer(scores) is None:
         return None  # an input or a constant is no answer
-    if activation == "softmax" and not _over_the_last_axis(node, graph, scores):
+    if activation == "softmax" and not _is_over(class_axis, node, graph, scores):
         return None
     return scores
 
 
-def _over_the_last_axis(node: NodeProto, graph: Graph, scores: str) -> bool:
+def _is_over(class_axis: int, node: NodeProto, graph: Graph, scores: str) -> bool:
     axis = attribute(node, "axis", -1 if graph.opset >= 13 else 1)
     shape = graph.shape(scores)
-    return axis == -1 or (shape is not None and axis == len(shape) - 1)
+    return axis == class_axis or (shape is not None and (axis - class_axis) % len(shape) == 0)
 
 
-def probabilities(answers: Array, activation: Activation | None) -> bool:
+def probabilities(answers: Array, activation: Activation | None, *, class_axis: int = -1) -> bool:
     """Return whether answers are probabilities rather than the scores that they should be."""
     if activation is None or not answers.size:
         return False
     if answers.min() < 0 or answers.max() > 1 + _CLOSE:
         return False
-    return activation == "sigmoid" or bool(np.allclose(answers.sum(-1), 1, atol=_CLOSE))
+    return activation == "sigmoid" or bool(np.allclose(answers.sum(class_axis), 1, atol=_CLOSE))
 
 
 def as_scores(model: ModelProto, output: str, activation: Activation) -> None:
@@ -106,12 +109,12 @@ def as_scores(model: ModelProto, output: str, activation: Activation) -> None:
     put_after(model, output, nodes)
 
 
-def applied(activation: Activation | None, scores: Array) -> Array:
+def applied(activation: Activation | None, scores: Array, *, class_axis: int = -1) -> Array:
     """Return what an activation makes of scores; they themselves if there is none."""
     scores = scores.astype(np.float64)
     if activation == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-scores)))
     if activation == "softmax":
-        powers = np.exp(scores - scores.max(-1, keepdims=True))
-        return np.asarray(powers / powers.sum(-1, keepdims=True))
+        powers = np.exp(scores - scores.max(class_axis, keepdims=True))
+        return np.asarray(powers / powers.sum(class_axis, keepdims=True))
     return scores
