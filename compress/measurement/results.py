@@ -223,6 +223,9 @@ class Evaluation:
     """Bytes of its ONNX file, external data included."""
     notes: tuple[str, ...] = ()
     """Choices that were made for it."""
+    slower_twice: tuple[str, ...] = ()
+    """Batch sizes at which two measurements found it slower than the float model, each with its
+    whole interval."""
 
     @property
     def pace(self) -> float:
@@ -235,12 +238,12 @@ class Evaluation:
         """The speedups at which it is slower than the float model by more than noise.
 
         By batch size, or part of generating: those whose whole interval is below 1, and that are
-        below 1 - `SLOWER_BY`.
+        below 1 - `SLOWER_BY` or were measured twice.
         """
         return {
             size: found.vs_original
             for size, found in self.speedup.items()
-            if slower(found.vs_original, found.ci95)
+            if slower(found.vs_original, found.ci95) or size in self.slower_twice
         }
 
     @property
@@ -250,3 +253,15 @@ class Evaluation:
         Prefill and decoding are parts of one answer, and may pay for one another.
         """
         return {load: value for load, value in self.slower_at.items() if load.isdigit()}
+
+    @property
+    def doubtful_batches(self) -> tuple[str, ...]:
+        """The batch sizes at which it may be slower: by less than `SLOWER_BY`, measured once."""
+        return tuple(
+            load
+            for load, found in self.speedup.items()
+            if load.isdigit()
+            and load not in self.slower_at
+            and found.ci95 is not None
+            and found.ci95[1] < 1
+        )

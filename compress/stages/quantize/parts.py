@@ -18,8 +18,9 @@ _ACTIVATIONS = ("Relu", "Clip")
 def float_parts(spec: CandidateSpec, builder: CandidateBuilder) -> dict[str, tuple[str, ...]]:
     """Return groups of a static spec's nodes that may be faster in float, by what they are.
 
-    Depthwise convolutions have little to gain, as each weight is used for one channel alone. Sums
-    and poolings have no products; in 8 bits they save the changes of type around them.
+    Depthwise convolutions have little to gain, as each weight is used for one channel alone, nor
+    has the first convolution, whose inputs are few. Sums and poolings have no products; in 8 bits
+    they save the changes of type around them.
     """
     graph = load_graph(spec.variant.path)
     chosen = set(builder.selection(spec).nodes)
@@ -31,9 +32,11 @@ def float_parts(spec: CandidateSpec, builder: CandidateBuilder) -> dict[str, tup
     products = _with_activations(
         graph, [n.name for n in graph.nodes if n.name in chosen and n.op_type in WEIGHT_INPUT]
     )
+    first = [n.name for n in graph.nodes if n.name in chosen and n.op_type == "Conv"][:1]
     found = {
         "depthwise convolutions": _with_activations(graph, depthwise),
         "what has no weights": [name for name in chosen if name not in products],
+        "the first convolution": _with_activations(graph, first),
     }
     return {
         what: tuple(sorted(nodes)) for what, nodes in found.items() if nodes and chosen - {*nodes}

@@ -149,19 +149,25 @@ class Race:
         every = [spec, *(replace(spec, variant=variant) for variant in others)]
         return self._fastest(those_that_run(every, self.builder, self.evaluator))
 
+    def mixes(self, spec: CandidateSpec) -> dict[str, CandidateSpec]:
+        """Return a spec with parts in float, by what these are; only those that run."""
+        if spec.method != "static" or not self.mix:
+            return {}
+        parts = float_parts(spec, self.builder)
+        mixed = {what: replace(spec, kept=nodes) for what, nodes in parts.items()}
+        running = those_that_run([spec, *mixed.values()], self.builder, self.evaluator)
+        return {what: each for what, each in mixed.items() if each in running}
+
     def _mixed(self, spec: CandidateSpec) -> CandidateSpec:
         """Return a static spec with a part of it in float, if that is faster."""
-        if spec.method != "static" or not self.mix:
-            return spec
-        parts = float_parts(spec, self.builder)
-        mixed = [replace(spec, kept=nodes) for nodes in parts.values()]
-        chosen = self._fastest(those_that_run([spec, *mixed], self.builder, self.evaluator))
+        mixes = self.mixes(spec)
+        found = self._fastest([spec, *mixes.values()])
         self.builder.left_out += [
-            f"{chosen.name}: {what} stay in float, which is faster"
-            for what, nodes in parts.items()
-            if chosen.kept == nodes
+            f"{found.name}: {what} stay in float, which is faster"
+            for what, mixed in mixes.items()
+            if found == mixed
         ]
-        return chosen
+        return found
 
     def _fastest(self, specs: Sequence[CandidateSpec]) -> CandidateSpec:
         """Return the fastest spec; a later one must be faster by more than noise.

@@ -10,6 +10,7 @@ from compress.measurement.results import NOISE, at
 from compress.quantization.evaluation import fastest
 from compress.stages.quantize.attempts import attempt
 from compress.stages.quantize.candidates import CandidateSpec, Kind
+from compress.stages.quantize.doubts import chosen, settled
 from compress.stages.quantize.race import Race
 
 if TYPE_CHECKING:
@@ -81,12 +82,26 @@ class Search:
         if better:
             specs = [*specs, *(spec for spec in better if spec not in specs)]
             evaluations = self._judge(specs)
+        found = settled(
+            dict(zip(specs, evaluations[1:], strict=True)),
+            judge=lambda few: self._judge(few)[1:],
+            instead=lambda spec: self._instead(spec, race),
+        )
         advance()
-        best = fastest(evaluations[1:])
-        measured = zip(specs, evaluations[1:], strict=True)
-        chosen = next((spec for spec, each in measured if each is best), None)
-        notes = [] if chosen is None else float_costs(chosen, specs, evaluations, self.builder)
-        return SearchResult(chosen, [self._candidate(spec) for spec in specs], evaluations, notes)
+        specs, evaluations = list(found), [evaluations[0], *found.values()]
+        best = chosen(found)
+        notes = [] if best is None else float_costs(best, specs, evaluations, self.builder)
+        return SearchResult(best, [self._candidate(spec) for spec in specs], evaluations, notes)
+
+    def _instead(self, spec: CandidateSpec, race: Race) -> list[CandidateSpec]:
+        """Return what may take the place of a slow spec: parts of it in float, and storage."""
+        if spec.stores:
+            return []
+        stored = [each for each in self.kinds if each[0] == "storage-8"]
+        return [
+            *(() if spec.kept else race.mixes(spec).values()),
+            *(draft for each in stored for draft in self._drafted(*each, race)),
+        ]
 
     def _improved(
         self, specs: Sequence[CandidateSpec], evaluations: Sequence[Evaluation]
@@ -110,7 +125,10 @@ class Search:
         """Return a spec of the last kind, if no other spec is good enough and it can be made."""
         if self.last is None or any(self._fits(spec) for spec in specs):
             return []
-        kind, integers = self.last
+        return self._drafted(*self.last, race)
+
+    def _drafted(self, kind: Kind, integers: Integers, race: Race) -> list[CandidateSpec]:
+        """Return a draft of a kind; none, with a note, if it can't be made."""
         made = attempt(kind, lambda: race.draft(kind, integers), left_out=self.builder.left_out)
         return [] if made is None else [made]
 
