@@ -1,12 +1,16 @@
 """Makes data for rerankers of a table of texts, and says what needs no model.
 
     python benchmarks/reranking.py DATA FOLDER [--train 4000] [--validation 500] [--test 1000]
+        [--train-negatives 9]
 
 DATA holds train, validation and test.parquet with a column `text`. A query is a text up to its
 first ". ", and its document the rest. Each query gets its document and the nine others of the train
 split that BM25 finds best for it, in an order drawn by a seed. FOLDER gets the splits as parquet
 with the columns query, documents and label, which recipes/reranking.yaml reads. Prints NDCG@10 and
 MRR@10 of BM25 and of TF-IDF on the test split.
+
+With fewer --train-negatives a train query keeps so many of its nine, drawn by the seed: a training
+of one length then sees more queries. Validation and test keep all nine.
 """
 
 from __future__ import annotations
@@ -66,6 +70,20 @@ def with_negatives(
     return pd.DataFrame(rows)
 
 
+def with_fewer(table: pd.DataFrame, count: int, *, seed: int) -> pd.DataFrame:
+    """The same queries with their document and `count` of the others, in the order that they
+    have."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for query, given, label in table.itertuples(index=False):
+        others = [at for at in range(len(given)) if at != label]
+        drawn = random.choice(others, min(count, len(others)), replace=False)
+        kept = sorted([label, *map(int, drawn)])
+        documents = [given[at] for at in kept]
+        rows.append({"query": query, "documents": documents, "label": kept.index(label)})
+    return pd.DataFrame(rows)
+
+
 def without_a_model(table: pd.DataFrame, documents: Sequence[str], bm25: BM25) -> dict[str, Any]:
     """NDCG@10 and MRR@10 of BM25 and TF-IDF; both know the words of the train documents."""
     vectors = TfidfVectorizer(sublinear_tf=True).fit(documents)
@@ -87,6 +105,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     for split, count in (("train", 4000), ("validation", 500), ("test", 1000)):
         parser.add_argument(f"--{split}", type=int, default=count)
+    parser.add_argument("--train-negatives", type=int, default=NEGATIVES)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     everything = pairs_of(given.data / "train.parquet", 10**9)
@@ -97,8 +116,11 @@ def main() -> None:
     for split in ("train", "validation", "test"):
         pairs = pairs_of(given.data / f"{split}.parquet", getattr(given, split))
         table = with_negatives(pairs, documents, bm25, weights, seed=given.seed)
+        count = given.train_negatives if split == "train" else NEGATIVES
+        if count < NEGATIVES:
+            table = with_fewer(table, count, seed=given.seed)
         table.to_parquet(given.folder / f"{split}.parquet")
-        print(f"{split}: {len(table)} queries of {1 + NEGATIVES} documents")
+        print(f"{split}: {len(table)} queries of {1 + count} documents")
     print("| without a model | NDCG@10 | MRR@10 |\n|---|---|---|")
     for name, (gain, rank) in without_a_model(table, documents, bm25).items():
         print(f"| {name} | {gain:.4f} | {rank:.4f} |")

@@ -32,6 +32,7 @@ _EXAMPLES = {
     "fill-mask": '"a text with one [MASK]"',
     "question-answering": '"a question" "a text that holds the answer"',
     "multiple-choice": '"a question" "one choice" "another choice"',
+    "text-ranking": '"a query" "a document" "another document"',
 }
 _INPUTS = {
     "image": "image.png another.jpg",
@@ -40,9 +41,11 @@ _INPUTS = {
 }
 _PACKAGES = {"image": ("pillow",), "text": ("tokenizers",), "tensors": ()}
 _OTHER_PIPELINES = frozenset({"fill-mask", "multiple-choice", "question-answering"})
-"""The hub's tasks beside those of `TASKS`."""
+"""The hub's tasks beside those of `TASKS`, for which Transformers.js has a pipeline."""
 _PIPELINES = {"sentence-similarity": "feature-extraction"}
 """Names of Transformers.js' pipelines that aren't the hub's names of tasks."""
+_RANKING = "text-ranking"
+"""A task of the hub without such a pipeline."""
 
 
 def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
@@ -56,6 +59,7 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
     pipeline = pipeline_of(manifest["task"])
     modality = outline(manifest["task"]).modality
     packages = ("onnxruntime", "numpy", *_PACKAGES[modality])
+    transformers = "config.json" in manifest["files"]
     return _template().render(
         report=report,
         front_matter=_yaml(_front_matter(report, manifest)),
@@ -66,8 +70,9 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
         example=_EXAMPLES.get(pipeline or "", _INPUTS[modality]),
         has_node="infer.mjs" in manifest["files"],
         has_page="index.html" in manifest["files"],
-        pipeline=_pipeline(pipeline) if "config.json" in manifest["files"] else None,
+        pipeline=_pipeline(pipeline) if transformers and pipeline != _RANKING else None,
         sentences=MODULES in manifest["files"],
+        ranks=transformers and pipeline == _RANKING,
         transformers_js=_transformers_js(manifest["files"]),
         optimum=_optimum(manifest["task"]),
         limits=_limits(report, manifest),
@@ -90,7 +95,7 @@ def _optimum(task: str) -> str:
 
 def pipeline_of(task: str) -> str | None:
     """Return the name of a task in Transformers and on the hub; None if it has none there."""
-    known = task in TASKS or task in _OTHER_PIPELINES
+    known = task in TASKS or task in _OTHER_PIPELINES or task == _RANKING
     return task.removeprefix("multi-label-") if known else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from compress.core.batch import LABELS, labels_key, model_inputs
@@ -116,8 +117,11 @@ class Task:
     columns : fields of a raw sample that `collate` reads; empty: the names of `inputs`, and if
         there are none, every column of the data but the labels.
     also : further fields of a sample, which are read where the recipe names their columns.
+    listed : fields that are lists, with the field of one member: of data with a column of this name
+        in place of the list, rows that agree in all other fields are one sample.
     label_column : column of the labels, unless the recipe names one; None: the task makes its
         labels of the samples themselves.
+    label_words : what a label is, in words; empty: as the outputs' roles say.
     class_names : whether labels of classes may be names, which are those of the train split.
     scores_tokens : whether an output has a score for every token of the vocabulary, at every token;
         batches are small then.
@@ -133,6 +137,8 @@ class Task:
         beside one another in shuffled batches, as losses need that compare them.
     script_file : for tasks on texts, a Python file by which the bundle's script takes raw samples,
         see `docs/tasks.md`; None: the script takes arrays.
+    model_file : beside a script file, the bundle's model.mjs, for Node and the browser: it exports
+        FILES and `answer`, see `docs/tasks.md`. None: the bundle has no JavaScript.
     """
 
     name: str = ""
@@ -141,13 +147,16 @@ class Task:
     outputs: tuple[Output, ...] = ()
     columns: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    listed: Mapping[str, str] = MappingProxyType({})
     label_column: str | None = "label"
+    label_words: str = ""
     class_names: bool = True
     scores_tokens: bool = False
     auto_class: str = ""
     problem_type: str = ""
     answers_file: Path | None = None
     script_file: Path | None = None
+    model_file: Path | None = None
     keeps_samples_whole: bool = False
     target: Target = "own"
     pooling: Pooling = "mean"

@@ -141,6 +141,14 @@ def embeddings(
     return Plan(task, model, data, task).run(root, quantize=quantize)
 
 
+def rankings(root: Path, *, quantized: bool) -> Path:
+    """A reranker, made of the same BERT, of kinds of lines."""
+    model = {"transformers": str(_untrained_bert(root)), "arguments": {"num_labels": 1}}
+    data = {"python": "tests.deploy.lines:load_rankings", "max_length": 64, "limit": {"test": 200}}
+    plan = Plan("rankings", model, data, "text-ranking", epochs=4)
+    return plan.run(root, quantize={"method": "dynamic"} if quantized else None)
+
+
 def tokens(root: Path) -> Path:
     """A BERT with a byte-level tokenizer on kinds of words; untrained, as only sameness counts."""
     config = {

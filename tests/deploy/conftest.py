@@ -65,6 +65,12 @@ def embeddings_bundle(request) -> Path:
     return shipped(deploy_bundles.embeddings(RUNS, task=task, quantize=quantize))
 
 
+@pytest.fixture(scope="session", params=["fp32", "int8"])
+def rankings_bundle(request) -> Path:
+    """A reranker."""
+    return shipped(deploy_bundles.rankings(RUNS, quantized=request.param == "int8"))
+
+
 @pytest.fixture(scope="session")
 def tokens_bundle() -> Path:
     """A model of kinds of words."""

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+import numpy as np
+
 from compress.data.sources.docstrings import docstrings_of, first_sentence
 from compress.data.sources.library import library_files
 
@@ -26,3 +28,24 @@ def load_lines() -> dict[str, list[dict[str, str]]]:
             texts = [text for text in dict.fromkeys(found[label]) if len(text) in _LENGTHS]
             splits[split] += [{"text": text, "label": label} for text in texts[:_PER_FILE]]
     return splits
+
+
+def load_rankings() -> dict[str, list[dict[str, object]]]:
+    """{split: [{"query", "documents", "label"}, …]}: which line is of the kind that is asked."""
+    random = np.random.default_rng(0)
+    found: dict[str, list[dict[str, object]]] = {}
+    for split, rows in load_lines().items():
+        by_label = {
+            label: [row["text"] for row in rows if row["label"] == label] for label in LABELS
+        }
+        found[split] = []
+        for _ in range(min(len(rows), 800)):
+            asked, *others = random.permutation(LABELS).tolist()
+            right, *wrong = (
+                by_label[label][random.integers(len(by_label[label]))]
+                for label in (asked, *others, *others)
+            )
+            places = random.permutation(1 + len(wrong)).tolist()
+            documents = [[right, *wrong][place] for place in places]
+            found[split].append({"query": asked, "documents": documents, "label": places.index(0)})
+    return found

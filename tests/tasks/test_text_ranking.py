@@ -69,6 +69,14 @@ def check_bundle(folder: Path, bundle: Path) -> None:
         assert [each["document"] for each in one] == np.argsort(-scores, kind="stable").tolist()
         np.testing.assert_allclose([each["score"] for each in one], -np.sort(-scores), atol=1e-4)
         assert [row["documents"][each["document"]] for each in one] == [x["text"] for x in one]
+    assert "CrossEncoder(" in (folder / "run/README.md").read_text()
+    assert TextRanking.model_file is not None
+    assert (bundle / "model.mjs").read_text() == TextRanking.model_file.read_text()
+    packages = json.loads((bundle / "package.json").read_text())["dependencies"]
+    assert "@huggingface/tokenizers" in packages
+    assert {"infer.mjs", "encode.mjs", "session.mjs", "index.html"} <= {
+        path.name for path in bundle.iterdir()
+    }
     (again,) = said(bundle, rows[0]["query"], *rows[0]["documents"])
     assert [each["document"] for each in again] == [each["document"] for each in found[0]]
 

@@ -26,10 +26,12 @@ class Fields:
     ----------
     inputs : columns by the name of the input.
     labels : columns by the batch's key of the labels; empty: the data has none.
+    single : inputs that are lists, of which a row of the data has one member; see `Task.listed`.
     """
 
     inputs: Mapping[str, Named]
     labels: Mapping[str, Named]
+    single: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -56,7 +58,9 @@ def choose_fields(task: Task, columns: Columns, available: Sequence[str], split:
     """The fields of a task's samples in data with these columns.
 
     Inputs are those that `columns.inputs` names, else the task's own fields, else all columns that
-    aren't labels. Labels are those of `columns.targets`, else the column `columns.label`.
+    aren't labels. A field that is a list is the column of a single member where that one is named,
+    or where the data has it and no column of lists. Labels are those of `columns.targets`, else the
+    column `columns.label`.
 
     Parameters
     ----------
@@ -72,7 +76,8 @@ def choose_fields(task: Task, columns: Columns, available: Sequence[str], split:
     inputs = _inputs(task, columns, available, labels)
     if not inputs:
         raise DataError(f"split '{split}' has no column of inputs. It has: {_said(available)}.")
-    found = Fields(inputs, labels)
+    single = _single(task, columns, available)
+    found = Fields({**inputs, **single}, labels, tuple(single))
     for column in found.columns:
         if column not in available:
             raise DataError(
@@ -98,9 +103,9 @@ def _inputs(
     own = task.columns or tuple(one.name for one in task.inputs)
     if own:
         given = dict(columns.inputs or {})
+        known = (*own, *task.also, *task.listed.values())
         for name in given:
-            if name not in (*own, *task.also):
-                known = (*own, *task.also)
+            if name not in known:
                 raise DataError(f"columns.inputs: {unknown(f'field of {task.name}', name, known)}")
         also = [
             name
@@ -112,6 +117,20 @@ def _inputs(
         return dict(columns.inputs)
     used = {column for each in labels.values() for column in _listed(each)}
     return {name: name for name in available if name not in used}
+
+
+def _single(task: Task, columns: Columns, available: Sequence[str]) -> dict[str, Named]:
+    """The columns of single members by the name of the field that lists them."""
+    given = columns.inputs or {}
+    found: dict[str, Named] = {}
+    for name, member in task.listed.items():
+        if name in given and member in given:
+            raise DataError(
+                f"columns.inputs must name {name} (lists) or {member} (a row for each). Got both."
+            )
+        if member in given or (name not in given and name not in available and member in available):
+            found[name] = given.get(member, member)
+    return found
 
 
 def _text_column(name: str, columns: Columns) -> str:

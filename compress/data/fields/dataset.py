@@ -14,6 +14,7 @@ from compress.core.batch import IGNORED, SAMPLE, SAMPLE_IDS
 from compress.core.foreign.boundary import foreign
 from compress.data.fields.choose import Fields, choose_fields
 from compress.data.fields.classes import ClassNames, find_classes
+from compress.data.fields.grouped import grouped
 from compress.data.fields.windows import Windows, examined
 from compress.data.fingerprint import digest
 from compress.data.raw import RawSamples
@@ -265,6 +266,7 @@ def task_data(
     ------
     DataError : a split is empty or lacks a column, or a class of labels is unknown.
     """
+    source = grouped(source, spec.columns, task)
     targets = {split: np.full(len(rows), IGNORED) for split, rows in source.splits.items()}
     splits, notes = complete(source.splits, targets, spec, seed)
     available = tuple(splits["train"].fetch(np.zeros(1, np.int64)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from compress.data.dataset import open_source
 from compress.data.fields.choose import Fields, Named, choose_fields
+from compress.data.fields.grouped import grouped
 from compress.data.rows import Indices, Rows, Values
 from compress.errors import DataError, unknown
 
@@ -69,6 +70,7 @@ def open_inputs(spec: DataSpec, *, task: Task, inputs: Mapping[str, Named]) -> S
     """
     columns = spec.columns.model_copy(update={"label": None, "targets": None})
     source = open_source(spec.model_copy(update={"columns": columns}), task)
+    source = grouped(source, columns, task)
     splits: dict[str, Rows] = {
         split: InputRows(rows, _same_inputs(rows, columns, split, task=task, inputs=inputs))
         for split, rows in source.splits.items()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.core.foreign.boundary import foreign
+from compress.data.fields.grouped import GroupedRows
 from compress.data.rows import LABEL_CHUNK, Indices, JoinedRows
 from compress.errors import DataError
 
@@ -80,4 +81,6 @@ def _place(samples: Samples, at: int, split: str) -> str:
     rows, row = samples.rows, int(samples.indices[at])
     if isinstance(rows, JoinedRows) and row >= len(rows.first):
         return f"row {row - len(rows.first)} of split '{split}' of the other source"
+    if isinstance(rows, GroupedRows):
+        return rows.place(row)
     return f"row {row} of split '{split}'"

@@ -88,6 +88,8 @@ _CLASSIFICATION = {
 
 _TENSORS = _Examples("infer_tensors", {}, ())
 _FIELDS = _Examples("infer_fields", {}, ())
+_FIELDS_EVERYWHERE = _Examples("infer_fields", {**_text(""), "model.mjs": ""}, _TEXT_PACKAGES)
+"""The module that a task brings has no template."""
 
 
 def example_script(task: Task, *, precisions: bool = False) -> str:
@@ -113,7 +115,7 @@ def example_script(task: Task, *, precisions: bool = False) -> str:
 def write_examples(directory: Path, *, task: Task, precisions: bool = False) -> None:
     """Write infer.py, infer.mjs, index.html (not for generation), their parts and package.json.
 
-    For a task of one's own it is infer.py alone.
+    For a task of one's own without a `model_file` it is infer.py alone.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def write_examples(directory: Path, *, task: Task, precisions: bool = False) -> 
     if precisions and templates:
         templates |= JAVASCRIPT_PARTS if PAGE in templates else NODE_PARTS
     for name, template in templates.items():
-        text = _template(f"javascript/{template}.txt")
+        text = _template(f"javascript/{template}.txt") if template else _model_text(task)
         write_text(directory / name, with_precision(name, text) if precisions else text)
     if not examples.javascript:
         return
@@ -141,8 +143,17 @@ def write_examples(directory: Path, *, task: Task, precisions: bool = False) -> 
 
 def _examples(task: Task) -> _Examples:
     if isinstance(task, OwnTask):
-        return _TENSORS if task.script_file is None else _FIELDS
+        if task.script_file is None:
+            return _TENSORS
+        return _FIELDS if task.model_file is None else _FIELDS_EVERYWHERE
     return _BY_TARGET.get(task.target) or _CLASSIFICATION[task.modality]
+
+
+def _model_text(task: Task) -> str:
+    """The text of model.mjs that a task of one's own brings."""
+    if not isinstance(task, OwnTask) or task.model_file is None:
+        raise TypeError(f"{task.name} brings no model.mjs.")
+    return script_text(task.model_file)
 
 
 def _template(name: str) -> str:

@@ -92,7 +92,9 @@ def _of_own(task: Task) -> dict[str, str]:
     fields = task.columns or tuple(one.name for one in task.inputs)
     kind = "arrays by name" if task.modality == "tensors" else "texts"
     also = f", and maybe {', '.join(task.also)}" if task.also else ""
-    read = f"columns {', '.join(fields)}{also}" if fields else "every column but the labels"
+    single = ", ".join(task.listed.get(name, name) for name in fields)
+    rows = f" (or a row for each of a list: {single})" if task.listed else ""
+    read = f"columns {', '.join(fields)}{rows}{also}" if fields else "every column but the labels"
     outputs = [f"{one.name} ({one.role})" for one in task.outputs]
     return {
         "samples": f"{kind}: {read}",
@@ -104,6 +106,8 @@ def _of_own(task: Task) -> dict[str, str]:
 def _labels_of(task: Task) -> str:
     if task.label_column is None:
         return "none: the task makes them of the samples"
+    if task.label_words:
+        return f"column {task.label_column}: {task.label_words}"
     several = len(task.outputs) > 1
     if several and task.label_column != "label":
         return f"column {task.label_column}"

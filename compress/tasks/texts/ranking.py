@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SCORES = "logits"
 _QUERY = about_key("query")
 """Entry of a batch: (P,) for each pair the place in the batch of its query's first one."""
-_SCRIPT = Path(__file__).parents[1] / "scripts" / "text_ranking.py.txt"
+_SCRIPTS = Path(__file__).parents[1] / "scripts"
 LOSSES = ("listwise", "pointwise")
 DISTANCES = ("margin_mse", "listwise")
 
@@ -35,7 +36,8 @@ class TextRanking(Task):
     """The order of a query's documents, by a score of each pair of both.
 
     A sample has the fields query, documents (a list of texts) and label: a gain for each document,
-    or the number of the only relevant one. A sequence classification head of `transformers` with
+    or the number of the only relevant one. It is a row, or the rows of a query with a document
+    each. A sequence classification head of `transformers` with
     one number scores a pair. A batch holds pairs; those of a query stay together as far as the
     batch reaches.
 
@@ -57,7 +59,13 @@ class TextRanking(Task):
     columns = ("query", "documents")
     auto_class = "AutoModelForSequenceClassification"
     problem_type = "regression"
-    script_file = _SCRIPT
+    listed = MappingProxyType({"documents": "document"})
+    label_words = (
+        "a list of a gain of at least 0 for each document, or the number, from 0, of the only "
+        "relevant one; where a row has one document, its gain"
+    )
+    script_file = _SCRIPTS / "text_ranking.py.txt"
+    model_file = _SCRIPTS / "text_ranking.mjs.txt"
     keeps_samples_whole = True
 
     def __init__(self, loss: str = "listwise", distance: str = "margin_mse") -> None:
