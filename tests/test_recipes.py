@@ -75,6 +75,8 @@ def test_recipe_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         overrides = ["data={sklearn: digits}"]
     if path.name == "reranking.yaml":  # its data are the user's
         overrides = ["data={huggingface: my/rankings}"]
+    if path.name == "sentence-retrieval.yaml":  # and these
+        overrides = ["data={huggingface: my/pairs, columns: {text: query, text_pair: document}}"]
     loaded = load_recipe(path, overrides=overrides)
     assert loaded.name == path.stem
     assert loaded.build_stages()[-1][0] == "export"
@@ -234,6 +236,40 @@ def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
     assert final.size_bytes < 0.5 * original.size_bytes
     (ranking,) = infer(tmp_path / "run", "tree boat", "red tree", "lamp boat").splitlines()
     assert sorted(each["document"] for each in json.loads(ranking)) == [0, 1]
+
+
+@pytest.mark.slow
+def test_sentence_retrieval_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
+    from tests.tasks import texts
+
+    model = save_encoder(tmp_path / "model")
+    data = texts.write_splits(tmp_path / "data", "sought", 150)
+    stages = ("distill", "prune.recovery")
+    report = compress.run(
+        recipe("sentence-retrieval.yaml"),
+        overrides=[
+            *QUICK,
+            *epochs(*stages),
+            *fp32(*stages),
+            "stages.quantize.method=dynamic",
+            "stages.distill.student={layers: 1}",
+            f"model.transformers={model}",
+            f"data.files={json.dumps(data['files'])}",
+            "data.huggingface=json",
+            "data.max_length=24",
+        ],
+        output=tmp_path / "run",
+        threads=1,
+    )
+    assert uses(report) == [None, "distill", "prune", "quantize", "export"]
+    assert report.baseline is not None
+    assert report.baseline.name == "BM25 of words and characters"
+    original, *_, final = report.stages
+    assert final.quality.metric == report.baseline.quality.metric == "mrr"
+    assert final.size_bytes < 0.7 * original.size_bytes
+    run = tmp_path / "run"
+    infer(run, "--save", "v.npy", "red tree", "blue boat")
+    assert np.load(run / "v.npy").shape == (2, 32)
 
 
 def _text_classifier(folder: Path, *, layers: int, more: tuple[str, ...] = ()) -> list[str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from compress.core.context import Target
 from compress.core.foreign.entries import entry_problem
-from compress.distillation.options import Losses, Response
+from compress.distillation.options import OF_PAIRS, Losses, Response
 from compress.distillation.teacher_spec import TeacherSpec
 from compress.errors import StageError, expected
 from compress.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from compress.data.spec import DataSpec
 
 Problem = tuple[str, str]
 
@@ -26,6 +30,14 @@ def problems(
     ]
 
 
+def pair_problems(losses: Losses, *, data: DataSpec) -> list[Problem]:
+    """Return the problems of losses on pairs with data that has none."""
+    if data.columns.text_pair is not None:
+        return []
+    why = "must be null: the data has no pairs ('data.columns.text_pair' is null)."
+    return [(f"losses.{name}", why) for name in OF_PAIRS if name in losses.weights]
+
+
 def require_fit(
     losses: Losses, *, target: Target, teacher: TeacherSpec, training: TrainingOptions
 ) -> None:
@@ -40,17 +52,7 @@ def require_fit(
 
 
 def _losses(losses: Losses, target: Target) -> Iterator[Problem]:
-    weights = losses.weights
-    if target == "none":
-        for name in ("response", "labels"):
-            if name in weights:
-                yield (
-                    f"losses.{name}",
-                    "must be null here: the task has neither labels nor answers of its own. "
-                    "Use 'feature', 'embedding' or 'relation'.",
-                )
-    elif "embedding" in weights:
-        yield "losses.embedding", "must be null here: the task's answers aren't embeddings."
+    yield from _of_target(losses, target)
     if losses.response is not None and losses.response.weight:
         yield from _response(losses.response, target)
     if losses.custom is not None:
@@ -67,6 +69,23 @@ def _losses(losses: Losses, target: Target) -> Iterator[Problem]:
             "must be last, uniform or pairs: the task's output is one answer for each token. "
             "Got 'output'.",
         )
+
+
+def _of_target(losses: Losses, target: Target) -> Iterator[Problem]:
+    """Losses that need another kind of labels or answers."""
+    weights = losses.weights
+    if target == "none":
+        for name in ("response", "labels"):
+            if name in weights:
+                yield (
+                    f"losses.{name}",
+                    "must be null here: the task has neither labels nor answers of its own. "
+                    "Use 'feature', 'embedding', 'relation', or losses on pairs.",
+                )
+    else:
+        for name in ("embedding", *OF_PAIRS):
+            if name in weights:
+                yield f"losses.{name}", "must be null here: the task's answers aren't embeddings."
 
 
 def _response(response: Response, target: Target) -> Iterator[Problem]:
@@ -151,5 +170,6 @@ def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Pro
         yield key, "must be null: this variant of 'response' needs every logit."
     if relation is not None and relation.layers == "output":
         yield key, "must be null with 'losses.relation.layers: output'."
-    if losses.embedding is not None:
-        yield key, "must be null with 'losses.embedding'."
+    for name in ("embedding", "margin_mse"):
+        if name in losses.weights:
+            yield key, f"must be null with 'losses.{name}'."

@@ -21,6 +21,12 @@ from compress.distillation.terms.custom import CustomTerm
 from compress.distillation.terms.embedding import EmbeddingTerm
 from compress.distillation.terms.feature import FeatureTerm
 from compress.distillation.terms.of_task import labels_term, response_term
+from compress.distillation.terms.pairs import (
+    MARGINS,
+    NEGATIVES,
+    InBatchNegativesTerm,
+    MarginMseTerm,
+)
 from compress.distillation.terms.relation import RelationTerm
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
@@ -74,6 +80,7 @@ def make_lesson(
     if losses.embedding is not None and "embedding" in losses.weights:
         term = EmbeddingTerm(losses.embedding, pooling=task.pooling, projection=projection)
         terms = (*terms, term)
+    terms = (*terms, *_of_pairs(losses, task))
     head = not any(term.runs_head for term in terms)
     taps: list[Taps] = []
     seen: list[Answers] = []
@@ -114,6 +121,17 @@ def _terms(
     if losses.attention is not None and any(name.startswith("attention.") for name in weights):
         matches = match(losses.attention.layers, student=student, teacher=teacher)
         terms.append(_attention(losses.attention, matches, student=student, teacher=teacher))
+    return tuple(terms)
+
+
+def _of_pairs(losses: Losses, task: Task) -> tuple[Term, ...]:
+    """Return the terms on pairs of a query and a document."""
+    weights, pooling = losses.weights, task.pooling
+    terms: list[Term] = []
+    if losses.in_batch_negatives is not None and NEGATIVES in weights:
+        terms.append(InBatchNegativesTerm(losses.in_batch_negatives, pooling=pooling))
+    if losses.margin_mse is not None and MARGINS in weights:
+        terms.append(MarginMseTerm(losses.margin_mse, pooling=pooling))
     return tuple(terms)
 
 

@@ -14,6 +14,10 @@ Weight = Annotated[float, Field(ge=0, le=HEAVIEST, allow_inf_nan=False)]
 Layer = Annotated[int, Field(ge=0, lt=MOST_LAYERS)] | Annotated[str, Field(min_length=1)]
 
 
+OF_PAIRS = ("in_batch_negatives", "margin_mse")
+"""Losses on pairs of a query and a document."""
+
+
 class LayerPair(Options):
     """A layer of the student, and the teacher's layer that it learns from."""
 
@@ -107,6 +111,24 @@ class Embedding(Options):
     """Factor of this part in the loss."""
 
 
+class InBatchNegatives(Options):
+    """Learning from pairs of a query and a document: the other documents of a batch are negatives
+    (InfoNCE, the multiple negatives ranking loss)."""
+
+    weight: Weight = 1.0
+    """Factor of this part in the loss."""
+    temperature: float = Field(default=0.05, gt=0, le=100)
+    """Temperature that divides the cosines. A lower one stresses the nearest negatives."""
+
+
+class MarginMse(Options):
+    """Learning a teacher's margins between a query's document and the others of a batch
+    (Hofstätter et al., 2020); the models' widths may differ."""
+
+    weight: Weight = 1.0
+    """Factor of this part in the loss."""
+
+
 class Relation(Options):
     """Learning the relations between the samples of a batch; the models' widths may differ."""
 
@@ -170,6 +192,11 @@ class Losses(Options):
     """Loss on the teacher's features; null for none."""
     embedding: Embedding | None = None
     """Loss on the teacher's embeddings of texts; null for none."""
+    in_batch_negatives: InBatchNegatives | None = None
+    """Loss on pairs of a query and a document, whose negatives are the batch's other documents;
+    null for none."""
+    margin_mse: MarginMse | None = None
+    """Loss on the teacher's margins between the documents of a batch; null for none."""
     relation: Relation | None = None
     """Loss on the relations between samples; null for none."""
     attention: Attention | None = None
@@ -187,7 +214,9 @@ class Losses(Options):
     def weights(self) -> dict[str, float]:
         """Return the factors above 0, by the names under which the parts are shown."""
         named: dict[str, float] = {}
-        for name in ("response", "labels", "feature", "embedding", "custom"):
+        for name in (
+            "response", "labels", "feature", "embedding", *OF_PAIRS, "custom"
+        ):  # fmt: skip
             part = getattr(self, name)
             named[name] = part.weight if part else 0.0
         kinds = {
@@ -201,8 +230,8 @@ class Losses(Options):
 
     @property
     def needs_teacher(self) -> bool:
-        """True if any part but the labels has a weight."""
-        return set(self.weights) != {"labels"}
+        """True if any part has a weight but those that read the data alone."""
+        return not set(self.weights) <= {"labels", "in_batch_negatives"}
 
     def summarize(self) -> str:
         """Such as "0.7 response (T 4) + 0.3 labels"."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compress.core.options import Options
-from compress.distillation.fits import problems
+from compress.distillation.fits import pair_problems, problems
 from compress.distillation.options import Losses
 from compress.distillation.students.predicted import label_problems
 from compress.distillation.teacher_spec import TeacherSpec
@@ -47,6 +47,7 @@ class Recovery(Options):
         found = [
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
             *label_problems(weight, data=data),
+            *pair_problems(self.losses, data=data),
             *(
                 (f"training.{name}", problem)
                 for name, problem in self.training.misfits(modality=modality, target=target)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.artifact import Format
 from compress.data.spec import DataSpec
-from compress.distillation.fits import problems
+from compress.distillation.fits import pair_problems, problems
 from compress.distillation.options import Losses
 from compress.distillation.students.predicted import (
     data_problems,
@@ -60,6 +60,7 @@ class Distill(Stage):
         return [
             *problems(self.losses, target=target, teacher=self.teacher, training=self.training),
             *label_problems(weight, data=data),
+            *pair_problems(self.losses, data=data),
             *data_problems(self.unlabeled, key="unlabeled"),
             *self._unlabeled_of_own(known),
             *(

@@ -17,6 +17,7 @@ from compress.distillation.losses.embedding import embedding_cosine
 from compress.distillation.losses.feature import feature, pooled_to_fit
 from compress.distillation.losses.generation import Divergence, shift, token_divergence
 from compress.distillation.losses.labels import binary_labels, labels
+from compress.distillation.losses.negatives import embedding_margin_mse, in_batch_negatives
 from compress.distillation.losses.relation import (
     cosine_similarity,
     rkd_angle,
@@ -42,7 +43,9 @@ __all__ = [
     "cosine_similarity",
     "decoupled",
     "embedding_cosine",
+    "embedding_margin_mse",
     "feature",
+    "in_batch_negatives",
     "labels",
     "pooled_to_fit",
     "query_key_relation",

@@ -8,9 +8,9 @@ from compress.core.context import Batch, Pooling
 from compress.distillation import losses
 from compress.distillation.answers import Answers
 from compress.distillation.options import Embedding
+from compress.distillation.terms.sentence import embeddings, whole
 from compress.distillation.terms.term import Term
 from compress.errors import StageError
-from compress.tasks.pooling import mask_of, pool
 from compress.training.batches import sample_count
 
 NAME = "embedding"
@@ -38,7 +38,7 @@ class EmbeddingTerm(Term):
 
     def prepare(self, student: Answers, teacher: Answers) -> tuple[str, ...]:
         """Check the widths; see `Term`."""
-        ours, theirs = (_whole(each).shape[-1] for each in (student, teacher))
+        ours, theirs = (whole(each).shape[-1] for each in (student, teacher))
         if self._projection is not None:
             theirs = self._projection.shape[1]
         if ours != theirs:
@@ -50,7 +50,9 @@ class EmbeddingTerm(Term):
 
     def parts(self, student: Answers, teacher: Answers, batch: Batch) -> dict[str, Tensor]:
         """See `Term`."""
-        ours, theirs = (self._pooled(_whole(each), batch) for each in (student, teacher))
+        ours, theirs = (
+            embeddings(each, batch, pooling=self._pooling) for each in (student, teacher)
+        )
         if self._projection is not None:
             theirs = theirs.float() @ self._projection
         return {NAME: self._options.weight * losses.embedding_cosine(ours, theirs)}
@@ -58,14 +60,3 @@ class EmbeddingTerm(Term):
     def counts(self, batch: Batch) -> dict[str, int]:
         """See `Term`."""
         return {NAME: sample_count(batch)}
-
-    def _pooled(self, values: Tensor, batch: Batch) -> Tensor:
-        if values.ndim == 2:
-            return values
-        return pool(values, mask_of(batch, values), pooling=self._pooling)
-
-
-def _whole(answers: Answers) -> Tensor:
-    if not isinstance(answers.logits, Tensor):
-        raise StageError("'losses.embedding' needs whole answers; 'top_k' keeps a part.")
-    return answers.logits
