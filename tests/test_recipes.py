@@ -366,6 +366,28 @@ def test_text_classification_tiny_runs_small_on_a_local_model(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_ngrams_run_small_on_a_local_model(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    report = compress.run(
+        recipe("ngrams.yaml"),
+        overrides=[
+            *(each for each in QUICK if not each.startswith("stages.quantize")),
+            *fp32("distill"),
+            *_text_classifier(tmp_path, layers=1),
+            "stages.distill.student.ngrams={vocabulary: 300, buckets: 500, start: linear}",
+        ],
+        output=run,
+        threads=1,
+    )
+    assert uses(report) == [None, "distill", "quantize", "export"]
+    _, student, stored, final = report.stages
+    assert student.params < (300 + 500) * 2 + 3
+    assert stored.size_bytes < student.size_bytes
+    assert final.from_text is not None
+    _require_same_answers(run, report)
+
+
+@pytest.mark.slow
 def test_vit_runs_small_on_a_local_model_and_an_image_folder(tmp_path: Path) -> None:
     from PIL import Image
     from transformers import ViTConfig, ViTForImageClassification

@@ -7,7 +7,14 @@ from compress.core.context import Batch, Task
 from compress.errors import StageError
 
 
-def check_outputs(student: nn.Module, teacher: nn.Module, *, task: Task, inputs: Batch) -> None:
+def check_outputs(
+    student: nn.Module,
+    teacher: nn.Module,
+    *,
+    task: Task,
+    inputs: Batch,
+    teacher_inputs: Batch | None = None,
+) -> None:
     """Run student and teacher once, and require outputs of the same shape.
 
     Parameters
@@ -15,13 +22,14 @@ def check_outputs(student: nn.Module, teacher: nn.Module, *, task: Task, inputs:
     student, teacher : in eval mode on the CPU.
     inputs : a small batch without labels. Texts are padded to the full length, so that a student
         with too few positions fails.
+    teacher_inputs : the same samples as the teacher reads them; None: alike.
 
     Raises
     ------
     StageError : the student fails on the inputs, or its logits have another shape.
     """
     with torch.no_grad():
-        wanted = tuple(task.logits(teacher, inputs).shape)
+        wanted = tuple(task.logits(teacher, teacher_inputs or inputs).shape)
         try:
             got = tuple(task.logits(student, inputs).shape)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:

@@ -27,6 +27,7 @@ def problems(
         *_mixing(losses, training),
         *_cache(losses, teacher, training),
         *_top_k(losses, teacher, target),
+        *_models(losses, teacher, target, training),
     ]
 
 
@@ -173,3 +174,32 @@ def _top_k(losses: Losses, teacher: TeacherSpec, target: Target) -> Iterator[Pro
     for name in ("embedding", "margin_mse"):
         if name in losses.weights:
             yield key, f"must be null with 'losses.{name}'."
+
+
+def _models(
+    losses: Losses, teacher: TeacherSpec, target: Target, training: TrainingOptions
+) -> Iterator[Problem]:
+    key = "teacher.models"
+    if not teacher.asks_reference and (teacher.bits or teacher.cache):
+        yield key, "must name the reference, whose 'bits' or 'cache' are given."
+    if not teacher.asks_baseline:
+        return
+    if not losses.needs_teacher:
+        yield key, "must be [reference]: nothing is learned from a teacher."
+    if target not in ("class", "class-set"):
+        yield key, f"must be [reference]: no linear rival is trained for the target {target!r}."
+    others = sorted(set(losses.weights) - {"response", "labels"})
+    if others:
+        yield (
+            key,
+            f"must be [reference] with {', '.join(others)}: a linear rival has answers alone.",
+        )
+    if teacher.cache is not None and teacher.cache.top_k is not None:
+        yield "teacher.cache.top_k", "must be null with the baseline: whole answers are averaged."
+    augment = training.augment
+    if augment is not None and (augment.mixes or augment.changes_images):
+        yield (
+            key,
+            "must be [reference] where 'training.augment' mixes samples or changes images: the "
+            "linear rival answered them as they are.",
+        )

@@ -62,6 +62,7 @@ def make_lesson(
     example: Batch,
     seed: int,
     projection: Tensor | None = None,
+    teacher_example: Batch | None = None,
 ) -> Lesson:
     """Match the two models' layers, run both models once, and build the terms.
 
@@ -71,6 +72,7 @@ def make_lesson(
     example : a small batch of inputs.
     seed : seed of the projections' weights.
     projection : (Ht, Hs) from the teacher's embeddings to the student's; None: the same space.
+    teacher_example : the same samples as the teacher reads them; None: alike.
 
     Raises
     ------
@@ -84,12 +86,15 @@ def make_lesson(
     head = not any(term.runs_head for term in terms)
     taps: list[Taps] = []
     seen: list[Answers] = []
-    for whose, module in (("student", student), ("teacher", teacher)):
-        taps.append(_taps(terms, whose=whose, module=module, task=task, example=example))
+    for whose, module, shown in (
+        ("student", student, example),
+        ("teacher", teacher, teacher_example or example),
+    ):
+        taps.append(_taps(terms, whose=whose, module=module, task=task, example=shown))
         with torch.no_grad():
-            seen.append(answers(module, example, task=task, taps=taps[-1], head=head))
+            seen.append(answers(module, shown, task=task, taps=taps[-1], head=head))
             if not head:
-                require_apart(module, example, logits=task.logits(module, example))
+                require_apart(module, shown, logits=task.logits(module, shown))
         taps[-1].remove()
     notes = tuple(note for term in terms for note in term.prepare(seen[0], seen[1]))
     reads_logits = any(term.reads_logits for term in terms)

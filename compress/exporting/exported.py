@@ -17,6 +17,7 @@ from compress.exporting.checked import (
 from compress.exporting.half import to_half
 from compress.exporting.parity.compare import TOLERANCE, compare, onnx_answers
 from compress.measurement.session import PAST
+from compress.models.transformers.vocabulary import reads_alike
 from compress.onnx_graph.files import check_file, copy_model, load_graph, remove_model
 
 if TYPE_CHECKING:
@@ -114,10 +115,12 @@ def _notes_on_made(
 def _against_reference(artifact: Artifact, model: Path, context: Context, *, samples: int) -> str:
     """Require finite answers; return a note on how far they are from the reference's.
 
-    Embeddings of another width than the reference's have no angle to them.
+    Embeddings of another width than the reference's have no angle to them. A model with a tokenizer
+    of its own is compared with itself.
     """
-    reference = reference_answers(artifact, context)
     ours = onnx_answers(model, threads=context.threads)
+    alike = reads_alike(artifact, context.reference)
+    reference = reference_answers(artifact, context) if alike else ours
     first = next(real_batches(artifact, context, samples=samples))
     widths = [answer(first).shape[-1] for answer in (reference, ours)]
     comparable = context.task.target != "none" or widths[0] == widths[1]
@@ -127,6 +130,8 @@ def _against_reference(artifact: Artifact, model: Path, context: Context, *, sam
         batches=real_batches(artifact, context, samples=samples),
         target=context.task.target,
     ).require_finite(model)
+    if not alike:
+        return "has other tokens than the reference: their rows compare the answers to whole texts"
     if comparable:
         return f"against the reference: {found.top1()}"
     return f"embeddings have {widths[1]} numbers each, and the reference's {widths[0]}"

@@ -107,6 +107,8 @@ class Distill(Stage):
         from compress.distillation.learn import learn
 
         student, projection = self._student(artifact, context)
+        if student is not None and student.preprocessor is not None:
+            artifact = replace(artifact, preprocessor=student.preprocessor)
         context, notes = self._with_unlabeled(artifact, context)
         fitted = learn(
             student.module if student else artifact.require_module(),
@@ -128,11 +130,16 @@ class Distill(Stage):
         self, artifact: Artifact, context: Context
     ) -> tuple[Student | None, Tensor | None]:
         """Return the student, and the way from the teacher's embeddings to a static one's."""
+        from compress.distillation.students.build import counted
+        from compress.distillation.students.ngrams import ngram_student
         from compress.distillation.students.static_table import static_student
 
-        if self.student is None or self.student.static is None:
-            return self._made(artifact, context), None
-        return static_student(self.student.static, artifact, context)
+        if self.student is not None and self.student.static is not None:
+            return static_student(self.student.static, artifact, context)
+        if self.student is not None and self.student.ngrams is not None:
+            made = ngram_student(self.student.ngrams, artifact, context)
+            return counted(made, artifact.require_module()), None
+        return self._made(artifact, context), None
 
     def _made(self, artifact: Artifact, context: Context) -> Student | None:
         """Return a student that is made without the data and the teacher."""
@@ -180,14 +187,19 @@ class Distill(Stage):
         student = self._empty(artifact, context)
         if student is None:
             return artifact
+        if student.preprocessor is not None:
+            artifact = replace(artifact, preprocessor=student.preprocessor)
         return artifact.with_module(student.module, source=student.source)
 
     def _empty(self, artifact: Artifact, context: Context) -> Student | None:
+        from compress.distillation.students.ngrams import empty_ngrams
         from compress.distillation.students.static_table import empty_student
 
-        if self.student is None or self.student.static is None:
-            return self._made(artifact, context)
-        return empty_student(self.student.static, artifact, context)
+        if self.student is not None and self.student.static is not None:
+            return empty_student(self.student.static, artifact, context)
+        if self.student is not None and self.student.ngrams is not None:
+            return empty_ngrams(self.student.ngrams, artifact, context)
+        return self._made(artifact, context)
 
     def summarize(self) -> str:
         """Such as "student: 3 layers; loss: 0.7 response (T 4) + 0.3 labels; 3 epochs, …"."""

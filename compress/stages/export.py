@@ -184,6 +184,7 @@ class Export(Stage):
         from compress.exporting.bundle.samples import write_samples
         from compress.exporting.checked import real_batches, reference_answers
         from compress.exporting.examples.tried import tried
+        from compress.models.transformers.vocabulary import reads_alike
 
         batch = next(real_batches(artifact, context, samples=max(1, self.keep_samples)))
         asked: list[tuple[BundlePrecision | None, Path]] = [*files.items()] or [(None, model)]
@@ -200,11 +201,12 @@ class Export(Stage):
         ]
         kept = found[0][0]
         if self.keep_samples:
+            alike = reads_alike(artifact, context.reference)
             write_samples(
                 model,
                 [batch],
                 model.parent,
-                reference=reference_answers(artifact, context),
+                reference=reference_answers(artifact, context) if alike else None,
                 raw=kept,
                 precisions=files or None,
             )

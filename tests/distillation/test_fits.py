@@ -7,6 +7,7 @@ from compress.errors import StageError
 from compress.training.options import TrainingOptions
 
 CACHE = {"cache": {}}
+BOTH = ["reference", "baseline"]
 NO_ANSWERS = {"response": None, "labels": None}
 
 
@@ -31,6 +32,8 @@ def found(target, losses=None, teacher=None, training=None):
         ("none", {**NO_ANSWERS, "relation": {"cosine": 1}}, CACHE, {}),
         ("class", {}, CACHE, {"augment": {"crop": 2, "variants": 4}}),
         ("class", {"attention": {"maps": 1}}, {"bits": 8}, {"augment": {"mask_tokens": 0.1}}),
+        ("class", {}, BOTH, {"augment": {"mask_tokens": 0.1}}),
+        ("class-set", {}, {"models": ["baseline"]}, {}),
     ],
 )
 def test_what_goes_together(target, losses, teacher, training):
@@ -40,6 +43,12 @@ def test_what_goes_together(target, losses, teacher, training):
 @pytest.mark.parametrize(
     ("target", "losses", "teacher", "training", "key", "word"),
     [
+        ("token-class", {}, BOTH, {}, "teacher.models", "token-class"),
+        ("class", {"relation": {"cosine": 1}}, BOTH, {}, "teacher.models", "relation.cosine"),
+        ("class", {"response": None}, BOTH, {}, "teacher.models", "nothing is learned"),
+        ("class", {}, BOTH, {"augment": {"flip": True}}, "teacher.models", "as they are"),
+        ("class", {}, {"models": BOTH, "cache": {"top_k": 2}}, {}, "teacher.cache.top_k", "whole"),
+        ("class", {}, {"models": ["baseline"], "bits": 8}, {}, "teacher.models", "reference"),
         ("none", {}, {}, {}, "losses.response", "neither labels nor answers"),
         ("class", {"response": {"divergence": "jsd"}}, {}, {}, "losses.response.divergence", "jsd"),
         ("class", {"response": {"chunk_tokens": 9}}, {}, {}, "losses.response.chunk_tokens", "9"),

@@ -1,5 +1,6 @@
 """A student of n-grams in whole runs, bundle included."""
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import compress
+from compress.errors import StageError
 from compress.models.checkpoint import load_checkpoint
 from compress.models.ngrams.source import NgramSource
 from compress.recipe.load import recipe_from_dict
@@ -50,7 +52,11 @@ def recipe(folder, ngrams=NGRAMS, **distill):
             },
             "stages": [
                 {"use": "train", "training": {"epochs": 3, "learning_rate": 3e-3}},
-                {"use": "distill", "student": {"ngrams": ngrams}, "training": LEARNT, **distill},
+                {
+                    "use": "distill",
+                    "student": {"ngrams": ngrams},
+                    **{"training": LEARNT, **distill},
+                },
                 {"use": "quantize", "method": "storage"},
                 {"use": "export"},
             ],
@@ -115,3 +121,65 @@ def test_the_same_seed_gives_the_same_weights(ran, tokenizer, tmp_path):
     for name in names:
         here, there = (one / "stages/02-distill" / name for one in (output, tmp_path / "again"))
         assert here.read_bytes() == there.read_bytes()
+
+
+OWN = {"buckets": 512, "vocabulary": 300, "start": "linear"}
+BOTH = {"models": ["reference", "baseline"], "cache": {}}
+
+
+@pytest.fixture(scope="module")
+def own(tokenizer, tmp_path_factory):
+    """A run whose student has its own tokenizer, a linear start and two teachers."""
+    output = tmp_path_factory.mktemp("own") / "small"
+    return compress.run(recipe(tokenizer, OWN, teacher=BOTH), output=output), output
+
+
+def test_a_student_of_its_own_tokens_learns_of_both_teachers(own):
+    report, output = own
+    _, trained, distilled, quantized, exported = report.stages
+    assert distilled.quality.value > 0.9
+    assert quantized.quality.value > distilled.quality.value - 0.02
+    assert exported.quality == quantized.quality
+    module, _ = load_checkpoint(output / "stages" / "02-distill")
+    assert 5 < module.sizes.vocabulary < 300
+    assert distilled.params == (module.sizes.vocabulary + 512) * 4 + 4
+    said = " ".join(distilled.notes)
+    for words in ("a tokenizer of", "start: a linear SVM on 96 samples", "the linear rival"):
+        assert words in said
+    assert "has other tokens than the reference" in " ".join(exported.notes)
+    assert trained.from_text is not None
+    assert distilled.from_text is not None
+    assert distilled.speedup["1"].vs_original > 0
+
+
+def test_its_bundle_reads_texts_by_its_own_tokenizer(own):
+    _, output = own
+    command = [sys.executable, "infer.py", "the car is red near the harbour", "a bird is blue"]
+    done = subprocess.run(command, cwd=output, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [below[1] for said, below in pairwise(lines) if said[0] in ("the", "a")] == [
+        "red",
+        "blue",
+    ]
+    kept = json.loads((output / "tokenizer.json").read_text(encoding="utf-8"))
+    assert kept["normalizer"] == {"type": "Lowercase"}
+
+
+def test_the_same_seed_gives_the_same_student_of_its_own(own, tokenizer, tmp_path):
+    _, output = own
+    compress.run(recipe(tokenizer, OWN, teacher=BOTH), output=tmp_path / "again")
+    for name in ("checkpoint.safetensors", "structure.json", "tokenizer.json"):
+        here, there = (one / "stages/02-distill" / name for one in (output, tmp_path / "again"))
+        assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_linear_start_alone_answers_right(tokenizer, tmp_path):
+    made = {"training": {"epochs": 1, "learning_rate": 1e-9}}
+    report = compress.run(recipe(tokenizer, OWN, teacher=["baseline"], **made), output=tmp_path)
+    assert report.stages[2].quality.value > 0.9
+
+
+def test_losses_of_single_tokens_need_the_same_tokens(tokenizer, tmp_path):
+    losses = {"relation": {"cosine": 1.0}}
+    with pytest.raises(StageError, match="tokenizer of its own learns answers to whole texts"):
+        compress.run(recipe(tokenizer, OWN, losses=losses), output=tmp_path)

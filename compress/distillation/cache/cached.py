@@ -21,10 +21,19 @@ class CachedTeacher:
     store : holds the answers to all samples.
     kept : the parts of the answers that the store holds.
     notes : sentences for the report.
+    as_they_are : whether the answers are to the samples as they are, whatever inputs are made of
+        them: by another tokenizer, or with tokens that are masked.
     """
 
-    def __init__(self, store: Store, *, kept: Kept, notes: tuple[str, ...] = ()) -> None:
-        self._store, self._kept = store, kept
+    def __init__(
+        self,
+        store: Store,
+        *,
+        kept: Kept,
+        notes: tuple[str, ...] = (),
+        as_they_are: bool = False,
+    ) -> None:
+        self._store, self._kept, self._as_they_are = store, kept, as_they_are
         self.notes = notes
 
     def __call__(self, batch: Batch) -> Answers:
@@ -38,12 +47,14 @@ class CachedTeacher:
             raise StageError(f"a cached teacher needs '{SAMPLE_IDS}' in a batch.")
         ids = batch[SAMPLE_IDS].cpu().numpy()
         done = self._store.done
+        if self._as_they_are:  # ids of variants begin after those of the samples
+            ids = ids % len(done)
         if ids.min() < 0 or ids.max() >= len(done) or not done[ids].all():
             raise StageError(
                 f"the teacher's answers of {len(done)} samples are kept. Got others among the ids "
                 f"{ids.min()} to {ids.max()}."
             )
-        if ATTENTION_MASK in batch:
+        if ATTENTION_MASK in batch and not self._as_they_are:
             length = batch[ATTENTION_MASK].bool().flatten(1).sum(1).cpu().numpy()
             if (length != self._store.tokens(ids)).any():
                 raise StageError("samples have other tokens than when the teacher answered them.")

@@ -42,6 +42,7 @@ def open_cache(
     augmenter: Augmenter,
     batch_size: int,
     arithmetic: Mapping[str, str | int | None],
+    as_they_are: bool = False,
 ) -> CachedTeacher:
     """Return a teacher that gives the reference's answers to the train split from disk.
 
@@ -59,6 +60,7 @@ def open_cache(
     augmenter : the training's augmenter, with the context's seed.
     batch_size : number of samples in a batch of the teacher.
     arithmetic : the teacher's "precision" and "bits" (None for full precision).
+    as_they_are : see `CachedTeacher`.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def open_cache(
     directory = root / cache_name(base, key)
 
     def prepare() -> tuple[str, ...]:
-        _trim(root, current=directory)
+        trim(root, current=directory)
         store = Store(directory, size=size)
         before = int(store.done.sum())
         fill(
@@ -94,7 +96,9 @@ def open_cache(
         return (described, _compare(errors, arithmetic))
 
     notes = join(context.device).once(prepare)
-    return CachedTeacher(Store(directory, size=size, verify=False), kept=kept, notes=notes)
+    return CachedTeacher(
+        Store(directory, size=size, verify=False), kept=kept, notes=notes, as_they_are=as_they_are
+    )
 
 
 def _require_cacheable(augmenter: Augmenter) -> None:
@@ -114,16 +118,6 @@ def _keys(
     arithmetic: Mapping[str, str | int | None],
 ) -> tuple[str, str]:
     """Return a digest of teacher and data, and one of how the teacher is run and what is kept."""
-    reference = context.reference
-    whose = {
-        "format": _FORMAT,
-        "weights": weights_digest(reference.require_module()),
-        "source": reference.source.to_dict() if reference.source else None,
-        "task": context.task.name,
-        "data": context.data.fingerprint,
-        "size": context.data.size("train"),
-        "preprocessor": preprocessor.fingerprint,
-    }
     how = {
         "kept": asdict(kept) | ({"temperature": None} if kept.top_k is None else {}),
         "augment": augmenter.options.model_dump(mode="json"),
@@ -132,7 +126,23 @@ def _keys(
         "device": context.device,
         "libraries": {name: version(name) for name in ("torch", "transformers")},
     }
-    return _digest(whose), _digest(how)
+    return base_of(context, preprocessor), digest_of_answers(how)
+
+
+def base_of(context: Context, preprocessor: Preprocessor) -> str:
+    """Return the digest of the reference and the data, which all caches of a run share."""
+    reference = context.reference
+    return digest_of_answers(
+        {
+            "format": _FORMAT,
+            "weights": weights_digest(reference.require_module()),
+            "source": reference.source.to_dict() if reference.source else None,
+            "task": context.task.name,
+            "data": context.data.fingerprint,
+            "size": context.data.size("train"),
+            "preprocessor": preprocessor.fingerprint,
+        }
+    )
 
 
 def _changes(augmenter: Augmenter) -> bool:
@@ -140,12 +150,13 @@ def _changes(augmenter: Augmenter) -> bool:
     return bool(options.changes_images or options.changes_texts)
 
 
-def _digest(value: Mapping[str, object]) -> str:
+def digest_of_answers(value: Mapping[str, object]) -> str:
+    """Return the digest of what decides answers, plain JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _trim(root: Path, *, current: Path) -> None:
-    """Remove caches that this run can't use, and all but those that were used last."""
+def trim(root: Path, *, current: Path) -> None:
+    """Make the folder of caches, and keep in it those of this run that were used last."""
     if os.path.lexists(root) and not is_folder(root):
         raise InputError(f"{root} must be a folder; it is a file or a link.")
     root.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from torch import nn
 
 from compress.core.artifact import ModelSource
 from compress.distillation.students.layers import Student, keep_layers
-from compress.distillation.students.ngrams import from_ngrams
 from compress.distillation.students.predicted import size_line
 from compress.distillation.students.spec import StudentSpec
 from compress.distillation.students.untrained import (
@@ -55,12 +54,10 @@ def make_student(
         return from_config(
             spec.transformers, source, auto_class=auto_class, labels=names, seed=seed
         )
-    if spec.ngrams is not None:
-        return _counted(from_ngrams(spec.ngrams, module, source, labels=names, seed=seed), module)
-    return _counted(from_factory(str(spec.python), arguments=spec.arguments, seed=seed), module)
+    return counted(from_factory(str(spec.python), arguments=spec.arguments, seed=seed), module)
 
 
-def _counted(student: Student, teacher: nn.Module) -> Student:
+def counted(student: Student, teacher: nn.Module) -> Student:
     """Note the student's parameters, which the recipe check couldn't count."""
     own, given = (sum(p.numel() for p in each.parameters()) for each in (student.module, teacher))
     return student._replace(
@@ -72,7 +69,7 @@ def _cut(spec: StudentSpec, module: nn.Module, source: ModelSource | None) -> St
     notes: tuple[str, ...] = ()
     if spec.layers is not None:
         shorter = keep_layers(module, source, layers=spec.layers, which=spec.which)
-        module, source, notes = shorter
+        module, source, notes = shorter.module, shorter.source, shorter.notes
     if spec.width is not None:
         narrower = narrow(module, source, width=spec.width)
         return narrower._replace(notes=(*notes, *narrower.notes))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from compress.core.artifact import ModelSource
+from compress.core.artifact import ModelSource, Preprocessor
 from compress.distillation.students.layer_choice import Which, chosen_layers
 from compress.models.structure import shorter
 
@@ -20,11 +20,13 @@ class Student(NamedTuple):
     module : the module, in eval mode on the CPU.
     source : rebuilds its skeleton.
     notes : how it was made.
+    preprocessor : reads texts with tokens of the student's own; None: it reads the teacher's.
     """
 
     module: nn.Module
     source: ModelSource
     notes: tuple[str, ...]
+    preprocessor: Preprocessor | None = None
 
 
 def keep_layers(

@@ -93,7 +93,7 @@ def _of_ngrams(spec: Ngrams, model: ModelSpec, task: str) -> list[str]:
     vocabulary, classes = config.get("vocab_size"), outputs_of(config)
     if shapes is None or classes is None or not isinstance(vocabulary, int):
         return ["student: the run counts its parameters"]
-    own = spec.sizes(vocabulary=vocabulary, classes=classes).parameters
+    own = spec.sizes(vocabulary=spec.vocabulary or vocabulary, classes=classes).parameters
     return [f"student: {size_line(own, teacher=count(shapes))}"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,12 @@ class Ngrams(Options):
     """Neurons of each layer between the averaged rows and the scores; needs `width`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of a text's n-grams that are left out in training, drawn anew for each batch."""
+    vocabulary: int | None = Field(default=None, ge=300, le=MOST_BUCKETS)
+    """Tokens of a tokenizer of the student's own, which is trained on the train split and takes
+    less time than BERT's; null: the teacher's tokenizer."""
+    start: Literal["random", "linear"] = "random"
+    """Weights before training: `random`, or those of a linear SVM that is trained on the n-grams of
+    the train split and its labels; `linear` needs `width: null`."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -72,6 +78,8 @@ class Ngrams(Options):
             )
         if self.hidden and self.width is None:
             raise ValueError(expected("hidden", "given with 'width' only", list(self.hidden)))
+        if self.start == "linear" and self.width is not None:
+            raise ValueError(expected("width", "null with 'start: linear'", self.width))
         return self
 
     def sizes(self, *, vocabulary: int, classes: int) -> NgramSizes:
@@ -93,7 +101,9 @@ class Ngrams(Options):
         shortest, longest = self.pieces
         lengths = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
         width = "" if self.width is None else f", width {self.width}"
-        return f"n-grams of {lengths} pieces in {self.buckets:,} buckets{width}"
+        own = "" if self.vocabulary is None else f", {self.vocabulary:,} tokens of its own"
+        start = "" if self.start == "random" else f", {self.start} start"
+        return f"n-grams of {lengths} pieces in {self.buckets:,} buckets{width}{own}{start}"
 
 
 class StudentSpec(Options):
@@ -118,7 +128,7 @@ class StudentSpec(Options):
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the `python` function."""
     ngrams: Ngrams | None = None
-    """An untrained classifier of texts by their n-grams."""
+    """A classifier of texts by their n-grams."""
     self: bool = False
     """The architecture of the model given, untrained (Furlanello et al., "Born-Again Neural
     Networks", ICML 2018). To continue from its weights, give no student."""

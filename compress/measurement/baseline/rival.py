@@ -24,6 +24,9 @@ from compress.measurement.baseline.linear import LOOKS, Linear, softmax_regressi
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from compress.core.context import Split
+    from compress.data.rows import Indices
+
     Floats = NDArray[np.floating[Any]]
 
 SECONDS = 58.0
@@ -73,6 +76,7 @@ def train_rival(
     seed: int = 0,
     seconds: float = SECONDS,
     progress: Progress | None = None,
+    among: Indices | None = None,
 ) -> Rival:
     """Train the rival that fits the inputs: TF-IDF and a linear SVM, or a linear model on numbers.
 
@@ -82,6 +86,7 @@ def train_rival(
     classes : number of classes, C.
     seed : seed of the order of the samples.
     seconds : time in which the training ends.
+    among : the samples of the train split that it may read; None: all.
 
     Raises
     ------
@@ -90,7 +95,10 @@ def train_rival(
     """
     clock = Clock(seconds)
     labels = inputs.labels("train")
-    order = np.random.default_rng(seed).permutation(_labelled(labels))
+    known = labelled(labels)
+    order = np.random.default_rng(seed).permutation(
+        known if among is None else np.intersect1d(known, among)
+    )
     if not len(order):
         raise DataError("no sample of train has a label.")
     train = _texts if isinstance(inputs, Texts) else _numbers
@@ -107,11 +115,15 @@ def train_rival(
 
 def answers(rival: Rival, inputs: RivalInputs, *, samples: int) -> Floats:
     """Return the rival's scores (N, C) of the test split's first samples."""
-    every = np.arange(samples, dtype=np.int64)
+    return scores_of(rival, inputs, split="test", positions=np.arange(samples, dtype=np.int64))
+
+
+def scores_of(rival: Rival, inputs: RivalInputs, *, split: Split, positions: Indices) -> Floats:
+    """Return the rival's scores (M, C) of the samples at M >= 1 positions of a split."""
     with threadpool_limits(1), foreign("scikit-learn", error=StageError):
         found = [
-            rival.scores(inputs.read("test", every[start : start + _TOGETHER]))
-            for start in range(0, samples, _TOGETHER)
+            rival.scores(inputs.read(split, positions[start : start + _TOGETHER]))
+            for start in range(0, len(positions), _TOGETHER)
         ]
     return np.concatenate(found)
 
@@ -222,8 +234,8 @@ def _rival(
     )
 
 
-def _labelled(labels: Any) -> Any:
-    """Positions of samples with a label."""
+def labelled(labels: Any) -> Any:
+    """Return the positions of samples with a label, of encoded labels (see `Target`)."""
     known = labels != IGNORED if labels.ndim == 1 else (labels >= 0).all(1)
     return np.flatnonzero(known)
 

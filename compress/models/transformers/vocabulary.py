@@ -125,6 +125,10 @@ def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
     ------
     StageError : the artifact knows tokens that the reference doesn't, or see `keep_tokens`.
     """
+    if not reads_alike(artifact, reference):
+        raise StageError(
+            "the model has a tokenizer of its own, whose tokens aren't the reference's."
+        )
     wanted, known = artifact.original_ids, reference.original_ids
     module = reference.require_module()
     if wanted == known:
@@ -135,6 +139,24 @@ def as_seen_by(artifact: Artifact, reference: Artifact) -> nn.Module:
         raise StageError("the model knows tokens that were dropped from the reference.")
     kept = [place[number] for number in wanted]
     return keep_tokens(module, reference.source, kept=kept).module
+
+
+def reads_alike(artifact: Artifact, reference: Artifact) -> bool:
+    """Return whether an artifact's tokens are the reference's, all of them or some.
+
+    A student with a tokenizer of its own has other ones. Models without a tokenizer read alike.
+    """
+    ours, theirs = _original_tokens(artifact), _original_tokens(reference)
+    return ours is None or theirs is None or ours.items() <= theirs.items()
+
+
+def _original_tokens(artifact: Artifact) -> dict[str, int] | None:
+    """The id of each token before the vocabulary was cut; None without a tokenizer."""
+    tokenizer = None if artifact.preprocessor is None else artifact.preprocessor.tokenizer
+    if tokenizer is None:
+        return None
+    ids, original = dict[str, int](tokenizer.get_vocab()), artifact.original_ids
+    return ids if original is None else {token: original[ids[token]] for token in ids}
 
 
 class _Renumbering:

@@ -72,7 +72,7 @@ def _from_text(of: MeasuredModel | ComparedModel, *, threads: int) -> Prepare:
         raise TypeError("models without an ONNX file are refused before.")
     opened = session(of.onnx, threads=threads)
     preprocessor = of.artifact.require_preprocessor()
-    read = _reader(preprocessor.tokenizer, preprocessor.max_length)
+    read = text_reader(preprocessor.tokenizer, preprocessor.max_length)
 
     def prepare(inputs: Mapping[str, NDArray[Any]]) -> Call:
         texts = list(inputs[_TEXTS])
@@ -81,7 +81,7 @@ def _from_text(of: MeasuredModel | ComparedModel, *, threads: int) -> Prepare:
     return prepare
 
 
-def _reader(tokenizer: Any, max_length: int | None) -> Any:
+def text_reader(tokenizer: Any, max_length: int | None) -> Any:
     """Return a function from texts to arrays (N, S), as the bundle's script makes them.
 
     Raises

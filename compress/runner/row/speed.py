@@ -16,14 +16,16 @@ from compress.measurement.results import InRuntime, Latency, Speedup
 from compress.measurement.runtimes.beside import InOpenVino, answers_note, open_in_openvino
 from compress.measurement.runtimes.names import OPENVINO
 from compress.measurement.serving.measure import measure_serving
-from compress.runner.row.inputs import repeated, typical_inputs
+from compress.measurement.session import feed, session
+from compress.models.transformers.vocabulary import reads_alike
+from compress.runner.row.inputs import latency_inputs, repeated, typical_inputs
 from compress.runner.torch_measurement import module_calls
 
 if TYPE_CHECKING:
     import numpy as np
 
     from compress.core.context import Context
-    from compress.measurement.latency.measure import Timed
+    from compress.measurement.latency.measure import Call, Prepare, Timed
     from compress.measurement.latency.times import Latencies, Load
     from compress.measurement.serving.results import Serving
     from compress.measurement.spec import MeasureSpec
@@ -64,6 +66,9 @@ def measure_speed(
     inputs : arrays (N, …) by batch size and input name.
     """
     models = _timed(measured, original, previous, context=context)
+    for name, of in in_turn(measured, original, previous).items():
+        if of.onnx is not None and not reads_alike(measured.artifact, of.artifact):
+            models[name] = _by_own_tokens(of, of.onnx, context=context, spec=spec)
     files = {
         name: path for name, path in models.items() if isinstance(path, Path) and name != PREVIOUS
     }
@@ -108,6 +113,9 @@ def measure_typical(
     found = typical_inputs(measured.artifact, context)
     if found is None:
         return None, []
+    others = in_turn(measured, original, previous).values()
+    if not all(reads_alike(measured.artifact, of.artifact) for of in others):
+        return None, ["not timed at the median length: the models read other tokens"]
     sample, full = found
     shorter = {"seconds": spec.seconds * _OF_THE_TIME, "rounds": round(spec.rounds * _OF_THE_TIME)}
     try:
@@ -153,6 +161,20 @@ def _timed(
         return of.onnx
 
     return {name: model(of) for name, of in in_turn(measured, original, previous).items()}
+
+
+def _by_own_tokens(
+    of: MeasuredModel | ComparedModel, onnx: Path, *, context: Context, spec: MeasureSpec
+) -> Prepare:
+    """Return a model that gets the same samples by its own tokenizer, instead of given inputs."""
+    own, _ = latency_inputs(of.artifact, context, spec)
+    opened = session(onnx, threads=spec.threads)
+
+    def prepare(inputs: Mapping[str, np.ndarray[Any, Any]]) -> Call:
+        given = feed(opened, own[len(next(iter(inputs.values())))])
+        return lambda: opened.run(None, given)
+
+    return prepare
 
 
 def in_turn(

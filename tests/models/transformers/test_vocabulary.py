@@ -15,6 +15,7 @@ from compress.models.source import PythonSource, TransformersSource
 from compress.models.transformers.vocabulary import (
     as_seen_by,
     keep_tokens,
+    reads_alike,
     reserved_ids,
     vocabulary_size,
 )
@@ -246,3 +247,38 @@ def test_what_is_refused():
     )
     with pytest.raises(StageError, match="embeddings of tokens"):
         vocabulary_size(vision, TransformersSource.of(vision))
+
+
+class Tokens:
+    """A tokenizer that knows its vocabulary alone."""
+
+    def __init__(self, **ids):
+        self.get_vocab = lambda: ids
+
+
+class Reads:
+    """A preprocessor of such a tokenizer, cut or not."""
+
+    def __init__(self, tokenizer, original_ids=None):
+        self.tokenizer, self.original_ids = tokenizer, original_ids
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "alike"),
+    [
+        (Reads(Tokens(a=0, b=1, c=2)), True),
+        (Reads(Tokens(b=0, c=1), (1, 2)), True),
+        (Reads(Tokens(a=0, b=2, c=1)), False),
+        (Reads(Tokens(a=0, d=1)), False),
+        (Reads(None), True),
+    ],
+)
+def test_tokens_that_are_not_the_references_are_seen(preprocessor, alike):
+    reference = Artifact(
+        Format.TORCH, module=nn.Identity(), preprocessor=Reads(Tokens(a=0, b=1, c=2))
+    )
+    artifact = Artifact(Format.TORCH, preprocessor=preprocessor)
+    assert reads_alike(artifact, reference) is alike
+    if not alike:
+        with pytest.raises(StageError, match="tokenizer of its own"):
+            as_seen_by(artifact, reference)

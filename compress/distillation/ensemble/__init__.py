@@ -1,0 +1,1 @@
+"""Several teachers whose answers are averaged, the linear rival among them."""
