@@ -115,7 +115,13 @@ def make(
 
 
 def measure(
-    files: dict[str, Path], artifact: Any, context: Any, *, rows: int, seconds: float
+    files: dict[str, Path],
+    artifact: Any,
+    context: Any,
+    *,
+    metric: str,
+    rows: int,
+    seconds: float,
 ) -> None:
     from compress.errors import StageError
     from compress.measurement.latency.measure import measure_latency
@@ -139,7 +145,7 @@ def measure(
                 quality[name, runtime] = measure_quality(
                     OpenVinoModel(path, threads=1).run if elsewhere else path,
                     loader=loader,
-                    metric=context.task.default_metric(labelled=context.data.labelled),
+                    metric=metric,
                     task=context.task,
                     labels=artifact.labels,
                 ).value
@@ -194,7 +200,10 @@ def main() -> None:
         files = make(
             artifact, context, forms=given.forms, samples=given.samples, folder=Path(place)
         )
-        measure(files, artifact, context, rows=given.rows, seconds=given.seconds)
+        metric = recipe.measure.metric
+        if not isinstance(metric, str):
+            metric = context.task.default_metric(labelled=context.data.labelled)
+        measure(files, artifact, context, metric=metric, rows=given.rows, seconds=given.seconds)
 
 
 if __name__ == "__main__":

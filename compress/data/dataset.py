@@ -18,12 +18,14 @@ from compress.data.raw import RawSamples, raw_samples
 from compress.data.rows import input_columns, label_column
 from compress.data.sources.array_files import open_arrays
 from compress.data.sources.arrays import open_digits, open_idx
+from compress.data.sources.beir import open_beir
 from compress.data.sources.functions import open_python
 from compress.data.sources.huggingface import open_huggingface
 from compress.data.sources.source import Source
 from compress.data.spec import IMAGE_SOURCES, DataSpec
 from compress.data.splits import Samples, complete, content, identity
 from compress.data.texts.blocks import cut_blocks
+from compress.data.texts.corpus import TextsOfCorpus
 from compress.data.texts.encode import TextPreprocessor
 from compress.data.texts.examined import examined
 from compress.data.texts.pairs import pairs_of, texts_of_pairs
@@ -31,6 +33,8 @@ from compress.errors import DataError
 from compress.tasks.contract import Task as OwnTask
 
 _TEXTS = 1024
+_OF_JUDGED = {"text": "text", "text_pair": "text"}
+"""Fields of queries and documents in the files of BEIR."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ class Dataset:
         train = self.splits["train"].rows
         for split, samples in self.splits.items():
             if split != "calibration" or samples.rows is not train:
-                yield from examined(pairs_of(samples), preprocessor, self.fields)
+                alone = isinstance(samples.rows, TextsOfCorpus)
+                fields = {"text": self.fields["text"]} if alone else self.fields
+                yield from examined(pairs_of(samples), preprocessor, fields)
 
     def size(self, split: Split) -> int:
         """Number of samples in a split. Texts that are cut into blocks are counted in blocks.
@@ -196,9 +202,10 @@ def load_data(
             raise DataError(f"split '{split}' is empty.")
     if isinstance(task, OwnTask):
         return task_data(source, spec, task=task, labels=labels, seed=seed)
-    fields = input_columns(spec.columns, task)
+    judged = spec.beir is not None
+    fields = _OF_JUDGED if judged else input_columns(spec.columns, task)
     paired = task.target == "none" and "text_pair" in fields
-    scored = label_column(spec.columns, task) is not None
+    scored = judged or label_column(spec.columns, task) is not None
     labelled = scored or paired
     encoded = encode_labels(
         list(source.splits.values()), labels, target=task.target, labelled=labelled
@@ -239,6 +246,10 @@ def open_source(spec: DataSpec, task: Task) -> Source:
         if task.target != "own":
             raise DataError(f"'arrays' holds tensors; {task.name} needs {task.modality}s.")
         return open_arrays(spec.arrays, spec)
+    if spec.beir is not None:
+        if task.target != "none":
+            raise DataError(f"'beir' holds texts to be embedded; {task.name} needs samples.")
+        return open_beir(spec.beir, spec)
     if spec.idx is not None:
         return open_idx(spec.idx, spec)
     if spec.sklearn is not None:

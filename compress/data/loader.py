@@ -16,7 +16,7 @@ from compress.data.rows import Indices
 from compress.data.splits import Samples
 from compress.data.texts.encode import Encoding, TextPreprocessor, Words
 from compress.data.texts.examined import require_tokens
-from compress.data.texts.pairs import TextsOfPairs
+from compress.data.texts.pairs import TextsOfPairs, of_pairs
 
 POOL = 50
 """Number of batches whose texts are tokenised together and sorted by length before the cut."""
@@ -127,7 +127,8 @@ class BatchLoader:
     ) -> dict[str, Tensor]:
         """The labels of a batch. Labels of tokens are padded as the tokens are."""
         if self.target == "none":
-            return {PAIRS: torch.from_numpy(np.asarray(targets))} if self._of_pairs else {}
+            told = of_pairs(self.samples)
+            return {PAIRS: torch.from_numpy(np.asarray(targets))} if told else {}
         length = preprocessor.length_of(batch, fixed=self.fixed_length)
         if self.target == "next-token":
             ids = [encoding["input_ids"] for encoding in batch]

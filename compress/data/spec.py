@@ -15,7 +15,7 @@ from compress.core.options import Options
 from compress.data.sources.idx import find_files
 from compress.errors import clipped, expected
 
-SOURCES = ("huggingface", "idx", "sklearn", "arrays", "python")
+SOURCES = ("huggingface", "idx", "sklearn", "arrays", "beir", "python")
 """Keys that name where samples come from."""
 IMAGE_SOURCES = frozenset({"idx", "sklearn"})
 """The sources whose samples are always images."""
@@ -93,7 +93,8 @@ class ImageSpec(Options):
 
 
 class DataSpec(Options):
-    """The source of samples: exactly one of `huggingface`, `idx`, `sklearn` and `python`."""
+    """The source of samples: exactly one of `huggingface`, `idx`, `sklearn`, `arrays`, `beir` and
+    `python`."""
 
     huggingface: Annotated[str, Field(min_length=1)] | None = None
     """A data set of the Hugging Face hub, or a local folder of one. Or a format: parquet, csv, json
@@ -105,6 +106,9 @@ class DataSpec(Options):
     arrays: Path | None = None
     """A .npz file, or a folder with one for each split (train.npz), or with a .npy file for each
     array; for tasks on tensors and tasks of one's own."""
+    beir: Path | None = None
+    """A folder as BEIR has it, for embeddings: corpus.jsonl, queries.jsonl and qrels/test.tsv. The
+    queries of the test split search the whole corpus."""
     python: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     """"package.module:function". The function returns a mapping of split names to sequences of
     mappings, such as {"train": [{"image": …, "label": 3}, …]}. Images are PIL or uint8 arrays."""
@@ -160,6 +164,11 @@ class DataSpec(Options):
         return next(name for name in SOURCES if getattr(self, name) is not None)
 
     @property
+    def has_pairs(self) -> bool:
+        """True if the data has pairs of texts, or queries with a corpus."""
+        return self.columns.text_pair is not None or self.beir is not None
+
+    @property
     def from_hub(self) -> bool:
         """True if `huggingface` is a data set's id or folder and not a file format."""
         return self.huggingface is not None and self.huggingface not in (
@@ -174,7 +183,8 @@ class DataSpec(Options):
 
     def local_paths(self) -> tuple[Path, ...]:
         """Local files and folders that the training samples come from; empty for other sources."""
-        named = [path for path in (self.folder, self.idx, self.arrays) if path is not None]
+        folders = (self.folder, self.idx, self.arrays, self.beir)
+        named = [path for path in folders if path is not None]
         if self.from_hub and self.huggingface is not None and Path(self.huggingface).is_dir():
             named.append(Path(self.huggingface))
         return (*self.paths("train"), *named)
@@ -195,6 +205,12 @@ def _misfits(spec: DataSpec) -> list[str]:
         ("config", spec.config is not None, spec.from_hub, "a hub data set"),
         ("revision", spec.revision is not None, spec.from_hub, "a hub data set"),
         ("arguments", bool(spec.arguments), spec.python is not None, "'python'"),
+        (
+            "columns",
+            "columns" in spec.model_fields_set,
+            spec.beir is None,
+            "data but 'beir'",
+        ),
         ("splits", spec.splits is not None, names_splits, "data without 'files' and 'sklearn'"),
     )
     problems = [f"'{key}' is only for {use}." for key, given, fits, use in rules if given > fits]
@@ -206,7 +222,14 @@ def _misfits(spec: DataSpec) -> list[str]:
 
 
 def _problems(spec: DataSpec) -> list[Problem]:
-    problems = [*_files(spec), *_folder(spec), *_idx(spec), *_arrays(spec), *_python(spec)]
+    problems = [
+        *_files(spec),
+        *_folder(spec),
+        *_idx(spec),
+        *_arrays(spec),
+        *_beir(spec),
+        *_python(spec),
+    ]
     for key, name in (("huggingface", spec.huggingface), ("tokenizer", spec.tokenizer)):
         if isinstance(name, str) and only_a_path(name) and not exists(name):
             problems.append(
@@ -249,6 +272,13 @@ def _arrays(spec: DataSpec) -> list[Problem]:
         return [("arrays", f"there is no file or folder {said}: {problem}.")]
     if spec.arrays.suffix != ".npz":
         return [("arrays", expected("arrays", "a .npz file or a folder", str(spec.arrays)))]
+    return []
+
+
+def _beir(spec: DataSpec) -> list[Problem]:
+    problem = None if spec.beir is None else folder_problem(spec.beir)
+    if problem is not None:
+        return [("beir", f"there is no folder {clipped(repr(str(spec.beir)))}: {problem}.")]
     return []
 
 

@@ -13,7 +13,7 @@ from compress.data.labels.targets import join_targets, no_targets
 from compress.data.rows import JoinedRows, input_columns
 from compress.data.spec import Columns, DataSpec
 from compress.data.splits import Samples
-from compress.data.texts.pairs import TextsOfPairs
+from compress.data.texts.pairs import of_pairs
 from compress.errors import DataError
 
 
@@ -37,7 +37,7 @@ def with_unlabeled(data: Dataset, spec: DataSpec, *, task: Task, seed: int) -> D
         found = ", ".join(sorted(source.splits)) or "none"
         raise DataError(f"the unlabelled data has no samples in a split 'train'. Found: {found}.")
     train = data.splits["train"]
-    if isinstance(train.rows, TextsOfPairs):
+    if of_pairs(train):
         raise DataError("pairs of queries and documents can't be joined by unlabelled texts.")
     _require_same_columns(train, spec, task)
     count = min(spec.limit.get("train", len(rows)), len(rows))

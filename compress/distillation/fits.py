@@ -33,7 +33,7 @@ def problems(
 
 def pair_problems(losses: Losses, *, data: DataSpec) -> list[Problem]:
     """Return the problems of losses on pairs with data that has none."""
-    if data.columns.text_pair is not None:
+    if data.has_pairs:
         return []
     why = "must be null: the data has no pairs ('data.columns.text_pair' is null)."
     return [(f"losses.{name}", why) for name in OF_PAIRS if name in losses.weights]

@@ -108,7 +108,7 @@ def check_metric(parts: Parts, findings: Findings) -> None:
 def _names_labels(data: DataSpec, task: Task) -> bool:
     """Whether the data's columns name what the task is judged by; of embeddings these are pairs."""
     if task.target == "none":
-        return data.columns.text_pair is not None
+        return data.has_pairs
     return data.columns.label is not None
 
 

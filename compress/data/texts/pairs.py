@@ -14,12 +14,14 @@ import numpy as np
 
 from compress.data.rows import Indices, Rows, Values
 from compress.data.splits import Samples
+from compress.data.texts.corpus import TextsOfCorpus
 from compress.errors import DataError, clipped
 
 QUERY, DOCUMENT, IS_DOCUMENT, SCORE = range(4)
 """Columns of the targets (2 N, 4) float64: the number of the pair's query, that of its document,
 whether the text is the document, and the pair's score (NaN: none, so that the document is simply
-relevant). Equal texts have one number; a number is the first pair that has the text."""
+relevant). Equal texts have one number; a number is the first pair that has the text. In a corpus a
+number is the row of a file, and -1 stands for a text in no pair."""
 _TOGETHER = 4096
 
 
@@ -56,7 +58,7 @@ class TextsOfPairs:
 
 
 def texts_of_pairs(samples: Samples, *, scored: bool) -> Samples:
-    """The texts of a split of pairs, (2 N,), with targets (2 N, 4).
+    """The texts of a split of pairs, (2 N,), with targets (2 N, 4); those of a corpus as they are.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def texts_of_pairs(samples: Samples, *, scored: bool) -> Samples:
     ------
     DataError : a score isn't a finite number of at least 0; the message names the row.
     """
+    if isinstance(samples.rows, TextsOfCorpus):
+        return Samples(samples.rows, samples.indices, samples.rows.targets[samples.indices])
     count = len(samples)
     numbers = np.empty((count, 2))
     known: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
@@ -83,6 +87,12 @@ def texts_of_pairs(samples: Samples, *, scored: bool) -> Samples:
     indices = np.repeat(2 * samples.indices, 2)
     indices[1::2] += 1
     return Samples(TextsOfPairs(samples.rows), indices, targets)
+
+
+def of_pairs(samples: Samples) -> bool:
+    """Whether the samples are texts of queries and documents, whose targets say which belong
+    together."""
+    return isinstance(samples.rows, TextsOfPairs | TextsOfCorpus)
 
 
 def pairs_of(samples: Samples) -> Samples:

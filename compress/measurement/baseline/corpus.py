@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.texts.pairs import TextsOfPairs
+from compress.data.texts.pairs import of_pairs
 from compress.errors import DataError
 from compress.measurement.metrics.retrieval import Pairs, Retrieval, judged, searched
 from compress.measurement.paired.kept import KeptAnswers
@@ -103,5 +103,4 @@ class Corpus:
 
 def has_corpus(data: Dataset, metric: Metric) -> bool:
     """Whether the data has queries with their documents, and the metric judges rankings of them."""
-    of_pairs = isinstance(data.splits["test"].rows, TextsOfPairs)
-    return of_pairs and isinstance(metric.tally(()), Retrieval)
+    return of_pairs(data.splits["test"]) and isinstance(metric.tally(()), Retrieval)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from compress.core.batch import PAIRS
+from compress.data.texts.pairs import DOCUMENT, IS_DOCUMENT, QUERY, SCORE
 from compress.errors import DataError, StageError
 from compress.measurement.intervals import percentile, resampled
 from compress.measurement.metrics.embeddings import pooled
 from compress.measurement.metrics.tally import Answer, Score, Sums, ratio
+from compress.measurement.metrics.vectors import Vectors
 from compress.tasks.ranking_metrics import (
     Placed,
     ndcg,
@@ -73,23 +75,49 @@ class Pairs:
         Pairs of which a text is missing, since a limit cut them, are left out. Places are those of
         the first text of a number.
         """
-        rows = np.concatenate(self._rows) if self._rows else np.zeros((0, 4))
-        is_document = rows[:, 2] == 1
-        whole = np.flatnonzero(is_document[1:] & ~is_document[:-1])
-        queries = _first(rows[:, 0], np.flatnonzero(~is_document))
-        documents = _first(rows[:, 1], np.flatnonzero(is_document))
-        pairs = rows[whole]
-        places = [
-            np.array([known[number] for number in pairs[:, side].astype(np.int64)], np.int64)
-            for side, known in enumerate((queries, documents))
-        ]
-        return places[0], places[1], pairs[:, 3]
+        rows = self._all()
+        is_document = rows[:, IS_DOCUMENT] == 1
+        pairs = rows[_stated(rows, is_document)]
+        queries, documents = (
+            _places(rows[:, side], among, of=pairs[:, side])
+            for side, among in ((QUERY, ~is_document), (DOCUMENT, is_document))
+        )
+        found = (queries >= 0) & (documents >= 0)
+        return queries[found], documents[found], pairs[found, SCORE]
+
+    def corpus(self) -> Integers:
+        """The places of all documents among the texts, in order, each document once."""
+        rows = self._all()
+        places = np.flatnonzero(rows[:, IS_DOCUMENT] == 1)
+        _, first = np.unique(rows[places, DOCUMENT], return_index=True)
+        return np.sort(places[first])
+
+    def _all(self) -> NDArray[np.float64]:
+        return np.concatenate(self._rows) if self._rows else np.zeros((0, 4))
 
 
-def _first(numbers: NDArray[np.float64], among: Integers) -> dict[int, int]:
-    """The first place of each number."""
-    found, at = np.unique(numbers[among].astype(np.int64), return_index=True)
-    return dict(zip(found.tolist(), among[at].tolist(), strict=True))
+def _stated(rows: NDArray[np.float64], is_document: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which texts state that their pair belongs together, so that each pair is stated once.
+
+    A query says nothing if the next text, the document itself, says it too.
+    """
+    both = (rows[:, [QUERY, DOCUMENT]] >= 0).all(1)
+    said_next = np.zeros(len(rows), bool)
+    same = (rows[1:, [QUERY, DOCUMENT]] == rows[:-1, [QUERY, DOCUMENT]]).all(1)
+    said_next[:-1] = ~is_document[:-1] & is_document[1:] & same
+    return both & ~said_next
+
+
+def _places(
+    numbers: NDArray[np.float64], among: NDArray[np.bool_], *, of: NDArray[np.float64]
+) -> Integers:
+    """The place of the first text of each number; -1 where there is none."""
+    places = np.flatnonzero(among)
+    known, first = np.unique(numbers[places], return_index=True)
+    if not len(known):
+        return np.full(len(of), -1)
+    at = np.searchsorted(known, of).clip(max=len(known) - 1)
+    return np.where(known[at] == of, places[first[at]], -1)
 
 
 class _PairedEmbeddings:
@@ -97,7 +125,7 @@ class _PairedEmbeddings:
 
     def __init__(self, pooling: Pooling) -> None:
         self._pooling = pooling
-        self._vectors: list[Floats] = []
+        self._vectors = Vectors()
         self._pairs = Pairs()
 
     def add(self, answer: Answer) -> None:
@@ -117,7 +145,7 @@ class _PairedEmbeddings:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not (lengths > 0).all():
             raise StageError("an embedding is all zeros; it has no cosine similarity to others.")
-        self._vectors.append((vectors / lengths).astype(np.float32))
+        self._vectors.add((vectors / lengths).astype(np.float32))
         self._pairs.add(answer.batch[PAIRS])
 
 
@@ -146,11 +174,10 @@ class Retrieval(_PairedEmbeddings):
 
     def score(self, *, seed: int) -> Score:
         """See `Tally`; the interval's bootstrap draws queries."""
-        vectors = np.concatenate(self._vectors)
         relevance, corpus = searched(self._pairs)
 
         def compared(rows: Integers) -> Floats:
-            return np.asarray(vectors[rows] @ vectors[corpus].T)
+            return self._vectors.products(self._vectors.at(rows))[:, corpus]
 
         return judged(relevance, compared, self.metric, documents=len(corpus), seed=seed)
 
@@ -161,8 +188,8 @@ def searched(pairs: Pairs) -> tuple[Relevance, Integers]:
     Queries have the numbers of their places, and documents those in the corpus.
     """
     queries, documents, scores = pairs.whole()
-    corpus, found = np.unique(documents, return_inverse=True)
-    return Relevance(queries, found, _gains(scores)), corpus
+    corpus = pairs.corpus()
+    return Relevance(queries, np.searchsorted(corpus, documents), _gains(scores)), corpus
 
 
 def judged(
@@ -232,10 +259,10 @@ class PairCorrelation(_PairedEmbeddings):
         """See `Tally`; the interval's bootstrap draws pairs, whose ranks are those among all."""
         from scipy.stats import rankdata
 
-        vectors = np.concatenate(self._vectors)
         queries, documents, wanted = self._pairs.whole()
         known = np.isfinite(wanted)
-        got = (vectors[queries[known]].astype(np.float64) * vectors[documents[known]]).sum(1)
+        first, second = (self._vectors.at(places[known]) for places in (queries, documents))
+        got = (first.astype(np.float64) * second).sum(1)
         columns = [got, wanted[known]]
         if self._ranked:
             columns = [rankdata(values) for values in columns]
