@@ -1,13 +1,18 @@
 """Makes data for rerankers of a table of texts, and says what needs no model.
 
     python benchmarks/reranking.py DATA FOLDER [--train 4000] [--validation 500] [--test 1000]
-        [--train-negatives 9]
+        [--train-negatives 9] [--bundle RUN]
 
 DATA holds train, validation and test.parquet with a column `text`. A query is a text up to its
 first ". ", and its document the rest. Each query gets its document and the nine others of the train
 split that BM25 finds best for it, in an order drawn by a seed. FOLDER gets the splits as parquet
 with the columns query, documents and label, which recipes/reranking.yaml reads. Prints NDCG@10 and
 MRR@10 of BM25 and of TF-IDF on the test split.
+
+With --bundle it says what the model of a run's folder makes of the test split, and of the same with
+each query replaced by the next one. The negatives are train documents, which the model may have
+seen, and the right document isn't: were documents alone told apart, the latter would be above the
+figure of an order by chance.
 
 With fewer --train-negatives a train query keeps so many of its nine, drawn by the seed: a training
 of one length then sees more queries. Validation and test keep all nine.
@@ -16,6 +21,9 @@ of one length then sees more queries. Validation and test keep all nine.
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,6 +106,21 @@ def without_a_model(table: pd.DataFrame, documents: Sequence[str], bm25: BM25) -
     return {name: np.mean(values, axis=0) for name, values in found.items()}
 
 
+def of_a_bundle(table: pd.DataFrame, bundle: Path, folder: Path) -> float:
+    """NDCG@10 of a bundle's own script; its input is kept in the folder."""
+    rows = folder / "asked.jsonl"
+    table.drop(columns="label").to_json(rows, orient="records", lines=True)
+    command = [sys.executable, str(bundle / "infer.py"), "--jsonl", str(rows)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = []
+    for label, line in zip(table["label"], said.splitlines(), strict=True):
+        ranking = json.loads(line)
+        gains = np.array([float(one["document"] == label) for one in ranking])
+        scores = np.array([one["score"] for one in ranking])
+        found.append(ndcg(placed(scores, gains), most=10))
+    return float(np.mean(found))
+
+
 def main() -> None:
     """Write the splits; print a table of what needs no model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,6 +130,7 @@ def main() -> None:
         parser.add_argument(f"--{split}", type=int, default=count)
     parser.add_argument("--train-negatives", type=int, default=NEGATIVES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=Path)
     given = parser.parse_args()
     everything = pairs_of(given.data / "train.parquet", 10**9)
     documents = list(dict.fromkeys(document for _, document in everything))
@@ -124,6 +148,12 @@ def main() -> None:
     print("| without a model | NDCG@10 | MRR@10 |\n|---|---|---|")
     for name, (gain, rank) in without_a_model(table, documents, bm25).items():
         print(f"| {name} | {gain:.4f} | {rank:.4f} |")
+    if given.bundle is not None:
+        others = table.assign(query=np.roll(table["query"], -1))
+        chance = np.mean([ndcg(placed(np.zeros(10), gains), most=10) for gains in np.eye(10)])
+        print(f"the bundle: {of_a_bundle(table, given.bundle, given.folder):.4f}")
+        print(f"with other queries: {of_a_bundle(others, given.bundle, given.folder):.4f}")
+        print(f"an order by chance: {chance:.4f}")
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
     BertModel(BertConfig(**config)).save_pretrained(model)
     texts.preprocessor().tokenizer.save_pretrained(model)
     data = texts.write_splits(tmp_path / "data", "ranking", 150)
-    stages = ("train", "distill", "prune.recovery")
+    stages = ("train", "depth.recovery")
     report = compress.run(
         recipe("reranking.yaml"),
         overrides=[
@@ -222,15 +222,14 @@ def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
             *fp32(*stages),
             "stages.train.training.learning_rate=0.01",
             "stages.quantize.method=dynamic",
-            "stages.distill.student={layers: 1}",
+            "stages.depth.layers=1",
             f"model.transformers={model}",
             f"data={{huggingface: json, files: {json.dumps(data['files'])}, max_length: 24}}",
         ],
         output=tmp_path / "run",
         threads=1,
     )
-    used = [None, "train", "vocabulary", "distill", "prune", "quantize", "export"]
-    assert uses(report) == used
+    assert uses(report) == [None, "train", "vocabulary", "depth", "quantize", "export"]
     original, trained, *_, final = report.stages
     assert trained.quality.value > original.quality.value
     assert final.size_bytes < 0.5 * original.size_bytes
