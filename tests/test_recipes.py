@@ -213,7 +213,7 @@ def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
     BertModel(BertConfig(**config)).save_pretrained(model)
     texts.preprocessor().tokenizer.save_pretrained(model)
     data = texts.write_splits(tmp_path / "data", "ranking", 150)
-    stages = ("train", "depth.recovery")
+    stages = ("train", "depth.recovery", "distill")
     report = compress.run(
         recipe("reranking.yaml"),
         overrides=[
@@ -229,7 +229,8 @@ def test_reranking_runs_small_on_a_local_encoder(tmp_path: Path) -> None:
         output=tmp_path / "run",
         threads=1,
     )
-    assert uses(report) == [None, "train", "vocabulary", "depth", "quantize", "export"]
+    used = [None, "train", "vocabulary", "depth", "distill", "quantize", "export"]
+    assert uses(report) == used
     original, trained, *_, final = report.stages
     assert trained.quality.value > original.quality.value
     assert final.size_bytes < 0.5 * original.size_bytes
