@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.measurement.results import at, slower
+from compress.measurement.results import NOISE, at, slower
+from compress.measurement.runtimes.names import ONNXRUNTIME, WORDS
 from compress.report import words
 
 if TYPE_CHECKING:
+    from compress.measurement.results import Speedup
     from compress.report.document import Report, Row
 
 
 def sentence(report: Report) -> str:
-    """Return the run in one sentence, and one on a rival that is worse than the reference.
+    """Return the run in one sentence, one on its runtimes, and one on a rival that is worse.
 
-    Empty before there is anything to tell. A rival that isn't worse stands above, see
-    `words.headlines`.
+    The second is there if others than ONNX Runtime were timed, and the third if the rival is worse
+    than the reference; one that isn't stands above, see `words.headlines`. Empty before there is
+    anything to tell.
     """
     rival = words.baseline(report)
-    said = [_run(report), "" if rival in words.headlines(report) else rival]
+    said = [
+        _run(report),
+        runtimes(report.final) if report.stages else "",
+        "" if rival in words.headlines(report) else rival,
+    ]
     return " ".join(filter(None, said))
 
 
@@ -30,6 +37,47 @@ def _run(report: Report) -> str:
     reasons = _against(report, reference, final)
     end = f"; it isn't worth it {_joined(reasons, 'or')}" if reasons else ""
     return f"{', '.join(parts)}{end}."
+
+
+def runtimes(row: Row) -> str:
+    """Return a sentence on the runtime that runs a row's model faster; empty if one was timed.
+
+    A runtime wins where its interval of the speedup over the original in ONNX Runtime lies above
+    ONNX Runtime's own, by more than noise.
+    """
+    won: dict[str, list[str]] = {}
+    for load, own in row.speedup.items() if row.runtimes else ():
+        rivals = {
+            name: found.speedup_vs_onnxruntime[load]
+            for name, found in row.runtimes.items()
+            if load in found.speedup_vs_onnxruntime
+        }
+        if not rivals:
+            continue
+        name = max(rivals, key=lambda each: rivals[each].vs_original)
+        ratio = rivals[name].vs_original / own.vs_original
+        if _surely(rivals[name], own):
+            won.setdefault(name, []).append(f"{at(load)} ({words.times(ratio)})")
+        elif _surely(own, rivals[name]):
+            won.setdefault(ONNXRUNTIME, []).append(f"{at(load)} ({words.times(1 / ratio)})")
+        else:
+            won.setdefault("", []).append(at(load))
+    even = won.pop("", [])
+    said = [
+        f"{WORDS.get(name, name)} is the faster runtime {_joined(where, 'and')}"
+        for name, where in won.items()
+    ]
+    if even:
+        said.append(f"its runtimes are equally fast {_joined(even, 'and')}")
+    text = ", ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _surely(fast: Speedup, slow: Speedup) -> bool:
+    """Return whether one speedup is above another by more than noise, and its whole interval."""
+    least = fast.vs_original if fast.ci95 is None else fast.ci95[0]
+    most = slow.vs_original if slow.ci95 is None else slow.ci95[1]
+    return least > most and fast.vs_original > slow.vs_original * (1 + NOISE)
 
 
 def _smaller(reference: Row, final: Row) -> str:

@@ -300,6 +300,40 @@ def test_a_page_holds_the_speeds_in_another_runtime(in_two_runtimes):
     assert "<span>4.50x 4.40-4.60</span></td>" in page
 
 
+@pytest.mark.parametrize(
+    ("speeds", "said"),
+    [
+        ((3.6, 4.5), "OpenVINO is the faster runtime at batch 1 (1.20x) and at batch 32 (1.50x)."),
+        (
+            (2.0, 4.5),
+            "ONNX Runtime is the faster runtime at batch 1 (1.50x), OpenVINO is the faster runtime "
+            "at batch 32 (1.50x).",
+        ),
+        (
+            (3.05, 2.0),  # the first differs by less than noise
+            "ONNX Runtime is the faster runtime at batch 32 (1.50x), its runtimes are equally fast "
+            "at batch 1.",
+        ),
+    ],
+)
+def test_the_headline_says_which_runtime_is_faster(in_two_runtimes, speeds, said):
+    """In ONNX Runtime the model is at 3.00x (2.94-3.06) of the original at both sizes."""
+    *others, final = in_two_runtimes.stages
+    found = {
+        batch: Speedup(speed, (speed - 0.02, speed + 0.02))
+        for batch, speed in zip(("1", "32"), speeds, strict=True)
+    }
+    measured = replace(final.runtimes["openvino"], speedup_vs_onnxruntime=found)
+    final = final.model_copy(update={"runtimes": {"openvino": measured}})
+    report = in_two_runtimes.model_copy(update={"stages": [*others, final]})
+    assert sentence(report).endswith(f" {said}")
+    assert said in " ".join(render(report).split())
+
+
+def test_the_headline_names_no_runtime_where_one_was_timed(report):
+    assert "runtime" not in sentence(report)
+
+
 def test_a_report_with_two_runtimes_is_read_back(in_two_runtimes, tmp_path):
     write_report(in_two_runtimes, tmp_path)
     assert read_report(tmp_path) == in_two_runtimes
