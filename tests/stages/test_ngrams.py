@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_weights(ran, tokenizer, tmp_path):
         assert here.read_bytes() == there.read_bytes()
 
 
-OWN = {"buckets": 512, "vocabulary": 300, "start": "linear"}
+OWN = {"buckets": 4096, "vocabulary": 300, "start": "linear", "rows": 60}
 BOTH = {"models": ["reference", "baseline"], "cache": {}}
 
 
@@ -142,9 +142,15 @@ def test_a_student_of_its_own_tokens_learns_of_both_teachers(own):
     assert exported.quality == quantized.quality
     module, _ = load_checkpoint(output / "stages" / "02-distill")
     assert 5 < module.sizes.vocabulary < 300
-    assert distilled.params == (module.sizes.vocabulary + 512) * 4 + 4
+    assert module.sizes.kept == 60
+    assert distilled.params == 61 * 4 + 4
     said = " ".join(distilled.notes)
-    for words in ("a tokenizer of", "start: a linear SVM on 96 samples", "the linear rival"):
+    for words in (
+        "a tokenizer of",
+        "start: a linear SVM on 96 samples and 60 rows",
+        "kept 60 of ",
+        "the linear rival",
+    ):
         assert words in said
     assert "has other tokens than the reference" in " ".join(exported.notes)
     assert trained.from_text is not None
@@ -168,7 +174,7 @@ def test_its_bundle_reads_texts_by_its_own_tokenizer(own):
 def test_the_same_seed_gives_the_same_student_of_its_own(own, tokenizer, tmp_path):
     _, output = own
     compress.run(recipe(tokenizer, OWN, teacher=BOTH), output=tmp_path / "again")
-    for name in ("checkpoint.safetensors", "structure.json", "tokenizer.json"):
+    for name in ("checkpoint.safetensors", "structure.json", "preprocessor/tokenizer.json"):
         here, there = (one / "stages/02-distill" / name for one in (output, tmp_path / "again"))
         assert here.read_bytes() == there.read_bytes()
 

@@ -6,7 +6,8 @@ find: their rows get most of its steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,24 +18,29 @@ from compress.core.foreign.boundary import foreign
 from compress.distillation.ensemble.scale import fitted_scale
 from compress.errors import StageError
 from compress.measurement.baseline.clock import Clock
-from compress.measurement.baseline.linear import support_vectors
+from compress.measurement.baseline.linear import Linear, support_vectors
+from compress.models.ngrams.module import NgramClassifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compress.core.artifact import Preprocessor
     from compress.core.context import Context, Split
-    from compress.models.ngrams.module import NgramClassifier
 
 _BATCH = 256
 _SECONDS = 3600.0
 """Time of one core in which the training ends. It is so long that the time hardly ever decides."""
 
 
-def linear_start(
-    module: NgramClassifier, preprocessor: Preprocessor, context: Context
-) -> tuple[str, ...]:
-    """Give a classifier whose rows are scores the weights of linear SVMs; return notes.
+class Started(NamedTuple):
+    """A classifier with the weights of a linear SVM, and notes."""
+
+    module: NgramClassifier
+    notes: tuple[str, ...]
+
+
+def linear_start(module: NgramClassifier, preprocessor: Preprocessor, context: Context) -> Started:
+    """Return a classifier whose rows are the scores of linear SVMs.
 
     An n-gram's count is weighted by log((1 + N) / (1 + n)) + 1, with n of N texts that have it, and
     each text's weighted counts are divided by their norm. The weights are multiplied into the rows
@@ -42,9 +48,13 @@ def linear_start(
     module divides: the likeliest class stays the same, but for the bias. Scores are multiplied by
     the factor that makes the validation split's labels the likeliest.
 
+    If the module keeps fewer rows than it has, those are kept whose scores move texts the most: the
+    norm of an SVM's weights of a row, times the row's weight, times the root of n. Another SVM is
+    then trained on these rows alone.
+
     Parameters
     ----------
-    module : changed in place.
+    module : left as it was.
     preprocessor : makes the inputs.
 
     Raises
@@ -53,37 +63,91 @@ def linear_start(
     """
     if module.sizes.layers:
         raise StageError("a linear start is for a student whose rows are the classes' scores.")
-    counts, labels = _counted(module, preprocessor, context, "train")
-    known = np.flatnonzero(labels != IGNORED if labels.ndim == 1 else (labels >= 0).all(1))
-    if not len(known):
+    plain = NgramClassifier(replace(module.sizes, kept=None))
+    counts, labels = _counted(plain, preprocessor, context, "train")
+    if not len(_known(labels)):
         raise StageError("a linear start needs labels. No sample of train has one.")
     texts = np.bincount(counts.indices, minlength=counts.shape[1])
     weights = np.log((1 + counts.shape[0]) / (1 + texts)) + 1
     weights[texts == 0] = 0
-    order = np.random.default_rng(context.seed).permutation(known)
-    features, ratio = _normed(counts[order], weights)
-    wanted = labels[order] > 0 if labels.ndim == 2 else labels[order, None] == _classes(module)
+    classes = np.arange(module.sizes.classes)
+    wanted = labels > 0 if labels.ndim == 2 else labels[:, None] == classes
+    chosen, notes = np.flatnonzero(texts), tuple[str, ...]()
+    if module.sizes.kept is not None:
+        first, _ = _machines(counts, weights, chosen, labels, wanted, context)
+        chosen, notes = _most(first, weights, texts, chosen, most=module.sizes.kept)
+    found, ratio = _machines(counts, weights, chosen, labels, wanted, context)
+    rows = (ratio * weights[chosen])[:, None] * found.weights
+    checked, right = _counted(plain, preprocessor, context, "validation")
+    scores = _divided(checked[:, chosen]) @ rows + found.bias
+    given = _known(right)
+    scale = fitted_scale(scores[given], right[given]) if len(given) else 1.0
+    note = (
+        f"start: a linear SVM on {found.rows:,} samples and {len(chosen):,} rows, "
+        f"scores times {scale:.2f}"
+    )
+    made = _filled(module, chosen, scale * rows, scale * found.bias)
+    return Started(made, (*notes, note))
+
+
+def _machines(
+    counts: csr_matrix,
+    weights: NDArray[Any],
+    chosen: NDArray[np.int64],
+    labels: NDArray[Any],
+    wanted: NDArray[np.bool_],
+    context: Context,
+) -> tuple[Linear, float]:
+    """SVMs on the chosen rows, and the ratio by which `_normed` shortened texts."""
+    order = np.random.default_rng(context.seed).permutation(_known(labels))
+    features, ratio = _normed(counts[order][:, chosen], weights[chosen])
     with (
         foreign("scikit-learn", error=StageError),
-        context.progress.track("linear start", module.sizes.classes) as advance,
+        context.progress.track("linear start", wanted.shape[1]) as advance,
     ):
-        found = support_vectors(features, wanted, Clock(_SECONDS), advance)
-    rows = (ratio * weights)[:, None] * found.weights
-    checked, right = _counted(module, preprocessor, context, "validation")
-    scores = _divided(checked) @ rows + found.bias
-    given = np.flatnonzero(right != IGNORED if right.ndim == 1 else (right >= 0).all(1))
-    scale = fitted_scale(scores[given], right[given]) if len(given) else 1.0
+        return support_vectors(features, wanted[order], Clock(_SECONDS), advance), ratio
+
+
+def _most(
+    found: Linear,
+    weights: NDArray[Any],
+    texts: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    *,
+    most: int,
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The rows that matter most, in their order, and a note."""
+    matter = np.sqrt((found.weights**2).sum(1) * texts[chosen]) * weights[chosen]
+    kept = np.sort(chosen[np.argsort(-matter, kind="stable")[:most]])
+    note = f"kept {len(kept):,} of {len(chosen):,} rows that texts of the train split have"
+    return kept, (note,)
+
+
+def _filled(
+    module: NgramClassifier,
+    chosen: NDArray[np.int64],
+    rows: NDArray[Any],
+    bias: NDArray[Any],
+) -> NgramClassifier:
+    """A classifier with these scores, in rows of their own if it keeps some alone."""
+    sizes = module.sizes
+    kept = None if sizes.kept is None else len(chosen)
+    made = NgramClassifier(replace(sizes, kept=kept)).eval()
+    at = torch.from_numpy(chosen) if kept is None else torch.arange(1, kept + 1)
     with torch.no_grad():
-        module.rows.weight.copy_(torch.from_numpy(scale * rows))
-        module.head.get_parameter("bias").copy_(torch.from_numpy(scale * found.bias))
-    return (
-        f"start: a linear SVM on {found.rows:,} samples and {int((texts > 0).sum()):,} rows, "
-        f"scores times {scale:.2f}",
-    )
+        made.rows.weight.zero_()
+        made.rows.weight[at] = torch.from_numpy(rows).to(made.rows.weight.dtype)
+        made.head.get_parameter("bias").copy_(torch.from_numpy(bias))
+    if kept is not None:
+        keeps = torch.zeros(sizes.rows, dtype=torch.bool)
+        keeps[torch.from_numpy(chosen)] = True
+        made.keep(keeps)
+    return made
 
 
-def _classes(module: NgramClassifier) -> NDArray[np.int64]:
-    return np.arange(module.sizes.classes)
+def _known(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Positions of samples with a label."""
+    return np.flatnonzero(labels != IGNORED if labels.ndim == 1 else (labels >= 0).all(1))
 
 
 def _counted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 
 from compress.core.artifact import Artifact
@@ -43,7 +44,11 @@ def ngram_student(spec: Ngrams, artifact: Artifact, context: Context) -> Student
     if not isinstance(module, NgramClassifier):
         raise TypeError(f"an n-gram classifier is needed. Got {type(module).__name__}.")
     started = linear_start(module, given, context)
-    return student._replace(notes=(*student.notes, *started))
+    return student._replace(
+        module=started.module,
+        source=NgramSource(started.module.sizes),
+        notes=(*student.notes, *started.notes),
+    )
 
 
 def empty_ngrams(spec: Ngrams, artifact: Artifact, context: Context) -> Student:
@@ -66,7 +71,8 @@ def _untrained(spec: Ngrams, artifact: Artifact, context: Context, *, most: int 
         preprocessor = _own(spec.vocabulary, artifact, context, most=most)
         tokens = len(preprocessor.tokenizer)
         notes.append(f"a tokenizer of {tokens:,} tokens was trained on the train split")
-    made = NgramSource(spec.sizes(vocabulary=tokens, classes=len(artifact.labels)))
+    sizes = spec.sizes(vocabulary=tokens, classes=len(artifact.labels))
+    made = NgramSource(replace(sizes, kept=min(sizes.rows, spec.rows)) if spec.rows else sizes)
     with seeded(context.seed):
         module = made.build()
     return Student(module, made, tuple(notes), preprocessor)

@@ -69,6 +69,9 @@ class Ngrams(Options):
     start: Literal["random", "linear"] = "random"
     """Weights before training: `random`, or those of a linear SVM that is trained on the n-grams of
     the train split and its labels; `linear` needs `width: null`."""
+    rows: int | None = Field(default=None, ge=1, le=MOST_BUCKETS)
+    """Rows that are kept of all, those that matter most to the linear start; null: all. So there
+    may be many `buckets`, which keep n-grams apart, in a small file. It needs `start: linear`."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -80,6 +83,8 @@ class Ngrams(Options):
             raise ValueError(expected("hidden", "given with 'width' only", list(self.hidden)))
         if self.start == "linear" and self.width is not None:
             raise ValueError(expected("width", "null with 'start: linear'", self.width))
+        if self.rows is not None and self.start != "linear":
+            raise ValueError(expected("rows", "null without 'start: linear'", self.rows))
         return self
 
     def sizes(self, *, vocabulary: int, classes: int) -> NgramSizes:
@@ -94,6 +99,7 @@ class Ngrams(Options):
             width=self.width,
             hidden=self.hidden,
             dropout=self.dropout,
+            kept=self.rows,
         )
 
     def summarize(self) -> str:
@@ -102,6 +108,7 @@ class Ngrams(Options):
         lengths = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
         width = "" if self.width is None else f", width {self.width}"
         own = "" if self.vocabulary is None else f", {self.vocabulary:,} tokens of its own"
+        own += "" if self.rows is None else f", {self.rows:,} rows of all"
         start = "" if self.start == "random" else f", {self.start} start"
         return f"n-grams of {lengths} pieces in {self.buckets:,} buckets{width}{own}{start}"
 

@@ -18,6 +18,8 @@ _FACTOR = 1_000_003
 """An id is below 2**31, so no product here reaches 2**52: int64 never overflows, and runtimes that
 compute integers in float64 (JavaScript) make the same rows."""
 _INITIAL = 0.02
+_BITS = 8
+"""Rows whose bits one byte holds, whether they are kept."""
 
 
 class NgramClassifier(nn.Module):
@@ -34,8 +36,10 @@ class NgramClassifier(nn.Module):
     def __init__(self, sizes: NgramSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.rows = nn.Embedding(sizes.rows, sizes.width or sizes.classes)
+        self.rows = nn.Embedding(sizes.held, sizes.width or sizes.classes)
         nn.init.normal_(self.rows.weight, std=_INITIAL if sizes.layers else _INITIAL / 10)
+        if sizes.kept is not None:
+            self.register_buffer("keeps", torch.zeros(-(-sizes.rows // _BITS), dtype=torch.uint8))
         if sizes.layers:
             self.head: nn.Module = _perceptron(sizes)
         else:
@@ -78,9 +82,36 @@ class NgramClassifier(nn.Module):
                 row = hashed if count == 1 else hashed % sizes.buckets + sizes.first_bucket
                 rows.append(row)
                 present.append(whole)
-        weights = torch.cat(present, dim=1).to(self.rows.weight.dtype)
+        every, there = torch.cat(rows, dim=1), torch.cat(present, dim=1)
+        if sizes.kept is not None:
+            every = self._places()[every]
+            there = there * (every > 0)
+        weights = there.to(self.rows.weight.dtype)
         found = weights.sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.cat(rows, dim=1), weights / found.sqrt()
+        return every, weights / found.sqrt()
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the rows that are true of booleans (R,), as many as `NgramSizes.kept`; drop others.
+
+        The kept ones have the places 1, 2, … of the embeddings, in their order.
+        """
+        bits = torch.zeros(len(self.get_buffer("keeps")) * _BITS, dtype=torch.int64)
+        bits[: len(rows)] = rows.long()
+        packed = (bits.reshape(-1, _BITS) * _powers()).sum(1)
+        self.get_buffer("keeps").copy_(packed.to(torch.uint8))
+
+    def _places(self) -> Tensor:
+        """Return the place of each row in the embeddings, 0 for a dropped one.
+
+        The file holds one bit for each row, and a runtime computes the places when it loads it.
+        """
+        packed = self.get_buffer("keeps").long().unsqueeze(1)
+        bits = (torch.div(packed, _powers(), rounding_mode="trunc") % 2).reshape(-1)
+        return bits.cumsum(0) * bits
+
+
+def _powers() -> Tensor:
+    return torch.tensor([2**bit for bit in range(_BITS)])
 
 
 class _Bias(nn.Module):

@@ -19,6 +19,7 @@ class NgramSizes:
     width : numbers of a row; None: a row holds the scores of the classes themselves.
     hidden : neurons of each layer between the mean of the rows and the scores.
     dropout : fraction of the n-grams that are left out while training.
+    kept : number of rows that are kept of all; None: all.
     """
 
     vocabulary: int
@@ -29,11 +30,17 @@ class NgramSizes:
     width: int | None = None
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
+    kept: int | None = None
 
     @property
     def rows(self) -> int:
-        """Number of rows of the embeddings: pieces first, then buckets."""
+        """Number of rows, dropped ones included: pieces first, then buckets."""
         return self.first_bucket + (self.buckets if self.longest > 1 else 0)
+
+    @property
+    def held(self) -> int:
+        """Number of rows of the embeddings; the first is that of all dropped ones, if there are."""
+        return self.rows if self.kept is None else self.kept + 1
 
     @property
     def first_bucket(self) -> int:
@@ -50,6 +57,6 @@ class NgramSizes:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        table = self.rows * (self.width or self.classes)
+        table = self.held * (self.width or self.classes)
         head = sum(ins * outs + outs for ins, outs in self.layers)
         return table + (head or self.classes)

@@ -332,7 +332,8 @@ def test_ngrams_need_a_vocabulary_and_classes_of_texts(tmp_path):
         {"buckets": 0},
         {"dropout": 1.0},
         {"vocabulary": 10},
-        {"start": "linear", "width": 8},
+        {"width": 8, "start": "linear"},
+        {"rows": 8},
     ],
 )
 def test_ngrams_that_make_no_model_are_refused(wrong):

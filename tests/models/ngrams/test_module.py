@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -93,6 +95,69 @@ def test_the_onnx_file_hashes_alike_for_large_ids(tmp_path):
         got = run(opened, some)["logits"]
         assert np.allclose(got, module(**some).detach().numpy(), atol=1e-5)
     assert [value.name for value in onnx.load(path).graph.input] == list(inputs)
+
+
+def kept(module, rows):
+    """The module with some of its rows, and the same module with the others at zero."""
+    smaller = NgramClassifier(replace(module.sizes, kept=len(rows))).eval()
+    wanted = torch.zeros(module.sizes.rows, dtype=torch.bool)
+    wanted[rows] = True
+    smaller.keep(wanted)
+    with torch.no_grad():
+        smaller.rows.weight[1:] = module.rows.weight[sorted(rows)]
+        smaller.head.load_state_dict(module.head.state_dict())
+    return smaller
+
+
+def test_dropped_rows_count_for_nothing(tmp_path):
+    whole = made(replace(SIZES, longest=1, buckets=5))
+    smaller = kept(whole, [3, 17, 29])
+    ids, mask = batch([4, 3, 29, 3], [29, 3, 3], [4, 5], length=4)
+    got = smaller(ids, mask)
+    known = whole(*batch([3, 29, 3], [29, 3, 3], length=3))
+    assert torch.allclose(got[:2], known, atol=1e-6)
+    assert torch.allclose(got[2], whole.head(torch.zeros(8)), atol=1e-6)
+    assert smaller.rows.weight.shape == (4, 8)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    path = export_module(
+        smaller,
+        task=task("text-classification"),
+        example=inputs,
+        path=tmp_path / "model.onnx",
+        labels=("a", "b", "c", "d"),
+    )
+    found = run(session(path, threads=1), inputs)["logits"]
+    assert np.allclose(found, got.detach().numpy(), atol=1e-6)
+
+
+def test_the_file_holds_one_bit_for_each_row(tmp_path):
+    module = kept(made(replace(SIZES, buckets=200_000)), [3, 17, 70_000, 200_029])
+    ids, mask = batch([4, 3, 29, 3], length=4)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    path = export_module(
+        module,
+        task=task("text-classification"),
+        example=inputs,
+        path=tmp_path / "model.onnx",
+        labels=("a", "b", "c", "d"),
+    )
+    [bits] = [one for one in onnx.load(path).graph.initializer if one.name == "keeps"]
+    assert list(bits.dims) == [200_030 // 8 + 1]
+    assert 25_000 < path.stat().st_size < 50_000
+    found = run(session(path, threads=1), inputs)["logits"]
+    assert np.allclose(found, module(ids, mask).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 80])
+def test_kept_rows_have_places_in_their_order(count):
+    module = NgramClassifier(replace(SIZES, kept=count))
+    rows = torch.randperm(SIZES.rows, generator=torch.Generator().manual_seed(0))[:count]
+    wanted = torch.zeros(SIZES.rows, dtype=torch.bool)
+    wanted[rows] = True
+    module.keep(wanted)
+    places = module._places()[: SIZES.rows]
+    assert places[rows.sort().values].tolist() == list(range(1, count + 1))
+    assert (places[~wanted] == 0).all()
 
 
 def test_it_is_stored_without_pickle(tmp_path):
