@@ -5,8 +5,9 @@
 DATA is a folder with train.parquet, validation.parquet and test.parquet, whose columns are `text`
 and `label`. MODEL is a classifier of these labels. Each student has a tokenizer of its own, starts
 as a linear SVM on its n-grams, learns of the teachers, and is stored in 8 bits. Accuracy is on the
-whole test split. Times are from a text to its answer, tokenizer included, one text at a time on one
-thread; the models take turns, 20 texts each. WORK keeps the teachers' answers for the next call.
+whole test split. Times are the process's CPU time from a text to its answer, tokenizer included,
+one text at a time on one thread; the models take turns, 20 texts each. WORK keeps the teachers'
+answers for the next call.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def student(
 
 
 def speedups(files: dict[str, tuple[Artifact, Path]], texts: list[str]) -> dict[str, float]:
-    """Median milliseconds from one text to its answer, in turns."""
+    """Median milliseconds of CPU time from one text to its answer, in turns."""
     calls = {}
     for name, (artifact, file) in files.items():
         given = artifact.require_preprocessor()
@@ -95,11 +96,11 @@ def speedups(files: dict[str, tuple[Artifact, Path]], texts: list[str]) -> dict[
     for start in [at for _ in range(ROUNDS) for at in range(0, len(texts), IN_A_ROW)]:
         for name, (opened, read) in calls.items():
             for text in texts[start : start + IN_A_ROW]:
-                begun = time.perf_counter()
+                begun = time.process_time()
                 inputs: Any = read([text])
-                half = time.perf_counter()
+                half = time.process_time()
                 opened.run(None, feed(opened, inputs))
-                times[name].append(time.perf_counter() - begun)
+                times[name].append(time.process_time() - begun)
                 times[f"{name}, read"].append(half - begun)
     return {name: 1000 * float(np.median(found)) for name, found in times.items()}
 
@@ -150,7 +151,7 @@ def main() -> None:
         times = speedups(files, texts)
     for name, milliseconds in times.items():
         ratio = times["teacher"] / milliseconds
-        print(f"{name}: {milliseconds:.3f} ms a text, {ratio:.1f}x")
+        print(f"{name}: {milliseconds:.3f} ms of CPU time a text, {ratio:.1f}x")
 
 
 if __name__ == "__main__":
