@@ -43,7 +43,9 @@ def show(report: Report, console: Console) -> None:
     if direction := words.direction(report):
         console.print(f"{direction}\n", highlight=False, markup=False)
     if report.gates:
-        console.print(*map(_gate, report.gates), sep="\n", end="\n\n")
+        for gate in report.gates:
+            console.print(_gate(gate))
+        console.print()
     for note in warnings(report):
         _note(console, note)
     if elsewhere := _elsewhere(report):
@@ -130,14 +132,15 @@ def _difference(row: Row) -> str:
     return f"{said} {_VERDICTS.get(verdict, verdict)}"
 
 
-def _gate(gate: GateResult) -> Text:
+def _gate(gate: GateResult) -> Table:
+    """Return a line on a gate, with a hanging indent if it is long."""
     name, value, limit = words.gate(gate)
-    line = Text("  ")
     style = "green" if gate.passed else "bold red" if gate.then == "stop" else "yellow"
     outcome = words.outcome(gate)
-    line.append(outcome if gate.passed else outcome.upper(), style)
-    line.append(f"  {name} {value} ({limit})")
-    return line
+    said = Text(outcome if gate.passed else outcome.upper(), style)
+    table = Table.grid()
+    table.add_row("  ", said, Text(f"  {name} {value} ({limit})"))
+    return table
 
 
 def _plain(found: tables.Table) -> Table:

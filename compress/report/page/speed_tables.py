@@ -23,13 +23,17 @@ def serving(report: Report) -> Grid | None:
     return Grid("Serving", head, [_serving(row, batches) for row in report.stages])
 
 
+def _named(row: Row) -> Cell:
+    return Cell(row.name, words.LEFT_ASIDE if row.left_aside else "")
+
+
 def _has_more(row: Row) -> bool:
     tails = (latency.p99 is not None for latency in row.latency_ms.values())
     return row.throughput is not None or row.serving is not None or any(tails)
 
 
 def _serving(row: Row, batches: list[str]) -> list[Cell]:
-    cells = [Cell(row.name)]
+    cells = [_named(row)]
     for batch in batches:
         latency = row.latency_ms.get(batch)
         values = (None, None, None) if latency is None else (latency.p50, latency.p95, latency.p99)
@@ -100,7 +104,7 @@ def typical(report: Report) -> Grid | None:
         found = row.typical
         if found is None:
             continue
-        cells = [Cell(row.name), Cell(_size(found.size)), Cell(_size(found.full))]
+        cells = [_named(row), Cell(_size(found.size)), Cell(_size(found.full))]
         for batch in batches:
             latency, speed = found.latency_ms.get(batch), found.speedup.get(batch)
             compared = speed if words.is_compared(report, row) else None
@@ -127,7 +131,7 @@ def conditions(report: Report) -> Grid | None:
         noisy = f"too noisy at batch {', '.join(found.too_noisy)}" if found.too_noisy else ""
         body.append(
             [
-                Cell(row.name),
+                _named(row),
                 Cell(words.duration(found.seconds), sort=found.seconds),
                 Cell(rounds, noisy, tone="bad" if noisy else ""),
                 _number(found.load_before, "{:.1f} a core"),

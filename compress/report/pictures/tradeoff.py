@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compress.report import words
 from compress.report.pictures.layout import Frame, Picture, Point, Series, draw
 
 if TYPE_CHECKING:
-    from compress.measurement.results import Latency, Quality
-    from compress.report.document import Report
+    from compress.measurement.results import Quality
+    from compress.report.document import Report, Row
 
+_CANDIDATES, _FLOAT = "candidates", "float"
 _LEAST, _MOST = 4.0, 11.0
 """Radii of the marks of the smallest and the largest model, in pixels."""
 
@@ -35,27 +36,17 @@ Cost = Callable[[Model], float | None]
 def models(report: Report) -> list[Model]:
     """Return the reference and all later rows, candidates that weren't chosen, and the baseline.
 
-    A candidate counts only if the rows' metric was measured of it. The float model of a stage's
-    candidates is the row before, and isn't named again.
+    A candidate counts only if the rows' metric was measured of it. It was measured on other samples
+    and in other rounds, so it stands beside the row that its stage was given, by its loss and its
+    speedup. The float model of a stage's candidates is that row, and isn't named again.
     """
     rows = report.stages[report.reference :]
-    found = [
-        _of("stages", words.stage(row), row.quality, row.size_bytes, row.latency_ms) for row in rows
-    ]
-    found += [
-        _of(
-            "candidates",
-            f"{row.name}: {each.name}",
-            each.quality,
-            each.size_bytes,
-            dict(each.latency_ms),
-        )
-        for row in rows
-        for each in row.candidates
-        if not each.chosen
-        and each.name != "float"
-        and each.quality.metric == rows[0].quality.metric
-    ]
+    found = [_of_row(row) for row in rows]
+    given = None
+    for row in rows:
+        if given is not None:
+            found += _candidates(row, given)
+        given = given if row.left_aside else row
     baseline = report.baseline
     if baseline is not None:
         found.append(
@@ -70,10 +61,35 @@ def models(report: Report) -> list[Model]:
     return found
 
 
-def _of(
-    kind: str, name: str, quality: Quality, size_bytes: int, latency: dict[str, Latency]
-) -> Model:
-    return Model(kind, name, quality, size_bytes, {load: x.p50 for load, x in latency.items()})
+def _of_row(row: Row) -> Model:
+    kind = words.LEFT_ASIDE if row.left_aside else "stages"
+    calls = {load: latency.p50 for load, latency in row.latency_ms.items()}
+    return Model(kind, row.name, row.quality, row.size_bytes, calls)
+
+
+def _candidates(row: Row, given: Row) -> list[Model]:
+    """Return the candidates of a stage that it didn't choose, beside the row that it was given."""
+    return [
+        Model(
+            _CANDIDATES,
+            f"{row.name}: {each.name}",
+            _less(given.quality, each.loss),
+            each.size_bytes,
+            {
+                load: latency.p50 / each.speedup[load].vs_original
+                for load, latency in given.latency_ms.items()
+                if load in each.speedup
+            },
+        )
+        for each in row.candidates
+        if not each.chosen and each.name != _FLOAT and each.quality.metric == given.quality.metric
+    ]
+
+
+def _less(quality: Quality, loss: float) -> Quality:
+    """Return a quality after a loss: a difference, or a share of what is better the lower it is."""
+    value = quality.value - loss if quality.higher_is_better else quality.value * (1 + loss)
+    return replace(quality, value=value)
 
 
 def front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[int]:
@@ -134,7 +150,9 @@ def _picture(title: str, found: Sequence[Model], *, cost: Cost, x_name: str) -> 
             kind,
             [p for p, (model, _) in zip(points, known, strict=True) if model.kind == kind],
             joined=False,
-            shape={"candidates": "ring", "baseline": "square"}.get(kind, "dot"),  # type: ignore[arg-type]
+            shape={_CANDIDATES: "ring", words.LEFT_ASIDE: "ring", "baseline": "square"}.get(
+                kind, "dot"
+            ),  # type: ignore[arg-type]
         )
         for kind in kinds
     ]
@@ -146,14 +164,20 @@ def _picture(title: str, found: Sequence[Model], *, cost: Cost, x_name: str) -> 
 def _point(model: Model, cost: float, largest: int) -> Point:
     share = math.sqrt(model.size_bytes / largest) if largest else 0.0
     speeds = [f"{value:.3g} ms at batch {load}" for load, value in model.call_ms.items()]
-    where = " on validation samples" if model.kind == "candidates" else ""
-    said = f"{model.name}: {model.quality.metric} {words.quality(model.quality)}{where}"
+    metric, quality = model.quality.metric, words.quality(model.quality)
+    said = f"{model.name}: {metric} {quality}"
+    if model.kind == _CANDIDATES:
+        said = (
+            f"{model.name}: {metric} {words.value(model.quality)} by its loss on validation samples"
+        )
+    elif model.kind == words.LEFT_ASIDE:
+        said = f"{model.name} ({model.kind}): {metric} {quality}"
     return Point(
         cost,
         model.quality.value,
-        y_range=None if model.kind == "candidates" else model.quality.ci95,
+        y_range=None if model.kind == _CANDIDATES else model.quality.ci95,
         text=", ".join([said, words.size(model.size_bytes), *speeds]),
-        label="" if model.kind == "candidates" else model.name,
+        label="" if model.kind == _CANDIDATES else model.name,
         radius=_LEAST + (_MOST - _LEAST) * share,
     )
 
