@@ -18,7 +18,7 @@ from compress.core.foreign.boundary import foreign_within
 from compress.core.foreign.sources import source_digest
 from compress.data.fingerprint import digest_file, digest_files
 from compress.errors import InputError, StageError
-from compress.measurement.energy import Energy
+from compress.measurement.energy import Energy, unreadable
 from compress.measurement.environment import environment
 from compress.measurement.memory import PeakMemory
 from compress.measurement.paired.kept import from_file
@@ -144,6 +144,7 @@ class Execution:
             decisive["processes"] = settings.leader.processes.count
         key = first_key(decisive)
         self._state = _State(artifact=original, key=key, reference=original, reference_key=key)
+        self._state.notes += filter(None, [unreadable()])
         self._at_work: Path | None = None
         self._log: Callable[[Row], None] = lambda _: None
 
