@@ -9,7 +9,7 @@ ONNX Runtime's own by its quantizers with their defaults, after its preprocessin
 CPU (weights of 7 bits where it has no VNNI) and with full 8 bits.
 Prints for each form its size, and in each runtime the metric on the first test rows and the speed
 over the float file in ONNX Runtime: medians of interleaved rounds on one thread, by the CPU time of
-the process, so that other work on the machine doesn't count.
+the process, so that other work on the machine doesn't count. With 0 seconds nothing is timed.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def measure(
     from compress.measurement.spec import MeasureSpec
     from compress.runner.row.inputs import latency_inputs
 
-    spec = MeasureSpec(batch_sizes=BATCHES, rounds=10, seconds=seconds)
+    spec = MeasureSpec(batch_sizes=BATCHES, rounds=10, seconds=seconds or 1.0)
     inputs, _ = latency_inputs(artifact, context, spec)
     models: dict[tuple[str, str], Any] = {}
     quality: dict[tuple[str, str], float] = {}
@@ -155,10 +155,14 @@ def measure(
             models[name, runtime] = timed(path, threads=1) if elsewhere else path
     keys = {f"{name}; {runtime}": (name, runtime) for name, runtime in models}
     named = {key: models[pair] for key, pair in keys.items()}
-    times = measure_latency(named, inputs, spec=spec, clock=time.process_time_ns)
+    timed_at = BATCHES if seconds else ()
+    if timed_at:
+        times = measure_latency(named, inputs, spec=spec, clock=time.process_time_ns)
     sizes = {name: size_bytes(path) for name, path in files.items()}
-    print("| form | size | runtime | quality |", " | ".join(f"batch {n}" for n in BATCHES), "|")
-    print("| --- " * (4 + len(BATCHES)) + "|")
+    print(
+        "|", " | ".join(["form", "size", "runtime", metric, *(f"batch {n}" for n in timed_at)]), "|"
+    )
+    print("| --- " * (4 + len(timed_at)) + "|")
     for key, (name, runtime) in keys.items():
         cells = [
             name,
@@ -166,7 +170,7 @@ def measure(
             runtime,
             f"{quality[name, runtime]:.4f}",
         ]
-        for size in BATCHES:
+        for size in timed_at:
             value, (low, high) = times.speedup(size, key, over="float; ONNX Runtime")
             cells.append(f"{value:.2f}x {low:.2f}-{high:.2f}")
         print("|", " | ".join(cells), "|", flush=True)
