@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.artifact import Format
-from compress.core.bounds import MOST_SAMPLES
+from compress.core.bounds import MOST_SAMPLES, MOST_UNITS
 from compress.errors import StageError
 from compress.exporting.bundle.precisions import BundlePrecision
 from compress.measurement.runtimes.names import missing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from compress.models.spec import ModelSpec
 
 
+_BATCH = 32
 _NEEDS_FLOAT = (
     "needs a float model, of which it makes each precision, and would be given INT8. Put 'export' "
     "in the place of 'quantize': its precision int8 is made in the same way."
@@ -72,6 +73,12 @@ class Export(Stage):
     openvino: bool = False
     """Also write model.onnx in OpenVINO's own form (IR): openvino_model.xml and openvino_model.bin,
     as optimum-intel names them. Needs `compress[openvino]`."""
+    dimensions: Annotated[int, Field(ge=1, le=MOST_UNITS)] | None = None
+    """Number of an embedding's first dimensions that the file keeps, at length 1 again where the
+    embeddings have it; null for all. How much they lose is the model's own; the row measures it."""
+    int8_vectors: bool = False
+    """Also write the range of each of an embedding's dimensions over the calibration samples into
+    postprocessing.json. `infer.py --int8` then makes vectors of one byte for each number."""
     license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
     """License of the result, such as apache-2.0. Null takes the license that the original model's
     card names; where it names none, the bundle states none."""
@@ -90,6 +97,8 @@ class Export(Stage):
                 f"'precision' is that of a bundle with one. Name {self.precision} among the "
                 f"'precisions', which are {', '.join(self.all_precisions)}."
             )
+        if self.all_precisions and self.dimensions is not None:
+            raise ValueError("'dimensions' must be null in a bundle with several precisions.")
         return self
 
     @property
@@ -120,6 +129,7 @@ class Export(Stage):
         from compress.exporting.bundle.layout import lay_out
         from compress.exporting.bundle.write import MODEL, write_bundle
         from compress.exporting.checked import real_batches
+        from compress.exporting.dimensions import keep_dimensions
         from compress.exporting.exported import ExportOptions, write_exported
         from compress.exporting.openvino_form import write_form
         from compress.stages.precisions.write import write_precisions
@@ -147,6 +157,9 @@ class Export(Stage):
             )
         else:
             notes = write_exported(artifact, context, model, options=options)
+        if self.dimensions is not None:
+            normalize = context.task.normalize
+            notes += (keep_dimensions(model, self.dimensions, normalize=normalize),)
         raw = context.data.raw("validation", limit=max(1, self.keep_samples))
         write_bundle(
             model,
@@ -157,6 +170,8 @@ class Export(Stage):
             pairs=raw.kind == "pair" or (raw.kind == "fields" and "text_pair" in raw.values[0]),
             precisions=bool(files),
         )
+        if self.int8_vectors:
+            notes += (self._ranges(artifact, model, context),)
         if self.transformers_js and not files:
             lay_out(model)
         if self.openvino:
@@ -166,6 +181,15 @@ class Export(Stage):
         return artifact.with_onnx(
             model, format=self.accepts[artifact.format], bundle=directory, notes=notes
         )
+
+    def _ranges(self, artifact: Artifact, model: Path, context: Context) -> str:
+        from compress.exporting.bundle.vectors import write_ranges
+        from compress.exporting.checked import answer_batch_size
+
+        preprocessor = artifact.require_preprocessor()
+        size = answer_batch_size(preprocessor, task=context.task, most=_BATCH)
+        batches = context.data.loader("calibration", preprocessor, batch_size=size)
+        return write_ranges(model, batches, threads=context.threads)
 
     def _tried(
         self,
@@ -222,6 +246,10 @@ class Export(Stage):
             problems.append(("openvino", wrong))
         if self.dynamic_image_size and outline(task).modality != "image":
             problems.append(("dynamic_image_size", f"is for tasks on images. Got task {task!r}"))
+        for key, given in (("dimensions", self.dimensions), ("int8_vectors", self.int8_vectors)):
+            if given and outline(task).target != "none":
+                allowed = "feature-extraction and sentence-similarity"
+                problems.append((key, f"is for tasks with embeddings, {allowed}. Got {task!r}"))
         if self.transformers_js and model.python is not None:
             wrong = "Transformers.js loads models of transformers only, and 'model' is 'python'."
             problems.append(("transformers_js", wrong))
@@ -239,4 +267,6 @@ class Export(Stage):
         opset = "default opset" if self.opset is None else f"opset {self.opset}"
         precisions = " and ".join(self.all_precisions or (self.precision,))
         form = ", OpenVINO IR" if self.openvino else ""
+        form += f", {self.dimensions} dimensions" if self.dimensions else ""
+        form += ", int8 vectors" if self.int8_vectors else ""
         return f"{opset}, {precisions}, tolerance {self.tolerance:g}{form}"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _SHORTEST = 1e-12
 """Length by which shorter vectors are divided, as in sentence-transformers."""
-_LOWEST = -1e9
-"""What stands in place of padding among the values of which the largest is taken."""
+_LOWEST = -3e4
+"""What stands in place of padding among the values of which the largest is taken; fp16 holds it."""
 
 
 def mean_pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Sentence encoders whose graph makes the embedding: a whole recipe, its bundle, and its layout."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,22 @@ from torch.nn import functional
 
 import compress
 from compress.core.context import Pooling
+from compress.data.spec import DataSpec
 from compress.data.vocabulary.train import train_tokenizer
+from compress.errors import StageError
+from compress.exporting.half import to_half
+from compress.exporting.to_onnx import export_module
 from compress.measurement.session import run, session
 from compress.models.checkpoint import load_checkpoint
 from compress.models.folder.sentence_transformers import sentence_folder
+from compress.models.spec import ModelSpec
 from compress.onnx_graph.files import load_graph
+from compress.quantization.onnx_torch.module import GraphModule
 from compress.recipe.load import recipe_from_dict
+from compress.stages.export import Export
 from compress.tasks.pooling import sentence_vectors
+from compress.tasks.task import TASKS
+from tests.exporting.tasks import inputs, model_for
 from tests.stages.texts import coloured
 from tests.tasks import texts
 from tests.tasks.test_tensors import EVALUATION, MEASURE, training
@@ -25,7 +37,7 @@ from tests.tasks.test_text_regression import verified
 
 OUTPUTS = ["sentence_embedding", "last_hidden_state"]
 FLAGS = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens"}
-LESSON = {"losses": {"response": None, "labels": None, "embedding": {}}}
+LESSON: dict[str, Any] = {"losses": {"response": None, "labels": None, "embedding": {}}}
 SENTENCES = ["the red boat in the morning", "a bird", "the house is blue and green"]
 
 
@@ -63,18 +75,24 @@ def save_encoder(folder: Path, *, pooling: str = "mean", normalize: bool = True)
     return folder
 
 
-def recipe(model: dict[str, Any], *stages: dict[str, Any], metric: str = "mrr") -> Any:
+def recipe(
+    model: dict[str, Any],
+    *stages: dict[str, Any],
+    metric: str = "mrr",
+    task: str = "sentence-similarity",
+    export: dict[str, Any] | None = None,
+) -> Any:
     columns = {"text": "query", "text_pair": "document"}
     source = {"python": f"{__name__}:pairs", "columns": columns}
     return recipe_from_dict(
         {
             "version": 1,
             "name": "small",
-            "task": "sentence-similarity",
+            "task": task,
             "model": model,
             "data": {**source, "calibration_samples": 32},
             "measure": {**MEASURE, "metric": metric},
-            "stages": [*stages, {"use": "export"}],
+            "stages": [*stages, export or {"use": "export"}],
         }
     )
 
@@ -97,9 +115,6 @@ def of_torch(module: Any, bundle: Path, sentences: list[str], pooling: str) -> A
 
 
 def script(bundle: Path, *words: str) -> str:
-    import subprocess
-    import sys
-
     command = [sys.executable, "infer.py", *words]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -190,3 +205,86 @@ def test_a_vector_of_length_0_stays() -> None:
     hidden = torch.zeros(1, 2, 3)
     mask = torch.ones(1, 2)
     assert sentence_vectors(hidden, mask, pooling="mean", normalize=True).tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("task", ["sentence-similarity", "feature-extraction"])
+def test_vectors_are_cut_and_become_int8(task: str, tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "model")
+    export = {"use": "export", "dimensions": 12, "int8_vectors": True}
+    report = compress.run(
+        recipe({"transformers": str(folder)}, task=task, export=export),
+        output=tmp_path / "run",
+        threads=1,
+    )
+    notes = " ".join(report.final.notes)
+    assert "the first 12 of 32 dimensions" in notes
+    assert "ranges of 12 dimensions for int8 vectors, over 64 calibration samples" in notes
+    assert report.final.quality.value < report.stages[0].quality.value
+    bundle = tmp_path / "run"
+    pooling = json.loads((bundle / "1_Pooling/config.json").read_text())
+    assert pooling["word_embedding_dimension"] == 12
+    script(bundle, "--save", str(tmp_path / "v.npy"), *SENTENCES)
+    vectors = np.load(tmp_path / "v.npy")
+    from transformers import BertModel
+
+    whole = of_torch(BertModel.from_pretrained(folder).eval(), bundle, SENTENCES, "mean")
+    wanted = whole[:, :12] / np.linalg.norm(whole[:, :12], axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+    said = json.loads((bundle / "postprocessing.json").read_text())["int8"]
+    low, high = np.array(said["low"]), np.array(said["high"])
+    printed = script(bundle, "--int8", "--save", str(tmp_path / "c.npy"), *SENTENCES)
+    codes = np.load(tmp_path / "c.npy")
+    assert codes.dtype == np.int8
+    inside = (vectors >= low) & (vectors <= high)
+    assert inside.mean() > 0.5
+    off = low + (codes + 128.5) * (high - low) / 255 - vectors
+    assert (np.abs(off) <= (high - low) / 255)[inside].all()
+    assert (codes[vectors < low] == -128).all()
+    assert (codes[vectors > high] == 127).all()
+    table = np.array([[float(word) for word in row.split()[:3]] for row in printed.splitlines()])
+    np.testing.assert_allclose(table.diagonal(), 1, atol=1e-4)
+    np.testing.assert_allclose(table, vectors @ vectors.T, atol=0.2)
+
+
+def test_a_bundle_without_ranges_has_no_int8_vectors(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "model")
+    compress.run(recipe({"transformers": str(folder)}), output=tmp_path / "run", threads=1)
+    command = [sys.executable, "infer.py", "--int8", "a bird"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "run", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "export with 'int8_vectors: true'" in done.stderr
+
+
+def test_no_more_dimensions_than_there_are(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "model")
+    wide = recipe({"transformers": str(folder)}, export={"use": "export", "dimensions": 32})
+    with pytest.raises(StageError, match="fewer than the embeddings' 32"):
+        compress.run(wide, output=tmp_path / "run", threads=1)
+
+
+def test_only_embeddings_have_dimensions() -> None:
+    found = Export(dimensions=8, int8_vectors=True).check(
+        task="text-classification", model=ModelSpec(config={}), data=DataSpec(sklearn="digits")
+    )
+    assert [key for key, _ in found] == ["dimensions", "int8_vectors"]
+    with pytest.raises(ValueError, match="'dimensions' must be null"):
+        Export(dimensions=8, target_cpu="any")
+
+
+@pytest.mark.parametrize("pooling", FLAGS)
+def test_a_torch_module_of_the_file_answers_alike(pooling: Pooling, tmp_path: Path) -> None:
+    task = replace(TASKS["sentence-similarity"], pooling=pooling)
+    given = inputs("sentences", padding=4)
+    path = export_module(
+        model_for("sentences"), task=task, example=given, path=tmp_path / "m.onnx", labels=()
+    )
+    wanted = run(session(path, threads=1), given)["sentence_embedding"]
+    module = GraphModule(load_graph(path))
+    with torch.no_grad():
+        got = module(*(given[name] for name in load_graph(path).inputs))
+    np.testing.assert_allclose(got.numpy(), wanted, atol=1e-5)
+    half = tmp_path / "half.onnx"
+    found = to_half(path, path=half, batches=[given], target="none")
+    assert found.agreement > 0.999

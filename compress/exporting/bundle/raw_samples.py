@@ -13,6 +13,7 @@ import numpy as np
 from compress.core.batch import ATTENTION_MASK, model_inputs
 from compress.core.context import Raw
 from compress.core.foreign.boundary import reading
+from compress.exporting.bundle.vectors import vectors_of
 from compress.measurement.session import answer_of, run, session
 from compress.tasks.contract import Task as OwnTask
 
@@ -92,7 +93,7 @@ def answered(
     if raw.kind == "words":
         answers = _of_words(scores, values, preprocessor)
     elif task.target == "none":
-        answers = _pooled(scores, few[ATTENTION_MASK], postprocessing)
+        answers = vectors_of(scores, few[ATTENTION_MASK], postprocessing)
     else:
         answers = _probabilities(scores, postprocessing)
     return RawSamples(raw.kind, values, answers, few)
@@ -156,20 +157,6 @@ def _probabilities(scores: Array, postprocessing: Mapping[str, Any]) -> Array:
         return np.asarray(1 / (1 + np.exp(-scores)))
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
-
-
-def _pooled(hidden: Array, mask: Array, postprocessing: Mapping[str, Any]) -> Array:
-    if postprocessing["pooling"] is None:  # the graph did it
-        return hidden
-    if postprocessing["pooling"] == "cls":
-        vectors = hidden[np.arange(len(hidden)), mask.argmax(1)]
-    elif postprocessing["pooling"] == "max":
-        vectors = np.where(mask[:, :, None] > 0, hidden, -np.inf).max(1)
-    else:
-        vectors = (hidden * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
-    if postprocessing["normalize"]:
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors)
 
 
 def _of_words(scores: Array, words: tuple[Any, ...], preprocessor: Any) -> Array:

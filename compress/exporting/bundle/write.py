@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.exporting.bundle.conventions import write_conventions, write_json
 from compress.exporting.bundle.sentence_layout import write_sentence_layout
+from compress.exporting.bundle.vectors import POSTPROCESSING
 from compress.exporting.examples.write import write_examples
 from compress.onnx_graph.files import copy_model, load_graph
 from compress.tasks.contract import Task as OwnTask
@@ -66,7 +67,7 @@ def write_bundle(
     _complete(directory / PREPROCESSING, target, task=task, pairs=pairs)
     write_json(directory / "labels.json", list(labels))
     constants = postprocessing(task, preprocessor=preprocessor)
-    write_json(directory / "postprocessing.json", constants)
+    write_json(directory / POSTPROCESSING, constants)
     write_conventions(target, labels=labels, task=task)
     if task.target == "none":
         write_sentence_layout(target, task=task)

@@ -82,13 +82,24 @@ def cumulative_sum(inputs: Inputs, attributes: Attributes) -> Tensor:
     return total.flip(axis) if reverse else total
 
 
+def argument_of_maximum(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, axis = inputs[0], attributes.get("axis", 0)
+    keeps = bool(attributes.get("keepdims", 1))
+    if not attributes.get("select_last_index", 0):
+        return torch.argmax(x, dim=axis, keepdim=keeps)
+    last: Tensor = x.shape[axis] - 1 - torch.argmax(x.flip(axis), dim=axis, keepdim=keeps)
+    return last
+
+
 REDUCTION: Mapping[str, Operator] = {
+    "ArgMax": argument_of_maximum,
     "BatchNormalization": batch_normalization,
     "CumSum": cumulative_sum,
     "Gemm": gemm,
     "LayerNormalization": layer_normalization,
     "LogSoftmax": log_softmax,
     "MatMul": matmul,
+    "ReduceL2": _reduced(torch.linalg.vector_norm),
     "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean),
     "ReduceMin": _reduced(torch.amin),
