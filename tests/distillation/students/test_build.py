@@ -106,9 +106,10 @@ def inputs_of(family):
 def test_a_student_has_the_chosen_layers_and_all_else(family):
     teacher, source, path = teacher_of(family)
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    student, student_source, notes = keep_layers(teacher, source, layers=3)
+    made = keep_layers(teacher, source, layers=3)
+    student, student_source = made.module, made.source
 
-    assert notes == ("student: layers 0, 2, 4 of the teacher's 5 (from 0)",)
+    assert made.notes == ("student: layers 0, 2, 4 of the teacher's 5 (from 0)",)
     renamed = {}
     for name, tensor in before.items():
         if not name.startswith(path + "."):

@@ -207,6 +207,8 @@ def test_a_pruned_model(tmp_path):
 
 
 class Preprocessor:
+    tokenizer = None
+
     def __init__(self, original_ids=None):
         self.original_ids = original_ids
 

@@ -40,6 +40,8 @@ def test_every_key_is_one_of_the_whole_recipe(path: Path) -> None:
     overrides = ["data={sklearn: digits}"] if absent else []
     if path.stem == "reranking":  # its data are the user's
         overrides = ["data={huggingface: my/rankings}"]
+    if path.stem == "sentence-retrieval":  # and these
+        overrides = ["data={huggingface: my/pairs, columns: {text: query, text_pair: document}}"]
     recipe = load_recipe(path, overrides=overrides)
     whole = recipe.to_dict()
     whole["stages"] = {step["name"]: step for step in whole["stages"]}
