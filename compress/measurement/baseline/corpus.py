@@ -25,7 +25,7 @@ _TOGETHER = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class Documents:
     """Texts at some positions of a split, read a block at a time whenever they are asked for."""
 
     samples: Samples
@@ -68,7 +68,7 @@ class Corpus:
         if not self._queries:
             raise DataError(f"there are no queries to measure {metric.name} on.")
         self._texts = samples
-        self.documents = Texts(samples, places)
+        self.documents = Documents(samples, places)
 
     def measured(self, matcher: Matcher, weights: Any) -> KeptAnswers:
         """Judge BM25's order of all documents for each query."""
